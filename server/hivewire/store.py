@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from hivewire.services import now
 from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import LOGS, LogName, StoreError
-from hivewire.streams.messages import Messages, messages_of
+from hivewire.streams.messages import Messages, Remember, messages_of
 from hivewire.streams.messages import engine_of as engine_for_messages
 from hivewire.streams.parent import LogService
 from hivewire.telemetry import log
@@ -89,19 +90,24 @@ async def share_store(settings: Settings, stack: contextlib.AsyncExitStack, *, a
     ledger = LedgerService(journal)
     await ledger.start()
     _warn_of_missing(settings, engine.file, used=journal.tip > 0)
-    return Shared(engine.address, ledger, await _share_messages(settings, engine.file, journal.epoch, stack))
+    beside = journal.epoch, await journal.notes(), _if_possible(journal.remember)
+    return Shared(engine.address, ledger, await _share_messages(settings, engine.file, beside, stack))
 
 
 async def _share_messages(
-    settings: Settings, file: Path | None, epoch: str, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    file: Path | None,
+    beside: tuple[str, Mapping[str, str], Remember],
+    stack: contextlib.AsyncExitStack,
 ) -> dict[LogName, LogService]:
     engine = engine_for_messages(settings, file)
     stack.push_async_callback(engine.close)
     whole = messages_of(settings, now, engine)
     try:
-        await whole.open(epoch)  # what is damaged is found and set aside before gateways load it
+        # What is damaged or an older copy is found and set aside before gateways load it.
+        await whole.open(*beside)
         await whole.close()
-        await engine.open(epoch)
+        await engine.open(beside[0])
         services = {name: LogService(engine.log(name)) for name in LOGS}
         for service in services.values():
             await service.start()
@@ -117,7 +123,7 @@ async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.As
     messages = messages_of(settings, now, engine_for_messages(settings, file))
     stack.push_async_callback(messages.close)
     try:
-        await messages.open(ledger.epoch)
+        await messages.open(ledger.epoch, await ledger.notes(), _if_possible(ledger.remember))
     except StoreError as error:
         raise StartError(str(error)) from error
     return messages
@@ -127,3 +133,11 @@ def _warn_of_missing(settings: Settings, file: Path | None, *, used: bool) -> No
     """Warn when a ledger that was used has no file of messages: perhaps it was not moved with the other."""
     if file is not None and used and settings.messages == "durable" and not beside_ledger(file).exists():
         log.warning("there is no file of messages; a new one is made", file=str(beside_ledger(file)))
+
+
+def _if_possible(remember: Callable[[Mapping[str, str]], Awaitable[None]]) -> Remember:
+    async def try_to(notes: Mapping[str, str]) -> None:
+        with contextlib.suppress(NotDurable):
+            await remember(notes)
+
+    return try_to

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,8 @@ import pytest
 from hivewire import portions
 from hivewire.ledger.backup import backup, epoch_of
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
+from hivewire.settings import Settings
+from hivewire.store import open_messages, open_store
 from hivewire.streams.backup import beside_ledger, copied
 from hivewire.streams.message import Message
 from hivewire.streams.messages import Messages
@@ -196,3 +199,25 @@ def test_a_script_is_told_of_a_backup_without_messages(run: Run, data: Path, tmp
     beside_ledger(data).write_bytes(b"no file of SQLite")
     found = run("backup", "--data", str(data), str(tmp_path / "copy.db"), "-o", "json")
     assert (found.code, "hivewire: warning: without the messages of devices: " in found.err) == (0, True)
+
+
+async def test_an_older_copy_of_the_messages_alone_is_set_aside(data: Path) -> None:
+    """The ledger beside it has noted how far they reached. Under other epochs, nobody resumes over the difference."""
+    settings, file, epochs = Settings(data=str(data)), beside_ledger(data), []
+
+    async def one_more() -> int:
+        async with AsyncExitStack() as stack:
+            store = await open_store(settings, stack)
+            messages = await open_messages(settings, store.ledger, stack)
+            epochs.append(messages.commands.epoch)
+            await insert(messages)
+            return len(await everything(messages))
+
+    assert await one_more() == 1
+    older = file.read_bytes()
+    assert await one_more() == 2
+    file.write_bytes(older)
+    assert [await one_more(), await one_more()] == [1, 2]
+    assert epochs[0] == epochs[1] != epochs[2] == epochs[3]
+    [aside] = (path for path in data.parent.glob(f"{file.name}*") if path.suffix not in (".messages", ".lock"))
+    assert aside.read_bytes() == older

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
-from hivewire.streams.contract import Damaged, StreamEngine
+from hivewire.streams.contract import LOGS, Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.parent import SCHEME, ParentEngine
@@ -18,6 +20,9 @@ from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
+
+Remember: TypeAlias = Callable[[Mapping[str, str]], Awaitable[None]]
+"""Keeps notes, as far as that is possible."""
 
 TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
@@ -68,6 +73,7 @@ class Messages:
         self.notifications = Log(engine.log("notifications"), self._clock, notifications, elapsed)
         self._logs = (self.commands, self.notifications)
         self._task: asyncio.Task[None] | None = None
+        self._remember: Remember | None = None
 
     def now(self) -> int:
         """`serverTimestamp`: milliseconds since 1970. Every message from now on gets a later clock."""
@@ -79,21 +85,37 @@ class Messages:
         reasons = (log.failing for log in self._logs)
         return next((f"commands or notifications are not written: {reason}" for reason in reasons if reason), None)
 
-    async def open(self, ledger_epoch: str) -> None:
-        """Load what belongs to this ledger. Raises StoreError."""
+    async def open(
+        self, ledger_epoch: str, notes: Mapping[str, str] = MappingProxyType({}), remember: Remember | None = None
+    ) -> None:
+        """Load what belongs to this ledger, in which `remember` notes how far the logs reach, now and at the end.
+
+        By these `notes` a later start notices an older copy of the logs, unless several gateways append to them. Raises
+        StoreError.
+        """
+        self._remember = remember
         await self._engine.open(ledger_epoch)
         try:
-            await self._load()
+            await self._load(notes)
         except Damaged as error:
             await self._engine.close()
             await self._engine.open(ledger_epoch, damage=str(error))
-            await self._load()
+            await self._load(notes)  # under other epochs
         for log in self._logs:
             await log.start()
+        await self._note()
 
-    async def _load(self) -> None:
-        for log in self._logs:
+    async def _load(self, notes: Mapping[str, str]) -> None:
+        for name, log in zip(LOGS, self._logs, strict=True):
             await log.load()
+            epoch, _, tip = notes.get(f"messages:{name}", "").partition(" ")
+            if epoch == log.epoch and log.tip < int(tip) and not log.shared:
+                raise Damaged("it is an older copy: the ledger was beside later messages")
+
+    async def _note(self) -> None:
+        if self._remember is not None and not self.commands.shared:
+            named = zip(LOGS, self._logs, strict=True)
+            await self._remember({f"messages:{name}": f"{log.epoch} {log.tip}" for name, log in named})
 
     def start(self) -> None:
         """Let messages expire, and give up commits that take too long."""
@@ -112,6 +134,8 @@ class Messages:
         try:
             for log in self._logs:
                 await log.close()
+            await self._note()
+            self._remember = None
         finally:
             await self._engine.close()
 
