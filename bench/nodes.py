@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.processes import START_SECONDS, Process
 
@@ -31,8 +31,8 @@ PORTS = range(20_000, 32_000)
 
 CONFIG = """\
 server_name: {name}
-listen: "127.0.0.1:{port}"
-http: "127.0.0.1:{monitor}"
+listen: "{host}:{port}"
+http: "{host}:{monitor}"
 jetstream {{ store_dir: {store}, sync_interval: {sync} }}
 accounts {{
   HIVE {{ jetstream: enabled, users: [ {{ user: {user}, password: {password} }} ] }}
@@ -41,7 +41,7 @@ accounts {{
 system_account: SYS
 """
 CLUSTER = """\
-cluster {{ name: hive, listen: "127.0.0.1:{port}", no_advertise: true, advertise: "{advertise}", routes: {routes} }}
+cluster {{ name: hive, listen: "{host}:{port}", no_advertise: true, advertise: "{advertise}", routes: {routes} }}
 """
 NOWHERE = "127.0.0.1:1"
 """What a node says its address is when the others have to reach it through a proxy: nobody finds a way around that."""
@@ -68,30 +68,41 @@ def steady_port() -> int:
     raise RuntimeError(f"no port in {PORTS} is free")
 
 
+class Where(NamedTuple):
+    """Where a node runs: its address, and the command that starts another one there, such as `ip netns exec NAME`."""
+
+    host: str = "127.0.0.1"
+    within: Sequence[str] = ()
+
+
+HERE = Where()
+
+
 class Node(Process):
     """One server, which keeps its ports and its data when it is started again."""
 
-    def __init__(self, name: str, folder: Path, cores: set[int] | None = None) -> None:
+    def __init__(self, name: str, folder: Path, *, cores: set[int] | None = None, where: Where = HERE) -> None:
         """`cores`: the processor cores that it is pinned to."""
+        self.host = where.host
         self.port, self.monitor, self.route = steady_port(), steady_port(), steady_port()
         self.store = folder / name
         self._config = folder / f"{name}.conf"
-        command = [find() or PROGRAM, "-c", str(self._config)]
-        health = f"http://127.0.0.1:{self.monitor}/healthz"
+        command = [*where.within, find() or PROGRAM, "-c", str(self._config)]
+        health = f"http://{self.host}:{self.monitor}/healthz"
         super().__init__(name, command, folder / f"{name}.log", cores=cores, health=health)
 
-    def configure(self, routes: Sequence[int], advertise: str, sync: str, more: str) -> None:
-        """Write its configuration file; `routes` are the ports of the others. Without them it is a server alone."""
-        where = {"name": self.name, "port": self.port, "monitor": self.monitor, "store": json.dumps(str(self.store))}
-        text = CONFIG.format(**where, sync=sync, user=USER, password=PASSWORD)
+    def configure(self, routes: Sequence[str], advertise: str, sync: str, more: str) -> None:
+        """Write its configuration file; `routes` are the addresses of the others. Without them it is a server alone."""
+        where = {"name": self.name, "host": self.host, "port": self.port, "monitor": self.monitor}
+        text = CONFIG.format(**where, store=json.dumps(str(self.store)), sync=sync, user=USER, password=PASSWORD)
         if routes:
-            urls = json.dumps([f"nats://127.0.0.1:{port}" for port in routes])
-            text += CLUSTER.format(port=self.route, advertise=advertise, routes=urls)
+            urls = json.dumps([f"nats://{address}" for address in routes])
+            text += CLUSTER.format(host=self.host, port=self.route, advertise=advertise, routes=urls)
         self._config.write_text(text + more)
 
     def ask(self, subject: str, body: bytes = b"") -> Any:
         """The answer to a request, decoded. Raises Refused for an error in it, and OSError when none comes in time."""
-        return ask(self.port, subject, body)
+        return ask(self.port, subject, body, self.host)
 
 
 class Nodes:
@@ -106,17 +117,21 @@ class Nodes:
         sync: str = "always",
         more: str = "",
         through: Callable[[Node, Node], int] | None = None,
+        places: Sequence[Where] = (),
     ) -> None:
         """`sync` is their `sync_interval`; `more` is appended to each configuration file.
 
-        `through` gives the port at which the first node reaches the second one: that of a proxy.
+        `through` gives the port at which the first node reaches the second one: that of a proxy. `places`: where each
+        of them runs, if not here.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._nodes = [Node(f"n{number}", folder, cores) for number in range(1, count + 1)]
+        where = places or [HERE] * count
+        self._nodes = [Node(f"n{number}", folder, cores=cores, where=each) for number, each in enumerate(where, 1)]
         for node in self._nodes:
             others = [other for other in self._nodes if other is not node]
-            routes = [through(node, other) if through is not None else other.route for other in others]
-            advertise = f"127.0.0.1:{node.route}" if through is None else NOWHERE
+            ports = [through(node, other) if through is not None else other.route for other in others]
+            routes = [f"{other.host}:{port}" for other, port in zip(others, ports, strict=True)]
+            advertise = f"{node.host}:{node.route}" if through is None else NOWHERE
             node.configure(routes, advertise, sync, more)
 
     def __iter__(self) -> Iterator[Node]:
@@ -131,7 +146,7 @@ class Nodes:
     def store(self, site: str = "site", through: Callable[[Node], int] | None = None) -> str:
         """The address for `hivewire serve --store`, without the password. `through` gives the port for each node."""
         ports = [through(node) if through is not None else node.port for node in self._nodes]
-        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        hosts = ",".join(f"{node.host}:{port}" for node, port in zip(self._nodes, ports, strict=True))
         return f"nats://{USER}@{hosts}/{site}?replicas={len(self._nodes)}"
 
     def start(self) -> None:
@@ -194,9 +209,9 @@ class Nodes:
         self.stop()
 
 
-def ask(port: int, subject: str, body: bytes = b"") -> Any:
+def ask(port: int, subject: str, body: bytes = b"", host: str = HERE.host) -> Any:
     """The answer of the server at a port, as `Node.ask`."""
-    answer = json.loads(_request(port, subject, body))
+    answer = json.loads(_request(port, subject, body, host))
     if "error" in answer:
         raise Refused(subject, answer["error"])
     return answer
@@ -205,12 +220,12 @@ def ask(port: int, subject: str, body: bytes = b"") -> Any:
 _inboxes = itertools.count()
 
 
-def _request(port: int, subject: str, body: bytes) -> bytes:
+def _request(port: int, subject: str, body: bytes, host: str = HERE.host) -> bytes:
     """The payload of the answer, in NATS's text protocol. Raises OSError when none comes in time."""
     connect = json.dumps({"user": USER, "pass": PASSWORD, "verbose": False, "headers": True, "no_responders": True})
     inbox = f"_INBOX.{os.getpid()}.{next(_inboxes)}"
     asked = f"CONNECT {connect}\r\nSUB {inbox} 1\r\nPUB {subject} {inbox} {len(body)}\r\n".encode()
-    with socket.create_connection(("127.0.0.1", port), ASK_SECONDS) as connection:
+    with socket.create_connection((host, port), ASK_SECONDS) as connection:
         connection.sendall(asked + body + b"\r\n")
         lines = connection.makefile("rb")
         while line := lines.readline():

@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from bench.nodes import PASSWORD, Nodes, find
+from bench.nodes import PASSWORD, Nodes, Where, find
 
-from tests.running import RunningGateway
+from tests.running import PATIENCE, NotStarted, RunningGateway
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no `nats-server` here: it is a package of PyPI")
 
@@ -125,3 +126,89 @@ def test_the_disk_of_one_node_fills(tmp_path: Path) -> None:
             assert put(one, "after", "2") > 20
             assert get(one, "meanwhile.19") == "v" * 50_000
             full[0].start()
+
+
+@pytest.mark.long
+def test_a_log_that_was_restored_from_older_files_is_refused(tmp_path: Path) -> None:
+    """A gateway that has entries which the log has lost says so and ends, and so does its next start. Its file has
+    them still."""
+    nodes = Nodes(tmp_path / "nats")
+    with nodes:
+        site = Site(nodes, tmp_path)
+        with site.gateway("one") as one:
+            put(one, "kept", "1")
+            for node in nodes:
+                node.stop()
+                shutil.copytree(node.store, node.store.with_suffix(".old"))
+            nodes.start()
+            put(one, "lost", "2")
+            for node in nodes:
+                node.stop()
+                shutil.rmtree(node.store)
+                node.store.with_suffix(".old").rename(node.store)
+            nodes.start()
+            assert one.process.wait(PATIENCE) not in (0, None)
+            assert "acknowledged" in str(one.log) + str(one.noise)
+        with pytest.raises(NotStarted, match="acknowledged"):
+            site.gateway("one")
+        with closing(sqlite3.connect(one.data)) as file:
+            assert file.execute("SELECT count(*) FROM change WHERE key = 'lost'").fetchone() == (1,)
+
+
+NETWORK = "10.213.7"
+"""Addresses of the namespaces; nobody else's packets go there."""
+
+
+@contextmanager
+def namespaces(count: int) -> Iterator[list[str]]:
+    """So many network namespaces on one bridge, with the addresses 1, 2, 3 in NETWORK; this one has 254."""
+    ours = f"hw{os.getpid() % 100_000}"
+    names = [f"{ours}n{number}" for number in range(1, count + 1)]
+
+    def run(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    try:
+        try:
+            run("link", "add", ours, "type", "bridge")
+            run("addr", "add", f"{NETWORK}.254/24", "dev", ours)
+            run("link", "set", ours, "up")
+            for number, name in enumerate(names, 1):
+                run("netns", "add", name)
+                run("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+                run("link", "set", name, "master", ours, "up")
+                run("-n", name, "addr", "add", f"{NETWORK}.{number}/24", "dev", "eth0")
+                run("-n", name, "link", "set", "eth0", "up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no network namespaces can be made here: {error}")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+        subprocess.run(["ip", "link", "delete", ours], check=False, capture_output=True)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("ip") is None, reason="no `ip` here")
+def test_the_network_loses_all_packets_of_the_node_that_leads(tmp_path: Path) -> None:
+    """The others go on with what was answered, also at the gateway that was connected to it; when it is back, it has
+    everything."""
+    with namespaces(3) as names:
+        places = [Where(f"{NETWORK}.{number}", ["ip", "netns", "exec", name]) for number, name in enumerate(names, 1)]
+        with Nodes(tmp_path / "nats", places=places) as nodes:
+            site = Site(nodes, tmp_path)
+            with site.gateway("one") as one, site.gateway("two") as two, site.gateway("three") as three:
+                gateways = [one, two, three]
+                put(one, "before", "0")
+                leader = nodes.next_leader(f"HW_{site.name}")
+                link = names[[*nodes].index(leader)]
+                subprocess.run(["ip", "link", "set", link, "down"], check=True)
+                assert [get(gateway, "before") for gateway in gateways] == ["0"] * 3
+                revision = max(put(gateway, f"meanwhile.{number}", "1") for number, gateway in enumerate(gateways))
+                for gateway in gateways:
+                    assert [get(gateway, f"meanwhile.{number}", revision) for number in range(3)] == ["1"] * 3
+                subprocess.run(["ip", "link", "set", link, "up"], check=True)
+                leader.wait_until_ready()
+                next(node for node in nodes if node is not leader).kill()
+                revision = put(one, "after", "2")
+                assert [get(gateway, "after", revision) for gateway in gateways] == ["2"] * 3
