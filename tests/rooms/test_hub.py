@@ -168,7 +168,8 @@ async def world() -> AsyncIterator[World]:
 
 
 def shown(frames: list[Any]) -> list[Any]:
-    """Pushes in short: name, version and revision of updates, names of snapshots, the rest by its kind."""
+    """Pushes in short: name, version and revision of updates, names of snapshots, the rest by its kind. `present` is
+    the bookmark that says that it is reached."""
     found: list[Any] = []
     for frame in frames:
         what = frame.get("action", frame.get("method", "")).rpartition("/")[2]
@@ -181,7 +182,7 @@ def shown(frames: list[Any]) -> list[Any]:
         elif what == "snapshot":
             found.append([resource["name"] for resource in frame["configurations"]])
         else:
-            found.append(what)
+            found.append("present" if frame.get("live") else what)
     return found
 
 
@@ -259,7 +260,7 @@ async def test_the_changes_of_a_transaction_are_one_group(world: World) -> None:
 
 
 async def test_a_resume_brings_just_what_was_missed(world: World) -> None:
-    """Every matching change after the position, in order, then live."""
+    """Every matching change after the position, in order, then a word that this is the present, then what is new."""
     start = await world.put("a.1")
     for name in ("a.1", "b.1", "a.2"):
         await world.put(name)
@@ -269,8 +270,9 @@ async def test_a_resume_brings_just_what_was_missed(world: World) -> None:
     assert (reply["mode"], reply["position"]) == ("resumed", world.position(start))
     await world.quiet()
     await world.put("a.3")
-    expected = [("a.1", 2, start + 1), ("a.2", 1, start + 3), ("a.1", 3, start + 4), ("a.3", 1, start + 5)]
-    assert shown(peer.frames) == ["resumed", *expected]
+    missed = [("a.1", 2, start + 1), ("a.2", 1, start + 3), ("a.1", 3, start + 4)]
+    assert shown(peer.frames) == ["resumed", *missed, "present", ("a.3", 1, start + 5)]
+    assert peer.frames[4]["position"] == world.position(start + 4)
 
 
 @pytest.mark.parametrize("since", ["0123456789abcdef-1", "ahead", "too old"])
@@ -296,7 +298,7 @@ async def test_the_oldest_position_is_covered(world: World) -> None:
     peer = world.peer()
     assert peer.subscribe(since=world.position(revision - 1))["mode"] == "resumed"
     await world.quiet()
-    assert shown(peer.frames) == ["resumed", ("a", 1, revision)]
+    assert shown(peer.frames) == ["resumed", ("a", 1, revision), "present"]
 
 
 @pytest.mark.parametrize(
@@ -523,7 +525,7 @@ async def test_a_subscriber_may_leave_out_values_and_ask_for_changes(
     late = world.peer()
     late.subscribe(inline=inline, detail=detail, since=world.position(revision - 1))
     await world.quiet()
-    assert late.frames[-1]["configuration"]["value"] == long
+    assert late.frames[-2]["configuration"]["value"] == long
     assert other.frames[-1]["configuration"]["value"] == "long"
 
 
@@ -558,8 +560,9 @@ async def test_a_client_that_does_not_read_costs_only_a_position(world: World, m
     await world.quiet()
     await world.put("d")
     expected = [(name, n + 1, revision) for n, revision in enumerate(revisions) for name in "abc"]
-    assert shown(peer.frames)[1:-1] == expected
-    assert [frame.get("more", False) for frame in peer.frames[1:-1]] == [True, True, False] * 3
+    assert shown(peer.frames)[1:-2] == expected
+    assert shown(peer.frames)[-2] == "present"
+    assert [frame.get("more", False) for frame in peer.frames[1:-2]] == [True, True, False] * 3
 
 
 @pytest.mark.parametrize("conflate", [True, False])
@@ -608,7 +611,8 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
     await world.quiet()
     for peer in peers:
         assert peer.closed is None
-        assert [version for _, version, _ in shown(peer.frames)[1:]] == [1, 2, 3, 4, 5, 6]
+        *updates, present = shown(peer.frames)[1:]
+        assert ([version for _, version, _ in updates], present) == ([1, 2, 3, 4, 5, 6], "present")
 
 
 async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -651,7 +655,7 @@ async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest
     again = await world.put("a")
     peer.read()
     await world.quiet()
-    assert shown(peer.frames)[6:] == [("a", 2, again)]
+    assert shown(peer.frames)[6:] == [("a", 2, again), "present"]
 
 
 async def test_a_snapshot_frame_is_within_its_bound(world: World) -> None:
@@ -718,7 +722,7 @@ async def test_no_conflation_without_need(world: World, idle: bool, changes: int
         await world.put("a", "elsewhere")
     peer.read(idle=idle)
     await world.quiet()
-    assert len(peer.frames) == 1 + changes
+    assert shown(peer.frames)[1 + changes :] == ["present"]
     assert not any("conflated" in frame for frame in peer.frames)
 
 
@@ -755,7 +759,7 @@ async def test_an_expired_token_pauses_and_a_new_one_resumes(world: World) -> No
     assert feed is not None
     feed.renew(world.identity())
     await world.quiet()
-    assert shown(peer.frames)[3:] == [("b", 1, second)]
+    assert shown(peer.frames)[3:] == [("b", 1, second), "present"]
 
 
 async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(world: World) -> None:
@@ -795,7 +799,7 @@ async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(
     assert look(0) == []
     feed.renew(world.identity())
     await world.quiet()
-    assert shown(peer.taken()) == [("a", 1, world.ledger.revision)] * 2
+    assert shown(peer.taken()) == [("a", 1, world.ledger.revision)] * 2 + ["present"] * 2
     assert [frame.get("action") for frame in look(HOUR - 1_000)] == ["token/expiring", None]
 
 
@@ -831,7 +835,7 @@ async def test_a_revoked_token_stops_pushes_at_once(world: World) -> None:
     assert feed is not None
     feed.renew(structs.replace(mine.caller.identity, token="three", generation=1))
     await world.quiet()
-    assert shown(mine.taken()) == [("a", 1, revision)]
+    assert shown(mine.taken()) == [("a", 1, revision), "present"]
 
 
 async def test_a_token_that_ends_before_the_reply_gets_no_pushes(world: World) -> None:
@@ -951,6 +955,37 @@ async def test_a_token_without_the_right_stops_everything(world: World) -> None:
     assert peer.frames[1]["reset"] is True
 
 
+async def test_who_has_missed_nothing_is_told_nothing(world: World) -> None:
+    """A peer that stops reading while nothing comes is up to date when it reads again."""
+    peer, other = world.peer(), world.peer()
+    for each in (peer, other):
+        each.subscribe(snapshot=False, names=["a"])
+        each.taken()
+    peer.session.pause()
+    await world.put("elsewhere")
+    peer.read()
+    await world.quiet()
+    assert peer.taken() == []
+
+
+async def test_a_resume_that_missed_nothing_is_told_that_too(world: World) -> None:
+    """Else a client that shows what it kept could not know that this is the present."""
+    revision = await world.put("a")
+    peer = world.peer()
+    peer.subscribe(since=world.position(revision))
+    await world.quiet()
+    assert peer.frames[1:] == [
+        {
+            "action": "configuration/bookmark",
+            "subscriptionId": 1,
+            "position": world.position(revision),
+            "live": True,
+        }
+    ]
+    await world.hub.bookmarks()
+    assert len(peer.frames) == 2
+
+
 async def test_a_locked_user_gets_nothing_more(world: World) -> None:
     """From the change on that locked it, and it is told so; when it is active again, what was missed comes."""
     peer = world.peer()
@@ -964,7 +999,7 @@ async def test_a_locked_user_gets_nothing_more(world: World) -> None:
         assert peer.suspended
         await world.user(Status.ACTIVE)
         await world.quiet()
-        assert [frame["revision"] for frame in peer.taken()] == [revision]
+        assert shown(peer.taken()) == [("a", 1 + (status is Status.DISABLED), revision), "present"]
 
 
 async def test_a_change_that_locks_a_user_is_not_pushed_to_it(world: World) -> None:
@@ -978,7 +1013,7 @@ async def test_a_change_that_locks_a_user_is_not_pushed_to_it(world: World) -> N
     assert shown(peer.taken()) == ["paused"]
     await world.user(Status.ACTIVE)
     await world.quiet()
-    assert shown(peer.taken()) == [("a", 1, revision)]
+    assert shown(peer.taken()) == [("a", 1, revision), "present"]
 
 
 async def test_the_end_of_a_tenant_is_pushed_and_then_its_privileges_are_gone(world: World) -> None:
@@ -1065,8 +1100,8 @@ async def test_those_who_come_back_together_read_the_log_once(
     assert len(looked_at) < 10 * 10
     last = await world.put("a")
     for peer in peers:
-        expected = [("a", version, revision) for version, revision in enumerate([*missed, last], 2)]
-        assert shown(peer.frames) == ["resumed", *expected]
+        *before, new = [("a", version, revision) for version, revision in enumerate([*missed, last], 2)]
+        assert shown(peer.frames) == ["resumed", *before, "present", new]
 
 
 @given(
@@ -1193,6 +1228,7 @@ class Watched:
                 self.conflating = self.conflating or "conflated" in frame
             assert ("position" in frame) != bool(frame.get("more") or frame.get("last") is False)
             if "position" in frame:
+                assert not (frame.get("live") and self.group), "the present is reached with a whole group"
                 self._close_group(log, parse_position(frame["position"])[1])
                 self.position = frame["position"]
 
@@ -1409,7 +1445,8 @@ async def test_one_portion_of_the_log_is_read_at_a_time(world: World, monkeypatc
     await world.quiet()
     assert most == 1
     for peer in peers:
-        assert [version for _, version, _ in shown(peer.frames)[1:]] == list(range(2, 22))
+        *updates, present = shown(peer.frames)[1:]
+        assert ([version for _, version, _ in updates], present) == (list(range(2, 22)), "present")
 
 
 # Another source: messages of devices have no state, expire, and are followed by device, network or type.
@@ -1519,7 +1556,7 @@ def follow(
 
 
 def texts(peer: Peer) -> list[Any]:
-    return [frame["text"] for frame in peer.frames[1:]]
+    return ["present" if frame.get("live") else frame["text"] for frame in peer.frames[1:]]
 
 
 async def test_messages_are_followed_by_scope(world: World, messages: Messages) -> None:
@@ -1553,8 +1590,8 @@ async def test_two_topics_show_the_same_messages_in_their_own_form(world: World,
         await world.quiet()
     messages.insert("a", 1, "fire!")
     messages.insert("b", 2, "smoke")
-    assert texts(plain) == ["fire", "fire", "fire!"]
-    forms = [(frame["action"], frame["device"], frame["length"]) for frame in alarms.frames[1:]]
+    assert texts(plain) == ["fire", "present", "fire", "fire!"]
+    forms = [(frame["action"], frame["device"], frame["length"]) for frame in alarms.frames[1:] if "live" not in frame]
     assert forms == [
         ("alarm/update", "a", 4),
         ("alarm/update", "a", 4),
@@ -1641,7 +1678,7 @@ async def test_a_slow_reader_of_messages_gets_all_that_is_kept(world: World, mes
         messages.insert("ab"[number % 2], 1, str(number))
     feed.resume(idle=True)
     await world.quiet()
-    assert texts(peer) == ["0", "2", "4", "6", "8"]
+    assert texts(peer) == ["0", "2", "4", "6", "8", "present"]
     feed.pause()
     messages.insert("a", 1, "lost")
     messages.expire()
@@ -1650,7 +1687,7 @@ async def test_a_slow_reader_of_messages_gets_all_that_is_kept(world: World, mes
     feed.resume()
     await world.quiet()
     bookmark = peer.frames.pop()
-    assert texts(peer)[5:] == ["kept"]
+    assert texts(peer)[6:] == ["kept"]
     assert peer.frames[-1]["reset"] is True
     assert bookmark == {"action": "message/bookmark", "subscriptionId": 1, "position": "messages-12", "live": True}
 
@@ -1672,7 +1709,13 @@ async def test_each_source_has_its_own_positions(world: World, messages: Message
     assert peer.frames[2:] == [{"action": "subscription/paused", "subscriptionId": 2, "reason": "Token expired"}]
     feed.renew(world.identity())
     await world.quiet()
-    assert [frame["position"] for frame in peer.frames[3:]] == ["messages-2", world.position(revision + 1)]
+    there, here = "messages-2", world.position(revision + 1)
+    assert [(frame["position"], "live" in frame) for frame in peer.frames[3:]] == [
+        (there, False),
+        (here, False),
+        (there, True),
+        (here, True),
+    ]
 
 
 @given(st.lists(st.tuples(st.booleans(), some_names), max_size=12), st.integers(0, 14), st.integers(0, 14))

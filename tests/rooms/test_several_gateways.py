@@ -53,8 +53,9 @@ async def test_a_position_resumes_on_another_gateway(two: list[Gateway]) -> None
     second = there.peer()
     second.ask("configuration/subscribe", names=["a"], since=one["position"])
     await here.store("a", value="4")
-    reply, *changes = await answer(second, 4)
+    reply, *frames = await answer(second, 5)
     assert reply["mode"] == "resumed"
+    changes = [frame for frame in frames if "live" not in frame]
     assert [each["configuration"]["value"] for each in changes] == ["2", "3", "4"]
     assert [each["revision"] for each in changes] == [two_["revision"], two_["revision"] + 1, two_["revision"] + 2]
 
@@ -71,6 +72,8 @@ async def test_a_position_ahead_of_a_gateway_is_asked_for(two: list[Gateway], ac
     peer.ask(action, since=position)
     [reply] = await answer(peer)
     assert (reply["status"], reply["mode"], reply.get("position")) == ("success", "resumed", position)
+    [present] = await answer(peer)
+    assert (present["live"], present["position"]) == (True, position)
     peer.ask(action, since=f"{here.ledger.epoch}-{here.ledger.revision + 1}")
     reply = (await answer(peer))[0]
     assert reply["mode"] == "reset"

@@ -157,7 +157,9 @@ Reset = Annotated[
     bool | UnsetType, says("True: messages may be missing before this; all that are kept and match follow.")
 ]
 Reached = Annotated[str, says("The position to resume from: every matching message up to it was pushed.")]
-Live = Annotated[bool | UnsetType, says("True: a resumed subscription has reached the present.")]
+Live = Annotated[
+    bool | UnsetType, says("True: a subscription that was resumed, paused or behind has reached the present.")
+]
 
 # Members of the requests for event streams, whose lists may be separated by commas.
 StreamedNetworks = Annotated[list[str] | None, says("Only of devices in these networks; the token's when absent.")]
@@ -301,9 +303,10 @@ class ConfigurationSnapshot(Push, tag="configuration/snapshot", kw_only=True):
 
 
 class ConfigurationBookmark(Push, tag="configuration/bookmark", kw_only=True):
-    """A newer position, when nothing matched for a while."""
+    """A newer position: nothing matched for a while, or the present is reached."""
 
     position: _Caught
+    live: Live = UNSET
 
 
 class TenantUpdate(Push, tag="tenant/update", kw_only=True):
@@ -344,9 +347,10 @@ class TenantSnapshot(Push, tag="tenant/snapshot", kw_only=True):
 
 
 class TenantBookmark(Push, tag="tenant/bookmark", kw_only=True):
-    """A newer position, when nothing matched for a while."""
+    """A newer position: nothing matched for a while, or the present is reached."""
 
     position: _Caught
+    live: Live = UNSET
 
 
 # Of devices, networks and device types.
@@ -434,18 +438,21 @@ class DeviceTypeSnapshot(Push, tag="devicetype/snapshot", kw_only=True):
 
 
 class DeviceBookmark(Push, tag="device/bookmark", kw_only=True):
-    """A newer position, when nothing matched for a while."""
+    """A newer position: nothing matched for a while, or the present is reached."""
 
     position: _Caught
+    live: Live = UNSET
 
 
 class NetworkBookmark(Push, tag="network/bookmark", kw_only=True):
-    """A newer position, when nothing matched for a while."""
+    """A newer position: nothing matched for a while, or the present is reached."""
 
     position: _Caught
+    live: Live = UNSET
 
 
 class DeviceTypeBookmark(Push, tag="devicetype/bookmark", kw_only=True):
-    """A newer position, when nothing matched for a while."""
+    """A newer position: nothing matched for a while, or the present is reached."""
 
     position: _Caught
+    live: Live = UNSET

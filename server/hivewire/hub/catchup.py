@@ -181,7 +181,7 @@ class CatchUp:
     def _go_live(self, sub: Subscription) -> None:
         sub.live = True
         if sub.resuming:
-            # The log may have had nothing to send: then no frame has carried the reset yet.
+            # The log may have had nothing to send: then no frame of a topic without state has carried the reset yet.
             reset, sub.reset, sub.resuming, sub.last_position = sub.reset, False, False, sub.offset
             sub.feed.listener.push(sub.shape.bookmark(sub.position, reset, live=True))
 

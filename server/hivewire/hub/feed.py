@@ -101,7 +101,8 @@ class Subscription:
     offset of the last position that was sent, for bookmarks. `generation` grows when the subscription is changed from
     outside; a task that has waited for the log compares it and drops its result. `idle`: the peer had not read for long
     when it fell behind, so events may be conflated. `reset`: the next frame says that it replaces the client's state.
-    `resuming`: it has no state and reads the log from an earlier position; it is told when it has reached the present.
+    `resuming`: it reads the log from an earlier position, because it was resumed, paused or too slow, and is told when
+    it has reached the present.
     `backlog` is pushed before anything else. `noted` is for whoever made the subscription. `device` is the record of a
     device that is online while it is there, 0 for none.
     """
@@ -174,7 +175,7 @@ class Subscription:
             covered = epoch == source.epoch and source.covers(offset) and offset >= earliest
             if covered and not self.topic.volatile:
                 self.offset = self.last_position = offset
-                self.resuming = not self.channel.stateful
+                self.resuming = True
                 return "resumed"
             self.start_over()
             return "reset"
@@ -185,7 +186,7 @@ class Subscription:
 
     def copy_state(self, floor: int = 0) -> None:
         """Begin a snapshot, or with a floor a conflated run, of the current state."""
-        self.live, self.sent = False, 0
+        self.live, self.sent, self.resuming = False, 0, False  # the end of the copy says that it is up to date
         self.offset = self.channel.tail.source.tip
         self.copy = Copy(floor, self.offset)
         self.generation += 1  # a reading of the log that is under way is of no use now
@@ -200,8 +201,9 @@ class Subscription:
             self.generation += 1
         self.reset = True
 
-    def fall_behind(self) -> None:
-        """Catch up from the log from now on."""
+    def fall_behind(self, paused: bool = False) -> None:
+        """Catch up from the log from now on. `paused`: for a while, so tell its client when it is up to date again."""
+        self.resuming = self.resuming or (paused and not self.feed.plain)
         if self.live:  # otherwise its own offset is valid already
             self.live = False
             self.offset = self.channel.tail.offset
@@ -355,7 +357,7 @@ class Feed:
     def suspend(self) -> None:
         """Stop pushing, because the identity is no longer valid. Every subscription keeps its place."""
         for sub in self.subscriptions:
-            sub.fall_behind()
+            sub.fall_behind(paused=True)
         # A peer that does not read is told when it does, because it is served then.
         if not self.paused and not self.stalled and (reason := self._host.why_paused(self)) is not None:
             self.paused = True
@@ -363,14 +365,8 @@ class Feed:
         self.listener.suspend()
 
     def go_on(self) -> None:
-        """The identity is valid, perhaps again, and may reach other things than before.
-
-        Subscribers who were told of a pause get a bookmark when they are up to date, also when they missed nothing.
-        """
-        if self.paused:
-            self.paused = False
-            for sub in self.subscriptions:
-                sub.last_position = -1
+        """The identity is valid, perhaps again, and may reach other things than before."""
+        self.paused = False
         self._adapt([sub for sub in self.subscriptions if sub.topic.scoped])
 
     def warn(self) -> None:

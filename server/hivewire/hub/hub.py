@@ -271,7 +271,7 @@ class Hub:
             if sub.offset < offset:
                 # The peer stopped reading in the middle. `deliver` has noted where, so `fall_behind`, which would
                 # start again before the transaction, is not called.
-                sub.live = False
+                sub.live, sub.resuming = False, not sub.feed.plain
         return pushed
 
     def is_followed(self, topic: Topic) -> bool:
@@ -298,7 +298,7 @@ class Hub:
         if sub.feed.expires < moment:
             sub.feed.suspend()
         else:
-            sub.fall_behind()
+            sub.fall_behind(sub.feed.stalled)
             self.serve(sub.feed)
 
     def _recheck(self, concerned: Callable[[Identity], bool]) -> None:
