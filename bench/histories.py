@@ -62,7 +62,7 @@ class History:
         """`shared`: the calls go to several gateways on one log, and all reads ask for `fresh` ones."""
         self.events: list[Event] = []
         self._shared = shared
-        self._unknown: set[int] = set()
+        self.unknown: set[int] = set()
         self._random = choice
         self._ids = count()
         self._seen: dict[str, int] = {}
@@ -84,23 +84,23 @@ class History:
         """One call. It stays without an answer when the connection ends, or its outcome is unknown."""
         id = next(self._ids)
         self.events.append(Call(id, request))
-        unknown = frozenset(self._unknown)
+        unknown = frozenset(self.unknown)
         try:
             status, members = await asyncio.wait_for(client.ask(request), PATIENCE)
         except (TimeoutError, httpx.TimeoutException):
             raise  # the gateway may carry it out later
         except GONE:
-            self._unknown.add(id)
+            self.unknown.add(id)
             raise
         answer = answer_of(request, status, members)
         if answer is None:
-            self._unknown.add(id)
+            self.unknown.add(id)
             return
         self.events.append(Return(id, answer))
         if self._shared and unknown and isinstance(answer, Read | Written):
             # It committed an entry, so none that somebody wanted to commit in that place before can appear any more.
             self.events.append(Crash(unknown))
-            self._unknown -= unknown
+            self.unknown -= unknown
         if isinstance(answer, Read):
             found = zip(request.reads, answer.entries, strict=True)
             self._seen |= {name: entry.version if entry is not None else 0 for name, entry in found}

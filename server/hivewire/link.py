@@ -187,9 +187,10 @@ class Members:
         self._links: dict[Link, None] = {}
 
     def join(self, link: Link) -> None:
-        """Tell it everything from now on."""
-        self._links[link] = None
-        self._name_keeper()
+        """Tell it everything from now on, unless it has gone already."""
+        if link.open:
+            self._links[link] = None
+            self._name_keeper()
 
     def leave(self, link: Link) -> None:
         """The connection has ended."""

@@ -104,7 +104,10 @@ def _reload(gateways: Gateways, load: Load) -> None:
 
 
 async def _listen(stack: contextlib.AsyncExitStack, path: Path, connected: Callable[[], Link]) -> None:
-    server = await asyncio.get_running_loop().create_unix_server(connected, str(path))
+    try:
+        server = await asyncio.get_running_loop().create_unix_server(connected, str(path))
+    except OSError as error:  # such as a name that is too long for a socket
+        raise StartError(f"cannot listen at {path}: {error}; set TMPDIR to a shorter path") from error
     stack.callback(server.close)
 
 

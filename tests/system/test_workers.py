@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,45 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.gate.wire import until
 from tests.running import PATIENCE, NotStarted, RunningGateway, Talk
-
-WORKERS = (1, 2)
-
-
-class Site:
-    """Two gateways under one parent, and sockets of which it is known whom they lead to."""
-
-    def __init__(self, data: Path, stack: ExitStack) -> None:
-        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2"))
-        self.token = self.gateway.token()
-        self._stack = stack
-
-    def metric(self, name: str) -> dict[int, float]:
-        """The value of a metric in each gateway."""
-        page = httpx.get(self.gateway.url + "/metrics").text
-        return {int(number): float(value) for number, value in re.findall(rf'{name}{{gateway="(\d)"}} (\S+)', page)}
-
-    def sockets(self) -> dict[int, Talk]:
-        """A socket to each gateway."""
-        found: dict[int, Talk] = {}
-        for _ in range(64):
-            before = self.metric("hivewire_sockets")
-            talk = self._stack.enter_context(self.gateway.socket(self.token))
-            after = self.metric("hivewire_sockets")
-            (number,) = [number for number in after if after[number] > before.get(number, 0)]
-            found.setdefault(number, talk)
-            if len(found) == len(WORKERS):
-                return found
-        raise AssertionError("all connections lead to one gateway")
-
-    def process(self, number: int) -> int:
-        """The process of a gateway, as it was started last."""
-        lines = self.gateway.events("gateway started")
-        return int([line["process"] for line in lines if line["gateway"] == number][-1])
-
-    def ready(self, number: int, starts: int) -> None:
-        """Wait until a gateway is started so many times and serves."""
-        until(lambda: self.metric("hivewire_gateway_starts_total").get(number) == starts)
-        until(lambda: number in self.metric("hivewire_sockets"))
+from tests.workers import WORKERS, Site, gone
 
 
 @pytest.fixture
@@ -69,14 +30,6 @@ def pushed(talk: Talk, name: str) -> Any:
     while (found := talk.receive().get("configuration", {})).get("name") != name:
         pass
     return found
-
-
-def gone(process: int) -> bool:
-    """Whether a process has ended; what nobody waits for any more is a zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_two_gateways_serve_one_ledger(site: Site, data: Path) -> None:
@@ -154,6 +107,7 @@ def test_devices_and_their_users_need_not_be_on_one_gateway(site: Site, data: Pa
     for talk in sockets.values():
         assert talk("command/get", deviceId="lamp", commandId=sent)["command"]["status"] == "done"
     site.gateway.process.kill()
+    site.gateway.process.wait(PATIENCE)
     until(lambda: all(gone(site.process(number)) for number in WORKERS))
     with RunningGateway(data) as alone, alone.socket(site.token) as talk:
         assert talk("command/get", deviceId="lamp", commandId=sent)["command"]["status"] == "done"
@@ -186,6 +140,7 @@ def test_gateways_and_their_parent_may_be_killed(site: Site, data: Path) -> None
 
     processes = [site.process(1), second]
     site.gateway.process.kill()
+    site.gateway.process.wait(PATIENCE)
     until(lambda: all(map(gone, processes)))
     with pytest.raises(httpx.TransportError):
         httpx.get(site.gateway.url + "/health/live", timeout=PATIENCE)

@@ -1,0 +1,58 @@
+"""What the parent of several gateways makes of their metrics, and how it refuses to start."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hivewire import supervisor
+from hivewire.settings import Settings, StartError
+from hivewire.supervisor import labelled
+from hivewire.telemetry import Telemetry
+
+
+def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
+
+
+def test_each_sample_has_the_number_of_its_gateway() -> None:
+    """One page in the format of Prometheus: every family once, every sample of every gateway, odd labels too."""
+    pages: dict[str, str] = {}
+    expected: dict[Any, float] = {}
+    for number in ("1", "2"):
+        telemetry = Telemetry()
+        telemetry.gauges["speed"] = ("A gauge.", lambda number=number: float(number))  # type: ignore[misc]
+        telemetry.requests['odd {"}, name', 200] += int(number)
+        telemetry.committed(5, 0.002)
+        telemetry.answered("documents/put", 200, 0.0)
+        page = telemetry.exposition()
+        pages[number] = page.decode()
+        for (name, labels), value in samples(page).items():
+            expected[name, tuple(sorted((*labels, ("gateway", number))))] = value
+    page = labelled(pages)
+    assert samples(page) == expected
+    heads = [line for line in page.decode().splitlines() if line.startswith("# TYPE")]
+    assert len(heads) == len(set(heads))
+
+
+@pytest.mark.parametrize(
+    ("platform", "settings", "reason"),
+    [
+        ("darwin", Settings(workers=2), "need Linux"),
+        ("linux", Settings(workers=2, store="nats://127.0.0.1/site"), "start several gateways"),
+    ],
+)
+def test_where_workers_are_of_no_use_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, platform: str, settings: Settings, reason: str
+) -> None:
+    """Before anything is opened."""
+    monkeypatch.setattr("sys.platform", platform)
+    with pytest.raises(StartError, match=reason):
+        asyncio.run(supervisor.serve(settings, [], lambda: settings, lambda started: None))
