@@ -44,7 +44,7 @@ class Controller:
             push = await gateway.push()
             if push is not None and "command" in push:
                 self.take_command(push["command"])
-            elif push is not None:
+            elif push is not None and "position" in push:  # others are about the connection
                 if "notification" in push:  # and not a bookmark, which says only how far we are
                     self.take_temperature(push["notification"])
                 self.position = push["position"]

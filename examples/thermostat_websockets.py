@@ -50,7 +50,7 @@ class Thermostat:
         while True:
             await self.report(gateway)
             push = await gateway.push(self.every)
-            if push is not None:
+            if push is not None and "position" in push:  # others are about the connection
                 if "command" in push:  # and not a bookmark, which says only how far we are
                     await self.obey(gateway, push["command"])
                 self.keep(push["position"])
