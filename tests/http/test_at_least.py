@@ -138,12 +138,14 @@ async def test_a_revision_that_does_not_come_gets_503(pair: Pair, monkeypatch: p
     assert (await pair.gateways[id(pair.here)].ask("GET", "/api/rest/info", hivewire_at_least="999")).status == 200
 
 
-async def test_rights_are_those_after_the_waiting(pair: Pair) -> None:
+@pytest.mark.parametrize("path", [REST, f"{REST}/a/content"])
+async def test_rights_are_those_after_the_waiting(pair: Pair, path: str) -> None:
     """A token that is revoked while its read waits gets 401."""
+    await pair.here.store("a")
     token = f"Bearer {pair.here.token(JOHN)}"
     revision = pair.here.ledger.revision + 2
     reading = asyncio.create_task(
-        pair.ask(pair.here, "GET", REST, authorization=token, hivewire_at_least=str(revision))
+        pair.ask(pair.here, "GET", path, authorization=token, hivewire_at_least=str(revision))
     )
     while not pair.here.services.freshness.gauges()["waiting_reads"][1]():
         await asyncio.sleep(0)
@@ -200,6 +202,15 @@ async def test_a_new_client_and_a_new_tenant_are_known_everywhere(pair: Pair) ->
     assert (await pair.ask(pair.there, "GET", "/reltio/api/none/configuration")).status == 404
     basic = "Basic " + base64.b64encode(b"none:" + b"s" * 43).decode()
     assert (await pair.ask(pair.there, "POST", "/oauth/token", grant, authorization=basic, **form)).status == 401
+
+
+async def test_a_new_document_can_be_edited_everywhere(pair: Pair) -> None:
+    """An edit where its first save has not been heard of yet finds it; without one it is not defined."""
+    path = "/reltio/api/shop/configuration/sources/none"
+    assert (await pair.ask(pair.there, "DELETE", path)).status == 404
+    pair.there.miss()
+    assert (await pair.ask(pair.here, "PUT", "/reltio/api/shop/configuration", DOCUMENT)).status == 200
+    assert (await pair.ask(pair.there, "DELETE", path)).status == 400, "there is no such source"
 
 
 async def test_refusals_are_quick_while_the_log_does_not_answer(pair: Pair) -> None:

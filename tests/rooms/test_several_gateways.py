@@ -14,6 +14,13 @@ from msgspec import UNSET
 
 from hivewire.access.users import UserContent
 from hivewire.caller import Caller
+from hivewire.devices import registry
+from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.index import DeviceContent
+from hivewire.devices.registry import GroupingContent
+from hivewire.ledger.records import Transaction, Write
+from hivewire.streams.memory import MemoryLog
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import NotFound
 from hivewire_protocol.nouns.configuration import ConfigurationPut
 from hivewire_protocol.nouns.server import ServerInfo
@@ -145,23 +152,34 @@ async def test_a_write_about_what_is_new_is_not_refused(two: list[Gateway]) -> N
             await gateway.ask(UserUpdate(userId=99, user=UserUpdateFields(introReviewed=True)))
 
 
-async def test_an_error_that_was_looked_at_again_comes_in_order(two: list[Gateway]) -> None:
-    """After the answers to the writes before it, whose log takes longer."""
+async def test_an_error_that_was_looked_at_again_comes_in_order(
+    two: list[Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the answers to the writes before it, however long their log takes."""
     here, there = two
+    group = GroupingContent("g")
+    device = encode(DeviceContent(name="lamp", network=1, type=1))
+    writes = [*registry.insert("network", group), *registry.insert("deviceType", group), Write(DEVICE, "lamp", device)]
+    await here.ledger.commit(Transaction(writes))
+    go, append = asyncio.Event(), MemoryLog.append
+
+    async def slow(log: MemoryLog, number: int, entry: bytes) -> bool:
+        await go.wait()
+        return await append(log, number, entry)
+
+    monkeypatch.setattr(MemoryLog, "append", slow)
     there.miss(1)
     await here.store("other")
-    peer = there.peer()
-    peer.ask("configuration/put", name="a", value="1")
-    for device in ("x", "y"):
-        peer.ask("notification/insert", deviceId=device, notification={"notification": "on"})
-    peer.ask("configuration/put", name="b", value="1")
-    frames = await answer(peer, 4)
-    assert [(frame["action"], frame.get("code", 200)) for frame in frames] == [
-        ("configuration/put", 200),
-        ("notification/insert", 404),
-        ("notification/insert", 404),
-        ("configuration/put", 200),
-    ]
+    peer, confirms = there.peer(), there.journal.confirms
+    for name in ("lamp", "nothing", "lamp"):
+        peer.ask("notification/insert", deviceId=name, notification={"notification": "on"})
+    while there.journal.confirms == confirms:
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert peer.frames == []
+    go.set()
+    assert [frame.get("code", 200) for frame in await answer(peer, 3)] == [200, 404, 200]
 
 
 async def test_refusals_of_the_ledger_are_sure_anyway(two: list[Gateway]) -> None:
