@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -392,10 +392,25 @@ def log_in(server: Server) -> str:
 
 def fill_names(server: Server, token: str) -> None:
     """Make the configurations that are read and written at random."""
-    for start in range(0, NAMES, MOST_CHANGES):
-        names = map(name_of, range(start, min(start + MOST_CHANGES, NAMES)))
-        changes = [{"operation": "put", "name": name, "value": "v" * 20} for name in names]
+    _put_all(server, token, list(map(name_of, range(NAMES))))
+
+
+def fill_records(server: Server, token: str, count: int) -> None:
+    """Put so many configurations through a gateway, with the names and values of `fill`."""
+    _put_all(server, token, list(map(record_of, range(count))))
+
+
+def _put_all(server: Server, token: str, names: Sequence[str]) -> None:
+    for start in range(0, len(names), MOST_CHANGES):
+        changes = [
+            {"operation": "put", "name": each, "value": "v" * 20} for each in names[start : start + MOST_CHANGES]
+        ]
         send(server, "POST", "/api/rest/configuration/transact", {"changes": changes}, token)
+
+
+def record_of(number: int) -> str:
+    """The name of one of many records, of 20 bytes."""
+    return f"bench.{number:014d}"
 
 
 def idle_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
@@ -446,7 +461,7 @@ async def fill(path: Path, count: int) -> None:
     await ledger.open()
     for start in range(0, count, MAX_TRANSACTION):
         numbers = range(start, min(start + MAX_TRANSACTION, count))
-        writes = [Write("configuration", f"bench.{number:014d}", b"v" * 20, TEXT) for number in numbers]
+        writes = [Write("configuration", record_of(number), b"v" * 20, TEXT) for number in numbers]
         await ledger.commit(Transaction(writes, "admin"))
     await ledger.close()
 

@@ -56,7 +56,7 @@ AT_MOST = {
     "push to 1,000 watchers: another gateway / the same, p50": 1.5,
     "longest stand of puts after the leader's kill": 10,
     "longest stand of gets after the leader's kill": 1,
-    "start with 1,000,000 records from a checkpoint": 30,
+    "start with 1,000,000 records, without a file": 30,
     "memory with 1,000,000 records: R3 / SQLite": 1.2,
 }
 
@@ -69,15 +69,18 @@ class Effort(NamedTuple):
     puts: int
     watchers: int
     records: int
+    part: float
+    """Of the clients; with less than 1 the figures mean nothing."""
 
 
-FULL, QUICK = Effort(7, 1.5, 100, 1_000, 1_000_000), Effort(1, 0.5, 5, 20, 2_000)
+FULL, QUICK = Effort(7, 1.5, 100, 1_000, 1_000_000, 1), Effort(1, 0.1, 5, 20, 2_000, 0.02)
 
 
 class Site:
     """Gateways that share a log."""
 
     def __init__(self, name: str, folder: Path, store: str | None, count: int) -> None:
+        self.name = name
         self.gateways = [
             Gateway(
                 f"{name}-{number}",
@@ -166,7 +169,8 @@ class Turns:
             say(f"round {number + 1} of {effort.rounds}: {len(loads)} loads take turns")
             for load in loads if number % 2 else reversed(loads):
                 with ExitStack() as stack:  # thousands of idle connections of the others would cost their servers
-                    result = turn(stack, load, effort.seconds)()
+                    fewer = load._replace(connections=round(load.connections * effort.part))
+                    result = turn(stack, fewer, effort.seconds)()
                 if number >= 0:
                     self._found[load.name].append(result)
 
@@ -289,18 +293,15 @@ def takeover(site: Site, cluster: Nodes, say: Callable[[str], None]) -> list[Row
     return [Row(f"longest stand of {kind}s after the leader's kill", found[kind], "s") for kind in ("put", "get")]
 
 
-def start(cluster: Nodes, folder: Path, effort: Effort, say: Callable[[str], None]) -> list[Row]:
-    """A gateway without a file, on a log that began with a ledger of many records."""
+def start(site: Site, cluster: Nodes, folder: Path, effort: Effort, say: Callable[[str], None]) -> list[Row]:
+    """A gateway without a file, on a log of many records; and one with as many in an SQLite file."""
     say(f"{effort.records:,} records")
-    path = folder / "records.db"
-    asyncio.run(measures.fill(path, effort.records))
-    store = cluster.store("records")
-    environment = {**os.environ, "HIVEWIRE_STORE": store, "HIVEWIRE_STORE_PASSWORD": nodes.PASSWORD}
-    called = [sys.executable, "-m", "hivewire", "cluster", "init", "--from", str(path)]
-    subprocess.run(called, env=environment, check=True, stdout=subprocess.DEVNULL)
+    measures.fill_records(site.gateways[0].server(), site.token, effort.records)
+    asyncio.run(measures.fill(folder / "records.db", effort.records))
     memory: dict[str, float] = {}
     seconds: dict[str, float] = {}
-    for name, address in (("records", None), ("copy", store)):
+    for name, address in (("records", None), ("new", cluster.store(site.name))):
+        say(f"start of {name}")
         gateway = Gateway(name, folder, store=address, password=servers.PASSWORD)
         began = time.perf_counter()
         gateway.start()
@@ -310,37 +311,65 @@ def start(cluster: Nodes, folder: Path, effort: Effort, say: Callable[[str], Non
         finally:
             gateway.stop()
     return [
-        Row("start with 1,000,000 records from a checkpoint", seconds["copy"], "s"),
+        Row(f"start with {effort.records:,} records, without a file", seconds["new"], "s"),
         Row("the same from an SQLite file", seconds["records"], "s"),
-        Row("memory with 1,000,000 records on R3", memory["copy"], "MiB"),
-        Row("memory with 1,000,000 records: R3 / SQLite", memory["copy"] / memory["records"], "x"),
+        Row(f"memory with {effort.records:,} records", memory["new"], "MiB"),
+        Row("memory with 1,000,000 records: R3 / SQLite", memory["new"] / memory["records"], "x"),
     ]
+
+
+class Running:
+    """The nodes, and the sites that were needed so far."""
+
+    def __init__(self, folder: Path, stack: ExitStack, say: Callable[[str], None]) -> None:
+        self.nodes = stack.enter_context(Nodes(folder / "nats"))
+        self._folder, self._stack, self._say = folder, stack, say
+        self._sites: dict[str, Site] = {}
+
+    def site(self, name: str, count: int) -> Site:
+        """So many gateways on a log of this name."""
+        if name not in self._sites:
+            self._say(f"starting {name} ...")
+            self._sites[name] = Site(name, self._folder, self.nodes.store(name), count)
+            self._sites[name].start(self._stack)
+        return self._sites[name]
+
+    @property
+    def largest(self) -> Site:
+        """The one that most is measured with."""
+        return self.site(f"site{SIZES[-1]}", SIZES[-1])
+
+    def alone(self) -> Site:
+        """A gateway on SQLite."""
+        site = Site("alone", self._folder, None, 1)
+        site.start(self._stack)
+        return site
 
 
 def measure(folder: Path, effort: Effort, only: str | None, say: Callable[[str], None]) -> list[Row]:
     """All of it, or one part."""
     rows = measures.disk(folder)
     with ExitStack() as stack:
-        cluster = stack.enter_context(Nodes(folder / "nats"))
-        sites = {size: Site(f"site{size}", folder, cluster.store(f"site{size}"), size) for size in SIZES}
-        alone = Site("alone", folder, None, 1)
-        say("starting ...")
-        for site in (alone, *sites.values()):
-            site.start(stack)
-        parts: dict[str, Callable[[], list[Row]]] = {
-            "rates": lambda: rates(sites, alone, stack.enter_context(etcd(folder)), effort, say),
-            "pushes": lambda: pushes(sites[3], effort, say),
-            "reads": lambda: reads(sites[3], effort),
-            "takeover": lambda: takeover(sites[3], cluster, say),
-            "start": lambda: start(cluster, folder, effort, say),
-        }
-        for part, work in parts.items():
+        running = Running(folder, stack, say)
+        for part, work in PARTS.items():
             if only in (None, part):
-                rows += work()
+                rows += work(running, folder, effort, say)
     return [row._replace(at_least=AT_LEAST.get(row.name), at_most=AT_MOST.get(row.name)) for row in rows]
 
 
-PARTS = ("rates", "pushes", "reads", "takeover", "start")
+def _rates(running: Running, folder: Path, effort: Effort, say: Callable[[str], None]) -> list[Row]:
+    sites = {size: running.site(f"site{size}", size) for size in SIZES}
+    with etcd(folder) as ports:
+        return rates(sites, running.alone(), ports, effort, say)
+
+
+PARTS: dict[str, Callable[[Running, Path, Effort, Callable[[str], None]], list[Row]]] = {
+    "rates": _rates,
+    "pushes": lambda running, folder, effort, say: pushes(running.largest, effort, say),
+    "reads": lambda running, folder, effort, say: reads(running.largest, effort),
+    "takeover": lambda running, folder, effort, say: takeover(running.largest, running.nodes, say),
+    "start": lambda running, folder, effort, say: start(running.site("many", 1), running.nodes, folder, effort, say),
+}
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ async def check(soak: Soak, forgets: bool = False) -> History:
     found = HistoryCheck(soak, ledger, forgets)
     soak.violations += found.violations
     history = History(found.changes())
+    soak.equal = sum(state == states[0] for state in states)
     for number, state in enumerate(states[1:], 2):
         if state != states[0]:
             odd = sorted(state.items() ^ states[0].items())[:4]

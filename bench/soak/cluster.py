@@ -334,7 +334,13 @@ async def soak(folder: Path, options: argparse.Namespace) -> bool:
     for kind in work.faults:
         print(f"{kind + ', times':<38}{work.faults[kind]:>12,}   longest stand {work.stands[kind]:5.1f} s")
     lost = sum(link.lost for link in site.network.links.values())
-    figures = {"faults": work.faults.total(), "lists checked": len(work.lists), "messages of the feed lost": lost}
+    figures = {
+        "faults": work.faults.total(),
+        "longest stand in ms": round(1_000 * max(work.stands.values())),
+        "lists checked": len(work.lists),
+        "messages of the feed lost": lost,
+        "gateways with equal states": work.equal,
+    }
     return checks.report(work, figures)
 
 

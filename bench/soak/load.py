@@ -131,6 +131,8 @@ class Soak(ABC):
         self.violations: list[Violation] = []
         self.stand = 0.0
         """The longest time without an answered write since this was set to 0."""
+        self.equal = 0
+        """Gateways that had the same state in the end."""
         self._answered = time.monotonic()
         self._shared: dict[Any, Any] = {}
 

@@ -38,3 +38,4 @@ def test_gateways_on_one_log_keep_their_promises() -> None:
     faults = ("leader killed", "gateway killed", "messages of the feed lost")
     found = figures("bench.soak.cluster", "--seconds", "5", "--only", *faults)
     assert all(found[name] != "0" for name in ("writes answered", "calls recorded", "lists checked", "faults"))
+    assert found["gateways with equal states"] == "3"
