@@ -67,6 +67,12 @@ KEYS = (
 )
 
 
+async def delete_streams(journal: NatsJournal) -> None:
+    """They reserve room on the servers that all tests share."""
+    for name in (journal._wanted["name"], journal._checkpoints.stream):
+        await journal._connection.api(f"STREAM.DELETE.{name}")
+
+
 def same(journal: Journal) -> Journal:
     """For an engine whose log does not outlive its object."""
     return journal
@@ -106,7 +112,7 @@ async def shelf(request: pytest.FixtureRequest, data: Path, clusters: Clusters) 
     await shelf.open()
     yield shelf
     if isinstance(shelf.journal, NatsJournal):
-        await shelf.journal._connection.api("STREAM.DELETE." + shelf.journal._wanted["name"])
+        await delete_streams(shelf.journal)
     await shelf.journal.close()
 
 
@@ -630,6 +636,6 @@ async def test_last_logins_are_told_to_gateways_that_share_the_log(clusters: Clu
     await other.close()
     other = await gateway(1)
     assert await other.notes() == {"lastLogin:1": "5"}
-    await mine._connection.api("STREAM.DELETE." + mine._wanted["name"])
+    await delete_streams(mine)
     for journal in (mine, other):
         await journal.close()

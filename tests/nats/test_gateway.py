@@ -45,7 +45,8 @@ def site(clusters: Callable[[int], str], tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         found = Site(clusters(1), tmp_path, stack)
         yield found
-        found.ask(f"$JS.API.STREAM.DELETE.HW_{found.name}")
+        for stream in (f"HW_{found.name}", f"HWB_{found.name}"):
+            found.ask(f"$JS.API.STREAM.DELETE.{stream}")
 
 
 def wait(reached: Callable[[], object]) -> None:

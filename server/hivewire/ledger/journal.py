@@ -23,6 +23,7 @@ The contract has no tables, files or rows, so that a replicated log can be an en
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -191,6 +192,18 @@ class Journal(Protocol):
         """Release all resources. It is always called, also after a failed `open`, and may be called twice."""
 
 
+class Snapshot(Protocol):
+    """A copy as it was at one moment: after the entry `id` at `place`."""
+
+    place: int
+    id: bytes
+    notes: dict[str, str]
+
+    def blocks(self) -> AsyncIterator[tuple[Sequence[Change], Sequence[AuditRow]]]:
+        """All changes in order, whole transactions, and all rows of the audit; about half a megabyte each, at least one
+        change or row."""
+
+
 class Cache(Protocol):
     """The local copy of a shared log: what an engine over a network needs of one on the disk.
 
@@ -212,6 +225,15 @@ class Cache(Protocol):
 
         Rows of the audit get numbers that follow from the place, so that they are the same in all copies.
         """
+
+    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
+        """After `begin`, add what is in a block of a snapshot. Raises NotDurable."""
+
+    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+        """All blocks of a snapshot are there. Until then the copy counts as empty."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """The copy as it is now, to be read while it goes on."""
 
     # As in `Journal`; what is removed is removed in this copy only.
     def changes(self) -> AsyncIterator[list[Change]]: ...  # noqa: D102

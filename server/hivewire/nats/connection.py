@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -265,10 +266,24 @@ class Connection:
         except errors.Error as error:
             raise Silent(str(error)) from error
 
-    async def read(self, stream: str, place: int) -> list[Message]:
-        """Messages from a place on, in order, up to READ_MESSAGES and READ_BYTES, from any server that has a copy.
+    async def get(self, stream: str, wanted: Mapping[str, Any]) -> Message | None:
+        """The message with a `seq`, or the last one `last_by_subj`, by the leader; None when there is none.
 
-        Places that were purged are skipped. One that is behind may give less than there is. Raises Silent.
+        Raises Silent and Refused.
+        """
+        try:
+            found = (await self.api(f"STREAM.MSG.GET.{stream}", wanted))["message"]
+        except Refused as refused:
+            if refused.code == NOT_FOUND:
+                return None
+            raise
+        return Message(found["seq"], {}, b64decode(found.get("data", "")))
+
+    async def read(self, stream: str, place: int, subject: str | None = None) -> list[Message]:
+        """Messages from a place on, of all subjects or one, in order, from any server that has a copy.
+
+        It gives READ_MESSAGES and READ_BYTES at most; a server that is behind gives less than there is. Places that
+        were purged are skipped. Raises Silent.
         """
         from nats import errors
 
@@ -289,7 +304,8 @@ class Connection:
         except errors.Error as error:
             raise Silent(str(error)) from error
         try:
-            body = msgspec.json.encode({"seq": place, "batch": READ_MESSAGES, "max_bytes": READ_BYTES})
+            wanted = {"seq": place, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}
+            body = msgspec.json.encode(wanted if subject is None else wanted | {"next_by_subj": subject})
             await client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
             async with asyncio.timeout(READ_SECONDS):
                 status = await ended

@@ -14,7 +14,6 @@ import asyncio
 import os
 import random
 import re
-from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
@@ -616,13 +615,9 @@ async def entry_id(connection: Connection, stream: str, place: int) -> bytes | N
 
     Raises Silent and Refused when no leader answers.
     """
+    found = await connection.get(stream, {"seq": place})
     try:
-        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": place})
-        return msgspec.msgpack.decode(b64decode(answer["message"].get("data", "")), type=Envelope).id
-    except Refused as refused:
-        if refused.code == NOT_FOUND:
-            return None
-        raise
+        return None if found is None else msgspec.msgpack.decode(found.data, type=Envelope).id
     except msgspec.DecodeError:
         return None  # the last piece of a large entry
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from sys import intern
 from time import perf_counter
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
+from hivewire.ledger.engines.nats.body import FORMAT, Body, share
+from hivewire.ledger.engines.nats.checkpoint import Checkpoints
+from hivewire.ledger.engines.nats.upkeep import Upkeep
 from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Stopped, Take
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided
 from hivewire.nats import stream as streams
@@ -34,9 +36,6 @@ from hivewire.nats.log import Log, LogEntry, entry_id
 from hivewire.settings import Settings
 from hivewire.telemetry import Gauges, log
 
-FORMAT = 1
-"""The form of entries. A gateway that meets another one stops."""
-
 BATCH_BYTES = 512 << 10
 """A batch is one message, if it can be."""
 
@@ -45,13 +44,6 @@ TOLD = "lastLogin:"
 
 START_SECONDS = 30.0
 """Longest wait at the start for the servers, and for a leader."""
-
-
-class Body(Struct, array_like=True):
-    """What an entry of the ledger holds."""
-
-    changes: list[Change]
-    rows: list[AuditRow] = []
 
 
 class NatsJournal:
@@ -85,6 +77,8 @@ class NatsJournal:
             append_seconds=settings.append_seconds,
             format=FORMAT,
         )
+        self._checkpoints = Checkpoints(self._connection, self._wanted["name"], gateway)
+        self._upkeep = Upkeep(self._checkpoints, cache)
         self._take: Take | None = None
         self._recall: Recall = lambda notes: None
         self._notes = f"hw.{site}.live.notes"
@@ -114,6 +108,7 @@ class NatsJournal:
             await self._connection.open(START_SECONDS)
             await streams.require_level(self._connection)
             info = await self._stream()
+            await self._checkpoints.open(START_SECONDS)
             await self._cache.open()
             await self._catch_up(info)
         except NatsError as error:
@@ -141,13 +136,14 @@ class NatsJournal:
             raise Unusable(f"the stream {self._wanted['name']} has no epoch: Hivewire did not make it")
         if cache.epoch != epoch or cache.place + 1 < info.first:
             await cache.begin(epoch)
+            await self._checkpoints.load(epoch, cache)
         elif not await self._is_continued(info):
             raise JournalError(
                 f"{self._address} has lost entries that were acknowledged: it ends before {cache.place}, or has another"
                 " entry there. The local file has them, and was left untouched; keep a copy of it"
             )
         if cache.place + 1 < info.first:
-            raise JournalError(f"{self._address} does not reach back to its beginning, and has no checkpoint")
+            raise JournalError(f"{self._address} does not reach back to its last checkpoint; try again")
         self.log.begin(epoch, cache.place, cache.id, self._apply)
         await self.log.replay(info.last, START_SECONDS)
         self.tip = self.log.tip
@@ -169,6 +165,7 @@ class NatsJournal:
         try:
             await self.log.follow()
             await self._connection.subscribe(self._notes, self._hear)
+            await self._upkeep.start(self.log)
         except NatsError as error:
             raise JournalError(str(error)) from error
 
@@ -176,6 +173,7 @@ class NatsJournal:
         """The next entries of the log, own and foreign: first into the local copy, then to the ledger."""
         copied = [_copied(entry) for entry in entries]
         await self._cache.store(copied)
+        self._upkeep.note(copied)
         for entry in copied:
             self.tip = entry.place
             if self._take is not None:
@@ -268,6 +266,10 @@ class NatsJournal:
                 lambda: log.mean,
             ),
             "log_lost_rounds": ("Appends that another gateway was ahead of, since the start.", lambda: log.lost_rounds),
+            "log_checkpoint_seconds": (
+                "Age of the last checkpoint of the shared log; 0 without one.",
+                self._upkeep.age,
+            ),
             "log_feed_gaps": (
                 "Gaps in what the feed of the shared log brought, since the start.",
                 lambda: log.gaps,
@@ -280,6 +282,7 @@ class NatsJournal:
             stack.push_async_callback(self._cache.close)
             stack.push_async_callback(self._connection.close)
             stack.push_async_callback(self.log.close)
+            stack.push_async_callback(self._upkeep.close)
             if self._noted and self._take is not None:
                 with suppress(NotDurable):
                     await self._cache.remember(self._noted)
@@ -293,12 +296,7 @@ def _copied(entry: LogEntry) -> Copied:
     body = msgspec.msgpack.decode(entry.body, type=Body | None)
     if body is None:
         return Copied(entry.place, entry.id, (), ())
-    for change in body.changes:
-        # A million records share a handful of kinds, types and authors.
-        change.kind = intern(change.kind)
-        change.content_type = intern(change.content_type)
-        if change.author is not None:
-            change.author = intern(change.author)
+    share(body.changes)
     return Copied(entry.place, entry.id, body.changes, body.rows)
 
 

@@ -65,6 +65,17 @@ async def select(
     return [AuditRow(*row) for row in rows]
 
 
+async def after(connection: aiosqlite.Connection, number: int, take: int) -> Sequence[AuditRow]:
+    """Rows above a number, oldest first. Without a table there are none."""
+    query = f"SELECT {COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT ?"
+    try:
+        return [AuditRow(*row) for row in await connection.execute_fetchall(query, (number, take))]
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []
+        raise
+
+
 async def delete(connection: aiosqlite.Connection, numbers: Sequence[int]) -> None:
     """Remove rows."""
     await connection.execute(f"DELETE FROM audit WHERE number IN ({','.join('?' * len(numbers))})", numbers)

@@ -6,15 +6,24 @@ are the same as in a ledger of its own, so a copy of the file is one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
+import aiosqlite
 from msgspec.structs import replace
 
 from hivewire.ledger.engines.sqlite import audit
+from hivewire.ledger.engines.sqlite.file import location
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal, insert
+from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of
 from hivewire.ledger.journal import AUDITED, MAX_APPEND, Copied, audit_row
 from hivewire.ledger.records import AuditRow, Change, JournalError
+
+BLOCK_BYTES, BLOCK_CHANGES = 2 << 20, 10_000
+"""Content and changes at which a block of a snapshot is closed, behind the transaction that reaches them."""
 
 NUMBERS = 2 * MAX_APPEND
 """Numbers of rows of the audit for each place: one for each change of an entry, and for each row in it."""
@@ -57,13 +66,40 @@ class SqliteCache(SqliteJournal):
             await connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('place', '0 ')", (epoch,))
         self.epoch, self.place, self.id, self.tip = epoch, 0, b"", 0
 
+    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
+        """One transaction. Until `complete` the file has no epoch, so that a start begins again."""
+        async with self._transaction() as connection:
+            await connection.execute("UPDATE meta SET value = '' WHERE name = 'epoch'")
+            transactions = (list(group) for _, group in groupby(changes, attrgetter("revision")))
+            for portion in _portions(transactions):
+                await insert(connection, portion)
+            for start in range(0, len(rows), MAX_APPEND):
+                await audit.insert(connection, rows[start : start + MAX_APPEND])
+        if changes:
+            self.tip = changes[-1].revision
+
+    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+        """One transaction."""
+        async with self._transaction() as connection:
+            for name, value in (("epoch", self.epoch), ("place", f"{place} {id.hex()}")):
+                await connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
+            rows = [(f"note:{name}", note) for name, note in notes.items()]
+            await connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        self.place, self.id = place, id
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqliteSnapshot]:
+        """On a connection of its own, in one transaction."""
+        async with snapshot_of(self.path) as found:
+            yield found
+
     async def store(self, entries: Sequence[Copied]) -> None:
         """One transaction, which is not synced."""
         last = entries[-1]
         rows = [row for entry in entries for row in _rows_of(entry)]
         async with self._transaction() as connection:
-            for changes in _portions(entries):
-                await insert(connection, changes)
+            for portion in _portions(entry.changes for entry in entries):
+                await insert(connection, portion)
             for start in range(0, len(rows), MAX_APPEND):
                 await audit.insert(connection, rows[start : start + MAX_APPEND])
             await connection.execute(
@@ -76,6 +112,45 @@ class SqliteCache(SqliteJournal):
                 break
 
 
+class SqliteSnapshot:
+    """A data file as it was when the transaction of this connection began."""
+
+    def __init__(self, connection: aiosqlite.Connection, meta: Mapping[str, str]) -> None:
+        place, _, id = meta.get("place", "0 ").partition(" ")
+        self.place, self.id = int(place), bytes.fromhex(id)
+        self.notes = {name.removeprefix("note:"): note for name, note in meta.items() if name.startswith("note:")}
+        self._connection = connection
+
+    async def blocks(self) -> AsyncIterator[tuple[Sequence[Change], Sequence[AuditRow]]]:
+        """First the changes, then the rows of the audit."""
+        block: list[Change] = []
+        size = 0
+        async with self._connection.execute(f"SELECT {SELECTED} FROM change ORDER BY place") as cursor:
+            async for row in cursor:
+                change = change_of(row)
+                full = size >= BLOCK_BYTES or len(block) >= BLOCK_CHANGES
+                if full and change.revision != block[-1].revision:
+                    yield block, ()
+                    block, size = [], 0
+                block.append(change)
+                size += len(change.content or b"") + len(change.key)
+        if block:
+            yield block, ()
+        number = 0
+        while rows := await audit.after(self._connection, number, MAX_APPEND):
+            yield (), rows
+            number = rows[-1].number
+
+
+@asynccontextmanager
+async def snapshot_of(path: Path) -> AsyncIterator[SqliteSnapshot]:
+    """A data file as it is now."""
+    async with aiosqlite.connect(location(path, "ro"), uri=True, isolation_level=None) as connection:
+        await connection.execute("BEGIN")
+        rows = await connection.execute_fetchall("SELECT name, value FROM meta")
+        yield SqliteSnapshot(connection, {str(name): str(value) for name, value in rows})
+
+
 def _rows_of(entry: Copied) -> Iterator[AuditRow]:
     """The rows of the audit in an entry, numbered."""
     rows = [audit_row(change) for change in entry.changes if change.kind in AUDITED]
@@ -83,13 +158,13 @@ def _rows_of(entry: Copied) -> Iterator[AuditRow]:
         yield replace(row, number=number)
 
 
-def _portions(entries: Sequence[Copied]) -> Iterator[Sequence[Change]]:
-    """All changes, in portions of whole entries that fit into one statement."""
+def _portions(groups: Iterable[Sequence[Change]]) -> Iterator[Sequence[Change]]:
+    """All changes, in portions of whole groups that fit into one statement."""
     portion: list[Change] = []
-    for entry in entries:
-        if portion and len(portion) + len(entry.changes) > MAX_APPEND:
+    for changes in groups:
+        if portion and len(portion) + len(changes) > MAX_APPEND:
             yield portion
             portion = []
-        portion += entry.changes
+        portion += changes
     if portion:
         yield portion
