@@ -60,9 +60,12 @@ def find() -> str | None:
     return shutil.which(PROGRAM, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
+_ports = iter(random.sample(PORTS, len(PORTS)))  # each once only: a server may bind it much later
+
+
 def steady_port() -> int:
     """A port that nobody has, and that no outgoing connection gets later."""
-    for port in random.sample(PORTS, 100):
+    for port in _ports:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise RuntimeError(f"no port in {PORTS} is free")

@@ -64,9 +64,13 @@ class Site:
 
     def _gateway(self, name: str, folder: Path, flags: Sequence[str]) -> Gateway:
         store = self.nodes.store(through=lambda node: self.network.link(name, node.name, node.port, feeds=True))
-        anonymous = {"HIVEWIRE_ANONYMOUS_RATE": "0"}
         return Gateway(
-            name, folder, store=store, password=servers.PASSWORD, flags=(*FLAGS, *flags), environment=anonymous
+            name,
+            folder,
+            store=store,
+            password=servers.PASSWORD,
+            flags=(*FLAGS, *flags),
+            environment={"HIVEWIRE_ANONYMOUS_RATE": "0"},
         )
 
     async def start(self) -> None:
@@ -210,12 +214,15 @@ class ClusterSoak(Soak):
         await asyncio.sleep(self.while_())
         self.site.network.heal(cut=self.random.random() < 0.5)
 
-    async def end(self, number: int) -> None:
-        """End a gateway, and start it again after a while."""
+    async def end(self, number: int, keep: bool = True) -> None:
+        """End a gateway, and start it again after a while, perhaps without its file."""
         target = self.any_gateway()
         try:
             await target.end(number)
             await asyncio.sleep(self.while_())
+            if not keep:
+                for path in target.process.data.parent.glob(f"{target.process.data.name}*"):
+                    path.unlink()
         finally:
             await target.start()
 
@@ -304,6 +311,7 @@ FAULTS: dict[str, Fault] = {
     "leader parted from the nodes": _part_leader_from_nodes,
     "gateway parted from all nodes": _part_gateway,
     "gateway killed": lambda soak: soak.end(signal.SIGKILL),
+    "gateway killed, and its file lost": lambda soak: soak.end(signal.SIGKILL, keep=False),
     "gateway ended": lambda soak: soak.end(signal.SIGTERM),
     "gateway stopped": _stop_gateway,
     "messages of the feed lost": ClusterSoak.lose,
@@ -334,7 +342,11 @@ async def soak(folder: Path, options: argparse.Namespace) -> bool:
     for kind in work.faults:
         print(f"{kind + ', times':<38}{work.faults[kind]:>12,}   longest stand {work.stands[kind]:5.1f} s")
     lost = sum(link.lost for link in site.network.links.values())
+    made = sum(target.process.log.read_text().count("made a checkpoint") for target in site.targets)
+    loaded = sum(target.process.log.read_text().count("loaded a checkpoint") for target in site.targets)
     figures = {
+        "checkpoints made": made,
+        "checkpoints loaded": loaded,
         "faults": work.faults.total(),
         "longest stand in ms": round(1_000 * max(work.stands.values())),
         "lists checked": len(work.lists),

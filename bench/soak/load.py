@@ -154,11 +154,12 @@ class Soak(ABC):
     def progress(self) -> str:
         """What went wrong so far, in a few words."""
 
-    async def target(self) -> Target:
-        """A gateway that should answer."""
+    async def target(self, number: int | None = None) -> Target:
+        """A gateway that should answer; that of this number, so that clients are spread, or another one."""
         while not (up := [target for target in self.targets if target.up.is_set()]):
             await asyncio.sleep(RETRY_SECONDS)
-        return self.random.choice(up)
+        own = self.targets[number % len(self.targets)] if number is not None else None
+        return own if own in up else self.random.choice(up)
 
     def connect(self, target: Target, slow: bool = False) -> connect:
         """A connection; a slow one has a small receive buffer."""
@@ -182,7 +183,7 @@ class Soak(ABC):
         """Keep requests in flight, and reconnect whenever the gateway is killed."""
         number = session = 0
         while self.running:
-            target = await self.target()
+            target = await self.target(writer)
             session += self.shared  # a gateway that was left may carry out what another one has overtaken
             under_way: deque[Write] = deque()
             try:
@@ -239,10 +240,10 @@ class Soak(ABC):
         now = time.monotonic()
         self.stand, self._answered = max(self.stand, now - self._answered), now
 
-    async def record(self, over: type[histories.Socket] | type[histories.Rest]) -> None:
+    async def record(self, number: int, over: type[histories.Socket] | type[histories.Rest]) -> None:
         """Call and note, over as many connections as it takes."""
         while self.running:
-            target = await self.target()
+            target = await self.target(number)
             try:
                 async with histories.connected(target.process.port, self.token, over, self.shared) as client:
                     await self.history.work(client, lambda: self.running)
@@ -323,7 +324,7 @@ class Soak(ABC):
     def load(self) -> list[Coroutine[Any, Any, None]]:
         """Everything that ends when the load does."""
         writing = [self.write(writer) for writer in range(WRITERS)]
-        return [*writing, *(self.record(over) for over in RECORDED)]
+        return [*writing, *(self.record(*each) for each in enumerate(RECORDED))]
 
     async def guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a client; a Violation ends it and is recorded."""
