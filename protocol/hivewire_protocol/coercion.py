@@ -96,7 +96,7 @@ def misspelt(shape: type[Struct], names: Iterable[str]) -> str | None:
     """
     if not shape.__struct_config__.forbid_unknown_fields:
         return None
-    guards = [*EXPECTATIONS, *(field for field in shape.__annotations__ if field.endswith("Id"))]
+    guards = [*EXPECTATIONS, *(field for field in shape.__annotations__ if field.endswith("Id") or field == "dryRun")]
     lower = [guard.lower() for guard in guards]
     for name in names:
         plain = name[:64].replace("_", "").replace("-", "").lower()

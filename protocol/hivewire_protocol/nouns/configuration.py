@@ -40,6 +40,8 @@ AtLeast = Annotated[
 ]
 Fresh = Annotated[bool | None, says("True: show all that any gateway answered before; after 5 s 503.")]
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
+_DryRun = Annotated[bool | None, says("True: only evaluate it, and write nothing; the reply says `dryRun` too.")]
+_WasDryRun = Annotated[bool | UnsetType, says("True: nothing was written. The reply says what the write would do.")]
 Inline = Annotated[
     Integer | None,
     says("Leave out values of more characters than this, 0 to 65,536: they are null, and `size` says how long."),
@@ -78,13 +80,15 @@ class ConfigurationReply(Reply):
     """The configuration, and its last change's revision."""
 
     configuration: Annotated[Configuration, says("The configuration.")]
-    revision: Annotated[int, says("The revision of its last change.")]
+    revision: Annotated[int | UnsetType, says("The revision of its last change; absent after a dry run.")] = UNSET
+    dryRun: _WasDryRun = UNSET
 
 
 class RevisionReply(Reply):
     """The revision of the delete."""
 
-    revision: Annotated[int, says("The revision of the delete.")]
+    revision: Annotated[int | UnsetType, says("The revision of the delete; absent after a dry run.")] = UNSET
+    dryRun: _WasDryRun = UNSET
 
 
 class ConfigurationHistoryReply(Reply):
@@ -101,7 +105,10 @@ class ConfigurationTransactReply(Reply):
     configurations: Annotated[
         list[Configuration], says("The configurations in the order of `changes`; a deleted one has the value null.")
     ]
-    revision: Annotated[int, says("The revision that all these changes share.")]
+    revision: Annotated[int | UnsetType, says("The revision that all these changes share; absent after a dry run.")] = (
+        UNSET
+    )
+    dryRun: _WasDryRun = UNSET
 
 
 class ConfigurationListReply(Reply, kw_only=True):
@@ -171,6 +178,7 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     check: _Check = None
     entityVersion: _ExpectedVersion = UNSET
     revision: _ExpectedRevision = UNSET
+    dryRun: _DryRun = None
 
 
 class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fields=True):
@@ -185,6 +193,7 @@ class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fi
     description: _Description = None
     entityVersion: _ExpectedVersion = UNSET
     revision: _ExpectedRevision = UNSET
+    dryRun: _DryRun = None
 
 
 class ConfigurationList(Request, tag="configuration/list"):
@@ -263,6 +272,7 @@ class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknow
     description: _Description = None
     entityVersion: _ExpectedVersion = UNSET
     revision: _ExpectedRevision = UNSET
+    dryRun: _DryRun = None
 
 
 class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
@@ -289,6 +299,7 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
+    dryRun: _DryRun = None
 
 
 def is_text(content_type: str) -> bool:

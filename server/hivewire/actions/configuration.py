@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Any
 
@@ -151,7 +151,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> PendingWrite[Reply]:
     """Create or update one; equal values count as updates too."""
-    return PendingWrite(Transaction((_put(services, caller, request),), caller.identity.login), written, refusal)
+    return _pending(caller, _put(services, caller, request), request, written)
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -180,7 +180,7 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     _check_type(request, content_type, content)
     description = _description(services, request.description)
     write = Write(KIND, name, content, content_type, description, _expected(request))
-    return PendingWrite(Transaction((write,), caller.identity.login), written, refusal)
+    return _pending(caller, write, request, written)
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
@@ -220,7 +220,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
-    return PendingWrite(Transaction((write,), caller.identity.login), written, refusal)
+    return _pending(caller, write, request, written)
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> PendingWrite[Reply]:
@@ -239,8 +239,11 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
             raise _at(error, index) from None
         names.add(write.key)
         writes.append(write)
+    dry_run = bool(request.dryRun)
     return PendingWrite(
-        Transaction(writes, caller.identity.login), _transacted, lambda refused: _at(refusal(refused), refused.index)
+        Transaction(writes, caller.identity.login, dry_run=dry_run),
+        _would_transact if dry_run else _transacted,
+        lambda refused: _at(refusal(refused), refused.index),
     )
 
 
@@ -259,7 +262,7 @@ def _at(error: WireError, index: int) -> WireError:
 
 def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> PendingWrite[Reply]:
     """Delete a configuration. Raises NotFound when it does not exist."""
-    return PendingWrite(Transaction((_delete(services, caller, request),), caller.identity.login), _deleted, refusal)
+    return _pending(caller, _delete(services, caller, request), request, _deleted)
 
 
 def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
@@ -358,6 +361,32 @@ def _expected(
     version = None if request.entityVersion is UNSET else request.entityVersion
     revision = None if request.revision is UNSET else request.revision
     return () if version is None and revision is None else (Expected(version, revision),)
+
+
+def _pending(
+    caller: Caller,
+    write: Write,
+    request: ConfigurationPut | ConfigurationDelete | ConfigurationRollback,
+    answer: Callable[[list[Change]], Reply],
+) -> PendingWrite[Reply]:
+    """The write of one configuration, or its dry run."""
+    transaction = Transaction((write,), caller.identity.login)
+    if request.dryRun:
+        transaction.dry_run = True
+        answer = _would_delete if write.content is None else _would_write
+    return PendingWrite(transaction, answer, refusal)
+
+
+def _would_write(changes: list[Change]) -> Reply:
+    return ConfigurationReply(resource_of(changes[0]), dryRun=True)
+
+
+def _would_delete(changes: list[Change]) -> Reply:
+    return RevisionReply(dryRun=True)
+
+
+def _would_transact(changes: list[Change]) -> Reply:
+    return ConfigurationTransactReply([resource_of(change) for change in changes], dryRun=True)
 
 
 def _transacted(changes: list[Change]) -> Reply:

@@ -48,6 +48,9 @@ expect_revision_option = click.option(
     metavar="REVISION",
     help="Only if its last change has this revision.",
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Write nothing; show what would be written, or why it would be refused."
+)
 description_option = click.option("--description", help="The reason, which the history shows.")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -89,6 +92,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@dry_run_option
 @output_option
 @url_option
 @token_option
@@ -103,6 +107,7 @@ def put(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    dry_run: bool,
     form: str | None,
 ) -> None:
     """Create or update the configuration NAME. VALUE `-` is standard input, without the newline at its end.
@@ -116,6 +121,7 @@ def put(
         "description": description,
         "entityVersion": expect,
         "revision": expect_revision,
+        "dryRun": dry_run or None,
     }
     with reach(url, given_token) as remote:
         if isinstance(content, bytes):
@@ -227,6 +233,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@dry_run_option
 @output_option
 @with_gateway
 def delete(
@@ -235,6 +242,7 @@ def delete(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    dry_run: bool,
     form: str | None,
 ) -> None:
     """Delete the configuration NAME. Its history is kept."""
@@ -245,10 +253,11 @@ def delete(
         description=description,
         entityVersion=expect,
         revision=expect_revision,
+        dryRun=dry_run or None,
     )
-    revision = reply["revision"]
-    row = {"name": name, "revision": revision}
-    print_result(row, form, f"{printable(name)} is deleted (revision {revision})", str(revision))
+    revision = reply.get("revision")
+    words = f"{WOULD} deleted" if dry_run else f"is deleted (revision {revision})"
+    print_result({"name": name, "revision": revision}, form, f"{printable(name)} {words}", str(revision or ""))
 
 
 def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
@@ -284,10 +293,16 @@ def _guess_type(file: BinaryIO | None) -> str:
 
 def print_written(reply: dict[str, Any], form: str | None, how: str) -> None:
     """Print the result of a put or a rollback; `how` ends the sentence. The value is the version."""
-    resource, revision = reply["configuration"], reply["revision"]
-    version = resource["entityVersion"]
-    words = f"{printable(resource['name'])} is at version {version} (revision {revision}){how}"
+    resource, revision = reply["configuration"], reply.get("revision")
+    version, name = resource["entityVersion"], printable(resource["name"])
+    words = f"{name} is at version {version} (revision {revision}){how}"
+    if reply.get("dryRun"):
+        words = f"{name} {WOULD} at version {version}{how}"
     print_result(resource | {"revision": revision}, form, words, str(version))
+
+
+WOULD = "is not written; it would be"
+"""Of a dry run."""
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:

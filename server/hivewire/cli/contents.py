@@ -20,7 +20,10 @@ def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dic
     """The reply of `configuration/put`. `asked` are members of the request. Raises RemoteError, Unreachable."""
     headers = {"Content-Type": content_type}
     answer = plain.checked(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
-    return {"configuration": plain.object_of(answer), "revision": int(answer.headers["hivewire-revision"])}
+    reply: dict[str, Any] = {"configuration": plain.object_of(answer)}
+    if "hivewire-dry-run" in answer.headers:
+        return reply | {"dryRun": True}
+    return reply | {"revision": int(answer.headers["hivewire-revision"])}
 
 
 def _path(name: str, asked: dict[str, Any]) -> str:

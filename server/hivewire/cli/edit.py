@@ -12,7 +12,15 @@ import click
 import msgspec
 
 from hivewire.cli import contents
-from hivewire.cli.configuration import description_option, explain_refusal, name_argument, print_written, shown, write
+from hivewire.cli.configuration import (
+    description_option,
+    dry_run_option,
+    explain_refusal,
+    name_argument,
+    print_written,
+    shown,
+    write,
+)
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
 from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
@@ -117,10 +125,11 @@ FILE is JSON, in the form of a configuration/transact request:
     {"operation":"delete","name":"limits.old"}]}"""
 )
 @click.argument("file", type=click.File("rb"))
+@dry_run_option
 @output_option
 @url_option
 @token_option
-def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str | None) -> None:
+def transact(file: BinaryIO, dry_run: bool, form: str | None, url: str | None, given_token: str | None) -> None:
     """Write all changes in FILE as one transaction; - is standard input."""
     try:
         given = read_json(file.read(), label(file))
@@ -130,11 +139,12 @@ def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str
     if not isinstance(members.get("changes"), list) or len(members) != 1:
         raise BadInput(f'{label(file)} is not a list of changes, nor an object with only a list "changes"')
     with reach(url, given_token) as remote:
-        reply = write(remote, "configuration/transact", **members)
-    revision, count = reply["revision"], len(members["changes"])
+        reply = write(remote, "configuration/transact", **members, dryRun=dry_run or None)
+    revision, count = reply.get("revision"), len(members["changes"])
     row = {"configurations": reply["configurations"], "revision": revision}
     words = "1 change is" if count == 1 else f"{count:,} changes are"
-    print_result(row, form, f"{words} written (revision {revision})", str(revision))
+    words = f"{words} possible; nothing is written" if dry_run else f"{words} written (revision {revision})"
+    print_result(row, form, words, str(revision or ""))
 
 
 def _colour(line: str) -> str:

@@ -11,6 +11,7 @@ from hivewire.cli.configuration import (
     current,
     current_options,
     description_option,
+    dry_run_option,
     expect_option,
     expect_revision_option,
     name_argument,
@@ -78,6 +79,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@dry_run_option
 @output_option
 @with_gateway
 def rollback(
@@ -88,6 +90,7 @@ def rollback(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    dry_run: bool,
     form: str | None,
 ) -> None:
     """Put the configuration NAME back to VERSION, as a new version. `hivewire history` shows the versions."""
@@ -102,6 +105,7 @@ def rollback(
         description=description,
         entityVersion=expect,
         revision=expect_revision,
+        dryRun=dry_run or None,
     )
     back = f"version {version}" if version is not None else f"revision {revision}"
     print_written(reply, form, f", as it was at {back}")

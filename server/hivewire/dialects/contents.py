@@ -16,6 +16,7 @@ from hivewire.http.operations import (
     ANY,
     CALLER_ERRORS,
     CONDITIONS,
+    DRY_RUN,
     ERROR,
     ERRORS,
     ETAG,
@@ -31,7 +32,7 @@ from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.resources import ResourceReply
-from hivewire_protocol.nouns.configuration import Configuration, ConfigurationGet, ConfigurationPut
+from hivewire_protocol.nouns.configuration import Configuration, ConfigurationGet, ConfigurationPut, ConfigurationReply
 from hivewire_protocol.properties.contents import BINARY
 from hivewire_protocol.schemas import refer
 
@@ -73,6 +74,8 @@ class Contents:
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
         pending = put_content(self._services, call.caller, asked, content)
         reply = await self._dispatcher.write(pending, conditions_of(request))
+        if isinstance(reply, ConfigurationReply):  # the answer to a dry run
+            return Response(200, reply.member("configuration"), JSON, {DRY_RUN.name: "true"})
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
         tags = {"ETag": f'"{reply.configuration.entityVersion}"', REVISION.name: str(reply.revision)}
         return Response(200, reply.resource, JSON, tags)
@@ -110,7 +113,7 @@ def operations() -> tuple[Operation, ...]:
                 _NAME,
                 *(
                     parameter_of(ConfigurationPut, name)
-                    for name in ("description", "check", "entityVersion", "revision")
+                    for name in ("description", "check", "entityVersion", "revision", "dryRun")
                 ),
                 *CONDITIONS,
             ),

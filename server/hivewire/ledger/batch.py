@@ -81,7 +81,9 @@ class Batch:
             error = Unexpected("internal error")
         else:
             changes = self.changes[start:]
-            if changes:
+            if transaction.dry_run:
+                self._take_back(start)
+            elif changes:
                 self._revision += 1
             return changes
         self._take_back(start)

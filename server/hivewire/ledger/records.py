@@ -198,13 +198,15 @@ MAX_TRANSACTION = 1_000
 class Transaction(Struct, gc=False):
     """Writes that happen together, under one revision, or not at all. Guards are evaluated before the writes.
 
-    `client` says that `author` is the id of an OAuth client, which may be the login of a user too.
+    `client` says that `author` is the id of an OAuth client, which may be the login of a user too. A `dry_run` is only
+    evaluated: its outcome is what it would change, or why it would be refused.
     """
 
     writes: Sequence[Write]
     author: str | None = None
     guards: Sequence[Guard] = ()
     client: bool = False
+    dry_run: bool = False
 
 
 class LedgerError(Exception):

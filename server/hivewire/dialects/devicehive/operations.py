@@ -11,6 +11,7 @@ from hivewire.http.operations import (
     BODY_ERRORS,
     CALLER_ERRORS,
     CONDITIONS,
+    DRY_RUN,
     ERROR,
     ERRORS,
     ETAG,
@@ -108,6 +109,7 @@ def _answers(row: Row) -> dict[int, Content]:
     request, reply = row.request, row.request.reply
     headers = [ETAG] if reply is ConfigurationReply else []
     headers += [REVISION] if reply in _WRITTEN else []
+    headers += [DRY_RUN] if "dryRun" in request.__annotations__ else []
     if row.request is row.stream:
         return {200: Content(_STREAM, {EVENTS: TEXT})}
     if row.status == 204:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
@@ -17,7 +17,7 @@ from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
-from hivewire.http.operations import REVISION
+from hivewire.http.operations import DRY_RUN, REVISION
 from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
@@ -175,6 +175,8 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 def _headers(reply: Reply) -> dict[str, str]:
     """The version and the revision of what is shown, for conditional requests."""
+    if getattr(reply, "dryRun", UNSET) is not UNSET:
+        return {DRY_RUN.name: "true"}
     if isinstance(reply, ResourceReply):
         return {"ETag": f'"{reply.change.version}"', REVISION.name: str(reply.revision)}
     if isinstance(reply, ConfigurationReply):
