@@ -25,13 +25,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from hivewire.ledger.records import KINDS, AuditFilter, AuditRow, Change, Outline
-from hivewire.telemetry import Gauges
 from hivewire_protocol.encoding import encode
+
+if TYPE_CHECKING:
+    from hivewire.telemetry import Gauges  # not at run time: commands that only ask for help would load it
 
 NO_HISTORY = frozenset(kind for kind, rules in KINDS.items() if not rules.history)
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
