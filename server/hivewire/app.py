@@ -30,7 +30,7 @@ from hivewire.reload import Reloader
 from hivewire.services import wire
 from hivewire.settings import Effective, Settings, StartError, exposed_file
 from hivewire.store import open_messages, open_store
-from hivewire.telemetry import Telemetry, configure_logging, log
+from hivewire.telemetry import FIELDS, Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
 from hivewire.transport.events import EventStreams
@@ -50,7 +50,9 @@ def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, bool | None
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
     settings = effective.settings
-    configure_logging(settings.log_format, settings.log_level, settings.gateway if settings.store else None)
+    if settings.store is not None:
+        FIELDS["gateway"] = settings.gateway
+    configure_logging(settings.log_format, settings.log_level)
     if (file := exposed_file(effective)) is not None:
         remedy = f"chmod 600 {shlex.quote(str(file))}"
         log.warning("other users can read the settings file, which holds secrets", file=str(file), remedy=remedy)

@@ -67,11 +67,9 @@ structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(_OUTPUT))
 
 
 def configure_logging(
-    form: Literal["auto", "console", "json"],
-    level: Literal["debug", "info", "warning", "error"] = "info",
-    gateway: str | None = None,
+    form: Literal["auto", "console", "json"], level: Literal["debug", "info", "warning", "error"] = "info"
 ) -> None:
-    """Log structured lines of this level and above to standard error, each with the name of the gateway, if it has one.
+    """Log structured lines of this level and above to standard error, each with FIELDS.
 
     `auto` is readable text on a terminal and JSON elsewhere.
     """
@@ -83,8 +81,6 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    if gateway is not None:
-        common.insert(0, lambda logger, method, event: {"gateway": gateway, **event})
     # Plain tracebacks: rich ones show local variables, which may hold passwords and values.
     renderer: Any = structlog.processors.JSONRenderer()
     if console:
