@@ -52,7 +52,7 @@ class Clients:
         return sum(isinstance(event, Return) for event in self._history.events)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=LONG)])
+@pytest.mark.parametrize("kills", [3, pytest.param(8, marks=LONG)])
 async def test_one_order_explains_the_answers_of_gateways_that_are_killed(data: Path, kills: int) -> None:
     """One order explains the answers of both gateways to all writes and fresh reads, whichever of them is killed."""
     history = History(random.Random(kills))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,40 @@ async def test_a_gateway_joins_while_others_write(site: Site) -> None:
     await writing
     await settle(*joined)
     assert [state(ledger) for ledger in joined] == [state(first)] * 3
+
+
+async def test_a_confirmation_waits_for_what_was_answered(site: Site) -> None:
+    """What another gateway was told to be durable before is there when it returns, however late the news come."""
+    first, second = await site.gateway(), await site.gateway()
+    late = second._journal._link._transport  # type: ignore[attr-defined]
+    late.pause_reading()
+    await first.commit(put("a"))
+    confirmed = asyncio.create_task(second.confirm(quorum=True))
+    for _ in range(3):
+        await first.since(0, take=1)  # a way to the parent and back
+    assert not confirmed.done()
+    assert second.get(KIND, "a") is None
+    late.resume_reading()
+    await confirmed
+    assert second.get(KIND, "a") is not None
+
+
+async def test_a_gateway_that_dies_while_it_loads_leaves_nothing_open(site: Site) -> None:
+    """The parent stops reading for it: an old view would keep the storage from tidying up."""
+    first = await site.gateway()
+    for start in range(0, 3_000, 1_000):
+        await first.commit(Transaction([Write(KIND, f"{start + number}", b"") for number in range(1_000)]))
+    before = threading.active_count()  # each connection to the file has a thread
+    dying = site.parent.gateway()
+    await dying.open()
+    reading = dying.changes()
+    assert len(await anext(reading)) == 1_000
+    assert threading.active_count() == before + 1
+    await dying.close()
+    while threading.active_count() > before:
+        await asyncio.sleep(0.001)
+    with pytest.raises(NotDurable):
+        await anext(reading)
 
 
 async def test_one_gateway_keeps_the_storage(site: Site) -> None:
