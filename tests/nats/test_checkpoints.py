@@ -16,6 +16,7 @@ from hivewire.ledger.engines.sqlite.cache import SqliteCache
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditFilter, AuditRow, JournalError, Transaction, Write
 from hivewire.nats import stream as streams
+from hivewire.nats.connection import Silent
 from hivewire.settings import Settings
 from tests.ledger.test_shared_log import put, state
 
@@ -189,3 +190,45 @@ async def test_a_checkpoint_is_due_after_enough_changes(site: Site, monkeypatch:
     assert journal._upkeep._changes == 0 or others._upkeep._changes == 0
     other, _ = await site.gateway("c")
     assert state(other) == state(ledger)
+
+
+async def test_a_start_waits_for_a_stream_without_a_leader(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was made a moment ago has none for a while."""
+    one, _ = await site.gateway("one")
+    await write(one, 3)
+    newest, silent = checkpoint.Checkpoints.newest, [True, True]
+
+    async def sometimes(self: checkpoint.Checkpoints) -> Any:
+        if silent:
+            silent.pop()
+            raise Silent("no answer")
+        return await newest(self)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "newest", sometimes)
+    two, _ = await site.gateway("two")
+    assert not silent
+    assert state(two) == state(one)
+
+
+async def test_a_checkpoint_that_is_broken_off_leaves_the_copy_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing reads it any more by then, so that it can be closed."""
+    one, journal = await site.gateway("one")
+    await write(one, 3)
+
+    request = journal._connection.request
+
+    async def fail(subject: str, *given: Any, **more: Any) -> Any:
+        if subject.startswith("hw."):
+            raise Silent("no answer")
+        return await request(subject, *given, **more)
+
+    monkeypatch.setattr(journal._connection, "request", fail)
+    async with journal._cache.snapshot() as snapshot:
+        blocks = snapshot.blocks()
+        monkeypatch.setattr(snapshot, "blocks", lambda: blocks)
+        with pytest.raises(Silent):
+            await journal._checkpoints.make(snapshot, journal.epoch)
+        assert [block async for block in blocks] == []
+    monkeypatch.undo()

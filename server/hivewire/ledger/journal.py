@@ -22,7 +22,7 @@ The contract has no tables, files or rows, so that a replicated log can be an en
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -201,7 +201,7 @@ class Snapshot(Protocol):
     id: bytes
     notes: dict[str, str]
 
-    def blocks(self) -> AsyncIterator[tuple[Sequence[Change], Sequence[AuditRow]]]:
+    def blocks(self) -> AsyncGenerator[tuple[Sequence[Change], Sequence[AuditRow]], None]:
         """All changes in order, whole transactions, and all rows of the audit; about half a megabyte each, at least one
         change or row."""
 

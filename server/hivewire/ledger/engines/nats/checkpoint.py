@@ -12,6 +12,7 @@ import secrets
 import time
 import zlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -149,14 +150,15 @@ class Checkpoints:
         before, expected = found if found is not None else (None, 0)
         id = secrets.token_hex(8)
         digest, frames = hashlib.sha256(), 0
-        async for changes, rows in snapshot.blocks():
-            block = zlib.compress(msgspec.msgpack.encode((changes, rows)), 1)
-            for start in range(0, len(block), PIECE_BYTES):
-                piece = block[start : start + PIECE_BYTES]
-                headers = {MORE: "1"} if start + PIECE_BYTES < len(block) else {}
-                await self._connection.request(f"{self._subject}.{id}", piece, headers or None, seconds=10.0)
-                digest.update(piece)
-                frames += 1
+        async with aclosing(snapshot.blocks()) as blocks:  # before the file is closed, also when this is broken off
+            async for changes, rows in blocks:
+                block = zlib.compress(msgspec.msgpack.encode((changes, rows)), 1)
+                for start in range(0, len(block), PIECE_BYTES):
+                    piece = block[start : start + PIECE_BYTES]
+                    headers = {MORE: "1"} if start + PIECE_BYTES < len(block) else {}
+                    await self._connection.request(f"{self._subject}.{id}", piece, headers or None, seconds=10.0)
+                    digest.update(piece)
+                    frames += 1
         continued = before is not None and before.epoch == epoch
         manifest = Manifest(
             FORMAT,

@@ -7,6 +7,7 @@ in memory. The local file is a copy: it answers `history` and `since`, and makes
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -107,12 +108,24 @@ class NatsJournal:
         try:
             await self._connection.open(START_SECONDS)
             await streams.require_level(self._connection)
-            info = await self._stream()
+            await self._stream()
             await self._checkpoints.open(START_SECONDS)
             await self._cache.open()
-            await self._catch_up(info)
+            await self._catch_up_patiently()
         except NatsError as error:
             raise JournalError(str(error)) from error
+
+    async def _catch_up_patiently(self) -> None:
+        """A stream that was just made, or whose leader fell, does not answer for a while."""
+        until = perf_counter() + START_SECONDS
+        while True:
+            try:
+                await self._catch_up(await self._stream())
+                return
+            except (Silent, Refused):
+                if perf_counter() > until:
+                    raise
+            await asyncio.sleep(streams.PAUSE)
 
     async def _stream(self) -> streams.Info:
         """The stream of the log, made if it is not there. Of several gateways at once one makes it."""

@@ -6,7 +6,7 @@ are the same as in a ledger of its own, so a copy of the file is one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -121,7 +121,7 @@ class SqliteSnapshot:
         self.notes = {name.removeprefix("note:"): note for name, note in meta.items() if name.startswith("note:")}
         self._connection = connection
 
-    async def blocks(self) -> AsyncIterator[tuple[Sequence[Change], Sequence[AuditRow]]]:
+    async def blocks(self) -> AsyncGenerator[tuple[Sequence[Change], Sequence[AuditRow]], None]:
         """First the changes, then the rows of the audit."""
         block: list[Change] = []
         size = 0
