@@ -6,14 +6,11 @@ add one, build it below, or in `services.py` if handlers use it, and put it into
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
-import shlex
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
 
 from hivewire import actions
 from hivewire.access import bootstrap
@@ -28,9 +25,9 @@ from hivewire.openapi import DOCUMENTS
 from hivewire.parent import parent_of
 from hivewire.reload import Reloader
 from hivewire.services import wire
-from hivewire.settings import Effective, Settings, StartError, exposed_file
+from hivewire.settings import Settings, StartError
 from hivewire.store import open_messages, open_store
-from hivewire.telemetry import FIELDS, Telemetry, configure_logging, log
+from hivewire.telemetry import Telemetry, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
 from hivewire.transport.events import EventStreams
@@ -40,29 +37,6 @@ from hivewire.welcome import Started, administrator, welcome
 
 Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
-
-
-def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, bool | None]]) -> None:
-    """Do the work of a gateway, or of the parent of several, as a process of its own, again as long as it says so.
-
-    Raises StartError.
-    """
-    import uvloop  # here, so that importing this module needs no event loop of a certain kind
-
-    settings = effective.settings
-    if settings.store is not None:
-        FIELDS["gateway"] = settings.gateway
-    configure_logging(settings.log_format, settings.log_level)
-    if (file := exposed_file(effective)) is not None:
-        remedy = f"chmod 600 {shlex.quote(str(file))}"
-        log.warning("other users can read the settings file, which holds secrets", file=str(file), remedy=remedy)
-    port.raise_file_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            while runner.run(work()):
-                gc.unfreeze()  # what the one before had in memory
-        except asyncio.CancelledError:
-            raise StartError("stopped during the start") from None
 
 
 async def serve(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> bool:

@@ -153,15 +153,15 @@ _flags(serve)
 
 def _run(effective: Effective, flags: dict[str, Any], config: Path | None, *, accept_loss: bool) -> None:
     """Be the gateway, or the parent of several. Raises StartError."""
-    from hivewire import app, supervisor
+    from hivewire import app, process, supervisor
 
     settings, load = effective.settings, partial(_load, flags, config)
     if settings.workers == 1:
-        app.run(effective, partial(app.serve, settings, load, _welcome, accept_loss=accept_loss))
+        process.run(effective, partial(app.serve, settings, load, _welcome, accept_loss=accept_loss))
         return
     given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
     arguments = given if config is None else [f"--config={config}", *given]
-    app.run(effective, partial(supervisor.serve, settings, arguments, load, _welcome, accept_loss=accept_loss))
+    process.run(effective, partial(supervisor.serve, settings, arguments, load, _welcome, accept_loss=accept_loss))
 
 
 def _load(flags: dict[str, Any], config: Path | None) -> Settings:
