@@ -279,6 +279,40 @@ class Connection:
             raise
         return Message(found["seq"], {}, b64decode(found.get("data", "")))
 
+    async def answer(self, subject: str, tell: Callable[[], bytes]) -> None:
+        """Answer every request at a subject with what `tell` returns, until the end. Raises Silent."""
+        from nats import errors
+
+        async def asked(message: Msg) -> None:
+            with suppress(errors.Error):  # whoever asked does not wait for long
+                await message.respond(tell())
+
+        try:
+            await self.client.subscribe(subject, cb=asked)
+        except errors.Error as error:
+            raise Silent(str(error)) from error
+
+    async def ask_all(self, subject: str, seconds: float) -> list[bytes]:
+        """What everybody answers to a request within so many seconds. Raises Silent."""
+        from nats import errors
+
+        found: list[bytes] = []
+
+        async def heard(message: Msg) -> None:
+            if "Status" not in (message.headers or {}):  # nobody is there
+                found.append(message.data)
+
+        client = self.client
+        try:
+            inbox = client.new_inbox()
+            subscription = await client.subscribe(inbox, cb=heard)
+            await client.publish(subject, b"", reply=inbox)
+            await asyncio.sleep(seconds)
+            await subscription.unsubscribe()
+        except errors.Error as error:
+            raise Silent(str(error)) from error
+        return found
+
     async def read(self, stream: str, place: int, subject: str | None = None) -> list[Message]:
         """Messages from a place on, of all subjects or one, in order, from any server that has a copy.
 

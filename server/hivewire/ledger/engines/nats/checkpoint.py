@@ -85,6 +85,16 @@ class Checkpoints:
             await streams.create(self._connection, self._wanted, seconds)
         await streams.require_configuration(self._connection, self._wanted, seconds)
 
+    async def _of_epoch(self, epoch: str) -> Manifest | None:
+        """The manifest of the last checkpoint of an epoch. Raises Silent and Refused."""
+        found = await self.newest()
+        if found is None or found[0].epoch == epoch:
+            return None if found is None else found[0]
+        # A command that was to renew the epoch may have ended before the log had the new one.
+        manifests = await self._connection.read(self.stream, 1, f"{self._subject}.manifest")
+        decoded = [msgspec.msgpack.decode(message.data, type=Manifest) for message in manifests]
+        return next((manifest for manifest in reversed(decoded) if manifest.epoch == epoch), None)
+
     async def newest(self) -> tuple[Manifest, int] | None:
         """The manifest of the last checkpoint and its sequence. Raises Silent and Refused."""
         request = {"last_by_subj": f"{self._subject}.manifest"}
@@ -98,10 +108,9 @@ class Checkpoints:
     async def load(self, epoch: str, cache: Cache) -> None:
         """Fill a copy that was begun with the newest checkpoint of this epoch, if there is one. Raises Unusable."""
         for _ in range(TRIES):
-            found = await self.newest()
-            if found is None or found[0].epoch != epoch:
+            manifest = await self._of_epoch(epoch)
+            if manifest is None:
                 return
-            manifest = found[0]
             if manifest.format != FORMAT:
                 raise Unusable(f"the checkpoint has the format {manifest.format}; upgrade this gateway")
             started = time.perf_counter()
@@ -159,7 +168,6 @@ class Checkpoints:
                     await self._connection.request(f"{self._subject}.{id}", piece, headers or None, seconds=10.0)
                     digest.update(piece)
                     frames += 1
-        continued = before is not None and before.epoch == epoch
         manifest = Manifest(
             FORMAT,
             epoch,
@@ -171,8 +179,8 @@ class Checkpoints:
             digest.hexdigest(),
             self._gateway,
             time.time_ns() // 1_000_000,
-            before.id if continued and before is not None else "",
-            before.place if continued and before is not None else 0,
+            "" if before is None else before.id,
+            before.place if before is not None and before.epoch == epoch else 0,
         )
         try:
             await self._connection.request(
@@ -192,7 +200,7 @@ class Checkpoints:
     async def _compact(self, manifest: Manifest) -> None:
         """Remove the log up to the checkpoint before, and all that is of neither of the two."""
         if manifest.before_place:
-            await self._purge(self._log_stream, {"seq": manifest.before_place})
+            await self._purge(self._log_stream, {"seq": manifest.before_place + 1})
         info = await self._connection.api(f"STREAM.INFO.{self.stream}", {"subjects_filter": f"{self._subject}.>"})
         kept = {f"{self._subject}.{id}" for id in ("manifest", manifest.id, manifest.before)}
         for subject in info["state"].get("subjects") or {}:

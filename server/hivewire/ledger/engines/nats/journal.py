@@ -11,10 +11,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
+from importlib.metadata import version
 from time import perf_counter
+from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from hivewire.ledger.engines.nats.body import FORMAT, Body, share
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints
@@ -23,6 +25,7 @@ from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Stopped, Take
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import (
+    Address,
     Connection,
     Message,
     NatsError,
@@ -47,6 +50,37 @@ START_SECONDS = 30.0
 """Longest wait at the start for the servers, and for a leader."""
 
 
+STATUS = "hw.{site}.live.status"
+"""The subject at which gateways tell how far they are."""
+
+
+class GatewayStatus(Struct):
+    """How far a gateway is: the last entry that it applied, and what `Log` counts."""
+
+    name: str
+    version: str
+    tip: int
+    id: bytes
+    lag: int
+    lost_rounds: int
+    gaps: int
+
+
+def names_of(site: str) -> tuple[str, str, str]:
+    """The stream of a site's log, its subject, and that of its feed."""
+    return f"HW_{site}", f"hw.{site}.log", f"hw.{site}.feed"
+
+
+def wanted_of(settings: Settings, address: Address, epoch: str | None) -> dict[str, Any]:
+    """The configuration of the stream; without an epoch, what every gateway with these settings expects of it."""
+    kept = {"history": settings.history, "log_changes": settings.log_changes, "log_days": settings.log_days}
+    metadata = {"hivewire.format": str(FORMAT)} | {f"hivewire.{key}": f"{value:g}" for key, value in kept.items()}
+    if epoch is not None:
+        metadata["hivewire.epoch"] = epoch
+    configuration = streams.log_configuration(*names_of(address.site), address.replicas, settings.store_bytes)
+    return configuration | {"metadata": metadata}
+
+
 class NatsJournal:
     """The log at `settings.store`, with `cache` as its local copy."""
 
@@ -65,15 +99,12 @@ class NatsJournal:
         self._existing = existing
         self._cache = cache
         site, gateway = self._address.site, settings.gateway
+        self._gateway = gateway
         self._connection = Connection(self._address, settings, gateway)
-        self._wanted = streams.log_configuration(
-            f"HW_{site}", f"hw.{site}.log", f"hw.{site}.feed", self._address.replicas, settings.store_bytes
-        )
+        self._wanted = wanted_of(settings, self._address, None)
         self.log = Log(
             self._connection,
-            self._wanted["name"],
-            f"hw.{site}.log",
-            f"hw.{site}.feed",
+            *names_of(site),
             gateway=gateway,
             append_seconds=settings.append_seconds,
             format=FORMAT,
@@ -129,18 +160,14 @@ class NatsJournal:
 
     async def _stream(self) -> streams.Info:
         """The stream of the log, made if it is not there. Of several gateways at once one makes it."""
-        settings, name = self._settings, self._wanted["name"]
-        kept = {"history": settings.history, "log_changes": settings.log_changes, "log_days": settings.log_days}
-        metadata = {"hivewire.format": str(FORMAT)} | {f"hivewire.{key}": f"{value:g}" for key, value in kept.items()}
+        name = self._wanted["name"]
         if await streams.inspect(self._connection, name, START_SECONDS) is None:
             if self._existing:
                 raise Unusable(f"there is no ledger at {self._address}")
-            new = self._wanted | {"metadata": metadata | {"hivewire.epoch": secrets.token_hex(8)}}
+            new = wanted_of(self._settings, self._address, secrets.token_hex(8))
             if await streams.create(self._connection, new, START_SECONDS):
                 log.info("a new log was made", store=str(self._address), replicas=self._address.replicas)
-        return await streams.require_configuration(
-            self._connection, self._wanted | {"metadata": metadata}, START_SECONDS
-        )
+        return await streams.require_configuration(self._connection, self._wanted, START_SECONDS)
 
     async def _catch_up(self, info: streams.Info) -> None:
         """Have everything in the local copy that is in the log by now."""
@@ -178,6 +205,7 @@ class NatsJournal:
         try:
             await self.log.follow()
             await self._connection.subscribe(self._notes, self._hear)
+            await self._connection.answer(STATUS.format(site=self._address.site), self._status)
             await self._upkeep.start(self.log)
         except NatsError as error:
             raise JournalError(str(error)) from error
@@ -267,6 +295,13 @@ class NatsJournal:
         notes = {name: note for name, note in notes.items() if name.startswith(TOLD)}
         self._noted |= notes
         self._recall(notes)
+
+    def _status(self) -> bytes:
+        """For `hivewire cluster status` and `check`."""
+        log = self.log
+        return msgspec.msgpack.encode(
+            GatewayStatus(self._gateway, version("hivewire"), log.tip, log.last, log.lag, log.lost_rounds, log.gaps)
+        )
 
     def gauges(self) -> Gauges:
         """What the log is like from here."""

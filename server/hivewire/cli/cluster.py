@@ -1,0 +1,174 @@
+"""`hivewire cluster`: the log that several gateways share (`--store`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hivewire import settings as catalogue
+from hivewire.cli.output import Columns, Row, output_option, print_result, show
+from hivewire.ledger.records import JournalError
+from hivewire.settings import Settings, SettingsError
+
+_T = TypeVar("_T")
+
+store_option = click.option(
+    "--store", help="The log, as for serve; default: HIVEWIRE_STORE, or the settings file. Its password is not a flag."
+)
+config_option = click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings."
+)
+
+
+@click.group()
+def cluster() -> None:
+    """Make, show and check the log that several gateways share.
+
+    The commands need no gateway, only the servers of the log.
+    """
+
+
+def _settings(store: str | None, config: Path | None) -> Settings:
+    try:
+        return catalogue.load({"store": store}, file=config).settings
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    try:
+        return asyncio.run(work)
+    except JournalError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cluster.command(
+    epilog="""\b
+Examples:
+  systemctl stop hivewire
+  hivewire cluster init --store nats://hive@n1,n2,n3/site --from hivewire.db"""
+)
+@click.option(
+    "--from", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The data file."
+)
+@store_option
+@config_option
+@output_option
+def init(file: Path, store: str | None, config: Path | None, form: str | None) -> None:
+    """Make a shared log of a data file whose gateway is stopped.
+
+    The log begins with everything in FILE, which is not changed; commands and notifications of devices are not in it.
+    It has a new epoch, so clients that follow changes get the whole state.
+    """
+    from hivewire.ledger import cluster as work
+
+    settings = _settings(store, config)
+    frames = _run(work.init(settings, file))
+    words = f"{settings.store} begins with what is in {file}"
+    print_result({"store": settings.store, "data": str(file), "frames": frames}, form, words, str(settings.store))
+
+
+COLUMNS: Columns = {
+    "what": lambda row: row["what"],
+    "name": lambda row: row["name"],
+    "state": lambda row: row["state"],
+    "place": lambda row: str(row["place"]),
+    "behind": lambda row: str(row["behind"]),
+    "more": lambda row: row["more"],
+}
+
+
+@cluster.command(
+    epilog="""\b
+Examples:
+  hivewire cluster status --store nats://hive@n1,n2,n3/site"""
+)
+@store_option
+@config_option
+@output_option
+def status(store: str | None, config: Path | None, form: str | None) -> None:
+    """Show the servers of a shared log, its leader, its gateways, and its last checkpoint.
+
+    PLACE counts the messages of the log. A gateway that does not answer within a second is not shown.
+    """
+    from hivewire.ledger import cluster as work
+
+    show(_rows(_run(work.status(_settings(store, config)))), form, COLUMNS, "name")
+
+
+def _rows(found: Any) -> Iterator[Row]:
+    from hivewire.ledger.cluster import age_of
+
+    more = f"from {found.first}, {found.bytes:,} bytes"
+    yield {"what": "log", "name": found.epoch, "state": "epoch", "place": found.tip, "behind": 0, "more": more}
+    for server in found.servers:
+        place, more = found.tip - server.lag, ""
+        yield {"what": "server", "name": server.name, "state": server.state} | {
+            "place": place,
+            "behind": server.lag,
+            "more": more,
+        }
+    for gateway in found.gateways:
+        behind = max(0, found.tip - gateway.tip)
+        more = f"{gateway.lost_rounds} lost rounds, {gateway.gaps} gaps, version {gateway.version}"
+        yield {"what": "gateway", "name": gateway.name, "state": "behind" if behind else "current"} | {
+            "place": gateway.tip,
+            "behind": behind,
+            "more": more,
+        }
+    if (made := found.checkpoint) is not None:
+        more = f"{age_of(made):,.0f} s old, {made.frames} messages, by {made.gateway}"
+        yield {"what": "checkpoint", "name": made.id, "state": "complete"} | {
+            "place": made.place,
+            "behind": found.tip - made.place,
+            "more": more,
+        }
+
+
+@cluster.command(
+    epilog="""\b
+Examples:
+  hivewire cluster check --store nats://hive@n1,n2,n3/site"""
+)
+@store_option
+@config_option
+@output_option
+def check(store: str | None, config: Path | None, form: str | None) -> None:
+    """Read a shared log, and check that each entry continues the one before and that all gateways have the same.
+
+    The exit code is 1 when something is wrong. Gateways go on meanwhile.
+    """
+    from hivewire.ledger import cluster as work
+
+    entries, found = _run(work.check(_settings(store, config)))
+    gateways = len(found.gateways)
+    words = (
+        f"{entries:,} entries from {found.first} to {found.tip} continue one another; {gateways} gateways have the same"
+    )
+    row = {"entries": entries, "first": found.first, "tip": found.tip, "gateways": gateways}
+    print_result(row, form, words, str(entries))
+
+
+@cluster.command(
+    epilog="""\b
+Examples:
+  hivewire cluster renew --store nats://hive@n1,n2,n3/site"""
+)
+@store_option
+@config_option
+@output_option
+def renew(store: str | None, config: Path | None, form: str | None) -> None:
+    """Give a shared log a new epoch, after its servers were restored. All gateways must be stopped.
+
+    A restored log has the epoch that it had, but not all of its last entries. With a new one no client resumes over the
+    difference: all get the whole state.
+    """
+    from hivewire.ledger import cluster as work
+
+    settings = _settings(store, config)
+    epoch = _run(work.renew(settings))
+    print_result({"store": settings.store, "epoch": epoch}, form, f"{settings.store} has the epoch {epoch} now", epoch)

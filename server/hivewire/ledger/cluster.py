@@ -1,0 +1,186 @@
+"""The work of commands on a shared log: make one of a data file, show it, check it, give it a new epoch.
+
+They need no gateway, only the servers, and more rights than a gateway for `init` and `renew`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hivewire.ledger.engines import engine_of
+from hivewire.ledger.engines.nats.checkpoint import Checkpoints, Manifest
+from hivewire.ledger.engines.nats.journal import START_SECONDS, STATUS, GatewayStatus, NatsJournal, names_of, wanted_of
+from hivewire.ledger.engines.sqlite.cache import SqliteCache, snapshot_of
+from hivewire.ledger.engines.sqlite.start import require_whole
+from hivewire.ledger.records import JournalError
+from hivewire.nats import stream as streams
+from hivewire.nats.connection import Connection, NatsError, address_of
+from hivewire.nats.log import Log, LogEntry
+from hivewire.settings import Settings
+
+LISTEN_SECONDS = 1.0
+"""How long to wait for gateways to tell how far they are."""
+
+CHECK_SECONDS = 30.0
+"""Longest wait for the next entries while the log is checked."""
+
+
+class Server(Struct):
+    """A server with a copy of the log. `lag` is how many entries it lacks."""
+
+    name: str
+    state: str
+    lag: int
+
+
+class Status(Struct):
+    """What a site is like. `tip` is the last place of the log, `first` the first one that is kept."""
+
+    epoch: str
+    first: int
+    tip: int
+    bytes: int
+    servers: list[Server]
+    gateways: list[GatewayStatus]
+    checkpoint: Manifest | None
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Connection]:
+    """A connection to the servers of the settings. What goes wrong with them is a JournalError."""
+    if settings.store is None:
+        raise JournalError("no shared log is named: give --store, or set HIVEWIRE_STORE")
+    try:
+        connection = Connection(address_of(settings.store), settings, "hivewire cluster")
+        try:
+            await connection.open(START_SECONDS)
+            yield connection
+        finally:
+            await connection.close()
+    except NatsError as error:
+        raise JournalError(str(error)) from error
+
+
+async def status(settings: Settings) -> Status:
+    """What the log, its servers and its gateways are like now. Raises JournalError."""
+    async with _connected(settings) as connection:
+        return await _status(connection)
+
+
+async def _status(connection: Connection) -> Status:
+    stream, _, _ = names_of(connection.address.site)
+    answer = await streams.patiently(connection, f"STREAM.INFO.{stream}", None, START_SECONDS)
+    info, cluster = streams.info_of(answer), answer.get("cluster") or {}
+    servers = [Server(str(cluster.get("leader", "the server")), "leader", 0)]
+    for replica in cluster.get("replicas") or ():
+        state = "offline" if replica.get("offline") else "current" if replica.get("current") else "behind"
+        servers.append(Server(str(replica.get("name")), state, int(replica.get("lag", 0))))
+    replies = await connection.ask_all(STATUS.format(site=connection.address.site), LISTEN_SECONDS)
+    gateways = [msgspec.msgpack.decode(reply, type=GatewayStatus) for reply in replies]
+    found = await _checkpoints(connection).newest()
+    return Status(
+        info.metadata.get("hivewire.epoch", ""),
+        info.first,
+        info.last,
+        info.bytes,
+        servers,
+        sorted(gateways, key=lambda gateway: gateway.name),
+        None if found is None else found[0],
+    )
+
+
+async def check(settings: Settings) -> tuple[int, Status]:
+    """Read the whole log, and compare it with its checkpoint and with all gateways. Returns the number of entries.
+
+    Raises JournalError where an entry does not continue the one before, has another epoch or cannot be read, or where a
+    gateway has something else.
+    """
+    async with _connected(settings) as connection:
+        found = await _status(connection)
+        ids: dict[int, bytes] = {gateway.tip: b"" for gateway in found.gateways}
+        if found.checkpoint is not None:
+            ids[found.checkpoint.place] = b""
+        count = 0
+
+        async def note(entries: Sequence[LogEntry]) -> None:
+            nonlocal count
+            count += len(entries)
+            ids.update((entry.place, entry.id) for entry in entries if entry.place in ids)
+
+        log = Log(connection, *names_of(connection.address.site), gateway="", append_seconds=0)
+        log.begin(found.epoch, max(0, found.first - 1), b"", note)
+        await log.replay(found.tip, CHECK_SECONDS)
+        claims = [(f"the gateway {each.name}", each.tip, each.id) for each in found.gateways]
+        if (manifest := found.checkpoint) is not None and manifest.epoch == found.epoch:
+            claims.append(("the checkpoint", manifest.place, bytes.fromhex(manifest.entry)))
+        for who, place, id in claims:
+            if found.first <= place <= found.tip and ids[place] not in (b"", id):
+                raise JournalError(f"{who} has another entry at {place} than the log")
+        return count, found
+
+
+async def init(settings: Settings, file: Path) -> int:
+    """Make the streams of a site, with everything in a data file as their first checkpoint; the number of its messages.
+
+    The epoch is a new one. Raises JournalError: when there is a log already, or the file is in use or not whole.
+    """
+    engine_of(replace(settings, data=str(file), store=None)).require_free()
+    require_whole(file)
+    async with _connected(settings) as connection:
+        await streams.require_level(connection)
+        stream, _, _ = names_of(connection.address.site)
+        if await streams.inspect(connection, stream, START_SECONDS) is not None:
+            raise JournalError(f"there is a log at {connection.address} already; it was left untouched")
+        epoch, checkpoints = secrets.token_hex(8), _checkpoints(connection)
+        await checkpoints.open(START_SECONDS)
+        # The log comes last: without it no gateway takes the checkpoint for a ledger.
+        async with snapshot_of(file) as snapshot:
+            made = await checkpoints.make(snapshot, epoch)
+        wanted = wanted_of(settings, connection.address, epoch)
+        if made is None or not await streams.create(connection, wanted, START_SECONDS):
+            raise JournalError("another command or gateway made the log meanwhile")
+        return made.frames
+
+
+async def renew(settings: Settings) -> str:
+    """Give a log a new epoch, after its servers were restored or have lost entries: clients that follow get the whole
+    state. Returns the epoch. All gateways must be stopped. Raises JournalError.
+    """
+    async with _connected(settings) as connection:
+        if (await _status(connection)).gateways:
+            raise JournalError("gateways are running; stop them first")
+        epoch, checkpoints = secrets.token_hex(8), _checkpoints(connection)
+        with tempfile.TemporaryDirectory() as folder:
+            cache = SqliteCache(Path(folder) / "copy.db")
+            journal = NatsJournal(settings, cache, existing=True)
+            try:
+                await journal.open()
+                # The checkpoint comes first: until the stream has the epoch too, it is nobody's.
+                async with cache.snapshot() as snapshot:
+                    if await checkpoints.make(snapshot, epoch) is None:
+                        raise JournalError("another command made a checkpoint meanwhile; try again")
+            finally:
+                await journal.close()
+        stream, _, _ = names_of(connection.address.site)
+        await connection.api(f"STREAM.UPDATE.{stream}", wanted_of(settings, connection.address, epoch), seconds=10.0)
+        await connection.api(f"STREAM.PURGE.{stream}", {"seq": journal.tip + 1}, seconds=10.0)
+        return epoch
+
+
+def _checkpoints(connection: Connection) -> Checkpoints:
+    stream, _, _ = names_of(connection.address.site)
+    return Checkpoints(connection, stream, "hivewire cluster")
+
+
+def age_of(manifest: Manifest) -> float:
+    """Seconds since a checkpoint was made."""
+    return max(0.0, time.time() - manifest.made / 1_000)

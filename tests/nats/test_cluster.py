@@ -1,0 +1,166 @@
+"""The commands on a shared log, over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.nodes import PASSWORD
+
+from hivewire.ledger.engines.nats.journal import NatsJournal
+from hivewire.ledger.engines.sqlite.cache import SqliteCache
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
+from hivewire.ledger.ledger import Ledger
+from hivewire.settings import Settings
+from tests.command import Run
+from tests.ledger.test_shared_log import put, state
+from tests.nats.test_checkpoints import write
+
+
+class Site:
+    """A name on a server, and files of gateways."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+
+    def journal(self, name: str) -> NatsJournal:
+        path = self.folder / f"{name}.db"
+        return NatsJournal(Settings(data=str(path), store=self.store, store_password=PASSWORD), SqliteCache(path))
+
+    async def serve(self, name: str, work: Callable[[Ledger, NatsJournal], Any]) -> Any:
+        """Do something with an open ledger."""
+        journal = self.journal(name)
+        ledger = Ledger(journal, lambda: 1)
+        try:
+            await ledger.open()
+            return await work(ledger, journal)
+        finally:
+            await ledger.close()
+
+
+@pytest.fixture
+def site(clusters: Callable[[int], str], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    site = Site(clusters(1).format(site=secrets.token_hex(8)), tmp_path)
+    monkeypatch.setenv("HIVEWIRE_STORE", site.store)
+    monkeypatch.setenv("HIVEWIRE_STORE_PASSWORD", PASSWORD)
+    yield site
+    asyncio.run(delete(site.journal("last")))
+
+
+async def delete(journal: NatsJournal) -> None:
+    await journal._connection.open(30)
+    for stream in (journal._wanted["name"], journal._checkpoints.stream):
+        await journal._connection.api(f"STREAM.DELETE.{stream}")
+    await journal.close()
+
+
+async def seen(ledger: Ledger, journal: Any) -> Any:
+    changes = [change async for portion in journal.changes() for change in portion]
+    return state(ledger), changes, journal.epoch
+
+
+def test_a_data_file_becomes_a_shared_log(site: Site, run: Run) -> None:
+    """Everything in it is there, under another epoch; the file stays as it is. While its gateway runs it is refused,
+    and so is a second time."""
+    file = site.folder / "own.db"
+
+    async def fill() -> Any:
+        journal = SqliteJournal(file)
+        ledger = Ledger(journal, lambda: 1)
+        await ledger.open()
+        try:
+            await write(ledger, 20)
+            return await seen(ledger, journal), await asyncio.to_thread(run, "cluster", "init", "--from", str(file))
+        finally:
+            await ledger.close()
+
+    before, refused = asyncio.run(fill())
+    assert refused.code == 1
+    assert "used by" in refused.err or "in use" in refused.err
+    content = file.read_bytes()
+    made = run("cluster", "init", "--from", str(file), "-o", "json")
+    assert made.code == 0, made.err
+    assert json.loads(made.out)["frames"] >= 1
+    assert file.read_bytes() == content
+    found = asyncio.run(site.serve("a", seen))
+    assert found[:2] == before[:2]
+    assert found[2] != before[2]
+    again = run("cluster", "init", "--from", str(file))
+    assert again.code == 1
+    assert "there is a log at" in again.err
+
+
+def test_the_status_shows_servers_gateways_and_the_checkpoint(site: Site, run: Run) -> None:
+    """Each in a line: how far it is, and how far behind."""
+
+    async def look(ledger: Ledger, journal: NatsJournal) -> Any:
+        await write(ledger, 3)
+        await journal._upkeep.make(journal.log)
+        await ledger.commit(put("more"))
+        return journal.tip, await asyncio.to_thread(run, "cluster", "status", "-o", "json")
+
+    tip, shown = asyncio.run(site.serve("a", look))
+    assert shown.code == 0, shown.err
+    rows = {row["what"]: row for row in map(json.loads, shown.out.splitlines())}
+    assert list(rows) == ["log", "server", "gateway", "checkpoint"]
+    assert (rows["gateway"]["state"], rows["gateway"]["place"], rows["server"]["state"]) == ("current", tip, "leader")
+    assert (rows["checkpoint"]["place"], rows["checkpoint"]["behind"]) == (tip - 1, 1)
+
+
+def test_a_check_reads_the_whole_log(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts the entries, and finds a gateway that has another one, and an entry that does not continue the one
+    before."""
+    monkeypatch.setattr("hivewire.ledger.cluster.CHECK_SECONDS", 0.2)
+
+    async def look(ledger: Ledger, journal: NatsJournal) -> Any:
+        await write(ledger, 3)
+        await journal._upkeep.make(journal.log)
+        outcomes = [await asyncio.to_thread(run, "cluster", "check", "-o", "json")]
+        last, journal.log.last = journal.log.last, b"another"
+        outcomes.append(await asyncio.to_thread(run, "cluster", "check"))
+        await ledger.commit(put("broken"))  # it names the wrong one before it
+        journal.log.last = last
+        return [*outcomes, await asyncio.to_thread(run, "cluster", "check")]
+
+    good, other, broken = asyncio.run(site.serve("a", look))
+    assert good.code == 0, good.err
+    assert json.loads(good.out)["gateways"] == 1
+    assert json.loads(good.out)["entries"] == json.loads(good.out)["tip"]
+    assert (other.code, broken.code) == (1, 1)
+    assert "has another entry at" in other.err
+    assert "does not continue" in broken.err
+
+
+def test_a_log_gets_a_new_epoch(site: Site, run: Run) -> None:
+    """Nothing else changes; gateways drop their copies. While a gateway runs it is refused."""
+
+    async def fill(ledger: Ledger, journal: NatsJournal) -> Any:
+        await write(ledger, 5)
+        await journal._upkeep.make(journal.log)
+        await ledger.commit(put("more"))
+        return await seen(ledger, journal), await asyncio.to_thread(run, "cluster", "renew")
+
+    before, refused = asyncio.run(site.serve("a", fill))
+    assert refused.code == 1
+    assert "gateways are running" in refused.err
+    renewed = run("cluster", "renew", "-o", "value")
+    assert renewed.code == 0, renewed.err
+    for name in ("a", "b"):
+        found = asyncio.run(site.serve(name, seen))
+        assert found[:2] == before[:2]
+        assert found[2] == renewed.out.strip() != before[2]
+
+
+def test_without_a_store_the_commands_say_what_to_give(run: Run) -> None:
+    """And a wrong address is explained."""
+    for command in ("status", "check", "renew"):
+        outcome = run("cluster", command)
+        assert outcome.code == 1
+        assert "give --store, or set HIVEWIRE_STORE" in outcome.err
+    assert "write /SITE" in run("cluster", "status", "--store", "nats://h1").err
