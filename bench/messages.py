@@ -212,7 +212,8 @@ async def store(path: Path, devices: int, count: int) -> None:
     async with AsyncExitStack() as stack:
         settings = Settings(data=str(path))
         ledger = (await open_store(settings, stack, existing=True)).ledger
-        log = (await open_messages(settings, ledger, stack)).commands
+        messages, _ = await open_messages(settings, ledger, stack)
+        log = messages.commands
         for start in range(0, count, ROOM):
             entry = range(start, min(start + ROOM, count))
             for number in entry[:-1]:

@@ -57,8 +57,9 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         store = await open_store(settings, stack, accept_loss=accept_loss)
         await bootstrap.write_secret(settings, store.ledger)
         key = bootstrap.signing_key(settings, store.ledger)
-        messages = await open_messages(settings, store.ledger, stack)
-        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages, live=parent)
+        messages, site = await open_messages(settings, store.ledger, stack)
+        live = parent or site
+        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages, live=live)
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         if parent is not None:
             await parent.join(services.telemetry)

@@ -1,4 +1,4 @@
-"""Small facts that gateways tell one another: who is online, who has logged in. Nobody keeps them, any may be lost.
+"""Small facts that gateways tell one another: who is online, what time it is. Nobody keeps them, any may be lost.
 
 What must not be lost is in a log. `Live` is the contract of what carries facts; a gateway that is alone has `Alone`.
 """

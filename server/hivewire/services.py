@@ -99,7 +99,6 @@ def wire(
     hub.add("notifications", MessageSource(messages.notifications, "notification"))
     registry = Registry(ledger, users)
     live = live or Alone()
-    users.share(live)
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
     return Services(

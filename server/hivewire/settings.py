@@ -195,7 +195,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["durable", "memory"],
         _says(
             "Where commands and notifications of devices are kept: `durable` in a file beside the data file, with "
-            "`.messages` added to its name, before they are answered; `memory` loses them when the gateway ends."
+            "`.messages` added to its name, or in the `store`, before they are answered; `memory` loses them when the "
+            "gateway ends."
         ),
     ] = "durable"
     commands_retention: Annotated[

@@ -16,6 +16,8 @@ from hivewire.ledger.engines.parent.service import LedgerService
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
+from hivewire.nats.connection import Connection, NatsError, address_of
+from hivewire.nats.live import NatsLive
 from hivewire.services import now
 from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
@@ -24,6 +26,9 @@ from hivewire.streams.messages import Messages, Remember, messages_of
 from hivewire.streams.messages import engine_of as engine_for_messages
 from hivewire.streams.parent import LogService
 from hivewire.telemetry import log
+
+CONNECT_SECONDS = 30.0
+"""Longest wait at the start for the servers of the store."""
 
 
 class Store(Struct):
@@ -116,17 +121,38 @@ async def _share_messages(
     return services
 
 
-async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack) -> Messages:
-    """Open the messages beside a ledger that is open; the stack closes them. Raises StartError."""
-    file = engine_of(settings).file
-    _warn_of_missing(settings, file, used=bool(ledger.kind("user").live))
-    messages = messages_of(settings, now, engine_for_messages(settings, file))
+async def _join_site(settings: Settings, stack: contextlib.AsyncExitStack) -> NatsLive | None:
+    """Connect with the other gateways of the store, if there is one; the stack disconnects. Raises StartError."""
+    if settings.store is None:
+        return None
+    try:
+        site = NatsLive(Connection(address_of(settings.store), settings, "messages"))
+        stack.push_async_callback(site.connection.close)
+        await site.connection.open(CONNECT_SECONDS)
+        await site.open()
+    except NatsError as error:
+        raise StartError(str(error)) from error
+    stack.push_async_callback(site.close)
+    return site
+
+
+async def open_messages(
+    settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack
+) -> tuple[Messages, NatsLive | None]:
+    """Open the messages beside a ledger that is open, or those of a site; the stack closes them. Raises StartError.
+
+    Also what carries facts to the other gateways of the site, if there is one.
+    """
+    file, site = engine_of(settings).file, await _join_site(settings, stack)
+    if site is None:
+        _warn_of_missing(settings, file, used=bool(ledger.kind("user").live))
+    messages = messages_of(settings, now, engine_for_messages(settings, file, site))
     stack.push_async_callback(messages.close)
     try:
         await messages.open(ledger.epoch, await ledger.notes(), _if_possible(ledger.remember))
     except StoreError as error:
         raise StartError(str(error)) from error
-    return messages
+    return messages, site
 
 
 def _warn_of_missing(settings: Settings, file: Path | None, *, used: bool) -> None:

@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from hivewire.devices import neighbours
+from hivewire.live import FACT_BYTES
+from hivewire.streams.message import ROOM, Message, pack, unpack
+from hivewire.streams.told import ToldLog
+from hivewire_protocol.close import Code
 from tests.ledger.shared import SharedLog
 from tests.live import Bus, End
 from tests.rooms.test_presence import World
 from tests.streams.shared import SharedStore
-from tests.world import JOHN, NOW, Clock
+from tests.streams.test_engines import Told
+from tests.world import NOW, Clock
 
 
 class Gateway(World):
@@ -227,20 +232,6 @@ async def test_clocks_that_differ_are_noticed(site: Site) -> None:
     assert gateways[2].neighbours.problem is None
 
 
-async def test_the_last_login_is_known_at_every_gateway(site: Site) -> None:
-    """The latest one, wherever it was; it is saved there too, and not told again."""
-    mine, other = await site.gateway(), await site.gateway()
-    for gateway, time in ((mine, NOW + 5), (other, NOW + 3)):
-        gateway.clock.time = time
-        gateway.users.logged_in(gateway.users.by_id(JOHN))  # type: ignore[arg-type]
-        await gateway.users.save_last_logins()
-    await settle()
-    for gateway in (mine, other):
-        assert gateway.users.last_login(gateway.users.by_id(JOHN)) == NOW + 5  # type: ignore[arg-type]
-        await gateway.users.save_last_logins()
-        assert (await gateway.ledger.notes())[f"lastLogin:{JOHN}"] == str(NOW + 5)
-
-
 # Messages.
 
 
@@ -299,3 +290,55 @@ async def test_a_position_ahead_of_this_gateway_is_waited_for(site: Site) -> Non
     again = other.peer()
     reply: dict[str, Any] = await other.answer(again, "command/subscribe", deviceId="lamp", since=position)
     assert (reply["mode"], again.frames) == ("resumed", [])
+
+
+async def test_who_follows_is_told_that_messages_were_lost(site: Site) -> None:
+    """When a gateway was away until its next messages had expired. Those without positions lose their connection."""
+    mine, other = await site.gateway(), await site.gateway()
+    peer, plain = other.peer(), other.peer()
+    await other.follow(peer, deviceId="lamp", resumable=True)
+    await other.follow(plain, deviceId="lamp")
+    await mine.order("one")
+    await other.quiet()
+    other.feed.lose = 1
+    await mine.order("two")
+    other.feed._tip = 2
+    other.messages.commands._writer.dropped(3)
+    await other.quiet()
+    await mine.order("three")
+    await other.quiet()
+    pushed = [(frame["action"], frame.get("reset", False)) for frame in peer.frames]
+    assert pushed == [("command/insert", False), ("command/bookmark", True), ("command/insert", False)]
+    assert plain.closed is Code.SLOW_CONSUMER
+
+
+async def test_messages_in_memory_are_told(site: Site) -> None:
+    """At most once: what is lost on the way is missing there. Every gateway has an order and an epoch of its own."""
+    mine, other = ToldLog(site.bus.end(), "commands"), ToldLog(site.bus.end(), "commands")
+    first, second = Told(), Told()
+    for log, follower in ((mine, first), (other, second)):
+        await log.load()
+        await log.follow(follower)
+    messages = [message(index, body) for index, body in enumerate([b"a", bytes(FACT_BYTES), b"c", b"d"])]
+    assert await mine.append(1, pack(messages))
+    assert not await mine.append(1, pack(messages)), "it has a number of its own"
+    await settle()
+    found = [each for _, entry in second.entries for each in unpack(entry)]
+    assert [each.body for each in found] == [each.body for each in messages]
+    places = [number * ROOM + index for number, entry in second.entries for index in range(len(unpack(entry)))]
+    assert [each.place for each in found] == places
+    assert mine.epoch != other.epoch
+    site.bus.lose = 1
+    assert await mine.append(2, pack([message(0, b"lost")]))
+    assert await other.append(len(second.entries) + 1, pack([message(0, b"theirs")]))
+    await settle()
+    assert [unpack(entry)[0].body for _, entry in first.entries[1:]] == [b"lost", b"theirs"]
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+    site.bus.ends[0].tell("commands", b"\x93")
+    await settle()
+    assert reported == ["messages of another gateway were not understood"]
+
+
+def message(index: int, body: bytes) -> Message:
+    return Message(ROOM + index, 1, 1, 1, 1, 1, "lamp", 1, 1, "on", 1, body)

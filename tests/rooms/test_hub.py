@@ -1480,6 +1480,8 @@ class Messages:
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
         self.observer = observer
 
+    def on_gap(self, call: Callable[[], None]) -> None: ...
+
     def as_event(self, item: Any) -> Event:
         event: Event = item
         return event

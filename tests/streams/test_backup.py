@@ -208,7 +208,7 @@ async def test_an_older_copy_of_the_messages_alone_is_set_aside(data: Path) -> N
     async def one_more() -> int:
         async with AsyncExitStack() as stack:
             store = await open_store(settings, stack)
-            messages = await open_messages(settings, store.ledger, stack)
+            messages, _ = await open_messages(settings, store.ledger, stack)
             epochs.append(messages.commands.epoch)
             await insert(messages)
             return len(await everything(messages))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pytest
+from bench.nodes import PASSWORD
 
-from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, LogEngine, StreamEngine
+from hivewire.nats.connection import Connection, address_of
+from hivewire.nats.live import NatsLive
+from hivewire.settings import Settings
+from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogEngine, StreamEngine
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import NotStored, Unreadable
+from hivewire.streams.nats import NatsEngine
 from hivewire.streams.sqlite import SqliteEngine
 from tests.running import process
 from tests.streams.parent import Parent
@@ -34,17 +39,70 @@ OPEN = """
 """Opens a file, and says why it cannot."""
 
 
-def memory(path: Path) -> Callable[[], StreamEngine]:
+Clusters = Callable[[int], str]
+Make = Callable[[str], StreamEngine]
+"""Makes the engine of a gateway."""
+
+
+def memory(path: Path, clusters: Clusters) -> Make:
     """Its messages do not outlive its object."""
     engine = MemoryEngine()
-    return lambda: engine
+    return lambda gateway: engine
 
 
-ENGINES: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
+def sqlite_(path: Path, clusters: Clusters) -> Make:
+    return lambda gateway: SqliteEngine(path)
+
+
+def shared(path: Path, clusters: Clusters) -> Make:
+    store = SharedStore()
+    return lambda gateway: store.engine()
+
+
+def parent(path: Path, clusters: Clusters) -> Make:
+    served = Parent(path)
+    return lambda gateway: served.engine()
+
+
+class OverNats(NatsEngine):
+    """With a connection of its own."""
+
+    async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
+        await self._connection.open(30.0)
+        await super().open(ledger_epoch, damage=damage)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._connection.close()
+
+    async def remove(self) -> None:
+        """From the servers: they have room for a few sites."""
+        address = self._connection.address
+        connection = Connection(address, self._connection._settings, "the end")  # a test may have closed the other
+        await connection.open(30.0)
+        for letter in "CN":
+            await connection.api(f"STREAM.DELETE.HW{letter}_{address.site}")
+        await connection.close()
+
+
+def over_nats(path: Path, store: str) -> Make:
+    """On a site that nobody else has."""
+    site = store.format(site=secrets.token_hex(8))
+    settings = Settings(store=site, store_password=PASSWORD, messages_bytes=64 << 20)
+
+    def make(gateway: str) -> StreamEngine:
+        site = NatsLive(Connection(address_of(settings.store or ""), settings, gateway))
+        return OverNats(site, settings, path.with_name(gateway + path.name))
+
+    return make
+
+
+ENGINES: dict[str, Callable[[Path, Clusters], Make]] = {
     "memory": memory,
-    "sqlite": lambda path: partial(SqliteEngine, path),
-    "shared": lambda path: SharedStore().engine,
-    "parent": lambda path: Parent(path).engine,
+    "sqlite": sqlite_,
+    "shared": shared,
+    "parent": parent,
+    "nats": lambda path, clusters: over_nats(path, clusters(1)),
 }
 """For each engine, what makes it ready to be opened, again and again; `path` is free for its file."""
 
@@ -52,13 +110,13 @@ ENGINES: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
 class Shelf:
     """A place where one engine keeps its logs, so that it can be closed and opened again."""
 
-    def __init__(self, make: Callable[[], StreamEngine]) -> None:
+    def __init__(self, make: Make) -> None:
         self._make = make
         self.engine: StreamEngine
 
     async def open(self) -> LogEngine:
         """The log of commands."""
-        self.engine = self._make()
+        self.engine = self._make("")
         await self.engine.open("ledger")
         return self.engine.log("commands")
 
@@ -87,16 +145,25 @@ class Told:
 
 
 @pytest.fixture(params=ENGINES)
-async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
-    shelf = Shelf(ENGINES[request.param](tmp_path / "hivewire.db.messages"))
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path, clusters: Clusters) -> AsyncIterator[Shelf]:
+    shelf = Shelf(ENGINES[request.param](tmp_path / "hivewire.db.messages", clusters))
     await shelf.open()
     yield shelf
+    if isinstance(shelf.engine, OverNats):
+        await shelf.engine.remove()
     await shelf.engine.close()
 
 
 @pytest.fixture
 def log(shelf: Shelf) -> LogEngine:
     return shelf.engine.log("commands")
+
+
+async def loaded(log: LogEngine) -> Loaded:
+    """What it has; it is followed from then on."""
+    found = await log.load()
+    await log.follow(Told())
+    return found
 
 
 async def filled(log: LogEngine, count: int) -> list[tuple[int, bytes]]:
@@ -109,28 +176,28 @@ async def filled(log: LogEngine, count: int) -> list[tuple[int, bytes]]:
 async def test_a_new_log_is_empty(shelf: Shelf) -> None:
     """A new log begins with entry 1; both logs have epochs of their own."""
     for name in LOGS:
-        loaded = await shelf.engine.log(name).load()
-        assert (loaded.oldest, loaded.headers, loaded.entries) == (1, [], [])
+        found = await loaded(shelf.engine.log(name))
+        assert (found.oldest, found.headers, found.entries) == (1, [], [])
     assert shelf.engine.log("commands").epoch != shelf.engine.log("notifications").epoch
     assert shelf.engine.log("commands").epoch.isalnum()
 
 
 async def test_entries_are_there_after_a_restart(shelf: Shelf, log: LogEngine) -> None:
     """Every byte of them, in their log only, and the epoch is the same."""
-    await log.load()
+    await loaded(log)
     entries = await filled(log, 3)
     await log.append(4, bytes(range(256)) * 8_000)
     entries.append((4, bytes(range(256)) * 8_000))
     epoch = log.epoch
     log = await shelf.reopen()
-    assert (await log.load()).entries == entries
+    assert (await loaded(log)).entries == entries
     assert log.epoch == epoch
-    assert (await shelf.engine.log("notifications").load()).entries == []
+    assert (await loaded(shelf.engine.log("notifications"))).entries == []
 
 
 async def test_entries_are_read_forwards_and_by_number(log: LogEngine) -> None:
     """In order, as many as wanted; those that are not there are left out."""
-    await log.load()
+    await loaded(log)
     entries = await filled(log, 9)
     assert await log.forward(3, 4) == entries[2:6]
     assert await log.forward(8, 9) == entries[7:]
@@ -140,7 +207,7 @@ async def test_entries_are_read_forwards_and_by_number(log: LogEngine) -> None:
 
 async def test_a_portion_ends_when_it_is_large(log: LogEngine) -> None:
     """It has at least one entry, however large that is."""
-    await log.load()
+    await loaded(log)
     for number in range(1, 5):
         await log.append(number, bytes(READ_BYTES - 1))
     assert [number for number, _ in await log.forward(1, 100)] == [1, 2]
@@ -150,7 +217,7 @@ async def test_a_portion_ends_when_it_is_large(log: LogEngine) -> None:
 
 async def test_a_closed_segment_is_loaded_as_its_header(shelf: Shelf, log: LogEngine) -> None:
     """A start gets the headers and the entries behind them; postings are read when they are needed."""
-    await log.load()
+    await loaded(log)
     entries = await filled(log, 3)
     await log.seal(1, 3, b"header", b"postings")
     for number in (4, 5):
@@ -158,15 +225,15 @@ async def test_a_closed_segment_is_loaded_as_its_header(shelf: Shelf, log: LogEn
     await log.seal(4, 5, b"header 2", b"postings 2")
     await log.append(6, b"entry 6")
     log = await shelf.reopen()
-    loaded = await log.load()
-    assert (loaded.headers, loaded.entries) == ([b"header", b"header 2"], [(6, b"entry 6")])
+    found = await loaded(log)
+    assert (found.headers, found.entries) == ([b"header", b"header 2"], [(6, b"entry 6")])
     assert (await log.postings(1), await log.postings(4), await log.postings(6)) == (b"postings", b"postings 2", None)
     assert await log.pick([1, 2, 3]) == entries
 
 
 async def test_what_is_dropped_is_gone(shelf: Shelf, log: LogEngine) -> None:
     """Entries and segments before the oldest; the log remembers where it begins, also when it is empty."""
-    await log.load()
+    await loaded(log)
     entries = await filled(log, 4)
     await log.seal(1, 4, b"header", b"postings")
     await log.append(5, b"entry 5")
@@ -175,13 +242,13 @@ async def test_what_is_dropped_is_gone(shelf: Shelf, log: LogEngine) -> None:
     assert await log.pick([1, 4]) == []
     assert await log.postings(1) is None
     log = await shelf.reopen()
-    loaded = await log.load()
-    assert (loaded.oldest, loaded.clock, loaded.headers, loaded.entries) == (5, 50, [], [(5, b"entry 5")])
+    found = await loaded(log)
+    assert (found.oldest, found.clock, found.headers, found.entries) == (5, 50, [], [(5, b"entry 5")])
     await log.seal(5, 5, b"header", b"postings")
     await log.drop(6, 60)
     log = await shelf.reopen()
-    loaded = await log.load()
-    assert (loaded.oldest, loaded.clock, loaded.headers, loaded.entries) == (6, 60, [], [])
+    found = await loaded(log)
+    assert (found.oldest, found.clock, found.headers, found.entries) == (6, 60, [], [])
     assert entries
 
 
@@ -189,7 +256,7 @@ async def test_both_logs_are_written_at_once(shelf: Shelf) -> None:
     """An append to one log within the transaction of the other is no part of it."""
     commands, notifications = (shelf.engine.log(name) for name in LOGS)
     for log in (commands, notifications):
-        await log.load()
+        await loaded(log)
     await filled(commands, 50)
 
     async def drops() -> None:
@@ -198,15 +265,15 @@ async def test_both_logs_are_written_at_once(shelf: Shelf) -> None:
 
     await asyncio.gather(drops(), filled(notifications, 50))
     commands = await shelf.reopen()
-    assert (await commands.load()).oldest == 49
-    assert len((await shelf.engine.log("notifications").load()).entries) == 50
+    assert (await loaded(commands)).oldest == 49
+    assert len((await loaded(shelf.engine.log("notifications"))).entries) == 50
 
 
 async def test_a_closed_engine_refuses(shelf: Shelf, log: LogEngine) -> None:
     """The durable one; memory stays what it is."""
     if isinstance(shelf.engine, MemoryEngine):
         pytest.skip("memory is never closed")
-    await log.load()
+    await loaded(log)
     await shelf.engine.close()
     with pytest.raises(NotStored):
         await log.append(1, b"")
@@ -217,7 +284,7 @@ async def test_a_closed_engine_refuses(shelf: Shelf, log: LogEngine) -> None:
 
 async def test_entries_are_told_before_append_returns(shelf: Shelf, log: LogEngine) -> None:
     """As the same object, with its number, when it can be read; those that were loaded are not told again."""
-    await log.load()
+    await loaded(log)
     await filled(log, 2)
     log = await shelf.reopen()
     await log.load()
@@ -236,9 +303,7 @@ async def test_entries_are_told_before_append_returns(shelf: Shelf, log: LogEngi
 # A log that several gateways share.
 
 
-SHARED: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
-    name: make for name, make in ENGINES.items() if name not in ("memory", "sqlite")
-}
+SHARED = {name: make for name, make in ENGINES.items() if name not in ("memory", "sqlite")}
 
 
 class Gateway:
@@ -258,12 +323,16 @@ class Gateway:
 
 
 @pytest.fixture(params=SHARED)
-async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Gateway, Gateway]]:
-    make = SHARED[request.param](tmp_path / "messages")
-    mine, other = Gateway(make()), Gateway(make())
+async def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, clusters: Clusters
+) -> AsyncIterator[tuple[Gateway, Gateway]]:
+    make = SHARED[request.param](tmp_path / "messages", clusters)
+    mine, other = Gateway(make("one")), Gateway(make("two"))
     for gateway in (mine, other):
         await gateway.open()
     yield mine, other
+    if isinstance(mine.engine, OverNats):
+        await mine.engine.remove()
     for gateway in (mine, other):
         await gateway.engine.close()
 

@@ -38,7 +38,7 @@ class LogMachine(RuleBasedStateMachine):
         self.small = mock.patch.object(segment, "SEGMENT_MESSAGES", 3)
         self.small.start()
         self.clocks = Clocks()
-        self.make = ENGINES[self.engine](Path(self.folder.name) / "messages")
+        self.make = ENGINES[self.engine](Path(self.folder.name) / "messages", lambda count: "")
         self.events: list[Message] = []
         self.keys: dict[tuple[int, str], tuple[str, Message]] = {}
         self.observed: list[Message] = []
@@ -54,7 +54,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.messages = messages_on(self.make(), self.clocks)
+        self.messages = messages_on(self.make(""), self.clocks)
         self.do(self.messages.open("ledger"))
         self.log.observe(self.observed.extend)
 

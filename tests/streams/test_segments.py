@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hivewire.streams.messages import Messages
 from hivewire.streams.page import Selection
 from hivewire.streams.sqlite import SqliteEngine
 from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, updating
-from tests.streams.test_engines import ENGINES
+from tests.streams.test_engines import ENGINES, Clusters
 
 
 class Shelf:
@@ -47,9 +48,9 @@ class Shelf:
             await asyncio.sleep(0)
 
 
-@pytest.fixture(params=ENGINES)
-async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
-    shelf = Shelf(ENGINES[request.param](tmp_path / "hivewire.db.messages"))
+@pytest.fixture(params=[name for name in ENGINES if name != "nats"])
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path, clusters: Clusters) -> AsyncIterator[Shelf]:
+    shelf = Shelf(partial(ENGINES[request.param](tmp_path / "hivewire.db.messages", clusters), ""))
     yield shelf
     await shelf.messages.close()
 

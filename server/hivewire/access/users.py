@@ -11,7 +11,6 @@ from msgspec import Struct, structs
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, NotDurable, Precondition, Transaction, Write
-from hivewire.live import Alone, Live
 from hivewire.telemetry import Gauges, log
 from hivewire_protocol.nouns.user import Role, Status
 
@@ -20,14 +19,8 @@ KIND = "user"
 SAVE_LOGINS_SECONDS = 60
 """Interval of saving last logins. They are notes, not changes, so that a login is not a durable write."""
 
-AT_ONCE = 10_000
-"""Last logins that other gateways are told at once."""
-
 MOST_TOLD = 10
 """Networks, and device types, that a description of a change names."""
-
-
-_logins = msgspec.msgpack.Decoder(dict[int, int])
 
 
 class UserContent(Struct, omit_defaults=True):
@@ -90,8 +83,6 @@ class Users:
         self._by_id: dict[int, User] = {}
         self._last_logins: dict[int, int] = {}
         self._unsaved: set[int] = set()
-        self._untold: set[int] = set()  # to other gateways
-        self._live: Live = Alone()
         self.on_change: Callable[[], None] = lambda: None
         """Called when any user changes."""
         self._task: asyncio.Task[None] | None = None
@@ -108,17 +99,6 @@ class Users:
             if name.startswith("lastLogin:"):
                 user = int(name.removeprefix("lastLogin:"))
                 self._last_logins[user] = max(int(value), self._last_logins.get(user, 0))
-
-    def share(self, live: Live) -> None:
-        """Exchange last logins with other gateways: each of them keeps the latest."""
-        self._live = live
-        live.hear("logins", self._hear)
-
-    def _hear(self, gateway: str, fact: bytes) -> None:
-        for user, time in _logins.decode(fact).items():
-            if time > self._last_logins.get(user, 0):
-                self._last_logins[user] = time
-                self._unsaved.add(user)
 
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -184,18 +164,13 @@ class Users:
         """Remember the time of a login."""
         self._last_logins[user.id] = self.ledger.now()
         self._unsaved.add(user.id)
-        self._untold.add(user.id)
 
     def last_login(self, user: User) -> int | None:
         """Milliseconds since 1970, or None when the user never logged in."""
         return self._last_logins.get(user.id)
 
     async def save_last_logins(self) -> None:
-        """Tell and save the last logins that are new. Raises NotDurable; the next call then saves them."""
-        untold, self._untold = list(self._untold), set()
-        for start in range(0, len(untold), AT_ONCE):
-            told = {user: self._last_logins[user] for user in untold[start : start + AT_ONCE]}
-            self._live.tell("logins", msgspec.msgpack.encode(told))
+        """Save the last logins that are not saved yet. Raises NotDurable; the next call then tries again."""
         unsaved: Sequence[int] = tuple(self._unsaved)
         if unsaved:
             await self.ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})

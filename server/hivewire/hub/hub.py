@@ -96,6 +96,17 @@ class Hub:
         """Follow another source, for the topics that name it."""
         tail = self._tails[name] = Tail[Subscription](source)
         source.follow(partial(self._announce, tail))
+        source.on_gap(partial(self._start_over, tail))
+
+    def _start_over(self, tail: Tail[Subscription]) -> None:
+        """Items of the source were lost: its subscribers have missed them, and find that out as they catch up."""
+        for feed in self.feeds:
+            for sub in feed.subscriptions:
+                if sub.channel.tail is tail:
+                    sub.fall_behind()
+        tail.clear()
+        for feed in list(self.feeds):
+            self.serve(feed)
 
     def tail(self, name: str = LEDGER) -> Tail[Subscription]:
         """The tail of a source. Raises KeyError when the source was not added."""

@@ -70,6 +70,9 @@ class LedgerSource:
         """Whether other gateways write to the ledger too."""
         return self._ledger.shared
 
+    def on_gap(self, call: Callable[[], None]) -> None:
+        """A ledger has no gaps."""
+
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """The changes after a revision. Raises NotCovered when the log does not cover it."""
         try:

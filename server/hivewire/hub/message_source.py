@@ -22,6 +22,7 @@ class MessageSource:
         self._kind = kind
         self.covers = log.covers
         self.confirm = log.confirm
+        self.on_gap = log.on_gap
         self.is_over: Callable[[Message], bool] = log.is_over
         self.follow: Callable[[Callable[[Sequence[Message]], None]], None] = log.observe
 

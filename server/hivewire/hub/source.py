@@ -177,6 +177,9 @@ class Source(Protocol):
         Items are in the source's own form, so that no events are built while nobody follows: see `as_event`.
         """
 
+    def on_gap(self, call: Callable[[], None]) -> None:
+        """Call it when items were lost that no observer got, after `oldest` and `tip` have moved past them."""
+
     def as_event(self, item: Any) -> Event:
         """An item that an observer got, as an event."""
 

@@ -121,6 +121,8 @@ Apply: TypeAlias = Callable[[Sequence[LogEntry]], Awaitable[None]]
 class Log:
     """The log in one stream. `format` is that of the entries; one of another format stops it.
 
+    One with `gaps` goes on behind what was removed before it was read; else that stops it.
+
     `tip` is the place of the last entry that was applied, and `last` its id.
     """
 
@@ -134,6 +136,7 @@ class Log:
         gateway: str,
         append_seconds: float,
         format: int = 1,
+        gaps: bool = False,
     ) -> None:
         self.epoch = ""
         self.tip = 0
@@ -146,6 +149,7 @@ class Log:
         self._gateway = gateway
         self._append_seconds = append_seconds
         self._format = format
+        self._gaps = gaps
         self._apply: Apply
         self._heard: dict[int, Message] = {}  # behind the tip, not applied yet
         self._heard_bytes = 0
@@ -306,8 +310,11 @@ class Log:
             start += 1
         messages = await self._connection.read(self._stream, start)
         if messages and messages[0].place > start:
-            self._stop("the entries that come next here were compacted away", again=True)
-            return
+            if not self._gaps:
+                self._stop("the entries that come next here were compacted away", again=True)
+                return
+            whole = (each.place for each in messages if each.headers.get("Nats-Batch-Sequence", "1") == "1")
+            self.tip, self.last = next(whole, messages[-1].place + 1) - 1, b""
         for message in messages:
             self._hear(message)
         if messages:  # there may be more

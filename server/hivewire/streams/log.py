@@ -48,7 +48,6 @@ class Log(Reader):
 
     def __init__(self, engine: LogEngine, clock: Clock, limits: Limits, elapsed: Callable[[], int] = elapsed) -> None:
         super().__init__(engine, clock, Index(1, elapsed()))
-        self._limits = limits
         self._elapsed = elapsed
         self._writer = Writer(engine, clock, elapsed, limits)
         self.submit = self._writer.submit  # no call between an insert and the queue
@@ -92,6 +91,10 @@ class Log(Reader):
     def observe(self, observer: Observer) -> None:
         """Call it with the messages of each commit: durable, in the order of places, before they are answered."""
         self._writer.observers.append(observer)
+
+    def on_gap(self, call: Callable[[], None]) -> None:
+        """Call it when messages were lost that observers never got, after `oldest` has moved past them."""
+        self._writer.on_gap = call
 
     # Writing.
 
@@ -158,15 +161,10 @@ class Log(Reader):
     async def load(self) -> None:
         """Load the headers and the open segment. Raises Damaged."""
         loaded = await self._engine.load()
-        now, wall = self._elapsed(), self._clock.wall()
-
-        def ended(clock: int) -> int:
-            """When an event of this clock was, on the monotonic clock of this process."""
-            return now - min(max(wall - clock, 0), self._limits.retention)
-
+        ended = self._writer.ended
         # What expired counts too: else a clock that was set back would give its times again.
         self._clock.recall(loaded.clock)
-        index = self._index = Index(loaded.oldest, now)
+        index = self._index = Index(loaded.oldest, self._elapsed())
         try:
             for encoded in loaded.headers:
                 header = header_of(encoded)
@@ -185,9 +183,9 @@ class Log(Reader):
             raise Damaged(f"it is damaged ({error})") from error
 
     async def start(self) -> None:
-        """Follow what others append, and start the writer."""
+        """Start the writer, and follow what others append."""
+        self._writer.start()  # first, because it closes and drops segments, and there may be many entries to come
         await self._engine.follow(self._writer)
-        self._writer.start()
 
     def tidy(self) -> None:
         """Called by a timer: give up a commit that takes too long, close and drop what is due."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hivewire.streams.contract import READ_BYTES, Follower, Loaded, LogName
 from hivewire.streams.message import NotStored
@@ -37,10 +37,14 @@ class MemoryLog:
     async def append(self, number: int, entry: bytes) -> bool:
         """Into the dictionary, unless `broken`."""
         self._fail_if_broken()
+        self.put(number, entry)
+        return True
+
+    def put(self, number: int, entry: bytes) -> None:
+        """The next entry, own or foreign."""
         self._entries[number] = entry
         if self._follower is not None:
             self._follower.take(number, entry)
-        return True
 
     async def confirm(self) -> None:
         """Nothing to test but `broken`."""
@@ -90,7 +94,7 @@ class MemoryEngine:
     """Both logs. Opening it again finds what it had: the epoch of the ledger does not matter."""
 
     def __init__(self) -> None:
-        self._logs: dict[LogName, MemoryLog] = {"commands": MemoryLog(), "notifications": MemoryLog()}
+        self._logs: Mapping[LogName, MemoryLog] = {"commands": MemoryLog(), "notifications": MemoryLog()}
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """Nothing to open."""

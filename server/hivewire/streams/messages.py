@@ -10,14 +10,17 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from hivewire.nats.live import NatsLive
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import LOGS, Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
+from hivewire.streams.nats import NatsEngine
 from hivewire.streams.parent import SCHEME, ParentEngine
 from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
+from hivewire.streams.told import ToldEngine
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
 
@@ -28,8 +31,14 @@ TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
 
 
-def engine_of(settings: Settings, ledger: Path | None) -> StreamEngine:
-    """The engine that these settings say. `ledger` is the file of the ledger; without one messages are in memory."""
+def engine_of(settings: Settings, ledger: Path | None, site: NatsLive | None = None) -> StreamEngine:
+    """The engine that these settings say.
+
+    `ledger` is the file of the ledger; without one messages are in memory. `site` is there when other gateways are.
+    """
+    if site is not None:
+        durable = settings.messages == "durable" and ledger is not None
+        return NatsEngine(site, settings, beside_ledger(ledger)) if durable and ledger is not None else ToldEngine(site)
     if settings.data.startswith(SCHEME):
         return ParentEngine(settings.data)
     if settings.messages == "durable" and ledger is not None:
@@ -47,7 +56,7 @@ def messages_of(
         device_bytes=settings.device_messages_bytes,
         device_rate=settings.device_messages_rate,
         draft_bytes=settings.parameters_bytes,
-        stall_seconds=settings.stall_seconds,
+        stall_seconds=settings.stall_seconds if settings.store is None else settings.append_seconds,
     )
     notifications = replace(commands, retention=settings.notifications_retention * 1_000)
     return Messages(engine, now, commands, notifications, elapsed)

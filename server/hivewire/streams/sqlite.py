@@ -66,10 +66,14 @@ def creation_script(ledger_epoch: str) -> str:
 
 
 class SqliteEngine:
-    """The file at a path, created if it does not exist. In a read-only directory nothing can be inserted."""
+    """The file at a path, created if it does not exist. In a read-only directory nothing can be inserted.
 
-    def __init__(self, path: Path) -> None:
+    One that is not `durable` may lose its end with the power: it is a copy of logs that are elsewhere.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.path = path
+        self._synchronous = "FULL" if durable else "NORMAL"
         self.read_only = False
         self._writers: aiosqlite.Connection | None = None
         self._readers: aiosqlite.Connection | None = None
@@ -101,7 +105,7 @@ class SqliteEngine:
     async def _connect(self) -> None:
         self._writers = await aiosqlite.connect(uri(self.path, "rw"), uri=True, isolation_level=None)
         await self._writers.executescript(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;"
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {self._synchronous}; PRAGMA wal_autocheckpoint = 2000;"
             f"PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
             # What expired stays in free pages until they are used again. To overwrite it took five times as long.
             "PRAGMA secure_delete = FAST;"
@@ -181,6 +185,8 @@ class SqliteLog:
         self._engine = engine
         self._follower: Follower | None = None
         self._in_doubt = False  # whether the last append failed
+        self.next = 1
+        """The number behind the last entry that was loaded."""
 
     async def load(self) -> Loaded:
         """The headers, and the entries behind them."""
@@ -193,6 +199,7 @@ class SqliteLog:
             rows = await self._engine.fetch(
                 f"SELECT number, crc, messages FROM {name} WHERE number > ? ORDER BY number", (last,)
             )
+            self.next = (rows[-1][0] if rows else last) + 1
             headers = [_whole(crc, header) for _, crc, header in segments]
             entries = [(number, _whole(crc, entry)) for number, crc, entry in rows]
         except (KeyError, Unreadable, ValueError) as error:
@@ -256,20 +263,49 @@ class SqliteLog:
         return next((_whole(crc, postings) for crc, postings in await self._engine.fetch(query, (first,))), None)
 
     async def drop(self, oldest: int, clock: int) -> None:
-        """One transaction. The pages are used again; the file does not shrink."""
+        """The pages are used again; the file does not shrink."""
         name = self.name
+        async with self._transaction() as connection:
+            await connection.execute(f"DELETE FROM {name} WHERE number < ?", (oldest,))
+            await connection.execute(f"DELETE FROM {name}_segment WHERE first < ?", (oldest,))
+            await self._note(connection, oldest=str(oldest), clock=str(clock))
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
         async with self._engine.writing() as connection:
             await connection.execute("BEGIN IMMEDIATE")
             try:
-                await connection.execute(f"DELETE FROM {name} WHERE number < ?", (oldest,))
-                await connection.execute(f"DELETE FROM {name}_segment WHERE first < ?", (oldest,))
-                meta = [(f"{name}.oldest", str(oldest)), (f"{name}.clock", str(clock))]
-                await connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
+                yield connection
                 await connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     await connection.execute("ROLLBACK")
                 raise
+
+    async def _note(self, connection: aiosqlite.Connection, **notes: str) -> None:
+        meta = [(f"{self.name}.{note}", value) for note, value in notes.items()]
+        await connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
+
+    # A copy of a log that is elsewhere.
+
+    async def copied(self) -> tuple[int, bytes]:
+        """How far the copy reaches: what was given to the last `store`, or 0 and nothing."""
+        meta = dict(await self._engine.fetch("SELECT name, value FROM meta"))
+        return int(meta.get(f"{self.name}.place", 0)), bytes.fromhex(meta.get(f"{self.name}.id", ""))
+
+    async def store(self, entries: Sequence[tuple[int, bytes]], place: int, id: bytes) -> None:
+        """Add the next entries, all or none, and note where the log has the last one, and its name there."""
+        async with self._transaction() as connection:
+            rows = [(number, crc32(entry), entry) for number, entry in entries]
+            await connection.executemany(f"INSERT INTO {self.name} VALUES (?, ?, ?)", rows)
+            await self._note(connection, place=str(place), id=id.hex())
+
+    async def clear(self) -> None:
+        """Forget everything."""
+        async with self._transaction() as connection:
+            for table in (self.name, f"{self.name}_segment"):
+                await connection.execute(f"DELETE FROM {table}")
+            await self._note(connection, oldest="1", clock="0", place="0", id="")
 
 
 def _whole(crc: int, data: bytes) -> bytes:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hivewire.group_commit import GroupCommit, Waiting
-from hivewire.reports import report
+from hivewire.reports import report, safely
 from hivewire.streams.contract import LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
@@ -102,6 +102,7 @@ class Writer(GroupCommit[Draft | Revision]):
         super().__init__(limits.waiting_bytes, lambda: elapsed() / 1_000)
         self.index: Index
         self.observers: list[Observer] = []
+        self.on_gap: Callable[[], None] = lambda: None
         self._engine = engine
         self._clock = clock
         self._elapsed = elapsed
@@ -147,16 +148,22 @@ class Writer(GroupCommit[Draft | Revision]):
                 messages = unpack(entry)
                 index.foreign = messages[-1].place
             self._clock.applied(messages, foreign=entry is not own)
-            index.add(messages, len(entry), self._elapsed())
+            index.add(messages, len(entry), self._elapsed() if entry is own else self.ended(messages[-1].clock))
         except Exception as error:
             self._break(error)
             return
-        self._due = self._due or index.open.is_full or index.bytes > self._limits.stored_bytes
+        if index.open.is_full or index.bytes > self._limits.stored_bytes:
+            self._due = True
+            self._wake()
         for observe in self.observers:
             try:
                 observe(messages)
             except Exception as error:
                 report("an observer of messages failed", error)
+
+    def ended(self, clock: int) -> int:
+        """When an event of this clock was, on the monotonic clock of this process."""
+        return self._elapsed() - min(max(self._clock.wall() - clock, 0), self._limits.retention)
 
     def closed(self, header: bytes) -> None:
         """Another gateway, the keeper, has closed the open segment."""
@@ -167,7 +174,11 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def dropped(self, oldest: int) -> None:
         """The log begins at this entry now."""
+        lost = oldest > self.index.next
         self.index.drop_to(oldest, self._elapsed())
+        if lost:
+            log.warning("messages have expired before this gateway heard of them")
+            safely("an observer of messages failed", self.on_gap)
 
     # What a group commit asks for.
 

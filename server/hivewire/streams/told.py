@@ -1,0 +1,72 @@
+"""Logs of messages in memory whose gateways tell one another what is inserted: `messages = memory` with others.
+
+Nothing is promised beyond this gateway: each has an order, places and an epoch of its own, and what is lost on the way
+is missing there.
+"""
+
+from __future__ import annotations
+
+from msgspec import MsgspecError
+
+from hivewire.live import FACT_BYTES, Live
+from hivewire.reports import report
+from hivewire.streams.contract import LOGS, Follower, LogName
+from hivewire.streams.memory import MemoryEngine, MemoryLog
+from hivewire.streams.message import ROOM, Message, pack, unpack
+
+
+class ToldLog(MemoryLog):
+    """A log in memory, with what other gateways tell of theirs."""
+
+    shared = True
+
+    def __init__(self, live: Live, name: LogName) -> None:
+        super().__init__()
+        self._live = live
+        self._name = name
+        self._next = 1
+
+    async def follow(self, follower: Follower) -> None:
+        """From now on also what others tell."""
+        await super().follow(follower)
+        self._live.hear(self._name, lambda gateway, entry: self._hear(entry))
+
+    async def append(self, number: int, entry: bytes) -> bool:
+        """Here, and soon at the others."""
+        if number != self._next:
+            return False
+        self._next += 1
+        await super().append(number, entry)
+        for portion in [entry] if len(entry) <= FACT_BYTES else _portions(unpack(entry)):
+            self._live.tell(self._name, portion)
+        return True
+
+    def _hear(self, entry: bytes) -> None:
+        """The next entry is one of another gateway."""
+        try:
+            messages = unpack(entry)
+        except MsgspecError as error:  # of another version
+            report("messages of another gateway were not understood", error)
+            return
+        for place, message in enumerate(messages, self._next * ROOM):
+            message.place = place
+        self.put(self._next, pack(messages))
+        self._next += 1
+
+
+def _portions(messages: list[Message]) -> list[bytes]:
+    """Entries of half as many messages, until each can be told or has only one."""
+    half = len(messages) // 2
+    parts = [messages[:half], messages[half:]] if half else [messages]
+    found: list[bytes] = []
+    for part in parts:
+        entry = pack(part)
+        found += [entry] if len(entry) <= FACT_BYTES or len(part) == 1 else _portions(part)
+    return found
+
+
+class ToldEngine(MemoryEngine):
+    """Both of them."""
+
+    def __init__(self, live: Live) -> None:
+        self._logs = {name: ToldLog(live, name) for name in LOGS}
