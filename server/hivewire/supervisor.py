@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from hivewire.app import Load, check
-from hivewire.link import Link
+from hivewire.link import Failed, Link, LinkLost
 from hivewire.parent import SCHEME, Fact, Listening, Metrics, message_of
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.store import share_store
@@ -41,6 +41,9 @@ LONG_LIFE = 60.0
 
 STOP_SECONDS = 30.0
 """Time beyond `drain_seconds` after which a gateway that does not stop is killed."""
+
+GUARD_SECONDS, HANG_SECONDS = 10.0, 30.0
+"""Interval of asking each gateway whether it answers, and the time for that."""
 
 SCRAPE_SECONDS = 2.0
 """Time for the metrics of a gateway; those of one that does not answer are left out."""
@@ -163,7 +166,9 @@ class Gateways:
             log.info("gateway started", gateway=number, process=process.pid)
             if self._stopping.is_set():
                 process.terminate()
+            guard = asyncio.create_task(self._guard(number, process))
             code = await process.wait()
+            guard.cancel()
             del self._processes[number]
             if self._stopping.is_set() or not self._begun:
                 return
@@ -171,6 +176,17 @@ class Gateways:
             log.error("a gateway ended; it is started again", gateway=number, code=code, seconds=pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _guard(self, number: int, process: Process) -> None:
+        """Kill a gateway that has loaded and does not answer any more: its clients would wait for ever."""
+        while True:
+            await asyncio.sleep(GUARD_SECONDS)
+            link = self._links.get(number)
+            # Asked twice, because all time is over at once when the parent itself was stopped.
+            if link is not None and link.open and not (await _answers(link) or await _answers(link)):
+                log.error("a gateway does not answer; it is killed", gateway=number)
+                process.kill()
+                return
 
     def signal(self, number: int) -> None:
         """Send a signal to all."""
@@ -225,6 +241,17 @@ class Gateways:
         for number in self._numbers:
             starts.add_metric([str(number)], self._starts[number])
         return [starts, *self.counters()]
+
+
+async def _answers(link: Link) -> bool:
+    """Whether a gateway answers in HANG_SECONDS. One that has ended counts: that is noticed elsewhere."""
+    try:
+        await asyncio.wait_for(link.ask(Metrics()), HANG_SECONDS)
+    except TimeoutError:
+        return False
+    except (Failed, LinkLost):
+        pass
+    return True
 
 
 def labelled(pages: Mapping[str, str]) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from hivewire import link
 from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.engines.parent import journal as parent_journal
 from hivewire.ledger.engines.parent.journal import ParentJournal
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
@@ -178,6 +179,25 @@ async def test_a_gateway_that_dies_while_it_loads_leaves_nothing_open(site: Site
         await asyncio.sleep(0.001)
     with pytest.raises(NotDurable):
         await anext(reading)
+
+
+async def test_what_waits_while_a_gateway_loads_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that loads while too much is written ends, and the others go on."""
+    monkeypatch.setattr(parent_journal, "WAITING_BYTES", 2_000)
+    first = await site.gateway()
+    loading, lost = site.parent.gateway(), asyncio.Event()
+    loading._on_lost = lost.set
+    await loading.open()
+    for _ in range(3):
+        await first.commit(put("a", b"x" * 500))
+    await loading.confirm()
+    for _ in range(3):
+        await first.commit(put("a", b"x" * 500))
+    await lost.wait()
+    with pytest.raises(NotDurable):
+        await loading.confirm()
+    await first.commit(put("a"))
+    await loading.close()
 
 
 async def test_one_gateway_keeps_the_storage(site: Site) -> None:

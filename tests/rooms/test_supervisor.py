@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 
 from hivewire import supervisor
+from hivewire.link import Link
 from hivewire.settings import Settings, StartError
-from hivewire.supervisor import labelled
+from hivewire.supervisor import Gateways, labelled
 from hivewire.telemetry import Telemetry
 
 
@@ -56,3 +60,32 @@ def test_where_workers_are_of_no_use_it_says_so(
     monkeypatch.setattr("sys.platform", platform)
     with pytest.raises(StartError, match=reason):
         asyncio.run(supervisor.serve(settings, [], lambda: settings, lambda started: None))
+
+
+async def test_a_gateway_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that answers is left alone, for however long; one that does not is killed."""
+    monkeypatch.setattr(supervisor, "GUARD_SECONDS", 0.001)
+    monkeypatch.setattr(supervisor, "HANG_SECONDS", 0.05)
+    hanging, asked = asyncio.Event(), 0
+
+    async def answer(body: Raw) -> bytes:
+        nonlocal asked
+        asked += 1
+        if hanging.is_set():
+            await asyncio.Event().wait()
+        return b""
+
+    gateways = Gateways(tmp_path, [], Settings())
+    ends = gateways._connected(1), Link(answer)
+    for end, sock in zip(ends, socket.socketpair(), strict=True):
+        await asyncio.get_running_loop().create_unix_connection(lambda end=end: end, sock=sock)  # type: ignore[misc]
+    process = await asyncio.create_subprocess_exec("sleep", "1000")
+    guard = asyncio.create_task(gateways._guard(1, process))
+    while asked < 5:
+        await asyncio.sleep(0.001)
+    assert process.returncode is None
+    hanging.set()
+    assert await process.wait() == -9
+    await guard
+    for end in ends:
+        end.close()

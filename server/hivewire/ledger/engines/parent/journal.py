@@ -23,10 +23,13 @@ from hivewire.ledger.records import (
     Unexpected,
 )
 from hivewire.link import Failed, Link, LinkLost
-from hivewire.telemetry import Gauges
+from hivewire.telemetry import Gauges, log
 
 READS = 16
 """Reads that the parent is asked for at once; their answers have up to a few megabytes each."""
+
+WAITING_BYTES = 1 << 30
+"""What others may write while a gateway loads. Beyond that it ends, and is started again."""
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class ParentJournal:
         self._link = Link(told=self._told, lost=self._lost)
         self._reads = asyncio.Semaphore(READS)
         self._waiting: deque[wire.Message] | None = deque()  # what was told before `follow`
+        self._waiting_bytes = 0
         self._take: Take = lambda entry: None
         self._recall: Recall = lambda notes: None
         self._changes: Sequence[Change] = ()  # of the entry that is on its way
@@ -82,6 +86,10 @@ class ParentJournal:
         message = wire.message_of(body)
         if self._waiting is not None and not isinstance(message, wire.Keep):
             self._waiting.append(message)
+            self._waiting_bytes += len(body)
+            if self._waiting_bytes > WAITING_BYTES:
+                log.error("more was written than may wait while this gateway loads", bytes=self._waiting_bytes)
+                self._link.close()
         else:
             self._heard(message)
 

@@ -56,7 +56,7 @@ class LedgerService:
             try:
                 stands = await self._journal.append(wire.changes_of(encoded), behind=behind)
             finally:
-                self._author = None
+                self._author, self._bytes = None, Raw(b"")
             self.entries += 1
             return stands
 
