@@ -99,7 +99,7 @@ def test_a_request_is_made_from_path_query_and_body(
         (ConfigurationDelete, "expect=", "'expect'; did you mean 'entityVersion'?"),
         (ConfigurationDelete, "version=9", "'version'; did you mean 'entityVersion'?"),
         (ConfigurationRollback, "revison=9", "'revison'; did you mean 'revision'?"),
-        (ConfigurationTransact, "entityVersion=9", "'entityVersion'; this request takes changes"),
+        (ConfigurationTransact, "entityVersion=9", "'entityVersion'; this request takes changes, dryRun"),
         (TokenRevoke, "userID=2", "'userID'; did you mean 'userId'?"),
     ],
 )
