@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from asyncio.subprocess import PIPE, STDOUT
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -70,6 +72,7 @@ class Site:
             store=store,
             password=servers.PASSWORD,
             flags=(*FLAGS, *flags),
+            program="bench.soak.hasty",
             environment={"HIVEWIRE_ANONYMOUS_RATE": "0"},
         )
 
@@ -328,6 +331,16 @@ async def _ask(connection: Any, request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
+async def check_log(site: Site, soak: ClusterSoak) -> None:
+    """Let `hivewire cluster check` read the whole log, and compare it with the gateways and the checkpoint."""
+    environment = {**os.environ, "HIVEWIRE_STORE": site.nodes.store(), "HIVEWIRE_STORE_PASSWORD": nodes.PASSWORD}
+    command = [sys.executable, "-m", "hivewire", "cluster", "check"]
+    checking = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)
+    printed, _ = await checking.communicate()
+    if checking.returncode:
+        soak.violations.append(Violation("inconsistent", printed.decode()))
+
+
 async def soak(folder: Path, options: argparse.Namespace) -> bool:
     """Run all of it; whether every guarantee held."""
     site = Site(folder, options.gateway.split())
@@ -337,6 +350,7 @@ async def soak(folder: Path, options: argparse.Namespace) -> bool:
         await work.run()
         history = await checks.check(work)
         work.check_lists(history)
+        await check_log(site, work)
     finally:
         await site.close()
     for kind in work.faults:

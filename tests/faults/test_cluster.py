@@ -111,7 +111,7 @@ def test_the_disk_of_one_node_fills(tmp_path: Path) -> None:
     node = full[2]
     with small_disk(node.store, 128), full:
         site = Site(full, tmp_path)
-        with site.gateway("one", f"--store-bytes={64 << 20}") as one:
+        with site.gateway("one", f"--store-bytes={64 << 20}", "--messages=memory") as one:
             put(one, "before", "1")
             filler = node.store / "filler"
             with filler.open("wb") as file:
