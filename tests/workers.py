@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 
@@ -18,7 +19,8 @@ class Site:
     """Two gateways under one parent, and sockets of which it is known whom they lead to."""
 
     def __init__(self, data: Path, stack: ExitStack) -> None:
-        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2"))
+        folder = stack.enter_context(TemporaryDirectory(prefix="hivewire-"))  # a killed parent leaves its own there
+        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2", env={"TMPDIR": folder}))
         self.token = self.gateway.token()
         self._stack = stack
 
