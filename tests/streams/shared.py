@@ -46,6 +46,7 @@ class SharedView:
     """
 
     shared = True
+    rest = 0.0
 
     def __init__(self, log: SharedLog) -> None:
         self.log = log

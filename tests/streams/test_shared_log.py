@@ -94,6 +94,28 @@ async def test_newer_messages_go_with_those_that_lost(site: Site) -> None:
     assert [message.place, late[0].place] == [2_048, 2_049]
 
 
+async def test_others_may_go_first(site: Site) -> None:
+    """While a gateway rests, the entry of another one comes, and what it stamps then is not too late."""
+    mine, view = await site.gateway()
+    other, _ = await site.gateway()
+    view.rest = 0.001
+    outcomes: list[Outcome] = []
+    mine.commands.submit(draft(), outcomes.append)
+    theirs = await other.commands.insert(draft())
+    assert (outcomes, theirs.place) == ([], 1_024)
+    appended: list[int] = []
+    append = view.append
+
+    async def counted(number: int, entry: bytes) -> bool:
+        appended.append(number)
+        return await append(number, entry)
+
+    view.append = counted  # type: ignore[method-assign]
+    await mine.commands.insert(draft())
+    assert appended == [2]
+    assert len(outcomes) == 1
+
+
 async def test_a_lost_message_counts_once_for_its_device(site: Site) -> None:
     """The rate of a device is what it inserts, however often that is stamped."""
     mine, follower = await site.gateway(device_rate=1)

@@ -137,6 +137,27 @@ async def test_a_storage_that_hangs_blocks_nobody(log: Log, held: Held, clocks: 
     assert log.waiting_seconds() == 0
 
 
+async def test_inserts_are_refused_before_a_commit_is_given_up(held: Held, clocks: Clocks) -> None:
+    """Where an answer may take long: who comes later is not kept waiting, and who waits may still be answered."""
+    messages = messages_on(held.engine, clocks, stall_seconds=15.0, refuse_seconds=2.0)
+    await messages.open("ledger")
+    outcomes: list[Outcome] = []
+    held.go.clear()
+    messages.commands.submit(draft(), outcomes.append)
+    await held.began.wait()
+    clocks.on(2_000)
+    messages.commands.tidy()
+    with pytest.raises(NotStored, match="not answered for 2 s"):
+        messages.commands.submit(draft(), outcomes.append)
+    assert outcomes == []
+    held.go.set()
+    while not outcomes:
+        await asyncio.sleep(0)
+    assert isinstance(outcomes[0], Message)
+    await messages.commands.insert(draft())
+    await messages.close()
+
+
 async def test_a_storage_that_hangs_between_commits_blocks_nobody(log: Log, held: Held, clocks: Clocks) -> None:
     """While something that has expired is dropped, say: who waits is told that nothing was written."""
     began, go = asyncio.Event(), asyncio.Event()

@@ -77,6 +77,10 @@ class LogEngine(Protocol):
     def keeper(self) -> bool:
         """Whether this gateway closes and drops segments. Of several on one storage it is one; it may change."""
 
+    @property
+    def rest(self) -> float:
+        """Seconds for which the next append should wait, to let other gateways go first."""
+
     async def load(self) -> Loaded:
         """What there is; called first. Raises Damaged."""
 

@@ -15,6 +15,7 @@ class MemoryLog:
 
     shared = False
     keeper = True
+    rest = 0.0
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)

@@ -27,6 +27,9 @@ from hivewire.telemetry import Gauges
 Remember: TypeAlias = Callable[[Mapping[str, str]], Awaitable[None]]
 """Keeps notes, as far as that is possible."""
 
+REFUSE_SECONDS = 2.0
+"""Time without an answer of a store after which inserts are refused at once: an election takes longer."""
+
 TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
 
@@ -57,6 +60,7 @@ def messages_of(
         device_rate=settings.device_messages_rate,
         draft_bytes=settings.parameters_bytes,
         stall_seconds=settings.stall_seconds if settings.store is None else settings.append_seconds,
+        refuse_seconds=None if settings.store is None else REFUSE_SECONDS,
     )
     notifications = replace(commands, retention=settings.notifications_retention * 1_000)
     return Messages(engine, now, commands, notifications, elapsed)

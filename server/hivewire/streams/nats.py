@@ -158,6 +158,11 @@ class NatsLog:
 
     # Writing.
 
+    @property
+    def rest(self) -> float:
+        """A part of the time of a commit, while other gateways append too."""
+        return self._log.rest
+
     async def append(self, number: int, entry: bytes) -> bool:
         """What stands directly behind the last message that was applied decides."""
         if self._follower is None:

@@ -214,6 +214,7 @@ class ParentLog:
     """A gateway's end of one log."""
 
     shared = True
+    rest = 0.0
 
     def __init__(self, path: Path) -> None:
         self._path = path

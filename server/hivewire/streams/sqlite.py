@@ -178,6 +178,7 @@ class SqliteLog:
 
     shared = False
     keeper = True
+    rest = 0.0
 
     def __init__(self, engine: SqliteEngine, name: LogName) -> None:
         self.name = name

@@ -62,7 +62,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """What a log keeps and takes. `retention` is in milliseconds.
 
     `stored_bytes` bounds the log, `device_bytes` each device in it; a `device_rate` of 0 is no limit. `draft_bytes`
-    bounds the size of a draft, `waiting_bytes` what waits for the storage, which may take `stall_seconds` for a commit.
+    bounds the size of a draft, `waiting_bytes` what waits for the storage, which may take `stall_seconds` for a commit;
+    more is refused after `refuse_seconds`, if they are fewer.
     """
 
     retention: int = 86_400_000
@@ -72,6 +73,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     waiting_bytes: int = 64 << 20
     draft_bytes: int = 64 << 10
     stall_seconds: float = 5.0
+    refuse_seconds: float | None = None
 
 
 class Revision(Struct, gc=False):
@@ -128,7 +130,7 @@ class Writer(GroupCommit[Draft | Revision]):
 
         Before that, give up a commit that takes too long.
         """
-        self.watch(self._limits.stall_seconds)
+        self.watch(self._limits.stall_seconds, self._limits.refuse_seconds)
         self._due = True
         self._wake()
 
@@ -227,6 +229,9 @@ class Writer(GroupCommit[Draft | Revision]):
 
     async def _confirm(self) -> None:
         await self._engine.confirm()
+
+    def _rest(self) -> float:
+        return self._engine.rest
 
     def _is_write(self, outcome: Any) -> bool:
         return type(outcome) is Message
