@@ -45,8 +45,8 @@ def site(clusters: Callable[[int], str], tmp_path: Path) -> Iterator[Site]:
     with ExitStack() as stack:
         found = Site(clusters(1), tmp_path, stack)
         yield found
-        for stream in (f"HW_{found.name}", f"HWB_{found.name}"):
-            found.ask(f"$JS.API.STREAM.DELETE.{stream}")
+        for kind in ("HW", "HWB", "HWC", "HWN"):
+            found.ask(f"$JS.API.STREAM.DELETE.{kind}_{found.name}")
 
 
 def wait(reached: Callable[[], object]) -> None:
@@ -77,6 +77,30 @@ def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
         assert f"\nhivewire_{name} " in metrics
     assert all(line["gateway"].endswith(str(other.process.pid)) for line in other.log)
     assert mine.stop() == other.stop() == 0
+
+
+def test_a_device_and_who_sends_to_it_may_be_on_different_gateways(site: Site) -> None:
+    """Commands and their updates reach each other, both know that the device is online, and positions are the same."""
+    mine, other = site.gateway("a"), site.gateway("b")
+    token = mine.token()
+    with mine.http(token) as client:
+        assert client.put("/device/lamp", json={"name": "Lamp"}).is_success
+        with mine.socket(token) as person, other.socket(token) as device:
+            assert device("command/subscribe", deviceId="lamp", resumable=True)["status"] == "success"
+            wait(lambda: client.get("/device/lamp", params={"presence": "true"}).json()["online"])
+            assert person("command/subscribe", deviceId="lamp", returnUpdatedCommands=True)["status"] == "success"
+            sent = person("command/insert", deviceId="lamp", command={"command": "on"})["command"]
+            pushed = device.receive()
+            assert pushed["command"]["id"] == sent["id"]
+            done = {"deviceId": "lamp", "commandId": sent["id"], "command": {"status": "done"}}
+            assert device("command/update", **done)["status"] == "success"
+            assert person.receive()["command"]["status"] == "done"
+        assert other.stop() == 0
+        client.post("/device/lamp/command", json={"command": "off"})
+        with mine.socket(token) as device:
+            again = device("command/subscribe", deviceId="lamp", since=pushed["position"])
+            assert again["mode"] == "resumed"
+            assert device.receive()["command"]["command"] == "off"
 
 
 def test_a_gateway_starts_anew_with_a_log_that_was_made_anew(site: Site) -> None:
