@@ -87,6 +87,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     store_cert: Annotated[str | None, _says("PEM file of the certificate that is shown to the `store`.")] = None
     store_key: Annotated[str | None, _says("PEM file of its private key.")] = None
+    store_monitor: Annotated[
+        str | None,
+        _says(
+            "Monitoring ports of all servers of the `store`, as `http://HOST:8222,HOST:8222`. The gateway refuses to "
+            "start unless each says that it syncs every write."
+        ),
+    ] = None
     store_bytes: Annotated[
         Annotated[int, Meta(ge=64 << 20, le=1 << 50)],
         _says("Size of the log in the `store` at which it takes no more; used only when it is created."),

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.nodes import PASSWORD
+from bench.nodes import PASSWORD, Nodes
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Unusable, address_of
+from hivewire.nats.monitor import require_synced
 from hivewire.settings import Settings
 
 
@@ -141,3 +143,22 @@ async def test_a_stream_that_was_made_a_moment_ago_is_waited_for(connection: Con
         assert (await asking).last == 0
     finally:
         await connection.api("STREAM.DELETE.HW_late")
+
+
+async def test_servers_that_do_not_sync_are_refused(tmp_path: Path) -> None:
+    """The monitoring page of each server with a copy has to say that it always syncs; without a page it is warned."""
+    with capture_logs() as logged:
+        await require_synced(None, ["n1"])
+    assert [entry["log_level"] for entry in logged] == ["warning"]
+    with Nodes(tmp_path, 1, sync="10s") as lazy, Nodes(tmp_path / "synced", 1) as synced:
+        page = f"http://127.0.0.1:{synced[0].monitor}"
+        await require_synced(page, ["n1"])
+        await require_synced(page, [])
+        with pytest.raises(Unusable, match="n2 is missing"):
+            await require_synced(page, ["n1", "n2"])
+        with pytest.raises(Unusable, match="n1 does not sync each write"):
+            await require_synced(f"http://127.0.0.1:{lazy[0].monitor}", ["n1"])
+    with pytest.raises(Unusable, match=r"cannot read http://127\.0\.0\.1:1/varz"):
+        await require_synced("http://127.0.0.1:1", ["n1"])
+    with pytest.raises(Unusable, match="has the form"):
+        await require_synced("nats://127.0.0.1:1", ["n1"])

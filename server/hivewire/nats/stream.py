@@ -26,14 +26,17 @@ FORBIDDEN = ("mirror", "sources", "subject_transform", "persist_mode", "sealed",
 
 
 class Info(Struct):
-    """What the leader says of a stream. Places are sequences; an empty stream begins behind its last one."""
+    """What the leader says of a stream. Places are sequences; an empty stream begins behind its last one.
+
+    `servers` have a copy, the leader first; a server alone has no name here.
+    """
 
     metadata: Mapping[str, str]
     first: int
     last: int
     replicas: int
     bytes: int
-    leader: str
+    servers: tuple[str, ...]
 
 
 def log_configuration(name: str, subject: str, feed: str, replicas: int, most_bytes: int) -> dict[str, Any]:
@@ -88,14 +91,15 @@ async def inspect(connection: Connection, name: str, seconds: float = 0.0) -> In
 
 def info_of(answer: Mapping[str, Any]) -> Info:
     """The part of an answer about a stream that matters here."""
-    state, config = answer["state"], answer["config"]
+    state, config, cluster = answer["state"], answer["config"], answer.get("cluster") or {}
+    named = [cluster.get("leader"), *(replica.get("name") for replica in cluster.get("replicas") or ())]
     return Info(
         config.get("metadata") or {},
         state["first_seq"],
         state["last_seq"],
         config["num_replicas"],
         state["bytes"],
-        (answer.get("cluster") or {}).get("leader", ""),
+        tuple(name for name in named if name),
     )
 
 

@@ -37,6 +37,7 @@ from hivewire.nats.connection import (
     address_of,
 )
 from hivewire.nats.log import Log, LogEntry, entry_id
+from hivewire.nats.monitor import require_synced
 from hivewire.settings import Settings
 from hivewire.telemetry import Gauges, log
 
@@ -139,7 +140,9 @@ class NatsJournal:
         try:
             await self._connection.open(START_SECONDS)
             await streams.require_level(self._connection)
-            await self._stream()
+            info = await self._stream()
+            if not self._existing:
+                await require_synced(self._settings.store_monitor, info.servers)
             await self._checkpoints.open(START_SECONDS)
             await self._cache.open()
             await self._catch_up_patiently()
