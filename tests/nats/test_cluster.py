@@ -13,9 +13,10 @@ import pytest
 from bench.nodes import PASSWORD
 
 from hivewire.ledger.engines.nats.journal import NatsJournal
-from hivewire.ledger.engines.sqlite.cache import SqliteCache
+from hivewire.ledger.engines.sqlite.cache import NUMBERS, SqliteCache
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import AuditFilter, AuditRow
 from hivewire.settings import Settings
 from tests.command import Run
 from tests.ledger.test_shared_log import put, state
@@ -94,6 +95,34 @@ def test_a_data_file_becomes_a_shared_log(site: Site, run: Run) -> None:
     again = run("cluster", "init", "--from", str(file))
     assert again.code == 1
     assert "there is a log at" in again.err
+
+
+def test_a_log_goes_on_behind_the_audit_of_its_data_file(site: Site, run: Run) -> None:
+    """Rows that are written later have higher numbers, on each gateway the same."""
+    file = site.folder / "own.db"
+
+    async def fill() -> None:
+        journal = SqliteJournal(file)
+        await journal.open()
+        await journal.append_audit([AuditRow(1, "activity", "early", number=NUMBERS * n) for n in range(1, 50)])
+        await journal.close()
+
+    async def rows(ledger: Ledger, journal: NatsJournal) -> Any:
+        await write(ledger, 1, f"of {journal.tip}")
+        return await journal.read_audit(AuditFilter(), before=1 << 60, take=1_000)
+
+    asyncio.run(fill())
+    made = run("cluster", "init", "--from", str(file))
+    assert made.code == 0, made.err
+    first = asyncio.run(site.serve("a", rows))
+    assert [row.subject for row in first][-1] == "early"
+    second = asyncio.run(site.serve("b", rows))
+    assert second[-len(first) :] == first
+    assert len(second) > len(first)
+    assert len({row.number for row in second}) == len(second)
+    assert asyncio.run(site.serve("a", rows))[-len(second) :] == second
+    checked = run("cluster", "check")
+    assert checked.code == 0, checked.err
 
 
 def test_the_status_shows_servers_gateways_and_the_checkpoint(site: Site, run: Run) -> None:

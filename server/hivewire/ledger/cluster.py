@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints, Manifest
 from hivewire.ledger.engines.nats.journal import START_SECONDS, STATUS, GatewayStatus, NatsJournal, names_of, wanted_of
-from hivewire.ledger.engines.sqlite.cache import SqliteCache, snapshot_of
+from hivewire.ledger.engines.sqlite.cache import NUMBERS, SqliteCache, snapshot_of
 from hivewire.ledger.engines.sqlite.start import require_whole
 from hivewire.ledger.records import JournalError
 from hivewire.nats import stream as streams
@@ -144,8 +144,10 @@ async def init(settings: Settings, file: Path) -> int:
         await checkpoints.open(START_SECONDS)
         # The log comes last: without it no gateway takes the checkpoint for a ledger.
         async with snapshot_of(file) as snapshot:
+            # An entry numbers its rows of the audit by its place, which has to be behind those of the file.
+            snapshot.place, snapshot.id = snapshot.last_row // NUMBERS + 1, b""
             made = await checkpoints.make(snapshot, epoch)
-        wanted = wanted_of(settings, connection.address, epoch)
+        wanted = wanted_of(settings, connection.address, epoch) | {"first_seq": snapshot.place + 1}
         if made is None or not await streams.create(connection, wanted, START_SECONDS):
             raise JournalError("another command or gateway made the log meanwhile")
         return made.frames

@@ -76,6 +76,17 @@ async def after(connection: aiosqlite.Connection, number: int, take: int) -> Seq
         raise
 
 
+async def last(connection: aiosqlite.Connection) -> int:
+    """The highest number of a row; 0 without any."""
+    try:
+        ((number,),) = await connection.execute_fetchall("SELECT ifnull(max(number), 0) FROM audit")
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return 0
+        raise
+    return int(number)
+
+
 async def delete(connection: aiosqlite.Connection, numbers: Sequence[int]) -> None:
     """Remove rows."""
     await connection.execute(f"DELETE FROM audit WHERE number IN ({','.join('?' * len(numbers))})", numbers)

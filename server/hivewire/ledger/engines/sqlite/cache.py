@@ -115,7 +115,9 @@ class SqliteCache(SqliteJournal):
 class SqliteSnapshot:
     """A data file as it was when the transaction of this connection began."""
 
-    def __init__(self, connection: aiosqlite.Connection, meta: Mapping[str, str]) -> None:
+    def __init__(self, connection: aiosqlite.Connection, meta: Mapping[str, str], last_row: int) -> None:
+        """`last_row` is the highest number of a row of the audit."""
+        self.last_row = last_row
         place, _, id = meta.get("place", "0 ").partition(" ")
         self.place, self.id = int(place), bytes.fromhex(id)
         self.notes = {name.removeprefix("note:"): note for name, note in meta.items() if name.startswith("note:")}
@@ -148,7 +150,8 @@ async def snapshot_of(path: Path) -> AsyncIterator[SqliteSnapshot]:
     async with aiosqlite.connect(location(path, "ro"), uri=True, isolation_level=None) as connection:
         await connection.execute("BEGIN")
         rows = await connection.execute_fetchall("SELECT name, value FROM meta")
-        yield SqliteSnapshot(connection, {str(name): str(value) for name, value in rows})
+        last = await audit.last(connection)
+        yield SqliteSnapshot(connection, {str(name): str(value) for name, value in rows}, last)
 
 
 def _rows_of(entry: Copied) -> Iterator[AuditRow]:
