@@ -427,6 +427,7 @@ def test_a_locked_user_is_told_that_its_subscriptions_pause(two_administrators: 
             framed, called = talk.receive(), talk.receive()
             assert framed["configuration"] == called["params"]["configuration"]
             assert framed["configuration"]["entityVersion"] == version
+            assert talk.receive()["live"] and talk.receive()["params"]["live"]
 
 
 def test_a_new_signing_secret_ends_every_token(data: Any) -> None:

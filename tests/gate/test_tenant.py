@@ -674,6 +674,7 @@ def test_saves_are_pushed(place: Place) -> None:
         reply = talk("configuration/subscribe", tenant=tenant.name, since=position)
         assert reply["mode"] == "resumed"
         assert talk.receive() == push | {"subscriptionId": 2}
+        assert talk.receive()["live"] is True
         place.admin.delete(f"/tenant/{tenant.name}")
         assert talk.receive()["updatedTime"] is None
 

@@ -180,7 +180,7 @@ class CatchUp:
 
     def _go_live(self, sub: Subscription) -> None:
         sub.live = True
-        if sub.resuming:
+        if sub.resuming and sub.served.patterns:  # else it is paused, because its token reaches nothing of it
             # The log may have had nothing to send: then no frame of a topic without state has carried the reset yet.
             reset, sub.reset, sub.resuming, sub.last_position = sub.reset, False, False, sub.offset
             sub.feed.listener.push(sub.shape.bookmark(sub.position, reset, live=True))
