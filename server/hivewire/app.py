@@ -65,7 +65,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             await parent.join(services.telemetry)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
         for component in (
-            services.workers,
+            services.pool,
             store.ledger,
             store.users,
             services.registry,

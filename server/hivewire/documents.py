@@ -9,7 +9,7 @@ A document is a record of kind `tenantConfiguration` under its tenant's id. Its 
 ```
 
 One record holds all three, so the id counter and the differences are written atomically with the document. Small
-documents are processed in slices on the event loop, large ones in a worker process (`workers.py`).
+documents are processed in slices on the event loop, large ones in a worker process (`process_pool.py`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Exists, Expected, Guard, Refused, Transaction, Write
+from hivewire.process_pool import Ended, Overdue, ProcessPool
 from hivewire.settings import Settings
 from hivewire.slices import in_slices
-from hivewire.workers import Ended, Overdue, Workers
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, VersionConflict, WireError
 from hivewire_protocol.tenant import dates, work
@@ -123,10 +123,10 @@ def stored_of(change: Change) -> Stored:
 class Documents:
     """The documents of all tenants. For each tenant one save, and one read of a large document, runs at a time."""
 
-    def __init__(self, ledger: Ledger, tenants: Tenants, workers: Workers, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, tenants: Tenants, pool: ProcessPool, settings: Settings) -> None:
         self._ledger = ledger
         self._tenants = tenants
-        self._workers = workers
+        self._pool = pool
         self._rules = work.Rules(
             settings.document_validation == "strict", settings.document_members == "known", settings.document_bytes
         )
@@ -238,7 +238,7 @@ class Documents:
 
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
         """Work that saves nothing. Each tenant has one large document in work at a time, so that no tenant takes all
-        workers."""
+        processes."""
         async with self._readings.lock(tenant) if size >= LARGE else nullcontext():
             return await self._do(size, what, *values)
 
@@ -246,7 +246,7 @@ class Documents:
         if size < LARGE:
             return await in_slices(what(*values, **named))
         try:
-            return await self._workers.run(what, *values, **named)
+            return await self._pool.run(what, *values, **named)
         except (Overdue, Ended) as error:
             raise Unavailable(str(error)) from None
 

@@ -1,4 +1,4 @@
-"""Worker processes for work of a tenth of a second and more, so that the event loop never waits for it.
+"""A pool of worker processes for work of a tenth of a second and more, so that the event loop never waits for it.
 
 Threads would not help: one that runs Python delays each iteration of the event loop by up to 5 ms, the switch
 interval of the interpreter lock, and one in a long C call that keeps the lock delays it until the call returns.
@@ -51,7 +51,7 @@ class WorkerError(Exception):
     """The work failed with an unexpected error; the text is the traceback."""
 
 
-class Workers:
+class ProcessPool:
     """At most MOST worker processes. Work is a function of values that can be pickled, and yields between its steps."""
 
     def __init__(self) -> None:

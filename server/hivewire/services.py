@@ -23,11 +23,11 @@ from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
 from hivewire.live import Alone, Live
 from hivewire.polls import Polls
+from hivewire.process_pool import ProcessPool
 from hivewire.resources import Resources
 from hivewire.settings import Settings
 from hivewire.streams.messages import Messages
 from hivewire.telemetry import Telemetry
-from hivewire.workers import Workers
 
 
 def now() -> int:
@@ -53,7 +53,7 @@ class Services(Struct, kw_only=True):
     hub: Hub
     tenants: Tenants
     resources: Resources
-    workers: Workers
+    pool: ProcessPool
     documents: Documents
     registry: Registry
     presence: Presence
@@ -91,7 +91,7 @@ def wire(
     """
     access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
     tokens = Tokens(key, users, tenants, access, refresh)
-    telemetry, workers = Telemetry(), Workers()
+    telemetry, pool = Telemetry(), ProcessPool()
     ledger.measure(telemetry.committed)
     telemetry.on_failure = ledger.audit.note_failure
     hub = Hub(ledger, tokens, settings.conflate_after, unexpected or telemetry.unexpected, settings.bookmark_seconds)
@@ -112,8 +112,8 @@ def wire(
         hub=hub,
         tenants=tenants,
         resources=Resources(ledger),
-        workers=workers,
-        documents=Documents(ledger, tenants, workers, settings),
+        pool=pool,
+        documents=Documents(ledger, tenants, pool, settings),
         registry=registry,
         presence=presence,
         neighbours=Neighbours(live, presence, ledger.now),

@@ -28,7 +28,7 @@ BODY = msgspec.json.encode(tenants.document())
 def documents_of(world: World) -> Documents:
     """The store of the documents of a world."""
     services = world.services
-    return Documents(services.ledger, services.tenants, services.workers, services.settings)
+    return Documents(services.ledger, services.tenants, services.pool, services.settings)
 
 
 @pytest.fixture
@@ -187,4 +187,4 @@ async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkey
         assert len({one.header.counter for one in saved}) == 1
     assert STORE.encode() in saved[-1].document
     assert not len(store._saves)
-    await world.services.workers.close()
+    await world.services.pool.close()
