@@ -29,6 +29,8 @@ def shared(folder: Path, count: int) -> Iterator[str]:
             nodes = Nodes(folder / secrets.token_hex(4), count)
             try:
                 nodes.start()
+                # A server removes the folder of streams with the last one, also while it makes another one there.
+                nodes.ask("$JS.API.STREAM.CREATE.kept", b'{"name":"kept","subjects":["kept"]}')
             except BaseException:
                 nodes.stop()
                 raise

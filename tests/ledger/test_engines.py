@@ -614,28 +614,3 @@ async def test_a_change_that_failed_has_no_row(data: Path) -> None:
     found = await journal.read_audit(AuditFilter(), before=1 << 62, take=10)
     assert [row.subject for row in found] == ["ann"]
     await journal.close()
-
-
-async def test_last_logins_are_told_to_gateways_that_share_the_log(clusters: Clusters, data: Path) -> None:
-    """Each notes those of the others, and has them at its next start; other notes are its own."""
-    store = clusters(1).format(site=secrets.token_hex(8))
-    told: list[dict[str, str]] = [{}, {}]
-
-    async def gateway(number: int) -> NatsJournal:
-        path = data.with_name(f"{number}.db")
-        journal = NatsJournal(Settings(data=str(path), store=store, store_password=PASSWORD), SqliteCache(path))
-        await journal.open()
-        await journal.follow(lambda entry: None, told[number].update)
-        return journal
-
-    mine, other = await gateway(0), await gateway(1)
-    await mine.remember({"lastLogin:1": "5", "oldest": "7"})
-    while not told[1]:
-        await asyncio.sleep(0.01)
-    assert told[1] == {"lastLogin:1": "5"}
-    await other.close()
-    other = await gateway(1)
-    assert await other.notes() == {"lastLogin:1": "5"}
-    await delete_streams(mine)
-    for journal in (mine, other):
-        await journal.close()

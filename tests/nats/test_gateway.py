@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from bench.nodes import PASSWORD, _request
 
-from hivewire.nats.log import Envelope
+from hivewire.nats.entry import Envelope
 from tests.running import PATIENCE, NotStarted, RunningGateway
 
 

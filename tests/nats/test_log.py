@@ -16,7 +16,8 @@ from msgspec import Raw
 from hivewire.nats import log as logs
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Address, Connection, Message, NotStored, Silent, Unknown, Unusable, address_of
-from hivewire.nats.log import PIECE_BYTES, Log, LogEntry
+from hivewire.nats.entry import PIECE_BYTES, LogEntry
+from hivewire.nats.log import Log
 from hivewire.settings import Settings
 
 SECONDS = 30.0

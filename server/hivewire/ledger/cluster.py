@@ -24,7 +24,8 @@ from hivewire.ledger.engines.sqlite.start import require_whole
 from hivewire.ledger.records import JournalError
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, NatsError, address_of
-from hivewire.nats.log import Log, LogEntry
+from hivewire.nats.entry import LogEntry
+from hivewire.nats.log import Log
 from hivewire.settings import Settings
 
 LISTEN_SECONDS = 1.0

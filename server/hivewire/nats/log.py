@@ -35,16 +35,8 @@ from hivewire.nats.connection import (
     Unknown,
     Unusable,
 )
+from hivewire.nats.entry import EMPTY, PIECE_BYTES, PIECES, Envelope, LogEntry, entry_id, pieces_of, unreadable
 from hivewire.telemetry import log
-
-PIECE_BYTES = 512 << 10
-"""The most of an entry in one message; a server takes 1 MiB by itself."""
-
-PIECES = 128
-"""The most messages of one entry, so that one which is not complete yet has a bound. A server takes 1,000."""
-
-EMPTY = Raw(msgspec.msgpack.encode(None))
-"""The body of an entry that has nothing in it: it shows that the log takes entries."""
 
 WRONG_LAST = frozenset({10071, 10164})
 """The error codes of an entry whose place is taken already."""
@@ -75,36 +67,6 @@ MESSAGE_BYTES = 512
 
 REST_MOST = 0.05
 """Longest rest between two appends: a leader that fell does not make us slow for long."""
-
-
-class Envelope(Struct, array_like=True, gc=False):
-    """An entry as it travels: MessagePack, an array. The format is first, whatever it is."""
-
-    format: int
-    epoch: str
-    id: bytes
-    before: bytes
-    gateway: str
-    body: Raw
-
-
-class _Format(Struct, array_like=True):
-    format: int
-
-
-class LogEntry(Struct, gc=False):
-    """An entry of the log. `first` and `place` are the sequences of its first and its last message.
-
-    `body` is MessagePack. `own` is what `append` was given for it, None for an entry of somebody else.
-    """
-
-    first: int
-    place: int
-    id: bytes
-    before: bytes
-    gateway: str
-    body: Raw
-    own: Any = None
 
 
 class Stopped(Struct, frozen=True):
@@ -345,7 +307,7 @@ class Log:
             sealed = None
         if sealed is None or sealed.format != self._format:
             if first == self.tip + 1:
-                self._stop(_unreadable(data, place, self._format), again=False)
+                self._stop(unreadable(data, place, self._format), again=False)
             return None
         if sealed.epoch != self.epoch:
             if first == self.tip + 1:
@@ -418,7 +380,7 @@ class Log:
         number, began = self._begun, perf_counter()
         self._trying_since = began
         try:
-            stands = await self._decide(_pieces_of(sealed), self._decisive, began + self._append_seconds)
+            stands = await self._decide(pieces_of(sealed), self._decisive, began + self._append_seconds)
         except NotStored:
             raise
         except BaseException:
@@ -617,33 +579,5 @@ class Log:
         return found in (None, id)
 
 
-async def entry_id(connection: Connection, stream: str, place: int) -> bytes | None:
-    """The id of the entry whose last message is at this place, by the leader; None when that cannot be read there.
-
-    Raises Silent and Refused when no leader answers.
-    """
-    found = await connection.get(stream, {"seq": place})
-    try:
-        return None if found is None else msgspec.msgpack.decode(found.data, type=Envelope).id
-    except msgspec.DecodeError:
-        return None  # the last piece of a large entry
-
-
 class _AnotherHistory(Exception):
     """An entry does not continue what was applied before it."""
-
-
-def _pieces_of(data: bytes) -> list[bytes]:
-    return [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
-
-
-def _unreadable(data: bytes, place: int, known: int) -> str:
-    """Why an entry cannot be read here, and what to do."""
-    try:
-        found = msgspec.msgpack.decode(data, type=_Format).format
-    except msgspec.DecodeError:
-        return f"the message at {place} of the log is no entry of Hivewire"
-    return (
-        f"the entry at {place} has the format {found}, and this version of Hivewire reads {known}:"
-        " a newer gateway wrote it; upgrade this one"
-    )

@@ -19,8 +19,9 @@ from msgspec import Raw
 
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import NatsError, NotStored, Refused, Silent, Unknown, Unusable
+from hivewire.nats.entry import Envelope, LogEntry, entry_id
 from hivewire.nats.live import NatsLive
-from hivewire.nats.log import Envelope, Log, LogEntry, entry_id
+from hivewire.nats.log import Log
 from hivewire.settings import Settings
 from hivewire.streams import message
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogName, StoreError

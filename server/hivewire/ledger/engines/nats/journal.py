@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any
@@ -27,7 +27,6 @@ from hivewire.nats import stream as streams
 from hivewire.nats.connection import (
     Address,
     Connection,
-    Message,
     NatsError,
     NotStored,
     Refused,
@@ -36,16 +35,14 @@ from hivewire.nats.connection import (
     Unusable,
     address_of,
 )
-from hivewire.nats.log import Log, LogEntry, entry_id
+from hivewire.nats.entry import LogEntry, entry_id
+from hivewire.nats.log import Log
 from hivewire.nats.monitor import require_synced
 from hivewire.settings import Settings
 from hivewire.telemetry import Gauges, log
 
 BATCH_BYTES = 512 << 10
 """A batch is one message, if it can be."""
-
-TOLD = "lastLogin:"
-"""How the names of notes begin that concern all gateways."""
 
 START_SECONDS = 30.0
 """Longest wait at the start for the servers, and for a leader."""
@@ -113,9 +110,6 @@ class NatsJournal:
         self._checkpoints = Checkpoints(self._connection, self._wanted["name"], gateway)
         self._upkeep = Upkeep(self._checkpoints, cache)
         self._take: Take | None = None
-        self._recall: Recall = lambda notes: None
-        self._notes = f"hw.{site}.live.notes"
-        self._noted: dict[str, str] = {}  # of other gateways, not stored here yet
 
     @property
     def epoch(self) -> str:
@@ -204,10 +198,9 @@ class NatsJournal:
 
     async def follow(self, take: Take, recall: Recall) -> None:
         """Over the feed, and by reading where that has a gap."""
-        self._take, self._recall = take, recall
+        self._take = take
         try:
             await self.log.follow()
-            await self._connection.subscribe(self._notes, self._hear)
             await self._connection.answer(STATUS.format(site=self._address.site), self._status)
             await self._upkeep.start(self.log)
         except NatsError as error:
@@ -282,22 +275,8 @@ class NatsJournal:
         return await self._cache.notes()
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """In the local copy. Those that concern everybody are told to the other gateways, as far as they can hear."""
-        noted, self._noted = self._noted, {}
-        await self._cache.remember({**noted, **notes})
-        if told := {name: note for name, note in notes.items() if name.startswith(TOLD)}:
-            with suppress(Silent):
-                await self._connection.publish(self._notes, msgspec.msgpack.encode(told))
-
-    def _hear(self, message: Message) -> None:
-        """Notes of another gateway, or our own; they are stored with the next ones of ours."""
-        try:
-            notes = msgspec.msgpack.decode(message.data, type=dict[str, str])
-        except msgspec.DecodeError:
-            return
-        notes = {name: note for name, note in notes.items() if name.startswith(TOLD)}
-        self._noted |= notes
-        self._recall(notes)
+        """In the local copy: each gateway has its own."""
+        await self._cache.remember(notes)
 
     def _status(self) -> bytes:
         """For `hivewire cluster status` and `check`."""
@@ -334,9 +313,6 @@ class NatsJournal:
             stack.push_async_callback(self._connection.close)
             stack.push_async_callback(self.log.close)
             stack.push_async_callback(self._upkeep.close)
-            if self._noted and self._take is not None:
-                with suppress(NotDurable):
-                    await self._cache.remember(self._noted)
 
 
 def _copied(entry: LogEntry) -> Copied:
