@@ -1,7 +1,7 @@
-"""A connection between two processes of one gateway: requests with answers, and messages without, over a Unix socket.
+"""A connection of a gateway and its parent process: requests with answers, and messages without, over a Unix socket.
 
-Both ends may ask. What one end sends arrives in that order; answers come as they are ready. Bodies are msgpack; what is
-in them is the affair of who uses the link.
+Both ends may ask. What one end sends arrives in that order; answers come as they are ready. Bodies are msgpack; their
+members are defined by who uses the link.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import msgspec
 from msgspec import Raw, Struct
+
+SCHEME = "parent://"
+"""Begins the address of a parent, `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway asks."""
 
 FRAME_BYTES = (2 << 30) - 1
 """Largest frame: more than the largest transaction that settings can allow. A larger one ends the link."""
@@ -24,6 +28,11 @@ SLOW_SECONDS = 30.0
 """After this time a link to an end that does not read is closed, so that what waits for it does not grow for ever."""
 
 _HEAD = 4
+
+
+def socket_of(address: str, name: str) -> Path:
+    """The Unix socket of this name of the parent at an address."""
+    return Path(address.removeprefix(SCHEME)).parent / name
 
 
 class LinkLost(Exception):

@@ -12,13 +12,12 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.link import Failed, Link, LinkLost
+from hivewire.link import SCHEME, Failed, Link, LinkLost, socket_of
 from hivewire.live import Hear
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import FIELDS, Telemetry
 from hivewire.welcome import Started
 
-SCHEME = "parent://"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -51,13 +50,13 @@ class Parent:
     """
 
     def __init__(self, address: str) -> None:
-        place = Path(address.removeprefix(SCHEME))
-        self._path = place.parent / f"gateway.{place.name}"
-        self.name = f"{place.name}-{secrets.token_hex(4)}"
+        number = Path(address).name
+        self._path = socket_of(address, f"gateway.{number}")
+        self.name = f"{number}-{secrets.token_hex(4)}"
         self._link = Link(self._answer, self._told)
         self._telemetry: Telemetry
         self._hear: dict[str, Hear] = {}
-        FIELDS["gateway"] = int(place.name)
+        FIELDS["gateway"] = int(number)
         # However the parent ends, its gateways end with it: what they know may be old from then on.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

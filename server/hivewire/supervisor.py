@@ -25,8 +25,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from hivewire.app import Load, check
-from hivewire.link import Failed, Link, LinkLost
-from hivewire.parent import SCHEME, Fact, Listening, Metrics, message_of
+from hivewire.link import SCHEME, Failed, Link, LinkLost
+from hivewire.parent import Fact, Listening, Metrics, message_of
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.store import share_store
 from hivewire.telemetry import configure_logging, log

@@ -103,30 +103,19 @@ def status(store: str | None, config: Path | None, form: str | None) -> None:
 def _rows(found: Any) -> Iterator[Row]:
     from hivewire.ledger.cluster import age_of
 
-    more = f"from {found.first}, {found.bytes:,} bytes"
-    yield {"what": "log", "name": found.epoch, "state": "epoch", "place": found.tip, "behind": 0, "more": more}
+    def row(*values: str | int) -> Row:
+        return dict(zip(COLUMNS, values, strict=True))
+
+    yield row("log", found.epoch, "epoch", found.tip, 0, f"from {found.first}, {found.bytes:,} bytes")
     for server in found.servers:
-        place, more = found.tip - server.lag, ""
-        yield {"what": "server", "name": server.name, "state": server.state} | {
-            "place": place,
-            "behind": server.lag,
-            "more": more,
-        }
+        yield row("server", server.name, server.state, found.tip - server.lag, server.lag, "")
     for gateway in found.gateways:
         behind = max(0, found.tip - gateway.tip)
         more = f"{gateway.lost_rounds} lost rounds, {gateway.gaps} gaps, version {gateway.version}"
-        yield {"what": "gateway", "name": gateway.name, "state": "behind" if behind else "current"} | {
-            "place": gateway.tip,
-            "behind": behind,
-            "more": more,
-        }
+        yield row("gateway", gateway.name, "behind" if behind else "current", gateway.tip, behind, more)
     if (made := found.checkpoint) is not None:
         more = f"{age_of(made):,.0f} s old, {made.frames} messages, by {made.gateway}"
-        yield {"what": "checkpoint", "name": made.id, "state": "complete"} | {
-            "place": made.place,
-            "behind": found.tip - made.place,
-            "more": more,
-        }
+        yield row("checkpoint", made.id, "complete", made.place, found.tip - made.place, more)
 
 
 @cluster.command(

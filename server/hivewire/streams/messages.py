@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from hivewire.link import SCHEME
 from hivewire.nats.live import NatsLive
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
@@ -17,7 +18,7 @@ from hivewire.streams.contract import LOGS, Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.nats import NatsEngine
-from hivewire.streams.parent import SCHEME, ParentEngine
+from hivewire.streams.parent import ParentEngine
 from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
 from hivewire.streams.told import ToldEngine

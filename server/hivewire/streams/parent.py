@@ -15,12 +15,10 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.link import Failed, Link, LinkLost, Members
+from hivewire.link import Failed, Link, LinkLost, Members, socket_of
 from hivewire.reports import report
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogEngine, LogName, StoreError
 from hivewire.streams.message import NotStored, StreamError, Undecided, Unreadable
-
-SCHEME = "parent://"
 
 T = TypeVar("T")
 
@@ -320,9 +318,8 @@ class ParentEngine:
     """Both logs, at the sockets `commands` and `notifications` of a folder."""
 
     def __init__(self, address: str) -> None:
-        """`address` is that of the parent, `parent://FOLDER/NUMBER`."""
-        folder = Path(address.removeprefix(SCHEME)).parent
-        self._logs: dict[LogName, ParentLog] = {name: ParentLog(folder / name) for name in LOGS}
+        """`address` is that of the parent."""
+        self._logs: dict[LogName, ParentLog] = {name: ParentLog(socket_of(address, name)) for name in LOGS}
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """The parent has opened what belongs to this ledger, and has begun anew if it was damaged."""

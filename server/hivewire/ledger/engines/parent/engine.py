@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hivewire.settings import Settings
@@ -26,9 +25,9 @@ class ParentEngine:
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> ParentJournal:
         """A log at the socket. The process ends when the parent does: what it knows may be old from then on."""
         from hivewire.ledger.engines.parent.journal import ParentJournal
+        from hivewire.link import socket_of
 
-        folder = Path(self.address.partition("://")[2]).parent
-        return ParentJournal(str(folder / "ledger"), on_lost=_end)
+        return ParentJournal(str(socket_of(self.address, "ledger")), on_lost=_end)
 
 
 def _end() -> None:
