@@ -290,9 +290,9 @@ class NatsJournal:
         log = self.log
         return {
             "log_tip": ("Place in the shared log of the last entry that was applied.", lambda: log.tip),
-            "log_lag": ("Messages of the shared log that were heard of, and are not applied yet.", lambda: log.lag),
+            "log_lag": ("Messages of the shared log that are not applied yet.", lambda: log.lag),
             "log_append_seconds": (
-                "Moving average of the time until an entry stands in the shared log.",
+                "Moving average of the time until an entry is stored in the shared log.",
                 lambda: log.mean,
             ),
             "log_lost_rounds": ("Appends that another gateway was ahead of, since the start.", lambda: log.lost_rounds),
