@@ -23,6 +23,7 @@ import click
 import httpx
 import pytest
 import yaml
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
 from hivewire import cli
@@ -1250,6 +1251,37 @@ def test_tenants_and_clients_are_managed_on_a_running_gateway(logged_in: Run, sh
     assert '{"clientId":"cli.sync","tenants":{}}' in logged_in("client", "list").out.splitlines()
     assert logged_in("client", "delete", "cli.sync") == (0, "cli.sync is deleted\n", "")
     assert gets_a_token(shared_gateway, "cli.sync", new)["error"] == "invalid_client"
+
+
+def test_connections_are_listed_and_closed(logged_in: Run, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """A socket gets 4011, and an event stream an event with it; the command itself is connected while it asks."""
+    created = talk("user/insert", user={"login": "cliSeen", "password": "cliSeen's password", "role": 1, "status": 0})
+    rights = {"userId": created["user"]["id"], "actions": ["GetConfiguration"]}
+    token = talk("token/create", payload=rights)["accessToken"]
+    with (
+        shared_gateway.socket(token) as seen,
+        shared_gateway.http(token) as http,
+        http.stream("GET", "/configuration", headers={"Accept": "text/event-stream"}) as events,
+    ):
+        assert seen("server/info")["status"] == "success"
+        rows = [*map(json.loads, logged_in("connections", "--login", "cliSeen").out.splitlines())]
+        assert [(row["kind"], row["address"]) for row in rows] == [("websocket", "127.0.0.1"), ("events", "127.0.0.1")]
+        assert '"login":"admin"' in logged_in("connections").out
+        table = logged_in("connections", "--login", "cliSeen", "-o", "table").out.splitlines()
+        assert " ".join(table[0].split()) == "id kind login from since subscriptions behind unread gateway"
+        for row in rows:
+            id = row["connectionId"]
+            assert logged_in("connections", "--close", id, "-o", "table") == (0, f"{id} is closed\n", "")
+            refused = f"hivewire: error: Connection with id = {id} not found\n"
+            assert logged_in("connections", "--close", id) == (1, "", refused)
+        with pytest.raises(ConnectionClosed) as closed:
+            seen.receive()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4011, "closed by an administrator")
+        assert '"code":4011' in events.read().decode()
+    assert logged_in("connections", "--login", "cliSeen") == (0, "", "")
+    assert logged_in("connections", "--login", "a", "--close", "b").code == 2
+    assert talk("user/delete", userId=created["user"]["id"])["status"] == "success"
 
 
 def test_refusals_about_tenants_and_clients_are_one_line(logged_in: Run) -> None:

@@ -17,6 +17,7 @@ class Code(IntEnum):
     INTERNAL_ERROR = 1011
     SLOW_CONSUMER = 4008
     NOT_AUTHENTICATED = 4010
+    CLOSED_BY_ADMINISTRATOR = 4011
     TOO_MANY_FAILURES = 4029
 
 
@@ -36,5 +37,6 @@ TABLE: dict[Code, Meaning] = {
     Code.INTERNAL_ERROR: Meaning("internal error, or no pong", "yes"),
     Code.SLOW_CONSUMER: Meaning("slow consumer", "yes"),
     Code.NOT_AUTHENTICATED: Meaning("not authenticated in time", "yes, and authenticate"),
+    Code.CLOSED_BY_ADMINISTRATOR: Meaning("closed by an administrator", "yes, later"),
     Code.TOO_MANY_FAILURES: Meaning("too many failed authentications", "yes, later"),
 }

@@ -12,6 +12,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Users
+from hivewire.connections import Connections
 from hivewire.devices.neighbours import Neighbours
 from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
@@ -27,7 +28,7 @@ from hivewire.process_pool import ProcessPool
 from hivewire.resources import Resources
 from hivewire.settings import Settings
 from hivewire.streams.messages import Messages
-from hivewire.telemetry import Telemetry
+from hivewire.telemetry import FIELDS, Telemetry
 
 
 def now() -> int:
@@ -58,6 +59,7 @@ class Services(Struct, kw_only=True):
     registry: Registry
     presence: Presence
     neighbours: Neighbours
+    connections: Connections
     fleet: Fleet
     messages: Messages
     polls: Polls
@@ -101,6 +103,7 @@ def wire(
     live = live or Alone()
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
+    neighbours = Neighbours(live, presence, ledger.now)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -116,7 +119,8 @@ def wire(
         documents=Documents(ledger, tenants, pool, settings),
         registry=registry,
         presence=presence,
-        neighbours=Neighbours(live, presence, ledger.now),
+        neighbours=neighbours,
+        connections=Connections(live, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
         fleet=Fleet(registry, presence, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),

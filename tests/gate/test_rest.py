@@ -106,6 +106,8 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         False,
     ),
     ("DELETE", "/client/{clientId}", None, 204, None, False),
+    ("GET", "/connection", None, 200, [], False),
+    ("DELETE", "/connection/{connectionId}", None, 204, None, False),
     ("DELETE", "/tenant/{tenantId}", None, 204, None, False),
     ("GET", "/device", None, 200, [], False),
     ("GET", "/device/count", None, 200, ["count"], False),
@@ -183,13 +185,18 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
     documented status and members in order; other pages are 404 there."""
     refresh = httpx.post(shared_gateway.rest_url + "/token", json=LOGIN).json()["refreshToken"]
     headers = {"Authorization": f"Bearer {admin_token}"}
-    with httpx.Client(base_url=f"{shared_gateway.url}/{context}/rest", headers=headers) as client:
+    with (
+        httpx.Client(base_url=f"{shared_gateway.url}/{context}/rest", headers=headers) as client,
+        shared_gateway.socket(admin_token) as talk,
+    ):
+        connection = talk("connection/list", take=500)["connections"][-1]["connectionId"]
         assert client.get("/").status_code == 200
         made = 0  # the id of what was created last
         for method, path, body, status, members, auth in PAGES:
             user = made if (method, path) == ("DELETE", "/user/{userId}") else 1
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", str(user))
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page").replace("{deviceId}", "page")
+            page = page.replace("{connectionId}", connection)
             for number in ("networkId", "deviceTypeId", "commandId", "notificationId"):
                 page = page.replace("{" + number + "}", str(made))
             sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body

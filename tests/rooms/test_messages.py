@@ -46,6 +46,7 @@ EXAMPLES: dict[str, Any] = {
     "tenantId": "T1",
     "tenants": {"T0": ["READ"]},
     "clientId": "c1",
+    "connectionId": "0123abcd-1",
     "deviceId": "lamp",
     "device": {"name": "Lamp"},
     "command": {},

@@ -121,6 +121,7 @@ ABOUT_NONE = {
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),
     *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype")),
     *("subscription/list", "server/info", "server/cacheInfo", "cluster/info", "audit/list"),
+    *("connection/list", "connection/close"),
     *("authenticate", "token", "token/create", "token/refresh", "token/revoke"),
     *(f"client/{what}" for what in ("insert", "list", "update", "delete")),
     *(f"tenant/{what}" for what in ("insert", "list", "delete")),

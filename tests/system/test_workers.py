@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,31 @@ def received(talk: Talk, action: str) -> Any:
     while (found := talk.receive()).get("action") != action:
         pass
     return found
+
+
+def sees_both(talk: Talk) -> bool:
+    """Whether the gateway of a socket lists the connections of both."""
+    return {each["gateway"] for each in talk("connection/list")["connections"]} == {"1", "2"}
+
+
+def test_connections_are_seen_and_closed_from_any_gateway(site: Site) -> None:
+    """Each gateway lists those of both, by the numbers that the log has; the other one is told which to close."""
+    sockets = site.sockets()
+    one, two = sockets[1], sockets[2]
+    for talk in (one, two):  # which have to hear of one another first
+        until(partial(sees_both, talk))
+    found = one("connection/list")["connections"]
+    assert two("connection/list")["connections"] == found
+    for each in found:
+        if each["gateway"] == "2":
+            assert one("connection/close", connectionId=each["connectionId"])["status"] == "success"
+    with pytest.raises(ConnectionClosed) as closed:
+        two.receive()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4011
+    until(lambda: {each["gateway"] for each in one("connection/list")["connections"]} == {"1"})
+    missing = one("connection/close", connectionId=found[-1]["connectionId"][:-1] + "x")
+    assert missing["code"] == 404
 
 
 def test_devices_and_their_users_need_not_be_on_one_gateway(site: Site, data: Path) -> None:

@@ -11,7 +11,8 @@ from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 KINDS = (
-    "login", "token", "failure", "user", "client", "tenant", "network", "deviceType", "revocation", "activity", "lost",
+    "login", "token", "failure", "user", "client", "tenant", "network", "deviceType", "revocation", "connection",
+    "activity", "lost",
 )  # fmt: skip
 """What a row can be about."""
 
@@ -37,7 +38,7 @@ class AuditListReply(Reply):
 
 class AuditList(Request, tag="audit/list"):
     """What people and programs did, last written first: logins, tokens, failures, changed users, clients, tenants,
-    networks and device types.
+    networks and device types, closed connections.
 
     `lost` counts what could not be kept, because there was too much at once.
     """

@@ -83,6 +83,10 @@ COMMANDS = {
         "audit:audit",
         "Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.",
     ),
+    "connections": (
+        "connections:connections",
+        "Show who is connected, on all gateways: WebSockets and event streams. Close one with --close.",
+    ),
     "backup": ("backup:backup", "Copy the data of a gateway, running or not, to the new file FILE."),
     "restore": ("backup:restore", "Replace the data file with a copy of FILE."),
     "dump": (

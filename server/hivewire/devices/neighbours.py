@@ -122,6 +122,11 @@ class Neighbours:
             live.hear("presence", self._hear)
 
     @property
+    def names(self) -> list[str]:
+        """The other gateways that are there."""
+        return [*self._neighbours]
+
+    @property
     def problem(self) -> str | None:
         """Why nothing should be written here: the clock differs from that of most others; None while it does not."""
         apart = [neighbour for neighbour in self._neighbours.values() if neighbour.is_apart]

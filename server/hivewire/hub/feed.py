@@ -163,6 +163,12 @@ class Subscription:
         """Its position; only valid while it is not live."""
         return self.channel.tail.position(self.offset)
 
+    @property
+    def lag(self) -> int:
+        """How many offsets of its source it has not been sent yet: 0 while it is live, at least 1 while it copies the
+        state."""
+        return 0 if self.live else max(self.channel.tail.source.tip - self.offset, int(self.copy is not None))
+
     def start(self, since: tuple[str, int] | None, snapshot: bool, earliest: int = 0) -> str:
         """Resume after a position (epoch and offset), or begin at the tip. Returns the mode for the reply.
 

@@ -45,7 +45,8 @@ class EventStreams:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.dispatcher = dispatcher
-        self.open: set[EventStream] = set()
+        self.open: dict[int, EventStream] = {}
+        dispatcher.services.connections.tables.append(self.open)
         self.draining = False
 
     async def subscribe(self, caller: Caller, request: Request) -> EventStream:
@@ -66,12 +67,12 @@ class EventStreams:
 
     def closing(self) -> int:
         """The number of finished streams whose callers have not read the last event yet."""
-        return sum(stream.over for stream in self.open)
+        return sum(stream.ended for stream in self.open.values())
 
     def drain(self, spread: float) -> None:
         """End all streams. Each client is told to reconnect at a random time within `spread` seconds."""
         self.draining = True
-        for stream in self.open:
+        for stream in self.open.values():
             milliseconds = max(LEAST_RETRY, random.randrange(int(spread * 1_000) + 1))  # noqa: S311 - no secret
             reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)
             others = self.dispatcher.services.settings.other_gateways
@@ -82,17 +83,22 @@ class EventStreams:
 class EventStream:
     """One stream: a bounded queue of events, and the task of the request that empties it."""
 
+    kind = "events"
     outlives_token = False
 
     def __init__(self, streams: EventStreams, caller: Caller, request: type[Request]) -> None:
         self._streams = streams
-        self._settings = streams.dispatcher.services.settings
-        self._caller = caller
+        services = streams.dispatcher.services
+        self.number = next(services.connections.numbers)
+        self.since = services.ledger.now()
+        self._settings = services.settings
+        self.caller = caller
         self._request = request
         self._out: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
-        self.over = False
+        self.ended = False
+        """Whether its last event is queued already."""
         self._connection: HttpProtocol
 
     # The listener that the hub pushes to.
@@ -105,7 +111,7 @@ class EventStream:
 
     def push(self, data: bytes) -> None:
         """Queue an event. When the queue is full, the feed pauses until half of it is written."""
-        if self.over:
+        if self.ended:
             return
         self._out.append(data)
         self._bytes += len(data)
@@ -123,14 +129,19 @@ class EventStream:
     def suspend(self) -> None:
         """End the stream if its token is no longer valid: a client can send a new one only by reconnecting."""
         try:
-            self._streams.dispatcher.admit(self._caller, self._request)
+            self._streams.dispatcher.admit(self.caller, self._request)
         except WireError as error:
             self.finish(error.code, str(error))
 
     def finish(self, code: int, reason: str, fields: bytes = b"") -> None:
         """Queue the last event, after all others."""
         self.push(b"event: close\n%bdata: %b\n\n" % (fields, encode({"code": code, "reason": reason})))
-        self.over = True
+        self.ended = True
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the peer has not read yet, beyond the kernel's buffers."""
+        return self._bytes + self._connection.unsent
 
     # The ASGI response.
 
@@ -144,25 +155,25 @@ class EventStream:
     @property
     def feed(self) -> Feed:
         """Its subscription."""
-        assert self._caller.feed is not None  # noqa: S101 - it has subscribed
-        return self._caller.feed
+        assert self.caller.feed is not None  # noqa: S101 - it has subscribed
+        return self.caller.feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the caller disconnects or the stream is finished."""
-        self._streams.open.add(self)
+        self._streams.open[self.number] = self
         self._connection = scope["hivewire.connection"]
         self._connection.streaming = True
         gone = asyncio.create_task(self._wait_for_the_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             self.feed.begin(rpc=False)
-            while not gone.done() and (self._out or not self.over):
+            while not gone.done() and (self._out or not self.ended):
                 await self._send_on(send, gone)
             await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
             self._connection.streaming = False
-            self._streams.open.discard(self)
+            del self._streams.open[self.number]
             self.feed.close()
 
     async def _write(self, sending: Awaitable[None], gone: asyncio.Task[None]) -> None:
@@ -173,7 +184,7 @@ class EventStream:
         while not gone.done() and not (await asyncio.wait({task, gone}, timeout=LOOK_SECONDS, return_when=FIRST))[0]:
             if self._connection.unsent < unsent:
                 unsent, since = self._connection.unsent, clock()
-            elif clock() - since >= self._settings.slow_seconds and not self.over:
+            elif clock() - since >= self._settings.slow_seconds and not self.ended:
                 self._out.clear()
                 self._bytes = 0
                 self.close(Code.SLOW_CONSUMER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from itertools import count, takewhile
+from itertools import takewhile
 
 from uvicorn.server import ServerState
 from websockets.http11 import Request
@@ -39,10 +39,12 @@ class Sockets:
     def __init__(self, dispatcher: Dispatcher, admission: Admission, identify: Identify) -> None:
         self.shared = Shared(dispatcher, admission, admission.settings)
         self.open_sockets = self.shared.open_sockets
+        connections = dispatcher.services.connections
+        connections.tables.append(self.open_sockets)
         self.draining = False
         self._unread: set[WebSocket] = set()  # whose unread answers were counted at the last tick
         self._identify = identify
-        self._numbers = count()
+        self._numbers = connections.numbers
         self._beat = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +68,7 @@ class Sockets:
         transport.write(accept(request).serialize())
         socket = WebSocket(self.shared, transport, caller, server_state, next(self._numbers))
         transport.set_write_buffer_limits(high=FREE if socket.anonymous else self.shared.settings.outbox_bytes)
-        self.open_sockets.add(socket)
+        self.open_sockets[socket.number] = socket
         server_state.connections.add(socket)  # type: ignore[arg-type]
         return socket
 
@@ -92,7 +94,7 @@ class Sockets:
 
     def outbox_bytes(self) -> int:
         """Bytes that peers have not read yet, of all sockets."""
-        return sum(socket.transport.get_write_buffer_size() for socket in self.open_sockets)
+        return sum(socket.unread for socket in self.open_sockets.values())
 
     async def _keep_ticking(self) -> None:
         beats = max(BEATS, math.ceil(self.shared.settings.ping_seconds))
@@ -106,14 +108,15 @@ class Sockets:
         One timer serves all sockets: a timer for each would take more memory than the rest of an idle one.
         """
         self._beat = (self._beat + 1) % beats
-        for socket in [socket for socket in self.open_sockets if socket.number % beats == self._beat]:
+        for socket in [socket for socket in self.open_sockets.values() if socket.number % beats == self._beat]:
             socket.keep_alive()
-        for socket in [socket for socket in self.open_sockets if socket.stalled]:
+        for socket in [socket for socket in self.open_sockets.values() if socket.stalled]:
             socket.check_progress()
         for socket in list(self.shared.unfinished):
             socket.check_message()
-        unread = {socket for socket in self.open_sockets if socket.transport.get_write_buffer_size() > PORTION}
-        for socket in unread | self._unread & self.open_sockets:
+        sockets = self.open_sockets.values()
+        unread = {socket for socket in sockets if socket.transport.get_write_buffer_size() > PORTION}
+        for socket in unread | {socket for socket in self._unread if socket.number in self.open_sockets}:
             socket.count_unread()
         self._unread = unread
         late = asyncio.get_running_loop().time() - self.shared.settings.login_seconds

@@ -76,7 +76,7 @@ class Shared(Struct):
     dispatcher: Dispatcher
     admission: Admission
     settings: Settings
-    open_sockets: set[WebSocket] = field(default_factory=set)
+    open_sockets: dict[int, WebSocket] = field(default_factory=dict)
     unfinished: set[WebSocket] = field(default_factory=set)
     anonymous: dict[WebSocket, float] = field(default_factory=dict)
     slices: Slices = field(default_factory=lambda: Slices(ANONYMOUS_SLICE_SECONDS, ANONYMOUS_PAUSE_SECONDS))
@@ -86,6 +86,7 @@ class Shared(Struct):
 class WebSocket(asyncio.Protocol):
     """A connection, from its handshake to its end."""
 
+    kind = "websocket"
     outlives_token = True
 
     __slots__ = (
@@ -109,6 +110,7 @@ class WebSocket(asyncio.Protocol):
         "_watched",
         "anonymous",
         "number",
+        "since",
         "transport",
     )
 
@@ -120,6 +122,7 @@ class WebSocket(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.transport = transport
         self.number = number
+        self.since = shared.dispatcher.services.ledger.now()
         self._address = peer_address(transport)
         caller.listener = self
         self._session = Session(shared.dispatcher, caller, self._send, self._settled)
@@ -142,6 +145,21 @@ class WebSocket(asyncio.Protocol):
         self._pong_due = False
         self._draining = False
         self._close_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Who talks over it."""
+        return self._session.caller
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is closing already."""
+        return self._stage is not OPEN
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the peer has not read yet, beyond the kernel's buffers."""
+        return self.transport.get_write_buffer_size()
 
     @property
     def stalled(self) -> bool:
@@ -170,7 +188,7 @@ class WebSocket(asyncio.Protocol):
         """The connection has ended, for whatever reason."""
         self._stage = CLOSED
         self._server_state.connections.discard(self)
-        self._shared.open_sockets.discard(self)
+        self._shared.open_sockets.pop(self.number, None)
         self._shared.unfinished.discard(self)
         self._shared.anonymous.pop(self, None)
         self._backlog.give_back(self._shared.admission)
