@@ -50,6 +50,7 @@ async def open_store(
     """
     try:
         engine = engine_of(settings)
+        journal = engine.journal(existing=existing, accept_loss=accept_loss)
     except JournalError as error:
         raise StartError(str(error)) from error
     passwords = Passwords()
@@ -58,7 +59,7 @@ async def open_store(
         settings.history, settings.log_changes, settings.log_days, settings.audit_rows, settings.audit_days
     )
     ledger = Ledger(
-        engine.journal(existing=existing, accept_loss=accept_loss),
+        journal,
         now,
         retention=retention,
         compact_seconds=settings.compact_seconds,

@@ -335,6 +335,13 @@ def test_a_bad_path_for_the_data_is_an_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("store", ["nats://hive:word@h1/site", "nats://h1", "redis://h1/site"])
+def test_a_bad_address_of_the_store_is_an_error(data: Path, store: str) -> None:
+    """The error says what is wrong, without a traceback and a password, and nothing is created."""
+    fails(hivewire("serve", "--port", "0", "--data", data, "--store", store), "error: the address of the store ")
+    assert os.listdir(data.parent) == []
+
+
 @pytest.mark.parametrize("secret", ["sh0rt", "x" * 31])
 def test_a_short_jwt_secret_is_refused(data: Path, secret: str) -> None:
     """A signing secret under 32 bytes is refused without being shown, and no file is made."""

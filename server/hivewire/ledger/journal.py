@@ -281,7 +281,7 @@ class Engine(Protocol):
         """Raise JournalError when another process has the ledger. It is quick; `Journal.open` looks again."""
 
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> Journal:
-        """The log at the place, not open yet.
+        """The log at the place, not open yet. Raises JournalError when its address is not one.
 
         With `existing`, `open` makes no new ledger: that is for commands on the ledger of a stopped gateway. With
         `accept_loss` it opens the log even if the last changes are known to be missing.
