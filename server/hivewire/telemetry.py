@@ -62,8 +62,11 @@ class _Output(TextIOBase):
 
 _OUTPUT = cast(TextIO, _Output())
 
-# For commands that work on a data file without `configure_logging`: standard output is for their results.
-structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(_OUTPUT))
+# For commands that work without `configure_logging`: standard output is for their results.
+structlog.configure(
+    logger_factory=lambda *_: structlog.PrintLogger(_OUTPUT),
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+)
 
 
 def configure_logging(

@@ -193,3 +193,11 @@ def test_without_a_store_the_commands_say_what_to_give(run: Run) -> None:
         assert outcome.code == 1
         assert "give --store, or set HIVEWIRE_STORE" in outcome.err
     assert "write /SITE" in run("cluster", "status", "--store", "nats://h1").err
+
+
+def test_servers_that_cannot_be_reached_are_one_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often they are tried, nothing else is printed."""
+    monkeypatch.setattr("hivewire.ledger.cluster.START_SECONDS", 0.5)
+    outcome = run("cluster", "status", "--store", "nats://127.0.0.1:1/site")
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert outcome.err.startswith("hivewire: error: cannot connect to nats://127.0.0.1:1/site: ")
