@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hivewire.devices import neighbours
 from hivewire.live import FACT_BYTES
@@ -162,7 +163,9 @@ async def test_the_devices_of_a_gateway_that_was_killed_go_offline(site: Site) -
     other.linger()
     assert await other.presence() == (True, NOW)
     other.seconds += 0.1
-    other.neighbours.beat()
+    with capture_logs() as lines:
+        other.neighbours.beat()
+    assert lines == [{"event": "another gateway has gone", "other": mine.end.name, "log_level": "warning"}]
     await settle()
     assert await other.presence() == (True, NOW)
     other.linger()

@@ -231,7 +231,7 @@ class Neighbours:
         self._tell(Beat(self._number, self._now()))
         until = self._seconds() - SILENT_SECONDS
         for name in [name for name, neighbour in self._neighbours.items() if neighbour.heard < until]:
-            log.warning("another gateway has gone", gateway=name)
+            log.warning("another gateway has gone", other=name)
             self._lose(name)
 
     def start(self) -> None:
