@@ -85,7 +85,7 @@ COMMANDS = {
     ),
     "connections": (
         "connections:connections",
-        "Show who is connected, on all gateways: WebSockets and event streams. Close one with --close.",
+        "Show who is connected, on all gateways: WebSockets and event streams.",
     ),
     "backup": ("backup:backup", "Copy the data of a gateway, running or not, to the new file FILE."),
     "restore": ("backup:restore", "Replace the data file with a copy of FILE."),
