@@ -205,7 +205,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
     ("arguments", "words"),
     [
         (["nonsense"], "No such command 'nonsense'"),
-        (["lst"], "No such command 'lst'. Did you mean 'list'? (see 'hivewire --help')"),
+        (["lis"], "No such command 'lis'. Did you mean 'list'? (see 'hivewire --help')"),
         (["set", "x", "1"], "No such command 'set'. Did you mean 'put'? (see"),
         (["help"], "No such command 'help'. Did you mean '--help'? (see"),
         (["-o", "json", "list"], "'-o'. Options go behind the command, as in: hivewire list -o json (see"),
@@ -356,7 +356,10 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
     assert "6 to 128" in outcome.err
 
 
-GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"], ["command"], ["notification"])
+GROUPS = (
+    *(["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"], ["command"], ["notification"]),
+    ["cluster"],
+)
 
 
 @pytest.mark.parametrize(
