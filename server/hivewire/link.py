@@ -7,6 +7,7 @@ members are defined by who uses the link.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 from msgspec import Raw, Struct
+
+from hivewire.telemetry import log
 
 SCHEME = "parent://"
 """Begins the address of a parent, `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway asks."""
@@ -33,6 +36,12 @@ _HEAD = 4
 def socket_of(address: str, name: str) -> Path:
     """The Unix socket of this name of the parent at an address."""
     return Path(address.removeprefix(SCHEME)).parent / name
+
+
+def end_without_parent() -> None:
+    """End this process at once: without its parent it does not hear what other gateways write."""
+    log.error("the parent process has gone")
+    os._exit(1)
 
 
 class LinkLost(Exception):

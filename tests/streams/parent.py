@@ -26,6 +26,11 @@ class Parent:
         self._servers: list[asyncio.Server] = []
         self.address = f"parent://{self._folder}/1"
 
+    def hang_up(self) -> None:
+        """End all connections, as a parent does with those of a gateway that does not read."""
+        for link in self._links:
+            link.close()
+
     def engine(self) -> Served:
         """That of one more gateway."""
         return Served(self)
@@ -66,7 +71,8 @@ class Served(ParentEngine):
     """The engine of one gateway."""
 
     def __init__(self, parent: Parent) -> None:
-        super().__init__(parent.address)
+        super().__init__(parent.address, self._lost)
+        self.losses = 0
         self._parent = parent
         self._entered = False
 
@@ -74,6 +80,9 @@ class Served(ParentEngine):
         self._entered = True
         await self._parent.enter(ledger_epoch)
         await super().open(ledger_epoch, damage=damage)
+
+    def _lost(self) -> None:
+        self.losses += 1
 
     async def close(self) -> None:
         await super().close()

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from hivewire.link import SCHEME
+from hivewire.link import SCHEME, end_without_parent
 from hivewire.nats.live import NatsLive
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
@@ -44,7 +44,7 @@ def engine_of(settings: Settings, ledger: Path | None, site: NatsLive | None = N
         durable = settings.messages == "durable" and ledger is not None
         return NatsEngine(site, settings, beside_ledger(ledger)) if durable and ledger is not None else ToldEngine(site)
     if settings.data.startswith(SCHEME):
-        return ParentEngine(settings.data)
+        return ParentEngine(settings.data, end_without_parent)
     if settings.messages == "durable" and ledger is not None:
         return SqliteEngine(beside_ledger(ledger))
     return MemoryEngine()

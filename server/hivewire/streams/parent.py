@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -209,14 +209,16 @@ class LogService:
 
 
 class ParentLog:
-    """A gateway's end of one log."""
+    """A gateway's end of one log. `on_lost` is called when the parent has gone, or has closed the connection."""
 
     shared = True
     rest = 0.0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
         self._path = path
-        self._link = Link(told=self._told)
+        self._on_lost = on_lost
+        self._link = Link(told=self._told, lost=self._lost)
+        self._closed = False
         self._follower: Follower | None = None
         self._waiting: deque[Message] = deque()  # what was told before `follow`
         self._entry = b""  # the one that is on its way
@@ -250,6 +252,11 @@ class ParentLog:
             self._waiting.append(message)
         else:
             self._heard(self._follower, message)
+
+    def _lost(self) -> None:
+        self.keeper = False
+        if not self._closed:
+            self._on_lost()
 
     def _heard(self, follower: Follower, message: Message) -> None:
         match message:
@@ -294,6 +301,7 @@ class ParentLog:
 
     def close(self) -> None:
         """End the connection."""
+        self._closed = True
         self._link.close()
 
     async def _ask(self, request: Request, answer: type[T]) -> T:
@@ -317,9 +325,9 @@ _ERRORS: dict[str, type[StreamError]] = {error.__name__: error for error in (Not
 class ParentEngine:
     """Both logs, at the sockets `commands` and `notifications` of a folder."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is that of the parent."""
-        self._logs: dict[LogName, ParentLog] = {name: ParentLog(socket_of(address, name)) for name in LOGS}
+    def __init__(self, address: str, on_lost: Callable[[], None] = lambda: None) -> None:
+        """`address` is that of the parent. `on_lost` is called when the connection of a log has ended."""
+        self._logs: dict[LogName, ParentLog] = {name: ParentLog(socket_of(address, name), on_lost) for name in LOGS}
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """The parent has opened what belongs to this ledger, and has begun anew if it was damaged."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from hivewire.settings import Settings
-from hivewire.telemetry import log
 
 if TYPE_CHECKING:
     from hivewire.ledger.engines.parent.journal import ParentJournal
@@ -25,11 +23,6 @@ class ParentEngine:
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> ParentJournal:
         """A log at the socket. The process ends when the parent does: what it knows may be old from then on."""
         from hivewire.ledger.engines.parent.journal import ParentJournal
-        from hivewire.link import socket_of
+        from hivewire.link import end_without_parent, socket_of
 
-        return ParentJournal(str(socket_of(self.address, "ledger")), on_lost=_end)
-
-
-def _end() -> None:
-    log.error("the parent process has gone")
-    os._exit(1)
+        return ParentJournal(str(socket_of(self.address, "ledger")), on_lost=end_without_parent)
