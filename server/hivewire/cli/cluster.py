@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from hivewire import settings as catalogue
+from hivewire.cli.help import Group
 from hivewire.cli.output import Columns, Row, output_option, print_result, show
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Settings, SettingsError
@@ -24,7 +25,7 @@ config_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group, no_args_is_help=True)
 def cluster() -> None:
     """Make, show and check the log that several gateways share.
 
@@ -91,7 +92,7 @@ Examples:
 @config_option
 @output_option
 def status(store: str | None, config: Path | None, form: str | None) -> None:
-    """Show the servers of a shared log, its leader, its gateways, and its last checkpoint.
+    """Show a shared log: its servers and their leader, its gateways, its last checkpoint.
 
     PLACE counts the messages of the log. A gateway that does not answer within a second is not shown.
     """
@@ -127,7 +128,7 @@ Examples:
 @config_option
 @output_option
 def check(store: str | None, config: Path | None, form: str | None) -> None:
-    """Read a shared log, and check that each entry continues the one before and that all gateways have the same.
+    """Read a shared log: each entry must continue the one before, and all gateways must have the same.
 
     The exit code is 1 when something is wrong. Gateways go on meanwhile.
     """
