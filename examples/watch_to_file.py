@@ -87,6 +87,13 @@ class State:
             raise
 
 
+async def receive(connection: ClientConnection, seconds: float) -> dict[str, Any]:
+    """The next frame. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):  # `wait_for` may swallow a SIGTERM that comes together with a frame
+        frame: dict[str, Any] = json.loads(await connection.recv())
+    return frame
+
+
 class Watcher:
     """One subscription over any number of connections."""
 
@@ -99,7 +106,7 @@ class Watcher:
         """One request and its answer; pushes that arrive before the answer are handled as well."""
         await connection.send(json.dumps({"action": action, "requestId": 1, **members}))
         while True:
-            frame: dict[str, Any] = json.loads(await asyncio.wait_for(connection.recv(), 30))
+            frame = await receive(connection, 30)
             if "requestId" not in frame:
                 self.take(frame)
             elif frame["status"] != "success":
@@ -135,7 +142,7 @@ class Watcher:
             print(f"following: {reply['mode']}", flush=True)
             while True:
                 try:
-                    frame = json.loads(await asyncio.wait_for(connection.recv(), ASK))
+                    frame = await receive(connection, ASK)
                     paused = frame["action"] == "subscription/paused"
                     self.take(frame)
                     self.failures = 0

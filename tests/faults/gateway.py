@@ -39,7 +39,9 @@ def _watched(disk: Disk) -> type[SqliteJournal]:
         really = getattr(SqliteJournal, name)
 
         async def watched(*arguments: Any) -> Any:
-            disk.during = what
+            # What is noted of messages, at every start too, is no note of the ledger.
+            of_messages = what == "remember" and any(key.startswith("messages:") for key in arguments[-1])
+            disk.during = "" if of_messages else what
             try:
                 done = await really(*arguments)
                 disk.operation("return")
