@@ -169,7 +169,8 @@ class Link(asyncio.Protocol):
     def _send(self, frame: _Frame) -> None:
         if self.open:
             body = _encode(frame)
-            self._transport.writelines((len(body).to_bytes(_HEAD, "big"), body))
+            # Not `writelines`: that of asyncio in Python 3.12 and 3.13.0 never calls `pause_writing`.
+            self._transport.write(len(body).to_bytes(_HEAD, "big") + body)
 
     def _take(self, frame: _Frame) -> None:
         if frame.answers:
