@@ -9,7 +9,7 @@ from itertools import chain
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hivewire_protocol import codec
@@ -733,13 +733,15 @@ OBJECTS = MEMBERS | st.lists(MEMBERS | VALUES, max_size=4).map(lambda found: "["
 ANYTHING = st.text(max_size=40) | st.lists(PIECES, max_size=25).map("".join) | VALUES | OBJECTS
 
 
+@example('{"action":"configuration/put","params":"configuration/put"}')
 @given(ANYTHING)
 def test_any_text_gets_calls_and_each_call_an_answer_in_json(text: str) -> None:
     """Whatever text comes, it is one call or a batch of some, and the answer is one line of valid JSON."""
     calls = codec.decode(text.encode())
     for call in calls if isinstance(calls, list) else [calls]:
         assert isinstance(call, Call)
-        assert (call.request is None) == (call.error is not None)
+        # A refused call may keep what it is about, so that rights come before its parameters.
+        assert (call.request is not None and type(call.request) is call.request_type) is (call.error is None)
         found = codec.answer(call, NOTHING) if call.error is None else codec.refuse(call, call.error)
         shown = json.loads(found)
         assert ("jsonrpc" in shown) == call.rpc
