@@ -67,6 +67,8 @@ class Patterns:
 
     def __and__(self, other: Patterns) -> Patterns:
         """The names that are in both sets."""
+        if self is EVERYTHING or other is EVERYTHING:
+            return other if self is EVERYTHING else self
         # Two patterns that overlap contain one another, so the smaller of the two is their intersection.
         return Patterns(
             [pattern for pattern in self.patterns if other.contains(pattern)]

@@ -92,9 +92,7 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
     before, ledger = request.before, services.ledger
     if before is not None and before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
-    names = caller.identity.names
-    if request.names is not None:
-        names = checked_patterns(request.names) & names
+    names = checked_patterns(request.names) & caller.identity.names
     end = min(ledger.revision + 1, before or ledger.revision + 1)
     found: list[Change] = []
     for _ in range(WINDOWS):

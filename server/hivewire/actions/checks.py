@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 from hivewire_protocol import patterns
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
-from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
+from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 
 NULL = Raw(b"null")
 
@@ -77,8 +77,10 @@ def within(name: str, given: int | None, default: int, most: int) -> int:
     return given
 
 
-def checked_patterns(given: list[str]) -> Patterns:
-    """The patterns of a request as a set. Raises OutOfBounds that names the bad one."""
+def checked_patterns(given: list[str] | None) -> Patterns:
+    """The patterns of a request as a set: of all names if it has none. Raises OutOfBounds that names the bad one."""
+    if given is None:
+        return EVERYTHING
     if len(given) > MAX_PATTERNS:
         raise OutOfBounds(f"more than {MAX_PATTERNS} name patterns")
     for index, pattern in enumerate(given):

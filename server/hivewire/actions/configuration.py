@@ -278,9 +278,7 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     skip = request.skip or 0
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
-    wanted = caller.identity.names
-    if request.names is not None:
-        wanted = checked_patterns(request.names) & wanted
+    wanted = checked_patterns(request.names) & caller.identity.names
     kind = services.ledger.kind(KIND)
     ranges = list(kind.ranges(wanted))
     count = sum(end - start for start, end in ranges)

@@ -70,7 +70,7 @@ def _topic(inline: int, detail: bool) -> Topic:
 def _served(identity: Identity, wanted: Patterns) -> Patterns:
     if not identity.may(Permission.GET_CONFIGURATION):
         return NO_NAMES
-    return wanted if identity.names is EVERYTHING else wanted & identity.names
+    return wanted & identity.names
 
 
 NO_NAMES = Patterns(())
@@ -128,7 +128,7 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
     topic = (
         CONFIGURATION if inline == INLINE_CHARACTERS and not request.detail else _topic(inline, bool(request.detail))
     )
-    return Wanted(topic, EVERYTHING if request.names is None else checked_patterns(request.names), *how)
+    return Wanted(topic, checked_patterns(request.names), *how)
 
 
 def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wanted:

@@ -96,6 +96,16 @@ class Message(Struct, gc=False):
     headers: Mapping[str, str]
     data: bytes
 
+    @property
+    def begins(self) -> bool:
+        """Whether it is the first message of a batch, or stands alone."""
+        return self.headers.get("Nats-Batch-Sequence", "1") == "1"
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is the last message of a batch, or stands alone."""
+        return "Nats-Batch-Id" not in self.headers or "Nats-Batch-Commit" in self.headers
+
 
 class Address(Struct, frozen=True):
     """Where the streams of a site are. `servers` are URLs without secrets."""

@@ -275,7 +275,7 @@ class Log:
             if not self._gaps:
                 self._stop("the entries that come next here were compacted away", again=True)
                 return
-            whole = (each.place for each in messages if each.headers.get("Nats-Batch-Sequence", "1") == "1")
+            whole = (each.place for each in messages if each.begins)
             self.tip, self.last = next(whole, messages[-1].place + 1) - 1, b""
         for message in messages:
             self._hear(message)
@@ -289,7 +289,7 @@ class Log:
         pieces: list[bytes] = []
         while (message := self._heard.get(place)) is not None:
             pieces.append(message.data)
-            if "Nats-Batch-Id" not in message.headers or "Nats-Batch-Commit" in message.headers:
+            if message.ends:
                 entry = self._open(first, place, pieces)
                 if entry is None:
                     break

@@ -202,12 +202,10 @@ class NatsLog:
         pieces: list[bytes] = []
         begin = 0
         for each in await self._connection.read(self._wanted["name"], 1):
-            sequence = each.headers.get("Nats-Batch-Sequence", "1")
-            if sequence == "1":
+            if each.begins:
                 pieces, begin = [], each.place
             pieces.append(each.data)
-            whole = "Nats-Batch-Id" not in each.headers or "Nats-Batch-Commit" in each.headers
-            if begin and whole and (body := _body.decode(_envelope.decode(b"".join(pieces)).body)) is not None:
+            if begin and each.ends and (body := _body.decode(_envelope.decode(b"".join(pieces)).body)) is not None:
                 return begin, body[0]
         return None
 
