@@ -31,7 +31,7 @@ from tests.rooms.test_devices_at_gateways import Gateway, Site, settle
 from tests.rooms.test_topics import Reader
 from tests.streams.shared import SharedStore
 from tests.transport.test_websocket import Wire
-from tests.world import JOHN, NOW, World, opened
+from tests.world import JOHN, NOW, World
 
 HEADERS = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}
 CLOSED = frame((4011).to_bytes(2) + b"closed by an administrator", CLOSE, masked=False)
@@ -74,12 +74,6 @@ async def listed(world: World, **wanted: Any) -> list[ConnectionListed]:
     """The connections that the administrator gets."""
     found: list[ConnectionListed] = (await world.ask(ConnectionList(**wanted))).connections
     return found
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with opened() as world:
-        yield world
 
 
 @pytest.fixture
