@@ -9,7 +9,15 @@ import click
 from msgspec import Raw
 
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import completion, find_access, token_option, url_option, with_gateway
+from hivewire.cli.gateway import (
+    completion,
+    find_access,
+    since_option,
+    snapshot_option,
+    token_option,
+    url_option,
+    with_gateway,
+)
 from hivewire.cli.given import JsonObject
 from hivewire.cli.grouping import (
     NETWORK,
@@ -18,8 +26,6 @@ from hivewire.cli.grouping import (
     Names,
     Noun,
     networks_option,
-    since_option,
-    snapshot_option,
     types_option,
 )
 from hivewire.cli.help import Group

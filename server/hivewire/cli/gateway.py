@@ -36,6 +36,10 @@ def url_option(command: _F) -> _F:
 token_option = click.option(
     "--token", "given_token", envvar="HIVEWIRE_TOKEN", help="An access token [HIVEWIRE_TOKEN; then the profile]."
 )
+since_option = click.option(
+    "--since", metavar="POSITION", help="Resume after this position instead of starting with the state."
+)
+snapshot_option = click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
 
 
 def with_gateway(command: _F) -> Callable[..., Any]:

@@ -15,6 +15,8 @@ from hivewire.cli.gateway import (
     Access,
     completion,
     find_access,
+    since_option,
+    snapshot_option,
     token_option,
     url_option,
     with_gateway,
@@ -122,11 +124,6 @@ After a restart of the gateway it reconnects, and misses and repeats nothing;
 it reports this on standard error. If the gateway cannot resume from the last
 position, it says why on standard error, and prints `reset` and the whole state."""
 """What the help of all that follow the fleet says at the end."""
-
-since_option = click.option(
-    "--since", metavar="POSITION", help="Resume after this position instead of starting with the state."
-)
-snapshot_option = click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
 
 
 def _add_commands(group: click.Group, noun: Noun) -> None:

@@ -14,7 +14,7 @@ from hivewire.cli import contents
 from hivewire.cli.configuration import current, current_options, patterns_argument, shown
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.following import Following, Item, note, run_and_say_where
-from hivewire.cli.gateway import Access, find_access, token_option, url_option
+from hivewire.cli.gateway import Access, find_access, since_option, snapshot_option, token_option, url_option
 from hivewire.cli.lines import WIDEST, AlignedLines, Part
 from hivewire.cli.output import local, output_option, print_row, printable, shorten
 from hivewire.cli.remote import Remote
@@ -60,8 +60,8 @@ position, it says why on standard error, prints `reset` and the whole state (wit
 only `reset`).""",
 )
 @patterns_argument
-@click.option("--since", metavar="POSITION", help="Resume after this position instead of starting with the state.")
-@click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
+@since_option
+@snapshot_option
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
 @click.option("--exec", "command", metavar="CMD", help="Run CMD in a shell for each configuration and each change.")
 @current_options
