@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from hivewire_protocol.permissions import Permission
 from tests.gate.wire import CLOSE, KEY, frame
 from tests.ledger.shared import SharedLog
 from tests.live import Bus
-from tests.rooms.test_devices_at_gateways import Gateway, Site, settle
+from tests.rooms.neighbours import Gateway, Site, settle
 from tests.rooms.test_topics import Reader
 from tests.streams.shared import SharedStore
 from tests.transport.test_websocket import Wire
@@ -74,15 +73,6 @@ async def listed(world: World, **wanted: Any) -> list[ConnectionListed]:
     """The connections that the administrator gets."""
     found: list[ConnectionListed] = (await world.ask(ConnectionList(**wanted))).connections
     return found
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    site = Site()
-    yield site
-    for gateway in site.gateways:
-        await gateway.services.presence.close()
-        await gateway.close()
 
 
 # What is listed.
