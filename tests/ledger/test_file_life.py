@@ -876,7 +876,7 @@ def copy_of(name: str, data: Path) -> None:
         shutil.copy(found, data.with_name(data.name + found.name.removeprefix(f"{name}.ledger")))
 
 
-@pytest.mark.parametrize("name", ["1", "1-previous", "2", "2-killed", "3", "3-killed"])
+@pytest.mark.parametrize("name", ["1", "1-previous", "2", "2-killed", "3", "3-killed", "4", "4-killed"])
 async def test_a_file_of_an_earlier_schema_is_migrated(data: Path, name: str) -> None:
     """Everything is there with its history, under the same epoch; a copy of the file as it was lies beside it."""
     copy_of(name, data)
@@ -941,7 +941,7 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(data: Path, monk
     assert len((await written(data)).names) == 5
 
 
-@pytest.mark.parametrize("name", ["2", "2-killed", "3-killed"])
+@pytest.mark.parametrize("name", ["2", "2-killed", "3-killed", "4-killed"])
 def test_a_migration_that_is_killed_again_and_again_leaves_one_copy(
     data: Path, name: str, pytestconfig: pytest.Config
 ) -> None:

@@ -27,6 +27,12 @@ KINDS = {
     "network": KindRules(history=True, audited=True),
     "deviceType": KindRules(history=True, audited=True),
     "device": KindRules(history=True, audited=False),
+    "layer": KindRules(history=True, audited=False),
+    "layerConfiguration": KindRules(history=True, audited=False),
+    "label": KindRules(history=True, audited=False),
+    "rollout": KindRules(history=True, audited=False),
+    "schema": KindRules(history=True, audited=False),
+    "schedule": KindRules(history=True, audited=False),
     "name": KindRules(history=False, audited=False),
     "secret": KindRules(history=False, audited=False),
 }

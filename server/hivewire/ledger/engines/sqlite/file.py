@@ -18,7 +18,7 @@ from hivewire.ledger.engines.sqlite.file_lock import NO_RUN
 from hivewire.ledger.records import JournalError
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 ROOM = 1_024
 """Places of a revision: at least MAX_APPEND, see schema.sql."""
 

@@ -53,7 +53,10 @@ _TO_3 = f"""
 # Only the number: gateways of schema 3 may not know the kinds of devices, and would start without a word.
 _TO_4 = ""
 
-MIGRATIONS = {1: _TO_2, 2: _TO_3, 3: _TO_4}
+# Those of fleets.
+_TO_5 = ""
+
+MIGRATIONS = {1: _TO_2, 2: _TO_3, 3: _TO_4, 4: _TO_5}
 """The statements that lead from a schema to the next."""
 
 
