@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RELEASE := $(VENV)/release/bin
+VENDORED := dashboard/hivewire_dashboard/static/vendor
 COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
@@ -11,7 +12,7 @@ PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http t
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test test-bench test-newest test-long coverage check bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom clean
+.PHONY: help serve cluster test test-bench test-newest test-long coverage check bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom vendor vendor-check vendor-client clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +93,17 @@ sbom: $(VENV)/.release ## list the packages of requirements.lock with their lice
 	@$(RELEASE)/uv pip sync --quiet --require-hashes --python $(VENV)/locked requirements.lock
 	$(RELEASE)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(VENV)/locked
 
+vendor: $(VENV)/.vendor ## bundle what the dashboard uses of others, and the JavaScript client (with Node)
+	@node dashboard/vendor/build.mjs $(VENV)/vendor $(VENDORED)
+	@$(MAKE) --no-print-directory vendor-client
+
+vendor-check: $(VENV)/.vendor ## see that these files are what `make vendor` makes, byte for byte
+	@rm -rf $(VENV)/vendored && node dashboard/vendor/build.mjs $(VENV)/vendor $(VENV)/vendored
+	@diff -r --exclude=hivewire $(VENV)/vendored $(VENDORED) && echo "The vendored files are those of package-lock.json."
+
+vendor-client: ## copy the JavaScript client into the dashboard
+	@rm -rf $(VENDORED)/hivewire && cp -R clients/js/src $(VENDORED)/hivewire
+
 clean: ## remove the virtual environment and caches (never data)
 	rm -rf $(VENV) .coverage .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -115,6 +127,11 @@ $(VENV)/.test: pyproject.toml requirements-test.lock | $(BIN)/python
 $(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(VENV)/clients && cp tests/gate/clients/package*.json $(VENV)/clients
 	@npm ci --prefix $(VENV)/clients --silent --no-audit --no-fund || echo "Without npm, its client is not tested." >&2
+	@touch $@
+
+$(VENV)/.vendor: dashboard/vendor/package-lock.json | $(BIN)/python
+	@mkdir -p $(VENV)/vendor && cp dashboard/vendor/package*.json $(VENV)/vendor
+	@npm ci --prefix $(VENV)/vendor --silent --no-audit --no-fund
 	@touch $@
 
 $(VENV)/.peers: pyproject.toml | $(BIN)/python

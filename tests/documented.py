@@ -44,7 +44,7 @@ def _paths() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    words = re.escape(path).replace(r"\{address\}", ".+")
+    words = re.sub(r"\\{(address|file)\\}", ".+", re.escape(path))
     return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", words) + "/?")
 
 

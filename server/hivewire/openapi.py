@@ -25,6 +25,7 @@ SECURITY: dict[str, Schema] = {
     "query": {"type": "apiKey", "in": "query", "name": "access_token", "description": "For event streams only."},
     "basic": {"type": "http", "scheme": "basic", "description": "An administrator's login and password."},
     "session": {"type": "apiKey", "in": "header", "name": "X-Authtoken", "description": "Of `users/authenticate`."},
+    "dashboard": {"type": "apiKey", "in": "cookie", "name": "hivewire_dashboard", "description": "Of the dashboard."},
     "client": {"type": "http", "scheme": "basic", "description": "The id and the secret of a client."},
 }
 

@@ -64,6 +64,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         _says("Path of the SQLite file; created if it does not exist. With `store` it is a copy of what is there."),
     ] = "hivewire.db"
+    dashboard: Annotated[bool, _says("Whether there is a page for browsers, at `/dashboard/`.")] = True
     workers: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
         _says(
@@ -159,7 +160,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     access_token_lifetime: Annotated[_Lifetime, _says("Lifetime of an access token, in s.", reload=True)] = 1_800
     refresh_token_lifetime: Annotated[_Lifetime, _says("Lifetime of a refresh token, in s.", reload=True)] = 15_724_800
     session_lifetime: Annotated[
-        _Lifetime, _says("Lifetime of a session token of `users/authenticate`, in s.", reload=True)
+        _Lifetime,
+        _says(
+            "Lifetime of a login in the dashboard, and of a session token of `users/authenticate`, in s.", reload=True
+        ),
     ] = 86_400
     tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.", reload=True)] = None
     tls_key: Annotated[str | None, _says("PEM file of the private key of the certificate.", reload=True)] = None

@@ -29,6 +29,9 @@ OPEN_PAGES = {
     *(("GET", path) for path in ("/health/live", "/health/ready", "/metrics", "/reltio/status")),
     *(("GET", path) for path in ("/", "/favicon.ico", *PATHS)),  # what this is, and that a socket takes an upgrade
     *(("GET", path) for path in ("/openapi.json", "/asyncapi.json")),
+    *(("GET", f"/dashboard{path}") for path in ("", "/", "/file")),
+    *((method, "/dashboard/session") for method in ("POST", "DELETE")),  # 403 without the header of the dashboard
+    ("POST", "/dashboard/token"),
     *(("GET", f"/{context}/rest{path}") for context in ("api", "dh", "auth") for path in ("/", "/info")),
     *(("GET", f"/{context}/rest/info{path}") for context in ("api", "dh") for path in ("/cache", "/config/cluster")),
     *(("POST", f"/{context}/rest/token{path}") for context in ("api", "dh", "auth") for path in ("", "/refresh")),

@@ -100,6 +100,9 @@ def gateway(world: World) -> Gateway:
 async def test_a_new_interface_is_on_the_first_page(world: World) -> None:
     """What a dialect lists is there, and each dialect with paths of its own lists some of them."""
     new = Dialect([], prefixes=("/new/",), listed={"new": ("/new/things", "things < others")})
+    world.services.settings = msgspec.structs.replace(
+        world.services.settings, dashboard=False
+    )  # it is the page otherwise
     gateway = Gateway(world, *DIALECTS, lambda context: new)
     assert [each.prefixes for each in gateway.application.dialects if each.prefixes and not each.listed] == []
     assert (await gateway.ask("GET", "/")).json()["new"] == "/new/things"

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hivewire.access.sessions import Sessions
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, Tokens
@@ -20,7 +21,6 @@ from hivewire.access.users import UserContent, Users
 from hivewire.dialects.properties.credentials import Asked, Credentials, is_foreign
 from hivewire.dialects.properties.remembered import REMEMBERED, Remembered
 from hivewire.dialects.properties.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
-from hivewire.dialects.properties.sessions import Sessions
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.settings import Settings

@@ -88,21 +88,34 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
     login, password = request.login, request.password
     if not login or not login.strip() or not password:
         raise InvalidParameters("Invalid or empty authorization request parameters")
+    user = await log_in(services, caller.address, login, password, "token", "password")
+    return TokensReply(*login_tokens(services, user))
+
+
+async def log_in(services: Services, address: str, login: str, password: str, where: str, how: str) -> User:
+    """The user with this login and password. Success is in the audit, with `how`; a failure in the log, with `where`.
+
+    Raises as `verify_password`.
+    """
     try:
-        user = await verify_password(services, caller.address, login, password)
+        user = await verify_password(services, address, login, password)
     except Unavailable:
         raise
     except WireError as error:
         # An unknown login may be a password in the wrong field.
         known = login if services.users.by_login(login) is not None else None
-        services.telemetry.authentication_failed("token", type(error).__name__, caller.address, known)
+        services.telemetry.authentication_failed(where, type(error).__name__, address, known)
         raise
     services.users.logged_in(user)
-    services.ledger.audit.note("login", user.login, user.login, caller.address, how="password")
-    moment = now()
-    tokens = services.tokens
+    services.ledger.audit.note("login", user.login, user.login, address, how=how)
+    return user
+
+
+def login_tokens(services: Services, user: User) -> tuple[str, str]:
+    """The access token and the refresh token of a user who is logged in."""
+    moment, tokens = now(), services.tokens
     claims = login_claims(user, services.registry.networks, services.registry.device_types)
-    return TokensReply(*tokens.pair(claims, moment + tokens.access_lifetime, moment + tokens.refresh_lifetime, moment))
+    return tokens.pair(claims, moment + tokens.access_lifetime, moment + tokens.refresh_lifetime, moment)
 
 
 async def verify_password(services: Services, address: str, login: str, password: str) -> User:

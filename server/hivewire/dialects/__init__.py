@@ -1,9 +1,9 @@
 """The HTTP dialects. To add one, write a module with a `dialect` and its `operations`, and add it here."""
 
-from hivewire.dialects import contents, devicehive, front, health, oauth, properties, tenant
+from hivewire.dialects import contents, dashboard, devicehive, front, health, oauth, properties, tenant
 from hivewire.http.operations import Operation
 
-_MODULES = (devicehive, contents, oauth, properties, tenant, health, front)
+_MODULES = (devicehive, contents, oauth, properties, tenant, health, dashboard, front)
 
 DIALECTS = tuple(module.dialect for module in _MODULES)
 """All of them. The first one answers paths that belong to none."""

@@ -51,9 +51,11 @@ def dialect(context: Context) -> Dialect:
 
 
 async def _front(listed: Mapping[str, tuple[str, str]], request: HttpRequest) -> Response:
-    """HTML for browsers, JSON for everything else."""
+    """The dashboard for browsers, or a page that says what this is; JSON for everything else."""
     places = {**SOCKET, **listed}
     if "text/html" in request.headers.get("accept", ""):
+        if "dashboard" in listed:
+            return Response(302, headers={"Location": "dashboard/"})  # relative: a proxy may put a prefix before it
         return Response(200, _html(places.values()), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
     paths = {name: path for name, (path, _) in places.items()}
     return json({"name": "hivewire", "version": version("hivewire"), **paths})
@@ -87,7 +89,10 @@ async def _upgrade(request: HttpRequest) -> Response:
 
 
 def _operation(path: str, name: str, what: str, answer: Content) -> Operation:
-    return Operation("GET", path, name, "front", what, {200: answer}, ERRORS, ERROR)
+    answers = {200: answer}
+    if path == "/":
+        answers[302] = Content("For browsers, if there is a dashboard: it is in `Location`.")
+    return Operation("GET", path, name, "front", what, answers, ERRORS, ERROR)
 
 
 def operations() -> tuple[Operation, ...]:

@@ -33,7 +33,7 @@ BODY_ERRORS = (408, 413, 415)
 
 Place: TypeAlias = Literal["path", "query", "header"]
 
-Security: TypeAlias = Literal["bearer", "query", "basic", "session", "client"]
+Security: TypeAlias = Literal["bearer", "query", "basic", "session", "client", "dashboard"]
 """How callers say who they are: a key of the document's security schemes."""
 
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import verify_password
 from hivewire.dialects.properties.remembered import Remembered
 from hivewire.dialects.properties.server_tokens import ServerTokens, parse_keys, same
-from hivewire.dialects.properties.sessions import Sessions
 from hivewire.http.request import cookie
 from hivewire.services import Services, elapsed, now
 from hivewire.settings import Settings

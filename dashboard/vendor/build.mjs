@@ -1,0 +1,65 @@
+// Bundles what the dashboard uses of others, with the pinned esbuild: node build.mjs MODULES OUT
+// MODULES is where `npm ci` has installed package-lock.json; OUT gets one file for each bundle, licences and sums.
+import {createHash} from "node:crypto";
+import {mkdirSync, readdirSync, readFileSync, writeFileSync} from "node:fs";
+import {createRequire} from "node:module";
+import {join, resolve} from "node:path";
+
+const [modules, out] = process.argv.slice(2).map(path => resolve(path));
+const {build} = createRequire(join(modules, "package.json"))("esbuild");
+
+// The bundles: what each exports. The first is on every screen, the others are loaded when they are needed.
+const BUNDLES = {
+    preact: `
+        import {h} from "preact";
+        import htm from "htm";
+        export {h, render, Fragment, createRef} from "preact";
+        export {useEffect, useLayoutEffect, useMemo, useRef, useState, useCallback, useId} from "preact/hooks";
+        export {signal, computed, effect, batch, useSignal, useComputed, useSignalEffect} from "@preact/signals";
+        export const html = htm.bind(h);`,
+    codemirror: `
+        export {EditorState, Compartment} from "@codemirror/state";
+        export {EditorView, keymap, lineNumbers, drawSelection, highlightSpecialChars, highlightActiveLine,
+            highlightTrailingWhitespace} from "@codemirror/view";
+        export {defaultKeymap, history, historyKeymap} from "@codemirror/commands";
+        export {HighlightStyle, syntaxHighlighting, bracketMatching, foldGutter, foldKeymap} from "@codemirror/language";
+        export {json, jsonParseLinter} from "@codemirror/lang-json";
+        export {linter, lintGutter} from "@codemirror/lint";
+        export {MergeView, unifiedMergeView} from "@codemirror/merge";
+        export {search, searchKeymap, highlightSelectionMatches} from "@codemirror/search";
+        export {tags} from "@lezer/highlight";`,
+    diff3: `export {diff3Merge, diffIndices} from "node-diff3";`,
+    uplot: `export {default} from "uplot";`,
+};
+
+const packages = new Set();
+const files = new Map();
+for (const [name, contents] of Object.entries(BUNDLES)) {
+    const {outputFiles, metafile} = await build({
+        stdin: {contents, resolveDir: modules},
+        bundle: true, minify: true, format: "esm", target: "es2022", write: false, metafile: true,
+        legalComments: "none", absWorkingDir: modules, outfile: `${name}.js`,
+    });
+    files.set(`${name}.js`, outputFiles[0].contents);
+    for (const input of Object.keys(metafile.inputs)) {
+        const found = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
+        if (found) packages.add(found[1]);
+    }
+}
+files.set("uplot.css", readFileSync(join(modules, "node_modules/uplot/dist/uPlot.min.css")));
+
+// A licence of each package that got into a bundle.
+const licences = [...packages].sort().map(name => {
+    const folder = join(modules, "node_modules", name);
+    const {version, license} = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const file = readdirSync(folder).find(each => /^licen[cs]e/i.test(each));
+    return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
+});
+files.set("LICENCES", licences.join(`\n${"-".repeat(80)}\n\n`));
+
+mkdirSync(out, {recursive: true});
+const sums = [...files].map(([name, content]) => {
+    writeFileSync(join(out, name), content);
+    return `${createHash("sha256").update(content).digest("hex")}  ${name}\n`;
+});
+writeFileSync(join(out, "SHA256SUMS"), sums.sort().join(""));

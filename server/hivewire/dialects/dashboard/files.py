@@ -1,0 +1,84 @@
+"""The files of the dashboard, and the headers of everything below its path (dashboard and clients, section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from functools import cache, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response
+from hivewire.transport.refusal import UNKNOWN_PATH
+from hivewire_protocol.errors import NotFound
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept-Encoding",
+}
+"""Without CORS: no other origin may read anything here."""
+
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    "": "text/plain; charset=utf-8",
+}
+"""By the suffix of the file; licences and sums have none."""
+
+
+class _File(NamedTuple):
+    tag: str
+    plain: bytes
+    zipped: bytes
+
+
+async def answer(request: HttpRequest) -> Response:
+    """A file, or 304 when the browser has it. Raises NotFound.
+
+    Browsers ask again at each load, so that a page is never put together from the files of two versions.
+    """
+    path = _paths().get(request.parameters.get("file", "index.html"))
+    if path is None:
+        raise NotFound(hint=UNKNOWN_PATH)
+    file = await asyncio.to_thread(_load, path, path.stat().st_mtime_ns)
+    # Weak, because the file is the same in both encodings (RFC 9110, section 8.8.1).
+    headers = {"ETag": f'W/"{file.tag}"', "Cache-Control": "no-cache"}
+    if file.tag in (request.header("if-none-match") or ""):
+        return Response(304, headers=headers)
+    media_type = MEDIA_TYPES[path.suffix]
+    if "gzip" in (request.header("accept-encoding") or ""):
+        return Response(200, memoryview(file.zipped), media_type, headers | {"Content-Encoding": "gzip"})
+    return Response(200, memoryview(file.plain), media_type, headers)
+
+
+@cache
+def _paths() -> dict[str, Path]:
+    """The files by their paths below `/dashboard/`: a path that is not among them reaches nothing."""
+    root = Path(str(files("hivewire_dashboard") / "static"))
+    return {
+        path.relative_to(root).as_posix(): path
+        for path in root.rglob("*")
+        if path.suffix in MEDIA_TYPES and path.is_file()
+    }
+
+
+@lru_cache(256)
+def _load(path: Path, changed: int) -> _File:
+    """The content, compressed once; `changed` is part of the key, so that edited files are read again."""
+    plain = path.read_bytes()
+    return _File(hashlib.sha256(plain).hexdigest()[:24], plain, gzip.compress(plain, mtime=0))
