@@ -19,12 +19,12 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.tokens import ACCESS, Claims, Key
 from hivewire.access.users import UserContent, Users
+from hivewire.broadcast import Broadcast
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
-from hivewire.live import Live
 from hivewire.services import elapsed, now, wire
 from hivewire.session import Session
 from hivewire.settings import Settings
@@ -93,7 +93,7 @@ class World:
         self,
         journal: MemoryJournal | None = None,
         clock: Clock | None = None,
-        live: Live | None = None,
+        broadcast: Broadcast | None = None,
         messages: StreamEngine | None = None,
         **changed: Any,
     ) -> None:
@@ -112,7 +112,7 @@ class World:
             self.passwords,
             Key("x" * 32, "utf8"),
             self.messages,
-            live=live,
+            broadcast=broadcast,
             clock=self.clock,
             unexpected=lambda where, error: self.unexpected.append(error),
         )

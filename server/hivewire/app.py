@@ -58,8 +58,9 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         await bootstrap.write_secret(settings, store.ledger)
         key = bootstrap.signing_key(settings, store.ledger)
         messages, site = await open_messages(settings, store.ledger, stack)
-        live = parent or site
-        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages, live=live)
+        services = wire(
+            settings, store.ledger, store.users, store.tenants, store.passwords, key, messages, broadcast=parent or site
+        )
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         if parent is not None:
             await parent.join(services.telemetry)

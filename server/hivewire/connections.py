@@ -13,13 +13,11 @@ from itertools import count, islice
 from operator import attrgetter
 from typing import Protocol, TypeAlias
 
-import msgspec
 from msgspec import Struct, msgpack
 
+from hivewire.broadcast import Broadcast, Facts
 from hivewire.caller import Caller
 from hivewire.devices.neighbours import Neighbours
-from hivewire.live import Live
-from hivewire.reports import report
 from hivewire.slices import in_slices
 from hivewire.telemetry import Gauges
 from hivewire_protocol import times
@@ -86,7 +84,6 @@ class Answer(Struct, array_like=True, tag=True):
 
 Fact: TypeAlias = List | Close | Answer
 
-_encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(Fact).decode
 
 
@@ -114,17 +111,17 @@ class Connections:
     The transport adds its tables of open connections to `tables`, by their numbers, which come from `numbers`.
     """
 
-    def __init__(self, live: Live, neighbours: Neighbours, gateway: str | None) -> None:
+    def __init__(self, broadcast: Broadcast, neighbours: Neighbours, gateway: str | None) -> None:
         self.tables: list[Mapping[int, Connection]] = []
         self.numbers = count(1)
-        self._live = live
+        self._name = broadcast.name
+        self._facts = Facts(broadcast, "connections", _decode, self._hear)
         self._neighbours = neighbours
         self._gateway = gateway
         self._prefix = secrets.token_hex(4) + "-"  # another one after a restart
         self._questions: dict[int, Question] = {}
         self._question_numbers = count(1)
         self._answering: set[asyncio.Task[None]] = set()
-        live.hear("connections", self._hear)
 
     async def find(self, wanted: Wanted) -> list[ConnectionListed]:
         """The connections of all gateways that answer, by id: those of one gateway follow one another by age."""
@@ -199,7 +196,7 @@ class Connections:
         number = next(self._question_numbers)
         question = self._questions[number] = Question(names, enough)
         try:
-            self._live.tell("connections", _encode(fact(number)))
+            self._facts.tell(fact(number))
             async with asyncio.timeout(ANSWER_SECONDS):
                 await question.done.wait()
         except TimeoutError:
@@ -208,12 +205,7 @@ class Connections:
             del self._questions[number]
         return question.found
 
-    def _hear(self, name: str, encoded: bytes) -> None:
-        try:
-            fact = _decode(encoded)
-        except msgspec.DecodeError as error:  # of a newer version
-            report("a fact of another gateway was not understood", error)
-            return
+    def _hear(self, name: str, fact: Fact) -> None:
         match fact:
             case List(number, wanted):
                 task = asyncio.create_task(self._answer_list(name, number, wanted))
@@ -223,14 +215,14 @@ class Connections:
                 closed = self.close_here(id)
                 self._answer(name, number, [closed] if closed is not None else [])
             case Answer(asker, number, found):
-                if asker == self._live.name and (question := self._questions.get(number)) is not None:
+                if asker == self._name and (question := self._questions.get(number)) is not None:
                     question.take(name, found)
 
     async def _answer_list(self, name: str, number: int, wanted: Wanted) -> None:
         self._answer(name, number, await in_slices(self._steps(wanted)))
 
     def _answer(self, name: str, number: int, found: list[ConnectionListed]) -> None:
-        self._live.tell("connections", _encode(Answer(name, number, found)))
+        self._facts.tell(Answer(name, number, found))
 
     # The life of the component.
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
+from hivewire.reports import report
 from hivewire.telemetry import log
+
+M = TypeVar("M")
+T = TypeVar("T")
 
 SCHEME = "parent://"
 """Begins the address of a parent, `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway asks."""
@@ -29,6 +34,9 @@ UNREAD_BYTES = 16 << 20
 
 SLOW_SECONDS = 30.0
 """After this time a link to an end that does not read is closed, so that what waits for it does not grow for ever."""
+
+WAITING_BYTES = 1 << 30
+"""What others may write while a gateway loads. Beyond that it ends, and is started again."""
 
 _HEAD = 4
 
@@ -78,15 +86,20 @@ async def _refuse(body: Raw) -> Any:
 
 
 class Link(asyncio.Protocol):
-    """One end. `handle` answers requests, `told` gets messages, `lost` is called once when the connection ends."""
+    """One end. `handle` answers requests, `told` gets messages, `lost` is called once when the connection ends.
+
+    The other end is told every error of `handle`; those that are not `expected` are reported here.
+    """
 
     def __init__(
         self,
         handle: Handle = _refuse,
         told: Tell = lambda body: None,
         lost: Callable[[], None] = lambda: None,
+        expected: type[Exception] | tuple[()] = (),
     ) -> None:
         self.handle = handle
+        self.expected = expected
         self.told = told
         self.lost = lost
         self.open = False
@@ -193,16 +206,100 @@ class Link(asyncio.Protocol):
         try:
             answer = Raw(_encode(await self.handle(body)))
         except Exception as error:
+            if not isinstance(error, self.expected):
+                report("a request of another process failed", error)
             failed, answer = type(error).__name__, Raw(_encode(str(error)))
         self._send(_Frame(call, True, failed, answer))
+
+
+class Keep(Struct, array_like=True, tag=True):
+    """Told to a gateway: from now on it is this one, of those of its parent, that removes what is no longer needed."""
+
+
+class ParentLink(Link, Generic[M]):
+    """A gateway's end of a connection to its parent, for a log that the parent owns: it asks, and hears what is told.
+
+    `message_of` decodes what the parent tells. `unwritten` is raised when nothing was asked, `undecided` when nobody
+    knows whether it was done. Errors of the parent with the name of one of these or of `others` are that one, all
+    others are `unexpected`. `on_lost` is called when the connection ends, but not by `close`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        message_of: Callable[[Raw], M | Keep],
+        unwritten: type[Exception],
+        undecided: type[Exception],
+        *others: type[Exception],
+        unexpected: type[Exception],
+        on_lost: Callable[[], None],
+    ) -> None:
+        super().__init__(told=self._told, lost=self._lost)
+        self.keeper = False
+        """Whether it is this gateway that removes what is no longer needed."""
+        self._path = path
+        self._message_of = message_of
+        self._unwritten, self._undecided, self._unexpected = unwritten, undecided, unexpected
+        self._errors = {error.__name__: error for error in (unwritten, undecided, *others)}
+        self._on_lost = on_lost
+        self._closed = False
+        self._hear: Callable[[M], None] | None = None
+        self._waiting: deque[M] = deque()  # what was told before `follow`
+        self._waiting_bytes = 0
+
+    async def connect(self) -> None:
+        """Raises OSError."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, self._path)
+
+    def follow(self, hear: Callable[[M], None]) -> None:
+        """Hand everything that is told to `hear`, in order: at once what was told so far."""
+        self._hear = hear
+        while self._waiting:
+            hear(self._waiting.popleft())
+
+    async def ask(self, request: Any) -> Raw:
+        """The answer. Raises the errors of the log."""
+        if not self.open:
+            raise self._unwritten("not connected to the parent process")
+        try:
+            return await super().ask(request)
+        except LinkLost as error:
+            raise self._undecided("the parent process has gone") from error
+        except Failed as error:
+            raise self._errors.get(error.kind, self._unexpected)(str(error)) from None
+
+    async def ask_for(self, answer: type[T], request: Any) -> T:
+        """The answer, decoded."""
+        return msgspec.msgpack.decode(await self.ask(request), type=answer)
+
+    def close(self) -> None:
+        """End the connection, which is no loss."""
+        self._closed = True
+        super().close()
+
+    def _told(self, body: Raw) -> None:
+        message = self._message_of(body)
+        if isinstance(message, Keep):
+            self.keeper = True
+        elif self._hear is not None:
+            self._hear(message)
+        else:
+            self._waiting.append(message)
+            self._waiting_bytes += len(body)
+            if self._waiting_bytes > WAITING_BYTES:
+                log.error("more was written than may wait while this gateway loads", bytes=self._waiting_bytes)
+                super().close()
+
+    def _lost(self) -> None:
+        self.keeper = False
+        if not self._closed:
+            self._on_lost()
 
 
 class Members:
     """The links of one kind to several gateways, in the order in which they joined. The first one is the keeper."""
 
-    def __init__(self, keep: Any) -> None:
-        """`keep` is told to a gateway that is the keeper from now on."""
-        self._keep = keep
+    def __init__(self) -> None:
         self._links: dict[Link, None] = {}
 
     def join(self, link: Link) -> None:
@@ -229,5 +326,5 @@ class Members:
 
     def _name_keeper(self) -> None:
         for link in self._links:
-            link.tell(self._keep)  # told to the same one again, it changes nothing
+            link.tell(Keep())  # told to the same one again, it changes nothing
             break

@@ -6,14 +6,15 @@ import asyncio
 import ctypes
 import secrets
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.link import SCHEME, Failed, Link, LinkLost, socket_of
-from hivewire.live import Hear
+from hivewire.broadcast import Hear
+from hivewire.link import SCHEME, Failed, Link, LinkLost, end_without_parent, socket_of
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import FIELDS, Telemetry
 from hivewire.welcome import Started
@@ -46,19 +47,16 @@ message_of = msgspec.msgpack.Decoder(Message).decode
 class Parent:
     """The parent process at `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway this is.
 
-    It carries facts between the gateways (`hivewire.live`).
+    It carries facts between the gateways (`hivewire.broadcast`). `on_lost` is called when the connection ends.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, on_lost: Callable[[], None]) -> None:
         number = Path(address).name
         self._path = socket_of(address, f"gateway.{number}")
         self.name = f"{number}-{secrets.token_hex(4)}"
-        self._link = Link(self._answer, self._told)
+        self._link = Link(self._answer, self._told, lost=on_lost)
         self._telemetry: Telemetry
         self._hear: dict[str, Hear] = {}
-        FIELDS["gateway"] = int(number)
-        # However the parent ends, its gateways end with it: what they know may be old from then on.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     async def join(self, telemetry: Telemetry) -> None:
         """Connect; the page of this telemetry shows all gateways from now on. Raises StartError."""
@@ -97,5 +95,10 @@ class Parent:
 
 
 def parent_of(settings: Settings) -> Parent | None:
-    """The parent of this process; None for a gateway that is alone."""
-    return Parent(settings.data) if settings.data.startswith(SCHEME) else None
+    """The parent of this process, which ends with it; None for a gateway that is alone."""
+    if not settings.data.startswith(SCHEME):
+        return None
+    FIELDS["gateway"] = int(Path(settings.data).name)
+    # However the parent ends, its gateways end with it: what they know may be old from then on.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return Parent(settings.data, end_without_parent)

@@ -12,6 +12,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Users
+from hivewire.broadcast import Alone, Broadcast
 from hivewire.connections import Connections
 from hivewire.devices.neighbours import Neighbours
 from hivewire.devices.presence import Presence
@@ -22,7 +23,6 @@ from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
-from hivewire.live import Alone, Live
 from hivewire.polls import Polls
 from hivewire.process_pool import ProcessPool
 from hivewire.resources import Resources
@@ -81,12 +81,12 @@ def wire(
     key: Key,
     messages: Messages,
     *,
-    live: Live | None = None,
+    broadcast: Broadcast | None = None,
     clock: Callable[[], int] = elapsed,
     unexpected: Callable[[str, BaseException], None] | None = None,
 ) -> Services:
-    """Build what handlers use over an open store. `key` signs tokens; `messages` are those of devices; `live` carries
-    facts to other gateways.
+    """Build what handlers use over an open store. `key` signs tokens; `messages` are those of devices; `broadcast`
+    carries facts to other gateways.
 
     `clock` gives milliseconds for the throttle. `unexpected` is called with bugs that the hub
     meets; by default they are logged.
@@ -100,10 +100,10 @@ def wire(
     hub.add("commands", MessageSource(messages.commands, "command"))
     hub.add("notifications", MessageSource(messages.notifications, "notification"))
     registry = Registry(ledger, users)
-    live = live or Alone()
+    broadcast = broadcast or Alone()
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
-    neighbours = Neighbours(live, presence, ledger.now)
+    neighbours = Neighbours(broadcast, presence, ledger.now)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -120,7 +120,7 @@ def wire(
         registry=registry,
         presence=presence,
         neighbours=neighbours,
-        connections=Connections(live, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
+        connections=Connections(broadcast, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
         fleet=Fleet(registry, presence, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),

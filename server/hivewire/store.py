@@ -16,8 +16,8 @@ from hivewire.ledger.engines.parent.service import LedgerService
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
+from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, NatsError, address_of
-from hivewire.nats.live import NatsLive
 from hivewire.services import now
 from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
@@ -122,12 +122,12 @@ async def _share_messages(
     return services
 
 
-async def _join_site(settings: Settings, stack: contextlib.AsyncExitStack) -> NatsLive | None:
+async def _join_site(settings: Settings, stack: contextlib.AsyncExitStack) -> NatsBroadcast | None:
     """Connect with the other gateways of the store, if there is one; the stack disconnects. Raises StartError."""
     if settings.store is None:
         return None
     try:
-        site = NatsLive(Connection(address_of(settings.store), settings, "messages"))
+        site = NatsBroadcast(Connection(address_of(settings.store), settings, "messages"))
         stack.push_async_callback(site.connection.close)
         await site.connection.open(CONNECT_SECONDS)
         await site.open()
@@ -139,7 +139,7 @@ async def _join_site(settings: Settings, stack: contextlib.AsyncExitStack) -> Na
 
 async def open_messages(
     settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack
-) -> tuple[Messages, NatsLive | None]:
+) -> tuple[Messages, NatsBroadcast | None]:
     """Open the messages beside a ledger that is open, or those of a site; the stack closes them. Raises StartError.
 
     Also what carries facts to the other gateways of the site, if there is one.

@@ -12,7 +12,6 @@ import pytest
 
 from hivewire import link
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.engines.parent import journal as parent_journal
 from hivewire.ledger.engines.parent.journal import ParentJournal
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
@@ -183,7 +182,7 @@ async def test_a_gateway_that_dies_while_it_loads_leaves_nothing_open(site: Site
 
 async def test_what_waits_while_a_gateway_loads_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that loads while too much is written ends, and the others go on."""
-    monkeypatch.setattr(parent_journal, "WAITING_BYTES", 2_000)
+    monkeypatch.setattr(link, "WAITING_BYTES", 2_000)
     first = await site.gateway()
     loading, lost = site.parent.gateway(), asyncio.Event()
     loading._on_lost = lost.set
@@ -317,7 +316,7 @@ async def test_a_gateway_that_does_not_read_is_cut_off(held: Site, monkeypatch: 
 async def test_there_is_no_ledger_without_a_parent(tmp_path: Path) -> None:
     """Before it is open, and where nobody listens, an error says so."""
     journal = ParentJournal(str(tmp_path / "ledger"))
-    with pytest.raises(NotDurable, match="not open"):
+    with pytest.raises(NotDurable, match="not connected"):
         await journal.confirm()
     with pytest.raises(Exception, match="cannot use the ledger of the parent process"):
         await journal.open()

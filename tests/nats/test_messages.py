@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from bench.nodes import PASSWORD
 
-from hivewire.live import FACT_BYTES
+from hivewire.broadcast import FACT_BYTES
+from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, address_of
-from hivewire.nats.live import NatsLive
 from hivewire.settings import Settings
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message
@@ -37,11 +37,11 @@ class Site:
         self.folder = folder
         self.ledger = SharedLog()
         self.worlds: list[World] = []
-        self._opened: list[tuple[Messages, NatsLive]] = []
+        self._opened: list[tuple[Messages, NatsBroadcast]] = []
 
-    async def join(self) -> NatsLive:
+    async def join(self) -> NatsBroadcast:
         """A connection to it."""
-        live = NatsLive(Connection(address_of(self.settings.store or ""), self.settings, "test"))
+        live = NatsBroadcast(Connection(address_of(self.settings.store or ""), self.settings, "test"))
         await live.connection.open(SECONDS)
         await live.open()
         return live

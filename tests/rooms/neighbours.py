@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.broadcast import Bus, End
 from tests.ledger.shared import SharedLog
-from tests.live import Bus, End
 from tests.rooms.test_presence import World
 from tests.streams.shared import SharedStore
 from tests.world import Clock

@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from hivewire import connections, slices
+from hivewire import broadcast, connections, slices
 from hivewire.caller import Caller
 from hivewire.transport.admission import Admission
 from hivewire.transport.sockets import Sockets
@@ -23,9 +23,9 @@ from hivewire_protocol.nouns.audit import AuditList
 from hivewire_protocol.nouns.connection import ConnectionClose, ConnectionList, ConnectionListed
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 from hivewire_protocol.permissions import Permission
+from tests.broadcast import Bus
 from tests.gate.wire import CLOSE, KEY, frame
 from tests.ledger.shared import SharedLog
-from tests.live import Bus
 from tests.rooms.neighbours import Gateway, Site, settle
 from tests.rooms.test_topics import Reader
 from tests.streams.shared import SharedStore
@@ -309,7 +309,7 @@ async def test_who_does_not_answer_is_left_out(site: Site, monkeypatch: pytest.M
 async def test_a_fact_that_nobody_understands_is_dropped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a newer version: it is reported, and questions are answered as before."""
     reports: list[str] = []
-    monkeypatch.setattr(connections, "report", lambda words, error: reports.append(words))
+    monkeypatch.setattr(broadcast, "report", lambda words, error: reports.append(words))
     (mine, other), *_ = await gateways(site)
     other.end.tell("connections", b"\xc1")
     await settle()

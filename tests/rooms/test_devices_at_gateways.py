@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from hivewire.broadcast import FACT_BYTES
 from hivewire.devices import neighbours
-from hivewire.live import FACT_BYTES
+from hivewire.streams.broadcast import BroadcastLog
 from hivewire.streams.message import ROOM, Message, pack, unpack
-from hivewire.streams.told import ToldLog
 from hivewire_protocol.close import Code
 from tests.rooms.neighbours import Site, settle
 from tests.streams.test_engines import Told
@@ -257,7 +257,7 @@ async def test_who_follows_is_told_that_messages_were_lost(site: Site) -> None:
 
 async def test_messages_in_memory_are_told(site: Site) -> None:
     """At most once: what is lost on the way is missing there. Every gateway has an order and an epoch of its own."""
-    mine, other = ToldLog(site.bus.end(), "commands"), ToldLog(site.bus.end(), "commands")
+    mine, other = BroadcastLog(site.bus.end(), "commands"), BroadcastLog(site.bus.end(), "commands")
     first, second = Told(), Told()
     for log, follower in ((mine, first), (other, second)):
         await log.load()
@@ -280,7 +280,7 @@ async def test_messages_in_memory_are_told(site: Site) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
     site.bus.ends[0].tell("commands", b"\x93")
     await settle()
-    assert reported == ["messages of another gateway were not understood"]
+    assert reported == ["a fact of another gateway was not understood"]
 
 
 def message(index: int, body: bytes) -> Message:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hivewire import supervisor
 from hivewire.link import Link
+from hivewire.parent import Parent
 from hivewire.settings import Settings, StartError
 from hivewire.supervisor import Gateways, labelled
 from hivewire.telemetry import Telemetry
@@ -89,3 +90,22 @@ async def test_a_gateway_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, t
     await guard
     for end in ends:
         end.close()
+
+
+async def test_a_gateway_hears_when_the_parent_hangs_up(tmp_path: Path) -> None:
+    """Also on the connection that has no log: without it no fact of another gateway would come any more."""
+    ends: list[Link] = []
+
+    def connected() -> Link:
+        ends.append(Link(expected=NotImplementedError))
+        return ends[-1]
+
+    lost, telemetry = asyncio.Event(), Telemetry()
+    async with await asyncio.get_running_loop().create_unix_server(connected, str(tmp_path / "gateway.1")):
+        parent = Parent(f"parent://{tmp_path}/1", lost.set)
+        await parent.join(telemetry)
+        await telemetry.page()  # the other end is there
+        ends[0].close()
+        async with asyncio.timeout(10):
+            await lost.wait()
+    assert await telemetry.page() == telemetry.exposition(), "its own metrics are left"

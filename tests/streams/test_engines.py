@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from bench.nodes import PASSWORD
 
+from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, address_of
-from hivewire.nats.live import NatsLive
 from hivewire.settings import Settings
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogEngine, StreamEngine
 from hivewire.streams.memory import MemoryEngine
@@ -91,7 +91,7 @@ def over_nats(path: Path, store: str) -> Make:
     settings = Settings(store=site, store_password=PASSWORD, messages_bytes=64 << 20)
 
     def make(gateway: str) -> StreamEngine:
-        site = NatsLive(Connection(address_of(settings.store or ""), settings, gateway))
+        site = NatsBroadcast(Connection(address_of(settings.store or ""), settings, gateway))
         return OverNats(site, settings, path.with_name(gateway + path.name))
 
     return make

@@ -11,12 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-import msgspec
 from msgspec import Struct, msgpack
 
+from hivewire.broadcast import FACT_BYTES, Alone, Broadcast, Facts
 from hivewire.devices.presence import Presence
-from hivewire.live import FACT_BYTES, Alone, Live
-from hivewire.reports import report
 from hivewire.telemetry import Gauges, log
 
 BEAT_SECONDS = 2.0
@@ -75,7 +73,6 @@ class Gone(Struct, array_like=True, tag=True):
 
 Fact: TypeAlias = Beat | Moved | Ask | All | Gone
 
-_encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(Fact).decode
 
 
@@ -106,9 +103,14 @@ class Neighbours:
     """
 
     def __init__(
-        self, live: Live, presence: Presence, now: Callable[[], int], seconds: Callable[[], float] | None = None
+        self,
+        broadcast: Broadcast,
+        presence: Presence,
+        now: Callable[[], int],
+        seconds: Callable[[], float] | None = None,
     ) -> None:
-        self._live = live
+        self._name = broadcast.name
+        self._facts = Facts(broadcast, "presence", _decode, self._hear)
         self._presence = presence
         self._now = now
         self._seconds = seconds or (lambda: asyncio.get_running_loop().time())
@@ -117,9 +119,8 @@ class Neighbours:
         self._neighbours: dict[str, Neighbour] = {}
         self._moves: deque[int] = deque()  # of other gateways, for `Presence`
         self._task: asyncio.Task[None] | None = None
-        if not isinstance(live, Alone):
+        if not isinstance(broadcast, Alone):
             presence.on_local = self._note
-            live.hear("presence", self._hear)
 
     @property
     def names(self) -> list[str]:
@@ -147,25 +148,17 @@ class Neighbours:
         moved, self._moved = self._moved, []
         for start in range(0, len(moved), PART):
             self._number += 1
-            self._tell(Moved(self._number, moved[start : start + PART]))
+            self._facts.tell(Moved(self._number, moved[start : start + PART]))
 
     def _tell_all(self) -> None:
         self._tell_moved()  # they are in what follows
         ids = self._presence.local()
         for start in range(0, max(len(ids), 1), PART):
-            self._tell(All(self._number, len(ids), ids[start : start + PART]))
-
-    def _tell(self, fact: Fact) -> None:
-        self._live.tell("presence", _encode(fact))
+            self._facts.tell(All(self._number, len(ids), ids[start : start + PART]))
 
     # What is heard.
 
-    def _hear(self, name: str, encoded: bytes) -> None:
-        try:
-            fact = _decode(encoded)
-        except msgspec.DecodeError as error:  # of a newer version
-            report("a fact of another gateway was not understood", error)
-            return
+    def _hear(self, name: str, fact: Fact) -> None:
         neighbour = self._neighbours.get(name)
         if neighbour is None:
             neighbour = self._neighbours[name] = Neighbour()
@@ -182,7 +175,7 @@ class Neighbours:
                 elif number > neighbour.number:
                     self._ask(name, neighbour)
             case Ask(asked):
-                if asked == self._live.name:
+                if asked == self._name:
                     self._tell_all()
             case All(number, count, ids):
                 self._collect(neighbour, number, count, ids)
@@ -192,7 +185,7 @@ class Neighbours:
     def _ask(self, name: str, neighbour: Neighbour) -> None:
         if neighbour.asked is None or neighbour.heard - neighbour.asked >= ASK_SECONDS:
             neighbour.asked, neighbour.collecting = neighbour.heard, -1
-            self._tell(Ask(name))
+            self._facts.tell(Ask(name))
 
     def _collect(self, neighbour: Neighbour, number: int, count: int, ids: list[int]) -> None:
         """A part of all devices of a neighbour, perhaps because another gateway has asked."""
@@ -228,7 +221,7 @@ class Neighbours:
 
     def beat(self) -> None:
         """Say that this gateway is there, and forget those that have not said so for long. Called by a timer."""
-        self._tell(Beat(self._number, self._now()))
+        self._facts.tell(Beat(self._number, self._now()))
         until = self._seconds() - SILENT_SECONDS
         for name in [name for name, neighbour in self._neighbours.items() if neighbour.heard < until]:
             log.warning("another gateway has gone", other=name)
@@ -247,7 +240,7 @@ class Neighbours:
         """Say that this gateway is not there any more."""
         if self._task is not None:
             self._task.cancel()
-        self._tell(Gone())
+        self._facts.tell(Gone())
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""

@@ -89,7 +89,7 @@ async def _status(connection: Connection) -> Status:
     gateways = [msgspec.msgpack.decode(reply, type=GatewayStatus) for reply in replies]
     found = await _checkpoints(connection).newest()
     return Status(
-        info.metadata.get("hivewire.epoch", ""),
+        info.epoch,
         info.first,
         info.last,
         info.bytes,
@@ -148,8 +148,8 @@ async def init(settings: Settings, file: Path) -> int:
             # An entry numbers its rows of the audit by its place, which has to be behind those of the file.
             snapshot.place, snapshot.id = snapshot.last_row // NUMBERS + 1, b""
             made = await checkpoints.make(snapshot, epoch)
-        wanted = wanted_of(settings, connection.address, epoch) | {"first_seq": snapshot.place + 1}
-        if made is None or not await streams.create(connection, wanted, START_SECONDS):
+        wanted = wanted_of(settings, connection.address) | {"first_seq": snapshot.place + 1}
+        if made is None or not await streams.create(connection, streams.with_epoch(wanted, epoch), START_SECONDS):
             raise JournalError("another command or gateway made the log meanwhile")
         return made.frames
 
@@ -174,7 +174,8 @@ async def renew(settings: Settings) -> str:
             finally:
                 await journal.close()
         stream, _, _ = names_of(connection.address.site)
-        await connection.api(f"STREAM.UPDATE.{stream}", wanted_of(settings, connection.address, epoch), seconds=10.0)
+        wanted = streams.with_epoch(wanted_of(settings, connection.address), epoch)
+        await connection.api(f"STREAM.UPDATE.{stream}", wanted, seconds=10.0)
         await connection.api(f"STREAM.PURGE.{stream}", {"seq": journal.tip + 1}, seconds=10.0)
         return epoch
 

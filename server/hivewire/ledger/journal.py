@@ -98,11 +98,12 @@ class Journal(Protocol):
     shared: bool
     """Whether other gateways append to this log too, so that what was taken here may be behind it."""
 
-    keeper: bool
-    """Whether this gateway removes what is no longer needed. Of several on one storage it is one; it may change."""
-
     append_seconds: float
     """How long an append may take until it raises Undecided by itself, as one over a network does; 0 if it does not."""
+
+    @property
+    def keeper(self) -> bool:
+        """Whether this gateway removes what is no longer needed. Of several on one storage it is one; it may change."""
 
     @property
     def rest(self) -> float:

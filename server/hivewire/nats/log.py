@@ -557,7 +557,7 @@ class Log:
             tip, last = self.tip, self.last
             try:
                 info = await streams.inspect(self._connection, self._stream)
-                if info is not None and info.metadata.get("hivewire.epoch", self.epoch) != self.epoch:
+                if info is not None and info.metadata.get(streams.EPOCH, self.epoch) != self.epoch:
                     self._stop("the log was made anew", again=True)
                     return
                 if info is not None and info.last >= tip and await self._has(tip, last):

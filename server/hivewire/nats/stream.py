@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from hivewire.nats.connection import UNAVAILABLE, Connection, Refused, Silent, Unusable
+from hivewire.telemetry import log
 
 LEVEL = 2
 """The API level of JetStream that has atomic batches and republished sequences (server 2.12)."""
@@ -17,6 +18,9 @@ LEVEL = 2
 NO_STREAM = 10059
 TAKEN = 10058
 """The error codes of a stream that does not exist, and of one that exists with another configuration."""
+
+EPOCH = "hivewire.epoch"
+"""In the metadata of a stream that is a log."""
 
 PAUSE = 0.2
 """Seconds between two tries while the cluster has no leader, such as after a start of all its servers."""
@@ -37,6 +41,14 @@ class Info(Struct):
     replicas: int
     bytes: int
     servers: tuple[str, ...]
+    name: str
+
+    @property
+    def epoch(self) -> str:
+        """What tells this stream from another one of its name. Raises Unusable when it has none."""
+        if not (epoch := self.metadata.get(EPOCH, "")):
+            raise Unusable(f"the stream {self.name} has no epoch: Hivewire did not make it")
+        return epoch
 
 
 def log_configuration(name: str, subject: str, feed: str, replicas: int, most_bytes: int) -> dict[str, Any]:
@@ -59,12 +71,27 @@ def log_configuration(name: str, subject: str, feed: str, replicas: int, most_by
     }
 
 
+def with_epoch(wanted: Mapping[str, Any], epoch: str) -> dict[str, Any]:
+    """The same configuration, with an epoch in the metadata."""
+    return {**wanted, "metadata": {**wanted["metadata"], EPOCH: epoch}}
+
+
 async def require_level(connection: Connection) -> None:
     """Raise Unusable when the servers are too old, or have no JetStream for us."""
     info = await patiently(connection, "INFO", None, 10.0)
     level = info.get("api", {}).get("level", 0)
     if level < LEVEL:
         raise Unusable(f"the servers of {connection.address} are too old: NATS 2.12 or newer is needed")
+
+
+async def ensure(connection: Connection, wanted: Mapping[str, Any], seconds: float, *, new: Mapping[str, Any]) -> Info:
+    """The stream, if it is as `wanted`; when it is not there it is made as `new` says. Raises Unusable.
+
+    Of several gateways at once one makes it.
+    """
+    if await inspect(connection, wanted["name"], seconds) is None and await create(connection, new, seconds):
+        log.info("a stream was made", store=str(connection.address), stream=wanted["name"])
+    return await require_configuration(connection, wanted, seconds)
 
 
 async def create(connection: Connection, wanted: Mapping[str, Any], seconds: float) -> bool:
@@ -100,6 +127,7 @@ def info_of(answer: Mapping[str, Any]) -> Info:
         config["num_replicas"],
         state["bytes"],
         tuple(name for name in named if name),
+        config["name"],
     )
 
 

@@ -11,9 +11,10 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from hivewire.link import SCHEME, end_without_parent
-from hivewire.nats.live import NatsLive
+from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
+from hivewire.streams.broadcast import BroadcastEngine
 from hivewire.streams.contract import LOGS, Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
@@ -21,7 +22,6 @@ from hivewire.streams.nats import NatsEngine
 from hivewire.streams.parent import ParentEngine
 from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
-from hivewire.streams.told import ToldEngine
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
 
@@ -35,14 +35,15 @@ TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
 
 
-def engine_of(settings: Settings, ledger: Path | None, site: NatsLive | None = None) -> StreamEngine:
+def engine_of(settings: Settings, ledger: Path | None, site: NatsBroadcast | None = None) -> StreamEngine:
     """The engine that these settings say.
 
     `ledger` is the file of the ledger; without one messages are in memory. `site` is there when other gateways are.
     """
     if site is not None:
-        durable = settings.messages == "durable" and ledger is not None
-        return NatsEngine(site, settings, beside_ledger(ledger)) if durable and ledger is not None else ToldEngine(site)
+        if settings.messages == "durable" and ledger is not None:
+            return NatsEngine(site, settings, beside_ledger(ledger))
+        return BroadcastEngine(site)
     if settings.data.startswith(SCHEME):
         return ParentEngine(settings.data, end_without_parent)
     if settings.messages == "durable" and ledger is not None:

@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Raw
 
 from hivewire.nats import stream as streams
-from hivewire.nats.connection import NatsError, NotStored, Refused, Silent, Unknown, Unusable
+from hivewire.nats.broadcast import NatsBroadcast
+from hivewire.nats.connection import NatsError, NotStored, Refused, Silent, Unknown
 from hivewire.nats.entry import Envelope, LogEntry, entry_id
-from hivewire.nats.live import NatsLive
 from hivewire.nats.log import Log
 from hivewire.settings import Settings
 from hivewire.streams import message
@@ -47,7 +47,7 @@ _body = msgspec.msgpack.Decoder(tuple[int, bytes, str] | None)
 class NatsEngine:
     """Both logs of a site. `file` has the copies."""
 
-    def __init__(self, site: NatsLive, settings: Settings, file: Path) -> None:
+    def __init__(self, site: NatsBroadcast, settings: Settings, file: Path) -> None:
         self._connection = site.connection
         self._copy = SqliteEngine(file, durable=False)
         self._logs = {name: NatsLog(site, settings, self._copy.log(name)) for name in LOGS}
@@ -78,14 +78,16 @@ class NatsLog:
     shared = True
     keeper = True  # of its own copy
 
-    def __init__(self, site: NatsLive, settings: Settings, copy: SqliteLog) -> None:
+    def __init__(self, site: NatsBroadcast, settings: Settings, copy: SqliteLog) -> None:
         self._connection = connection = site.connection
         address = connection.address
         self._copy = copy
         subject = f"hw.{address.site}.{copy.name}"
         feed = f"hw.{address.site}.feed.{copy.name}"
         name = f"HW{LETTERS[copy.name]}_{address.site}"
-        self._wanted = streams.log_configuration(name, subject, feed, address.replicas, SPARE * settings.messages_bytes)
+        self._wanted = streams.log_configuration(
+            name, subject, feed, address.replicas, SPARE * settings.messages_bytes
+        ) | {"metadata": {"hivewire.format": str(FORMAT)}}
         seconds = settings.append_seconds
         self._log = Log(
             connection, name, subject, feed, gateway=site.name, append_seconds=seconds, format=FORMAT, gaps=True
@@ -100,15 +102,8 @@ class NatsLog:
 
     async def prepare(self, ledger_epoch: str) -> str:
         """The epoch of the stream, which is made if it is not there. Raises NatsError."""
-        name, metadata = self._wanted["name"], {"hivewire.format": str(FORMAT)}
-        if await streams.inspect(self._connection, name, START_SECONDS) is None:
-            new = self._wanted | {"metadata": metadata | {"hivewire.epoch": secrets.token_hex(8)}}
-            await streams.create(self._connection, new, START_SECONDS)
-        info = await streams.require_configuration(
-            self._connection, self._wanted | {"metadata": metadata}, START_SECONDS
-        )
-        if not (epoch := info.metadata.get("hivewire.epoch", "")):
-            raise Unusable(f"the stream {name} has no epoch: Hivewire did not make it")
+        new = streams.with_epoch(self._wanted, secrets.token_hex(8))
+        epoch = (await streams.ensure(self._connection, self._wanted, START_SECONDS, new=new)).epoch
         self._ledger, self._stream_epoch = ledger_epoch, epoch
         self.epoch = blake2b(f"{epoch} {ledger_epoch}".encode(), digest_size=8).hexdigest()
         return epoch

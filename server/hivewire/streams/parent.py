@@ -7,20 +7,16 @@ all of them what is in the log, in order.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.link import Failed, Link, LinkLost, Members, socket_of
-from hivewire.reports import report
+from hivewire.link import Keep, Link, Members, ParentLink, socket_of
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogEngine, LogName, StoreError
 from hivewire.streams.message import NotStored, StreamError, Undecided, Unreadable
-
-T = TypeVar("T")
 
 # Requests: the methods of `LogEngine`, by name. What they answer is what those return.
 
@@ -114,12 +110,8 @@ class Dropped(Struct, array_like=True, tag=True):
     oldest: int
 
 
-class Keep(Struct, array_like=True, tag=True):
-    """From now on it is this gateway that closes and drops segments."""
-
-
-Message: TypeAlias = Stored | Others | Closed | Dropped | Keep
-message_of = msgspec.msgpack.Decoder(Message).decode
+Message: TypeAlias = Stored | Others | Closed | Dropped
+message_of = msgspec.msgpack.Decoder(Message | Keep).decode
 
 
 class LogService:
@@ -127,7 +119,7 @@ class LogService:
 
     def __init__(self, engine: LogEngine) -> None:
         self._engine = engine
-        self._members = Members(Keep())
+        self._members = Members()
         self._writing = asyncio.Lock()  # the engine has one writer
         self._author: Link | None = None  # of the entry that is on its way to the storage
         self._next: int | None = None  # unknown at first: then all gateways have loaded the same
@@ -142,7 +134,7 @@ class LogService:
         async def handle(body: Raw) -> Any:
             return await self._handle(link, body)
 
-        link = Link(handle, lost=lambda: self._members.leave(link))
+        link = Link(handle, lost=lambda: self._members.leave(link), expected=StreamError)
         return link
 
     # Called by the engine.
@@ -162,16 +154,10 @@ class LogService:
 
     async def _handle(self, link: Link, body: Raw) -> Any:
         request = request_of(body)
-        try:
-            if isinstance(request, Load | Append | Confirm | Seal | Drop):
-                async with self._writing:
-                    return await self._write(link, request)
-            return await self._read(request)
-        except StreamError:
-            raise
-        except Exception as error:
-            report("a request of a gateway failed", error)
-            raise
+        if isinstance(request, Load | Append | Confirm | Seal | Drop):
+            async with self._writing:
+                return await self._write(link, request)
+        return await self._read(request)
 
     async def _read(self, request: Forward | Pick | Postings) -> Any:
         match request:
@@ -215,111 +201,80 @@ class ParentLog:
     rest = 0.0
 
     def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
-        self._path = path
-        self._on_lost = on_lost
-        self._link = Link(told=self._told, lost=self._lost)
-        self._closed = False
-        self._follower: Follower | None = None
-        self._waiting: deque[Message] = deque()  # what was told before `follow`
+        self._link = ParentLink(
+            str(path), message_of, NotStored, Undecided, Unreadable, unexpected=NotStored, on_lost=on_lost
+        )
+        self._follower: Follower
         self._entry = b""  # the one that is on its way
         self.epoch = ""
-        self.keeper = False
+
+    @property
+    def keeper(self) -> bool:
+        """Whether it is this gateway that closes and drops segments."""
+        return self._link.keeper
 
     async def connect(self) -> None:
         """Raises StoreError."""
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: self._link, str(self._path))
+            await self._link.connect()
         except OSError as error:
             raise StoreError(f"cannot reach the parent process: {error}") from error
 
     async def load(self) -> Loaded:
         """As the parent has it."""
-        begun = await self._ask(Load(), Begun)
+        begun = await self._link.ask_for(Begun, Load())
         self.epoch = begun.epoch
         return begun.loaded
 
     async def follow(self, follower: Follower) -> None:
         """First what was told since `load`."""
         self._follower = follower
-        while self._waiting:
-            self._heard(follower, self._waiting.popleft())
+        self._link.follow(self._heard)
 
-    def _told(self, body: Raw) -> None:
-        message = message_of(body)
-        if isinstance(message, Keep):
-            self.keeper = True
-        elif self._follower is None:
-            self._waiting.append(message)
-        else:
-            self._heard(self._follower, message)
-
-    def _lost(self) -> None:
-        self.keeper = False
-        if not self._closed:
-            self._on_lost()
-
-    def _heard(self, follower: Follower, message: Message) -> None:
+    def _heard(self, message: Message) -> None:
         match message:
             case Others(number, entry):
-                follower.take(number, entry)
+                self._follower.take(number, entry)
             case Stored(number):
-                follower.take(number, self._entry)
+                self._follower.take(number, self._entry)
             case Closed(header):
-                follower.closed(header)
+                self._follower.closed(header)
             case Dropped(oldest):
-                follower.dropped(oldest)
+                self._follower.dropped(oldest)
 
     async def append(self, number: int, entry: bytes) -> bool:
         """As the parent answers. Raises Undecided when it has gone meanwhile."""
         self._entry = entry
-        return await self._ask(Append(number, entry), bool)
+        return await self._link.ask_for(bool, Append(number, entry))
 
     async def confirm(self) -> None:
         """What was durable when the parent was asked has been told before its answer."""
-        await self._ask(Confirm(), type(None))
+        await self._link.ask(Confirm())
 
     async def forward(self, number: int, take: int) -> list[tuple[int, bytes]]:
         """As the parent reads it."""
-        return await self._ask(Forward(number, take), list[tuple[int, bytes]])
+        return await self._link.ask_for(list[tuple[int, bytes]], Forward(number, take))
 
     async def pick(self, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
         """As the parent reads it."""
-        return await self._ask(Pick([*numbers]), list[tuple[int, bytes]])
+        return await self._link.ask_for(list[tuple[int, bytes]], Pick([*numbers]))
 
     async def seal(self, first: int, last: int, header: bytes, postings: bytes) -> None:
         """By the parent, which tells the others."""
-        await self._ask(Seal(first, last, header, postings), type(None))
+        await self._link.ask(Seal(first, last, header, postings))
 
     async def postings(self, first: int) -> bytes | None:
         """As the parent reads them."""
-        answer: bytes | None = msgspec.msgpack.decode(await self._asked(Postings(first)), type=bytes | None)
+        answer: bytes | None = msgspec.msgpack.decode(await self._link.ask(Postings(first)), type=bytes | None)
         return answer
 
     async def drop(self, oldest: int, clock: int) -> None:
         """By the parent, which tells the others."""
-        await self._ask(Drop(oldest, clock), type(None))
+        await self._link.ask(Drop(oldest, clock))
 
     def close(self) -> None:
         """End the connection."""
-        self._closed = True
         self._link.close()
-
-    async def _ask(self, request: Request, answer: type[T]) -> T:
-        return msgspec.msgpack.decode(await self._asked(request), type=answer)
-
-    async def _asked(self, request: Request) -> Raw:
-        """The answer, with the errors that the log knows."""
-        if not self._link.open:
-            raise NotStored("the parent process has gone")
-        try:
-            return await self._link.ask(request)
-        except LinkLost as error:
-            raise Undecided("the parent process has gone") from error
-        except Failed as error:
-            raise _ERRORS.get(error.kind, NotStored)(str(error)) from None
-
-
-_ERRORS: dict[str, type[StreamError]] = {error.__name__: error for error in (NotStored, Undecided, Unreadable)}
 
 
 class ParentEngine:

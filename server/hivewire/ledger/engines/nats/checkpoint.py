@@ -81,9 +81,7 @@ class Checkpoints:
 
     async def open(self, seconds: float) -> None:
         """Make the stream, or check it. Raises Unusable."""
-        if await streams.inspect(self._connection, self.stream, seconds) is None:
-            await streams.create(self._connection, self._wanted, seconds)
-        await streams.require_configuration(self._connection, self._wanted, seconds)
+        await streams.ensure(self._connection, self._wanted, seconds, new=self._wanted)
 
     async def _of_epoch(self, epoch: str) -> Manifest | None:
         """The manifest of the last checkpoint of an epoch. Raises Silent and Refused."""

@@ -39,7 +39,7 @@ from hivewire.nats.entry import LogEntry, entry_id
 from hivewire.nats.log import Log
 from hivewire.nats.monitor import require_synced
 from hivewire.settings import Settings
-from hivewire.telemetry import Gauges, log
+from hivewire.telemetry import Gauges
 
 BATCH_BYTES = 512 << 10
 """A batch is one message, if it can be."""
@@ -69,12 +69,10 @@ def names_of(site: str) -> tuple[str, str, str]:
     return f"HW_{site}", f"hw.{site}.log", f"hw.{site}.feed"
 
 
-def wanted_of(settings: Settings, address: Address, epoch: str | None) -> dict[str, Any]:
-    """The configuration of the stream; without an epoch, what every gateway with these settings expects of it."""
+def wanted_of(settings: Settings, address: Address) -> dict[str, Any]:
+    """The configuration of the stream that every gateway with these settings expects; its epoch comes to that."""
     kept = {"history": settings.history, "log_changes": settings.log_changes, "log_days": settings.log_days}
     metadata = {"hivewire.format": str(FORMAT)} | {f"hivewire.{key}": f"{value:g}" for key, value in kept.items()}
-    if epoch is not None:
-        metadata["hivewire.epoch"] = epoch
     configuration = streams.log_configuration(*names_of(address.site), address.replicas, settings.store_bytes)
     return configuration | {"metadata": metadata}
 
@@ -99,7 +97,7 @@ class NatsJournal:
         site, gateway = self._address.site, settings.gateway
         self._gateway = gateway
         self._connection = Connection(self._address, settings, gateway)
-        self._wanted = wanted_of(settings, self._address, None)
+        self._wanted = wanted_of(settings, self._address)
         self.log = Log(
             self._connection,
             *names_of(site),
@@ -156,21 +154,16 @@ class NatsJournal:
             await asyncio.sleep(streams.PAUSE)
 
     async def _stream(self) -> streams.Info:
-        """The stream of the log, made if it is not there. Of several gateways at once one makes it."""
-        name = self._wanted["name"]
-        if await streams.inspect(self._connection, name, START_SECONDS) is None:
-            if self._existing:
-                raise Unusable(f"there is no ledger at {self._address}")
-            new = wanted_of(self._settings, self._address, secrets.token_hex(8))
-            if await streams.create(self._connection, new, START_SECONDS):
-                log.info("a new log was made", store=str(self._address), replicas=self._address.replicas)
-        return await streams.require_configuration(self._connection, self._wanted, START_SECONDS)
+        """The stream of the log, made if it is not there."""
+        connection, wanted = self._connection, self._wanted
+        if self._existing and await streams.inspect(connection, wanted["name"], START_SECONDS) is None:
+            raise Unusable(f"there is no ledger at {self._address}")
+        new = streams.with_epoch(wanted, secrets.token_hex(8))
+        return await streams.ensure(connection, wanted, START_SECONDS, new=new)
 
     async def _catch_up(self, info: streams.Info) -> None:
         """Have everything in the local copy that is in the log by now."""
-        cache, epoch = self._cache, info.metadata.get("hivewire.epoch", "")
-        if not epoch:
-            raise Unusable(f"the stream {self._wanted['name']} has no epoch: Hivewire did not make it")
+        cache, epoch = self._cache, info.epoch
         if cache.epoch != epoch or cache.place + 1 < info.first:
             await cache.begin(epoch)
             await self._checkpoints.load(epoch, cache)

@@ -12,7 +12,6 @@ from hivewire.ledger.engines.parent import wire
 from hivewire.ledger.journal import SINCE_BYTES, Entry, Journal
 from hivewire.ledger.records import Change, LedgerError
 from hivewire.link import Link, Members
-from hivewire.reports import report
 
 
 class LedgerService:
@@ -23,7 +22,7 @@ class LedgerService:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._members = Members(wire.Keep())
+        self._members = Members()
         self._appending = asyncio.Lock()
         self._author: Link | None = None  # of the entry that is on its way to the storage
         self._bytes = Raw(b"")  # that entry as it came
@@ -124,16 +123,10 @@ class _Gateway:
         self._closing: asyncio.Task[None] | None = None
         self._log: AsyncGenerator[list[Change], None] | None = None
         self._first: list[Change] = []
-        self.link = Link(self._handle, lost=self._lost)
+        self.link = Link(self._handle, lost=self._lost, expected=LedgerError)
 
     async def _handle(self, body: Raw) -> Any:
-        try:
-            return await self._service.answer(self, wire.request_of(body))
-        except LedgerError:
-            raise
-        except Exception as error:
-            report("a request of a gateway failed", error)
-            raise
+        return await self._service.answer(self, wire.request_of(body))
 
     async def begin(self, journal: Journal) -> None:
         """Begin to read the log as it is now."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hivewire.ledger.records import AuditFilter, AuditRow, Change
+from hivewire.link import Keep
 
 # Requests: the members of `Journal`, by name. What they answer is what those return.
 
@@ -150,12 +151,8 @@ class Told(Struct, array_like=True, tag=True):
     notes: dict[str, str]
 
 
-class Keep(Struct, array_like=True, tag=True):
-    """From now on it is this gateway that removes what is no longer needed."""
-
-
-Message: TypeAlias = Stored | Others | Told | Keep
-message_of = msgspec.msgpack.Decoder(Message).decode
+Message: TypeAlias = Stored | Others | Told
+message_of = msgspec.msgpack.Decoder(Message | Keep).decode
 
 encode = msgspec.msgpack.Encoder().encode
 _changes = msgspec.msgpack.Decoder(list[Change]).decode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hivewire.live import Hear
+from hivewire.broadcast import Hear
 
 
 class Bus:

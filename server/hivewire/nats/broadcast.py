@@ -10,9 +10,8 @@ from contextlib import suppress
 import msgspec
 from msgspec import Struct
 
-from hivewire.live import Hear
+from hivewire.broadcast import Hear, understand
 from hivewire.nats.connection import Connection, Message, Silent
-from hivewire.reports import report
 
 WAITING = 10_000
 """Facts that may wait to be sent; when there are more, the oldest are lost."""
@@ -30,7 +29,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Told).decode
 
 
-class NatsLive:
+class NatsBroadcast:
     """The facts of the gateways of a site."""
 
     def __init__(self, connection: Connection) -> None:
@@ -61,13 +60,8 @@ class NatsLive:
         self._hear[subject] = hear
 
     def _heard(self, message: Message) -> None:
-        try:
-            told = _decode(message.data)
-        except msgspec.DecodeError as error:
-            report("a fact of another gateway was not understood", error)
-            return
-        hear = self._hear.get(told.subject)
-        if hear is not None and told.gateway != self.name:
+        told = understand(_decode, message.data)
+        if told is not None and told.gateway != self.name and (hear := self._hear.get(told.subject)) is not None:
             hear(told.gateway, told.fact)
 
     async def close(self) -> None:

@@ -6,30 +6,27 @@ is missing there.
 
 from __future__ import annotations
 
-from msgspec import MsgspecError
-
-from hivewire.live import FACT_BYTES, Live
-from hivewire.reports import report
+from hivewire.broadcast import FACT_BYTES, Broadcast, understand
 from hivewire.streams.contract import LOGS, Follower, LogName
 from hivewire.streams.memory import MemoryEngine, MemoryLog
 from hivewire.streams.message import ROOM, Message, pack, unpack
 
 
-class ToldLog(MemoryLog):
+class BroadcastLog(MemoryLog):
     """A log in memory, with what other gateways tell of theirs."""
 
     shared = True
 
-    def __init__(self, live: Live, name: LogName) -> None:
+    def __init__(self, broadcast: Broadcast, name: LogName) -> None:
         super().__init__()
-        self._live = live
+        self._broadcast = broadcast
         self._name = name
         self._next = 1
 
     async def follow(self, follower: Follower) -> None:
         """From now on also what others tell."""
         await super().follow(follower)
-        self._live.hear(self._name, lambda gateway, entry: self._hear(entry))
+        self._broadcast.hear(self._name, lambda gateway, entry: self._hear(entry))
 
     async def append(self, number: int, entry: bytes) -> bool:
         """Here, and soon at the others."""
@@ -38,15 +35,12 @@ class ToldLog(MemoryLog):
         self._next += 1
         await super().append(number, entry)
         for portion in [entry] if len(entry) <= FACT_BYTES else _portions(unpack(entry)):
-            self._live.tell(self._name, portion)
+            self._broadcast.tell(self._name, portion)
         return True
 
     def _hear(self, entry: bytes) -> None:
         """The next entry is one of another gateway."""
-        try:
-            messages = unpack(entry)
-        except MsgspecError as error:  # of another version
-            report("messages of another gateway were not understood", error)
+        if (messages := understand(unpack, entry)) is None:
             return
         for place, message in enumerate(messages, self._next * ROOM):
             message.place = place
@@ -65,8 +59,8 @@ def _portions(messages: list[Message]) -> list[bytes]:
     return found
 
 
-class ToldEngine(MemoryEngine):
+class BroadcastEngine(MemoryEngine):
     """Both of them."""
 
-    def __init__(self, live: Live) -> None:
-        self._logs = {name: ToldLog(live, name) for name in LOGS}
+    def __init__(self, broadcast: Broadcast) -> None:
+        self._logs = {name: BroadcastLog(broadcast, name) for name in LOGS}
