@@ -1007,6 +1007,33 @@ def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_g
     assert run("user", "lock", "cli.lonely", "--yes", *own).out == "cli.lonely is locked out\n"
 
 
+def test_writes_of_users_and_tenants_can_be_tried(logged_in: Run, tmp_path: Path) -> None:
+    """--dry-run says what would be, and refuses what would be refused; on a file it makes no sense."""
+    file = tmp_path / "hivewire.db"
+    file.touch()
+    password = f"{PASSWORD}\n".encode()
+    tried = logged_in("user", "add", "cli.tried", "--dry-run", stdin=password)
+    assert tried.out == "cli.tried is not written; it would be created\n"
+    assert logged_in("user", "lock", "cli.tried", "--dry-run").code == 1
+    assert logged_in("user", "add", "cli.tried", stdin=password).code == 0
+    for command, words in (
+        (("lock", "cli.tried"), "locked out"),
+        (("role", "cli.tried", "admin"), "given the role admin"),
+        (("password", "cli.tried"), "given a new password"),
+        (("unlock", "cli.tried"), "active"),
+        (("delete", "cli.tried"), "deleted"),
+    ):
+        tried = logged_in("user", *command, "--dry-run", stdin=password)
+        assert tried == (0, f"cli.tried is not written; it would be {words}\n", "")
+    assert json.loads(logged_in("user", "get", "cli.tried", "-o", "json").out)["status"] == 0
+    assert (
+        logged_in("tenant", "add", "cliTried", "--dry-run").out
+        == "tenant cliTried is not written; it would be created\n"
+    )
+    assert logged_in("tenant", "delete", "cliTried", "--dry-run").code == 1
+    assert "--dry-run asks a running gateway" in logged_in("tenant", "add", "x", "--dry-run", "--data", str(file)).err
+
+
 def test_a_token_is_for_a_user_by_login_or_id(logged_in: Run) -> None:
     """As every command about users takes the login, so does --user."""
     made = logged_in("user", "add", "cli.named", "-o", "value", stdin=f"{PASSWORD}\n".encode()).out.strip()

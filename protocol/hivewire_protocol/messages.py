@@ -55,6 +55,10 @@ IdempotencyKey = Annotated[
 """The key under which a client may repeat an insert when it does not know whether it was done."""
 
 
+DryRun = Annotated[bool | None, says("True: only evaluate it, and write nothing; the reply says `dryRun` too.")]
+WasDryRun = Annotated[bool | UnsetType, says("True: nothing was written. The reply says what the write would do.")]
+
+
 class Reply(Struct, gc=False):
     """The members of a success reply, in the wire's order; this one has none.
 
@@ -73,6 +77,16 @@ class Reply(Struct, gc=False):
 
 
 NOTHING = Reply()
+
+
+class WriteReply(Reply):
+    """Nothing, or that it was a dry run."""
+
+    dryRun: WasDryRun = UNSET
+
+
+DONE = WriteReply()
+"""The reply to a write that answers nothing else."""
 
 LEDGER = "ledger"
 """The log that all writes go to but those of commands and notifications."""

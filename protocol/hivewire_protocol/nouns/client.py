@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
-from hivewire_protocol.messages import Reply, Request, says
+from hivewire_protocol.messages import DryRun, Reply, Request, WasDryRun, WriteReply, says
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.permissions import Permission
 
@@ -34,8 +34,11 @@ class ClientInsertReply(Reply):
     """The new client. No other reply shows the secret."""
 
     clientId: _Id
-    clientSecret: Annotated[str, says("The secret, shown only here; the gateway stores a hash of it.")]
+    clientSecret: Annotated[
+        str, says("The secret, shown only here; the gateway stores a hash of it. Empty after a dry run.")
+    ]
     tenants: _Grants
+    dryRun: WasDryRun = UNSET
 
     def __repr__(self) -> str:
         return f"ClientInsertReply({self.clientId!r}, ...)"
@@ -45,8 +48,11 @@ class ClientUpdateReply(Reply):
     """The client as it is now."""
 
     clientId: _Id
-    clientSecret: Annotated[str | None, says("The new secret, shown only here; null when it is still the old one.")]
+    clientSecret: Annotated[
+        str | None, says("The new secret, shown only here; null when it is still the old one, and after a dry run.")
+    ]
     tenants: _Grants
+    dryRun: WasDryRun = UNSET
 
     def __repr__(self) -> str:
         return f"ClientUpdateReply({self.clientId!r}, ...)"
@@ -73,6 +79,7 @@ class ClientInsert(Request, tag="client/insert"):
         dict[str, list[str]] | None,
         says("1 to 100 tenant ids, each with some of `READ`, `CREATE`, `UPDATE`, `DELETE`."),
     ] = None
+    dryRun: DryRun = None
 
 
 class ClientList(Request, tag="client/list"):
@@ -101,6 +108,7 @@ class ClientUpdate(Request, tag="client/update"):
         says("All its privileges by tenant id, in place of the former ones; as they are when absent."),
     ] = None
     newSecret: Annotated[bool | None, says("`true` generates a new secret, which the reply shows once.")] = None
+    dryRun: DryRun = None
 
 
 class ClientDelete(Request, tag="client/delete"):
@@ -108,7 +116,8 @@ class ClientDelete(Request, tag="client/delete"):
 
     permission = Permission.MANAGE_USER
     required = ("clientId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     clientId: Annotated[str | None, says("The client's id.")] = None
+    dryRun: DryRun = None

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hivewire_protocol.errors import NotFound, OutOfBounds, Unavailable, VersionConflict
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
 from hivewire_protocol.permissions import Permission
 
 TEXT = "text/plain; charset=utf-8"
@@ -40,8 +40,6 @@ AtLeast = Annotated[
 ]
 Fresh = Annotated[bool | None, says("True: show all that any gateway answered before; after 5 s 503.")]
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
-_DryRun = Annotated[bool | None, says("True: only evaluate it, and write nothing; the reply says `dryRun` too.")]
-_WasDryRun = Annotated[bool | UnsetType, says("True: nothing was written. The reply says what the write would do.")]
 Inline = Annotated[
     Integer | None,
     says("Leave out values of more characters than this, 0 to 65,536: they are null, and `size` says how long."),
@@ -81,14 +79,14 @@ class ConfigurationReply(Reply):
 
     configuration: Annotated[Configuration, says("The configuration.")]
     revision: Annotated[int | UnsetType, says("The revision of its last change; absent after a dry run.")] = UNSET
-    dryRun: _WasDryRun = UNSET
+    dryRun: WasDryRun = UNSET
 
 
 class RevisionReply(Reply):
     """The revision of the delete."""
 
     revision: Annotated[int | UnsetType, says("The revision of the delete; absent after a dry run.")] = UNSET
-    dryRun: _WasDryRun = UNSET
+    dryRun: WasDryRun = UNSET
 
 
 class ConfigurationHistoryReply(Reply):
@@ -108,7 +106,7 @@ class ConfigurationTransactReply(Reply):
     revision: Annotated[int | UnsetType, says("The revision that all these changes share; absent after a dry run.")] = (
         UNSET
     )
-    dryRun: _WasDryRun = UNSET
+    dryRun: WasDryRun = UNSET
 
 
 class ConfigurationListReply(Reply, kw_only=True):
@@ -178,7 +176,7 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     check: _Check = None
     entityVersion: _ExpectedVersion = UNSET
     revision: _ExpectedRevision = UNSET
-    dryRun: _DryRun = None
+    dryRun: DryRun = None
 
 
 class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fields=True):
@@ -193,7 +191,7 @@ class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fi
     description: _Description = None
     entityVersion: _ExpectedVersion = UNSET
     revision: _ExpectedRevision = UNSET
-    dryRun: _DryRun = None
+    dryRun: DryRun = None
 
 
 class ConfigurationList(Request, tag="configuration/list"):
@@ -272,7 +270,7 @@ class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknow
     description: _Description = None
     entityVersion: _ExpectedVersion = UNSET
     revision: _ExpectedRevision = UNSET
-    dryRun: _DryRun = None
+    dryRun: DryRun = None
 
 
 class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
@@ -299,7 +297,7 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
-    dryRun: _DryRun = None
+    dryRun: DryRun = None
 
 
 def is_text(content_type: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WriteReply, says
 from hivewire_protocol.permissions import Permission
 
 DEVICE_ID = re.compile(r"[a-zA-Z0-9-]+")
@@ -131,10 +131,11 @@ class DeviceSave(Request, tag="device/save"):
 
     permission = Permission.REGISTER_DEVICE
     required = ("deviceId", "device")
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, OutOfBounds)
 
     device: Annotated[DeviceFields | UnsetType | None, says("The device.")] = UNSET
+    dryRun: DryRun = None
 
 
 class DeviceDelete(Request, tag="device/delete"):
@@ -143,5 +144,7 @@ class DeviceDelete(Request, tag="device/delete"):
     permission = Permission.REGISTER_DEVICE
     of_device = True
     required = ("deviceId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound,)
+
+    dryRun: DryRun = None

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, WriteReply, says
 from hivewire_protocol.nouns.network import DeviceBrief
 from hivewire_protocol.permissions import Permission
 
@@ -65,6 +65,7 @@ class DeviceTypeInsertReply(Reply):
     """The new device type's number."""
 
     deviceType: Annotated[DeviceTypeCreated, says("The new device type.")]
+    dryRun: WasDryRun = UNSET
 
 
 class DeviceTypeList(Request, tag="devicetype/list"):
@@ -131,6 +132,7 @@ class DeviceTypeInsert(Request, tag="devicetype/insert"):
     errors = (NotAllowed, Unavailable)
 
     deviceType: Annotated[DeviceTypeFields | UnsetType | None, says("The new device type.")] = UNSET
+    dryRun: DryRun = None
 
 
 class DeviceTypeUpdate(Request, tag="devicetype/update"):
@@ -138,10 +140,11 @@ class DeviceTypeUpdate(Request, tag="devicetype/update"):
 
     permission = Permission.MANAGE_DEVICE_TYPE
     required = ("deviceTypeId", "deviceType")
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     deviceType: Annotated[DeviceTypeFields | UnsetType | None, says("What to change.")] = UNSET
+    dryRun: DryRun = None
 
 
 class DeviceTypeDelete(Request, tag="devicetype/delete"):
@@ -149,7 +152,8 @@ class DeviceTypeDelete(Request, tag="devicetype/delete"):
 
     permission = Permission.MANAGE_DEVICE_TYPE
     required = ("deviceTypeId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, Unavailable)
 
     force: Annotated[bool | None, says("Whether to delete its devices too; default false.")] = None
+    dryRun: DryRun = None

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from hivewire_protocol.errors import NotAllowed, NotFound, Unavailable
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WriteReply, says
 from hivewire_protocol.nouns.devicetype import DeviceTypeListed
 from hivewire_protocol.nouns.network import NetworkListed
 from hivewire_protocol.permissions import Permission
@@ -62,10 +62,11 @@ class UserAssignNetwork(Request, tag="user/assignNetwork"):
 
     permission = Permission.MANAGE_NETWORK
     required = ("userId", "networkId")
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None
 
 
 class UserUnassignNetwork(Request, tag="user/unassignNetwork"):
@@ -73,10 +74,11 @@ class UserUnassignNetwork(Request, tag="user/unassignNetwork"):
 
     permission = Permission.MANAGE_NETWORK
     required = ("userId", "networkId")
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None
 
 
 class UserGetDeviceType(Request, tag="user/getDeviceType"):
@@ -109,10 +111,11 @@ class UserAssignDeviceType(Request, tag="user/assignDeviceType"):
 
     permission = Permission.MANAGE_DEVICE_TYPE
     required = ("userId", "deviceTypeId")
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None
 
 
 class UserUnassignDeviceType(Request, tag="user/unassignDeviceType"):
@@ -120,10 +123,11 @@ class UserUnassignDeviceType(Request, tag="user/unassignDeviceType"):
 
     permission = Permission.MANAGE_DEVICE_TYPE
     required = ("userId", "deviceTypeId")
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None
 
 
 class UserAllowAllDeviceTypes(Request, tag="user/allowAllDeviceTypes"):
@@ -131,10 +135,11 @@ class UserAllowAllDeviceTypes(Request, tag="user/allowAllDeviceTypes"):
 
     permission = Permission.MANAGE_DEVICE_TYPE
     required = ("userId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None
 
 
 class UserDisallowAllDeviceTypes(Request, tag="user/disallowAllDeviceTypes"):
@@ -142,7 +147,8 @@ class UserDisallowAllDeviceTypes(Request, tag="user/disallowAllDeviceTypes"):
 
     permission = Permission.MANAGE_DEVICE_TYPE
     required = ("userId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, WriteReply, says
 from hivewire_protocol.permissions import Permission
 
 _Id = Annotated[int, says("The network's number.")]
@@ -73,6 +73,7 @@ class NetworkInsertReply(Reply):
     """The new network's number."""
 
     network: Annotated[NetworkCreated, says("The new network.")]
+    dryRun: WasDryRun = UNSET
 
 
 class NetworkList(Request, tag="network/list"):
@@ -140,6 +141,7 @@ class NetworkInsert(Request, tag="network/insert"):
     errors = (NotAllowed, Unavailable)
 
     network: Annotated[NetworkFields | UnsetType | None, says("The new network.")] = UNSET
+    dryRun: DryRun = None
 
 
 class NetworkUpdate(Request, tag="network/update"):
@@ -147,10 +149,11 @@ class NetworkUpdate(Request, tag="network/update"):
 
     permission = Permission.MANAGE_NETWORK
     required = ("networkId", "network")
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     network: Annotated[NetworkFields | UnsetType | None, says("What to change.")] = UNSET
+    dryRun: DryRun = None
 
 
 class NetworkDelete(Request, tag="network/delete"):
@@ -158,7 +161,8 @@ class NetworkDelete(Request, tag="network/delete"):
 
     permission = Permission.MANAGE_NETWORK
     required = ("networkId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, Unavailable)
 
     force: Annotated[bool | None, says("Whether to delete its devices too; default false.")] = None
+    dryRun: DryRun = None

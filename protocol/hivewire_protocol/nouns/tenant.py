@@ -6,10 +6,10 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
-from hivewire_protocol.messages import Reply, Request, says
+from hivewire_protocol.messages import DryRun, Reply, Request, WasDryRun, WriteReply, says
 from hivewire_protocol.permissions import Permission
 
 TENANT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
@@ -35,6 +35,7 @@ class TenantReply(Reply):
     """The new tenant."""
 
     tenant: Annotated[TenantView, says("The tenant.")]
+    dryRun: WasDryRun = UNSET
 
 
 class TenantListReply(Reply):
@@ -52,6 +53,7 @@ class TenantInsert(Request, tag="tenant/insert"):
     errors = (NotAllowed, OutOfBounds, Unavailable)
 
     tenantId: Annotated[str | None, says("1 to 32 letters and digits; upper and lower case differ.")] = None
+    dryRun: DryRun = None
 
 
 class TenantList(Request, tag="tenant/list"):
@@ -70,7 +72,8 @@ class TenantDelete(Request, tag="tenant/delete"):
 
     permission = Permission.MANAGE_USER
     required = ("tenantId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     tenantId: Annotated[str | None, says("The tenant's id.")] = None
+    dryRun: DryRun = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import UNSET, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, WriteReply, says
 from hivewire_protocol.nouns.network import NetworkListed
 from hivewire_protocol.permissions import Permission
 
@@ -164,6 +164,7 @@ class UserInsertReply(Reply):
     """The new user's number, and its defaults."""
 
     user: Annotated[UserCreated, says("The new user.")]
+    dryRun: WasDryRun = UNSET
 
 
 class UserInsertFields(Struct):
@@ -193,6 +194,7 @@ class UserInsert(Request, tag="user/insert"):
     errors = (NotAllowed, OutOfBounds, Unavailable)
 
     user: Annotated[UserInsertFields | UnsetType | None, says("The new user.")] = UNSET
+    dryRun: DryRun = None
 
 
 class UserUpdateFields(Struct):
@@ -215,11 +217,12 @@ class UserUpdate(Request, tag="user/update"):
 
     permission = Permission.MANAGE_USER
     required = ("userId", "user")
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
     userId: _UserId = None
     user: Annotated[UserUpdateFields | UnsetType | None, says("What to change.")] = UNSET
+    dryRun: DryRun = None
 
 
 class UserUpdateCurrent(Request, tag="user/updateCurrent"):
@@ -228,10 +231,11 @@ class UserUpdateCurrent(Request, tag="user/updateCurrent"):
 
     permission = Permission.UPDATE_CURRENT_USER
     required = ("user",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
     user: Annotated[UserUpdateFields | UnsetType | None, says("What to change.")] = UNSET
+    dryRun: DryRun = None
 
 
 class UserDelete(Request, tag="user/delete"):
@@ -240,7 +244,8 @@ class UserDelete(Request, tag="user/delete"):
 
     permission = Permission.MANAGE_USER
     required = ("userId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotAllowed, NotFound, Unavailable)
 
     userId: _UserId = None
+    dryRun: DryRun = None

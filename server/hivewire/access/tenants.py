@@ -93,11 +93,10 @@ class Tenants:
             else:
                 if (former := self._clients.pop(change.key, None)) is not None:
                     del self._by_record_id[former.record_id]
-                content = msgspec.json.decode(change.content or b"null", type=ClientContent | None)
-                if former is not None and (content is None or content.grants != former.content.grants):
+                client = client_after(change)
+                if former is not None and (client is None or client.content.grants != former.content.grants):
                     self._ledger.end_author(former.id, client=True)
-                if content is not None:
-                    client = ApiClient(change.id, change.key, content)
+                if client is not None:
                     self._clients[client.id] = self._by_record_id[client.record_id] = client
 
     # Reading.
@@ -197,6 +196,13 @@ class Tenants:
     def delete_client(self, name: str, author: str | None) -> Transaction:
         """The transaction that deletes a client. Its commit raises Missing when there is none."""
         return Transaction([Write(CLIENT, name, None)], author)
+
+
+def client_after(change: Change) -> ApiClient | None:
+    """The client that a change of its record leaves; None after a delete."""
+    if change.content is None:
+        return None
+    return ApiClient(change.id, change.key, msgspec.json.decode(change.content, type=ClientContent))
 
 
 def effective(privileges: Iterable[Privilege]) -> frozenset[Privilege]:

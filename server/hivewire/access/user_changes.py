@@ -8,10 +8,12 @@ from hivewire.access.users import User, Users
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Refused, Transaction
 from hivewire_protocol.errors import NotFound, VersionConflict, WireError
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, Reply, WriteReply
 
 
-async def change_user(users: Users, user_id: int, change: Callable[[User], Transaction | None]) -> Reply:
+async def change_user(
+    users: Users, user_id: int, change: Callable[[User], Transaction | None], dry_run: bool | None = None
+) -> Reply:
     """Write what `change` makes of the user as it is now; None changes nothing.
 
     It is called again when the transaction was refused because of another change, so it looks at everything that its
@@ -20,9 +22,10 @@ async def change_user(users: Users, user_id: int, change: Callable[[User], Trans
     while True:
         transaction = change(existing(users, user_id))
         if transaction is None:
-            return NOTHING
+            return WriteReply(True) if dry_run else DONE
+        pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
         try:
-            return await commit(users.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+            return await commit(users.ledger, pending.tried(dry_run))
         except VersionConflict:
             continue
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from hivewire.access.tenants import ApiClient, TenancyError, generate_id, generate_secret, in_order
+from hivewire.access.tenants import ApiClient, TenancyError, client_after, generate_id, generate_secret, in_order
 from hivewire.access.user_changes import conflict
 from hivewire.actions.tenant import author, refusal, require
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Change
 from hivewire.services import Services
 from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.client import (
     ClientDelete,
     ClientInsert,
@@ -21,6 +22,7 @@ from hivewire_protocol.nouns.client import (
     ClientUpdateReply,
     ClientView,
 )
+from hivewire_protocol.nouns.tenant import Privilege
 
 NEEDS = "creating, changing and deleting clients needs"
 """An administrator's unrestricted token: a client can be given any privilege."""
@@ -36,11 +38,11 @@ def insert(services: Services, caller: Caller, request: ClientInsert) -> Pending
     except TenancyError as error:
         raise OutOfBounds(str(error)) from None
 
-    def inserted(_: object) -> Reply:
-        made = services.tenants.client(name)
-        return ClientInsertReply(name, secret, _view(services, made).tenants if made is not None else {})
+    def inserted(changes: list[Change]) -> Reply:
+        return ClientInsertReply(name, "" if request.dryRun else secret, _tenants(services, changes))
 
-    return PendingWrite(transaction, inserted, refusal)
+    pending: PendingWrite[Reply] = PendingWrite(transaction, inserted, refusal)
+    return pending.tried(request.dryRun)
 
 
 def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
@@ -52,26 +54,38 @@ async def update(services: Services, caller: Caller, request: ClientUpdate) -> R
     """Give a client a new secret or other privileges. Raises NotFound when it does not exist."""
     name = require("clientId", request.clientId)
     secret = generate_secret() if request.newSecret else None
+
+    def updated(changes: list[Change]) -> Reply:
+        return ClientUpdateReply(name, secret if not request.dryRun else None, _tenants(services, changes))
+
     while True:
         check_administrator(services, caller.identity, NEEDS)
         if services.tenants.client(name) is None:
             raise NotFound(f"Client with id = {name[:64]} not found")
         try:
             transaction = services.tenants.update_client(name, request.tenants, secret, author(caller))
-            await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+            pending: PendingWrite[Reply] = PendingWrite(transaction, updated, conflict)
+            return await commit(services.ledger, pending.tried(request.dryRun))
         except TenancyError as error:
             raise OutOfBounds(str(error)) from None
         except VersionConflict:
             continue
-        made = services.tenants.client(name)
-        return ClientUpdateReply(name, secret, _view(services, made).tenants if made is not None else {})
 
 
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
     """Delete a client. Raises NotFound when it does not exist."""
     check_administrator(services, caller.identity, NEEDS)
     name = require("clientId", request.clientId)
-    return PendingWrite(services.tenants.delete_client(name, author(caller)), lambda changes: NOTHING, refusal)
+    pending: PendingWrite[Reply] = PendingWrite(
+        services.tenants.delete_client(name, author(caller)), lambda changes: DONE, refusal
+    )
+    return pending.tried(request.dryRun)
+
+
+def _tenants(services: Services, changes: list[Change]) -> dict[str, list[Privilege]]:
+    """The privileges of the client that the first change wrote."""
+    client = client_after(changes[0])
+    return _view(services, client).tenants if client is not None else {}
 
 
 def _view(services: Services, client: ApiClient) -> ClientView:

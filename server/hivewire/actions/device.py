@@ -27,7 +27,7 @@ from hivewire.telemetry import log
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, VersionConflict
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, Reply, WriteReply
 from hivewire_protocol.nouns.device import (
     DEVICE_ID,
     MAX_DEVICE_ID,
@@ -119,13 +119,16 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
     while True:
         await services.registry.forget(device_id)
         transaction = _saving(services, caller, device_id, fields)
+        transaction.dry_run = bool(request.dryRun)
         try:
             [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
         except VersionConflict:  # it was changed meanwhile, or its network or type was deleted
             _check_token(services, caller)
             continue
+        if request.dryRun:
+            return WriteReply(True)
         await announce(services, caller, change)
-        return NOTHING
+        return DONE
 
 
 class Saved(Struct):
@@ -246,7 +249,8 @@ async def delete(services: Services, caller: Caller, request: DeviceDelete) -> R
         device = services.registry.reach(caller.identity, device_id)
         transaction = Transaction([remove(device)], caller.identity.login)
         try:
-            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
+            return await commit(services.ledger, pending.tried(request.dryRun))
         except VersionConflict:  # it was changed meanwhile
             _check_token(services, caller)
 

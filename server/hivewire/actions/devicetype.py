@@ -61,7 +61,7 @@ async def get(services: Services, caller: Caller, request: DeviceTypeGet) -> Rep
 
 def insert(services: Services, caller: Caller, request: DeviceTypeInsert) -> PendingWrite[Reply]:
     """Create one. Raises NotAllowed when the name is taken."""
-    return created(caller, DEVICE_TYPES, request.deviceType, _created)
+    return created(caller, DEVICE_TYPES, request.deviceType, _created).tried(request.dryRun)
 
 
 def _created(made: int) -> Reply:
@@ -70,12 +70,14 @@ def _created(made: int) -> Reply:
 
 async def update(services: Services, caller: Caller, request: DeviceTypeUpdate) -> Reply:
     """Change its name or description. Raises NotFound, and NotAllowed when the name is taken."""
-    return await updated(services, caller, DEVICE_TYPES, request.deviceTypeId, request.deviceType)
+    return await updated(services, caller, DEVICE_TYPES, request.deviceTypeId, request.deviceType, request.dryRun)
 
 
 async def delete(services: Services, caller: Caller, request: DeviceTypeDelete) -> Reply:
     """Delete one, with its devices if that is forced. Raises NotFound."""
-    return await deleted(services, caller, DEVICE_TYPES, request.deviceTypeId, force=bool(request.force))
+    return await deleted(
+        services, caller, DEVICE_TYPES, request.deviceTypeId, request.dryRun, force=bool(request.force)
+    )
 
 
 check_path = checked_path(DEVICE_TYPES, "deviceTypeId")

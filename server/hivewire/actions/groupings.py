@@ -25,7 +25,7 @@ from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Precondition, Refused, Transaction, Write
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, VersionConflict, WireError
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.network import DeviceBrief
 
 Ids = frozenset[int] | None
@@ -196,7 +196,12 @@ def created(
 
 
 async def updated(
-    services: Services, caller: Caller, noun: Noun, grouping_id: int | None, fields: Fields | UnsetType | None
+    services: Services,
+    caller: Caller,
+    noun: Noun,
+    grouping_id: int | None,
+    fields: Fields | UnsetType | None,
+    dry_run: bool | None,
 ) -> Reply:
     """Apply the members that are not null."""
     _existing(services, caller, noun, grouping_id)
@@ -208,10 +213,12 @@ async def updated(
         description = grouping.description if given.description is None else given.description
         return registry.update(noun.kind, grouping, GroupingContent(name, description), condition)
 
-    return await _change(services, caller, noun, grouping_id, writes)
+    return await _change(services, caller, noun, grouping_id, writes, dry_run)
 
 
-async def deleted(services: Services, caller: Caller, noun: Noun, grouping_id: int | None, *, force: bool) -> Reply:
+async def deleted(
+    services: Services, caller: Caller, noun: Noun, grouping_id: int | None, dry_run: bool | None, *, force: bool
+) -> Reply:
     """Delete one: with all its devices, or only while the caller sees none in it."""
 
     def writes(grouping: Grouping, condition: Precondition) -> list[Write]:
@@ -227,7 +234,7 @@ async def deleted(services: Services, caller: Caller, noun: Noun, grouping_id: i
             )
         return registry.delete(noun.kind, grouping, condition, Vacant(services.registry, *reached))
 
-    return await _change(services, caller, noun, grouping_id, writes)
+    return await _change(services, caller, noun, grouping_id, writes, dry_run)
 
 
 async def _change(
@@ -236,6 +243,7 @@ async def _change(
     noun: Noun,
     grouping_id: int | None,
     writes: Callable[[Grouping, Precondition], list[Write]],
+    dry_run: bool | None,
 ) -> Reply:
     """Write what `writes` makes of the current one, and try again when another change came first."""
 
@@ -248,7 +256,8 @@ async def _change(
         current = Expected(revision=record.revision if record is not None else 0)
         transaction = Transaction(writes(grouping, current), caller.identity.login)
         try:
-            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, refuse))
+            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
+            return await commit(services.ledger, pending.tried(dry_run))
         except VersionConflict:
             continue
 

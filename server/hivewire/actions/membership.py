@@ -7,7 +7,7 @@ or take what it does not reach itself; that is checked after everything that Dev
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from msgspec import structs
 
@@ -37,6 +37,8 @@ from hivewire_protocol.nouns.membership import (
     UserUnassignNetwork,
 )
 from hivewire_protocol.nouns.user import Role
+
+Assignment: TypeAlias = UserAssignNetwork | UserUnassignNetwork | UserAssignDeviceType | UserUnassignDeviceType
 
 
 class Side(NamedTuple):
@@ -126,10 +128,10 @@ def _check_reach(services: Services, caller: Caller, side: Side, number: int) ->
 
 
 async def _assign(
-    services: Services, caller: Caller, side: Side, user_id: int | None, number: int | None, *, member: bool
+    services: Services, caller: Caller, side: Side, request: Assignment, number: int | None, *, member: bool
 ) -> Reply:
     """Make a user a member, or no member any more. What is so already is no change."""
-    found, wanted = _checked(services, side, user_id, number)
+    found, wanted = _checked(services, side, request.userId, number)
 
     def change(user: User) -> Transaction | None:
         if side is DEVICE_TYPES and user.content.all_device_types_available:
@@ -148,27 +150,27 @@ async def _assign(
         transaction.guards = [exists(side.kind, wanted)]
         return transaction
 
-    return await change_user(services.users, found.id, change)
+    return await change_user(services.users, found.id, change, request.dryRun)
 
 
 async def assign_network(services: Services, caller: Caller, request: UserAssignNetwork) -> Reply:
     """Make the user a member of a network."""
-    return await _assign(services, caller, NETWORKS, request.userId, request.networkId, member=True)
+    return await _assign(services, caller, NETWORKS, request, request.networkId, member=True)
 
 
 async def unassign_network(services: Services, caller: Caller, request: UserUnassignNetwork) -> Reply:
     """End the user's membership in a network."""
-    return await _assign(services, caller, NETWORKS, request.userId, request.networkId, member=False)
+    return await _assign(services, caller, NETWORKS, request, request.networkId, member=False)
 
 
 async def assign_device_type(services: Services, caller: Caller, request: UserAssignDeviceType) -> Reply:
     """Assign a device type to the user."""
-    return await _assign(services, caller, DEVICE_TYPES, request.userId, request.deviceTypeId, member=True)
+    return await _assign(services, caller, DEVICE_TYPES, request, request.deviceTypeId, member=True)
 
 
 async def unassign_device_type(services: Services, caller: Caller, request: UserUnassignDeviceType) -> Reply:
     """Take a device type away from the user."""
-    return await _assign(services, caller, DEVICE_TYPES, request.userId, request.deviceTypeId, member=False)
+    return await _assign(services, caller, DEVICE_TYPES, request, request.deviceTypeId, member=False)
 
 
 async def allow_all(services: Services, caller: Caller, request: UserAllowAllDeviceTypes) -> Reply:
@@ -180,7 +182,7 @@ async def allow_all(services: Services, caller: Caller, request: UserAllowAllDev
             raise AccessDenied(f"{AccessDenied.text}: the caller does not have all device types")
         return structs.replace(content, all_device_types_available=True, device_types=[])
 
-    return await _change(services, caller, _user(services, request.userId), widened)
+    return await _change(services, caller, request, widened)
 
 
 async def disallow_all(services: Services, caller: Caller, request: UserDisallowAllDeviceTypes) -> Reply:
@@ -189,15 +191,22 @@ async def disallow_all(services: Services, caller: Caller, request: UserDisallow
     def narrowed(content: UserContent) -> UserContent:
         return structs.replace(content, all_device_types_available=False)
 
-    return await _change(services, caller, _user(services, request.userId), narrowed)
+    return await _change(services, caller, request, narrowed)
 
 
-async def _change(services: Services, caller: Caller, found: User, made: Callable[[UserContent], UserContent]) -> Reply:
+async def _change(
+    services: Services,
+    caller: Caller,
+    request: UserAllowAllDeviceTypes | UserDisallowAllDeviceTypes,
+    made: Callable[[UserContent], UserContent],
+) -> Reply:
+    found = _user(services, request.userId)
+
     def change(user: User) -> Transaction | None:
         content = made(user.content)
         return None if content == user.content else services.users.replace(user, content, caller.identity.login)
 
-    return await change_user(services.users, found.id, change)
+    return await change_user(services.users, found.id, change, request.dryRun)
 
 
 READS = {

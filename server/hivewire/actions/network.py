@@ -62,7 +62,7 @@ async def get(services: Services, caller: Caller, request: NetworkGet) -> Reply:
 
 def insert(services: Services, caller: Caller, request: NetworkInsert) -> PendingWrite[Reply]:
     """Create one. Raises NotAllowed when the name is taken."""
-    return created(caller, NETWORKS, request.network, _created)
+    return created(caller, NETWORKS, request.network, _created).tried(request.dryRun)
 
 
 def _created(made: int) -> Reply:
@@ -71,12 +71,12 @@ def _created(made: int) -> Reply:
 
 async def update(services: Services, caller: Caller, request: NetworkUpdate) -> Reply:
     """Change its name or description. Raises NotFound, and NotAllowed when the name is taken."""
-    return await updated(services, caller, NETWORKS, request.networkId, request.network)
+    return await updated(services, caller, NETWORKS, request.networkId, request.network, request.dryRun)
 
 
 async def delete(services: Services, caller: Caller, request: NetworkDelete) -> Reply:
     """Delete one, with its devices if that is forced. Raises NotFound."""
-    return await deleted(services, caller, NETWORKS, request.networkId, force=bool(request.force))
+    return await deleted(services, caller, NETWORKS, request.networkId, request.dryRun, force=bool(request.force))
 
 
 check_path = checked_path(NETWORKS, "networkId")

@@ -9,7 +9,7 @@ from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import PreconditionFailed, Refused
 from hivewire.services import Services
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, WireError
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.tenant import (
     TenantDelete,
     TenantInsert,
@@ -31,7 +31,8 @@ def insert(services: Services, caller: Caller, request: TenantInsert) -> Pending
         transaction = services.tenants.insert_tenant(tenant, author(caller))
     except TenancyError as error:
         raise OutOfBounds(f"tenantId: {error}") from None
-    return PendingWrite(transaction, lambda changes: TenantReply(TenantView(tenant)), refusal)
+    pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: TenantReply(TenantView(tenant)), refusal)
+    return pending.tried(request.dryRun)
 
 
 def list_(services: Services, caller: Caller, request: TenantList) -> Reply:
@@ -43,7 +44,10 @@ def delete(services: Services, caller: Caller, request: TenantDelete) -> Pending
     """Delete a tenant. Raises NotFound when it does not exist."""
     check_administrator(services, caller.identity, NEEDS)
     tenant = require("tenantId", request.tenantId)
-    return PendingWrite(services.tenants.delete_tenant(tenant, author(caller)), lambda changes: NOTHING, refusal)
+    pending: PendingWrite[Reply] = PendingWrite(
+        services.tenants.delete_tenant(tenant, author(caller)), lambda changes: DONE, refusal
+    )
+    return pending.tried(request.dryRun)
 
 
 def require(field: str, value: str | None) -> str:

@@ -25,7 +25,7 @@ from hivewire_protocol.errors import (
     Unauthorized,
     Unavailable,
 )
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.user import (
     Role,
     Status,
@@ -122,7 +122,8 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         )
         return UserInsertReply(created)
 
-    return await commit(services.ledger, PendingWrite(transaction, inserted, lambda refused: taken()))
+    pending: PendingWrite[Reply] = PendingWrite(transaction, inserted, lambda refused: taken())
+    return await commit(services.ledger, pending.tried(request.dryRun))
 
 
 def _check_administrator(services: Services, caller: Caller) -> None:
@@ -139,21 +140,23 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
         raise InvalidParameters("User id is wrong or empty")
     user = existing(services.users, request.userId)
     if not isinstance(request.user, UserUpdateFields):
-        return NOTHING  # a PUT without a body
-    return await _change(services, caller, user, request.user, own=False)
+        return DONE  # a PUT without a body
+    return await _change(services, caller, user, request.user, own=False, dry_run=request.dryRun)
 
 
 async def update_current(services: Services, caller: Caller, request: UserUpdateCurrent) -> Reply:
     """Change the caller itself: its own password needs no other right."""
     if not isinstance(request.user, UserUpdateFields):
         if caller.http:
-            return NOTHING
+            return DONE
         raise InvalidParameters("User is required")
     user = existing(services.users, caller.identity.user_id)
-    return await _change(services, caller, user, request.user, own=True)
+    return await _change(services, caller, user, request.user, own=True, dry_run=request.dryRun)
 
 
-async def _change(services: Services, caller: Caller, user: User, fields: UserUpdateFields, own: bool) -> Reply:
+async def _change(
+    services: Services, caller: Caller, user: User, fields: UserUpdateFields, *, own: bool, dry_run: bool | None
+) -> Reply:
     """Change a user, which is the caller's `own`. The rules that DeviceHive does not have come after those it has."""
     login = None if fields.login is None or fields.login.strip() == user.login else fields.login.strip()
     decides = login is not None or fields.role is not None or fields.status is not None
@@ -186,10 +189,10 @@ async def _change(services: Services, caller: Caller, user: User, fields: UserUp
             transaction.guards = [_another_administrator(services, user)]
         return transaction
 
-    await change_user(services.users, user.id, change)
-    if fields.status == Status.ACTIVE:
+    reply = await change_user(services.users, user.id, change, dry_run)
+    if fields.status == Status.ACTIVE and not dry_run:
         services.throttle.forgive(user.login if login is None else login)
-    return NOTHING
+    return reply
 
 
 def _is_administrator(services: Services, caller: Caller) -> bool:
@@ -213,7 +216,7 @@ async def delete(services: Services, caller: Caller, request: UserDelete) -> Rep
             transaction.guards = [_another_administrator(services, user)]
         return transaction
 
-    return await change_user(services.users, request.userId, change)
+    return await change_user(services.users, request.userId, change, request.dryRun)
 
 
 def _another_administrator(services: Services, user: User) -> Guard:

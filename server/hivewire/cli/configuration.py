@@ -14,7 +14,15 @@ import click
 
 from hivewire.cli import contents
 from hivewire.cli.errors import RefusedByGateway, RemoteError
-from hivewire.cli.gateway import complete_names, reach, token_option, url_option, with_gateway
+from hivewire.cli.gateway import (
+    WOULD,
+    complete_names,
+    dry_run_option,
+    reach,
+    token_option,
+    url_option,
+    with_gateway,
+)
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
@@ -47,9 +55,6 @@ expect_revision_option = click.option(
     type=WholeNumber(min=0),
     metavar="REVISION",
     help="Only if its last change has this revision.",
-)
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Write nothing; show what would be written, or why it would be refused."
 )
 description_option = click.option("--description", help="The reason, which the history shows.")
 
@@ -299,10 +304,6 @@ def print_written(reply: dict[str, Any], form: str | None, how: str) -> None:
     if reply.get("dryRun"):
         words = f"{name} {WOULD} at version {version}{how}"
     print_result(resource | {"revision": revision}, form, words, str(version))
-
-
-WOULD = "is not written; it would be"
-"""Of a dry run."""
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:

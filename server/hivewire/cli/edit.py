@@ -14,7 +14,6 @@ import msgspec
 from hivewire.cli import contents
 from hivewire.cli.configuration import (
     description_option,
-    dry_run_option,
     explain_refusal,
     name_argument,
     print_written,
@@ -23,7 +22,7 @@ from hivewire.cli.configuration import (
 )
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
-from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
+from hivewire.cli.gateway import dry_run_option, reach, token_option, url_option, with_gateway
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import in_words, output_option, print_result, printable
 from hivewire_protocol.nouns.configuration import TEXT, is_json

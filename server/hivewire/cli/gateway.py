@@ -39,6 +39,11 @@ token_option = click.option(
 since_option = click.option(
     "--since", metavar="POSITION", help="Resume after this position instead of starting with the state."
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Write nothing; show what would be written, or why it would be refused."
+)
+WOULD = "is not written; it would be"
+"""What a command says after a dry run, before the word for what was not done."""
 snapshot_option = click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
 
 

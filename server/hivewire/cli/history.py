@@ -11,7 +11,6 @@ from hivewire.cli.configuration import (
     current,
     current_options,
     description_option,
-    dry_run_option,
     expect_option,
     expect_revision_option,
     name_argument,
@@ -19,7 +18,7 @@ from hivewire.cli.configuration import (
     shown,
     write,
 )
-from hivewire.cli.gateway import with_gateway
+from hivewire.cli.gateway import dry_run_option, with_gateway
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import Columns, local, output_option, show
 

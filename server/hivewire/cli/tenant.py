@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from hivewire.cli import tenant_document
-from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.gateway import WOULD, dry_run_option, reach, token_option, url_option
 from hivewire.cli.help import Group
 from hivewire.cli.output import output_option, print_result, show
-from hivewire.cli.user import data_option
+from hivewire.cli.user import data_option, refuse_dry_run
 
 _T = TypeVar("_T")
 
@@ -38,18 +38,22 @@ Examples:
   hivewire tenant add shop --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def add(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def add(
+    name: str, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Create the tenant NAME: 1 to 32 letters and digits."""
     if data is not None:
+        refuse_dry_run(dry_run)
         change_file(data, lambda store: store.tenants.insert_tenant(name, None))
     else:
         with reach(url, given_token) as remote:
-            remote.request("tenant/insert", tenantId=name)
-    print_result({"tenantId": name}, form, f"tenant {name} is created", name)
+            remote.request("tenant/insert", tenantId=name, dryRun=dry_run or None)
+    print_result({"tenantId": name}, form, f"tenant {name} {WOULD if dry_run else 'is'} created", name)
 
 
 @tenant.command(
@@ -81,21 +85,25 @@ Examples:
   hivewire tenant delete shop --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def delete(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def delete(
+    name: str, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Delete the tenant NAME.
 
     Privileges in it end. A new tenant of the same name does not restore them.
     """
     if data is not None:
+        refuse_dry_run(dry_run)
         change_file(data, lambda store: store.tenants.delete_tenant(name, None))
     else:
         with reach(url, given_token) as remote:
-            remote.request("tenant/delete", tenantId=name)
-    print_result({"tenantId": name}, form, f"{name} is deleted", name)
+            remote.request("tenant/delete", tenantId=name, dryRun=dry_run or None)
+    print_result({"tenantId": name}, form, f"{name} {WOULD if dry_run else 'is'} deleted", name)
 
 
 for _command in (

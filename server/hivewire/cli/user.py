@@ -11,7 +11,16 @@ import click
 from msgspec import structs
 
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import MOST_COMPLETED, completion, reach, token_option, url_option, with_gateway
+from hivewire.cli.gateway import (
+    MOST_COMPLETED,
+    WOULD,
+    completion,
+    dry_run_option,
+    reach,
+    token_option,
+    url_option,
+    with_gateway,
+)
 from hivewire.cli.grouping import NETWORK, TYPE, Noun, networks_option, types_option
 from hivewire.cli.help import Group
 from hivewire.cli.identity import find_user, read_password
@@ -83,11 +92,18 @@ Examples:
     help="admin: may do everything; client: reaches configurations only with tokens that are made for it.",
 )
 @_stdin_option
+@dry_run_option
 @output_option
 @url_option
 @token_option
 def add(
-    login: str, role: str, password_stdin: bool, form: str | None, url: str | None, given_token: str | None
+    login: str,
+    role: str,
+    password_stdin: bool,
+    dry_run: bool,
+    form: str | None,
+    url: str | None,
+    given_token: str | None,
 ) -> None:
     """Create the user LOGIN; the command asks for the password.
 
@@ -97,8 +113,10 @@ def add(
     """
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
-        made = remote.request("user/insert", user={"login": login, "password": secret, "role": ROLES[role]})["user"]
-    print_result({"login": login, **made}, form, f"{_is_a(login, role)} (id {made['id']})", str(made["id"]))
+        fields = {"login": login, "password": secret, "role": ROLES[role]}
+        made = remote.request("user/insert", user=fields, dryRun=dry_run or None)["user"]
+    words = f"{login} {WOULD} created" if dry_run else f"{_is_a(login, role)} (id {made['id']})"
+    print_result({"login": login, **made}, form, words, str(made["id"]))
 
 
 @user.command(
@@ -150,13 +168,14 @@ Examples:
   hivewire user delete alice"""
 )
 @_login_argument
+@dry_run_option
 @output_option
 @with_gateway
-def delete(remote: Remote, login: str, form: str | None) -> None:
+def delete(remote: Remote, login: str, dry_run: bool, form: str | None) -> None:
     """Delete the user LOGIN. Its tokens end, and its open connections too."""
     number = find_user(remote, login)["id"]
-    remote.request("user/delete", userId=number)
-    print_result({"login": login, "id": number}, form, f"{login} is deleted", login)
+    remote.request("user/delete", userId=number, dryRun=dry_run or None)
+    print_result({"login": login, "id": number}, form, f"{login} {WOULD if dry_run else 'is'} deleted", login)
 
 
 @user.command(
@@ -271,19 +290,26 @@ Examples:
 )
 @_login_argument
 @_stdin_option
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
 def password(
-    login: str, password_stdin: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+    login: str,
+    password_stdin: bool,
+    dry_run: bool,
+    form: str | None,
+    data: Path | None,
+    url: str | None,
+    given_token: str | None,
 ) -> None:
     """Set the password of the user LOGIN.
 
     The tokens of the user stay valid until they expire: `hivewire user revoke LOGIN` ends them.
     """
-    _update(login, {"password": _new_password("New password", password_stdin)}, data, url, given_token)
-    print_result({"login": login}, form, f"{login} has a new password", login)
+    _update(login, {"password": _new_password("New password", password_stdin)}, data, url, given_token, dry_run)
+    print_result({"login": login}, form, _done(login, dry_run, "given a new password", "has a new password"), login)
 
 
 @user.command(
@@ -293,14 +319,19 @@ Examples:
   hivewire user unlock admin --data hivewire.db      (the gateway is stopped)"""
 )
 @_login_argument
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def unlock(login: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def unlock(
+    login: str, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Make the user LOGIN active again and reset the count of its wrong passwords."""
-    _update(login, {"status": Status.ACTIVE}, data, url, given_token)
-    print_result({"login": login, "status": Status.ACTIVE.value}, form, f"{login} is active", login)
+    _update(login, {"status": Status.ACTIVE}, data, url, given_token, dry_run)
+    print_result(
+        {"login": login, "status": Status.ACTIVE.value}, form, _done(login, dry_run, "active", "is active"), login
+    )
 
 
 @user.command(
@@ -310,16 +341,24 @@ Examples:
 )
 @_login_argument
 @click.option("--yes", is_flag=True, help="Lock LOGIN even if it is you.")
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def lock(login: str, yes: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def lock(
+    login: str, yes: bool, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Lock the user LOGIN: logins and tokens are refused from now on, on open connections too."""
     if data is None and not yes:
         _refuse_oneself(login, url, given_token)
-    _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token)
-    print_result({"login": login, "status": Status.LOCKED_OUT.value}, form, f"{login} is locked out", login)
+    _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token, dry_run)
+    print_result(
+        {"login": login, "status": Status.LOCKED_OUT.value},
+        form,
+        _done(login, dry_run, "locked out", "is locked out"),
+        login,
+    )
 
 
 @user.command(
@@ -348,17 +387,25 @@ Examples:
 )
 @_login_argument
 @click.argument("role", type=_role)
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def role(login: str, role: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def role(
+    login: str, role: str, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Set the role of the user LOGIN: admin may do everything, client needs tokens that somebody makes for it.
 
     All its tokens end, on open connections too: its programs have to log in again, and get the rights of the new role.
     """
-    _update(login, {"role": ROLES[role]}, data, url, given_token)
-    print_result({"login": login, "role": ROLES[role].value}, form, _is_a(login, role), login)
+    _update(login, {"role": ROLES[role]}, data, url, given_token, dry_run)
+    print_result(
+        {"login": login, "role": ROLES[role].value},
+        form,
+        _done(login, dry_run, f"given the role {role}", f"has the role {role}"),
+        login,
+    )
 
 
 def _refuse_oneself(login: str, url: str | None, token: str | None) -> None:
@@ -381,6 +428,10 @@ def _new_password(prompt: str, from_stdin: bool) -> str:
     return new
 
 
+def _done(login: str, dry_run: bool, would: str, words: str) -> str:
+    return f"{login} {WOULD} {would}" if dry_run else f"{login} {words}"
+
+
 def _is_a(login: str, role: str) -> str:
     return f"{login} has the role {role}"
 
@@ -389,14 +440,25 @@ def _word(words: dict[str, Role], number: int) -> str:
     return next((word for word, known in words.items() if known == number), str(number))
 
 
-def _update(login: str, fields: dict[str, Any], data: Path | None, url: str | None, token: str | None) -> None:
+def _update(
+    login: str, fields: dict[str, Any], data: Path | None, url: str | None, token: str | None, dry_run: bool
+) -> None:
     if data is not None:
+        refuse_dry_run(dry_run)
         asyncio.run(_update_file(login, fields, data))
         return
     with reach(url, token) as remote:
         found = find_user(remote, login)
         # The gateway overwrites `data` with every update, so it is sent back unchanged.
-        remote.request("user/update", userId=found["id"], user={**fields, "data": found["data"]})
+        remote.request(
+            "user/update", userId=found["id"], user={**fields, "data": found["data"]}, dryRun=dry_run or None
+        )
+
+
+def refuse_dry_run(dry_run: bool) -> None:
+    """Raise UsageError for a dry run on a file."""
+    if dry_run:
+        raise click.UsageError("--dry-run asks a running gateway, so it cannot be given with --data")
 
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:

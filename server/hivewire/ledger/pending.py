@@ -7,9 +7,9 @@ gives the ledger a callback; all others wait with `commit`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, LedgerError, Outcome, Refused, Transaction, Undecided
@@ -24,6 +24,14 @@ class PendingWrite(Struct, Generic[R], gc=False):
     transaction: Transaction
     answer: Callable[[list[Change]], R]
     refuse: Callable[[Refused], WireError]
+
+    def tried(self, dry_run: bool | None) -> PendingWrite[R]:
+        """The write that a request asks for: this one, or its dry run, whose reply says that it was one."""
+        if dry_run:
+            answer: Callable[[list[Change]], Any] = self.answer
+            self.transaction.dry_run = True
+            self.answer = lambda changes: structs.replace(answer(changes), dryRun=True)
+        return self
 
 
 async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
