@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from hivewire.nats import log as logs
 from hivewire.nats import stream as streams
+from hivewire.nats import watch
 from hivewire.nats.connection import Address, Connection, Message, NotStored, Silent, Unknown, Unusable, address_of
 from hivewire.nats.entry import PIECE_BYTES, LogEntry
 from hivewire.nats.log import Log
@@ -127,7 +128,7 @@ class Site:
 
 @pytest.fixture
 async def site(clusters: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr(logs, "WATCH_SECONDS", 0.3)
+    monkeypatch.setattr(watch, "WATCH_SECONDS", 0.3)
     name = secrets.token_hex(8)  # others use the same server
     monkeypatch.setattr(f"{__name__}.NAMES", (f"HW_{name}", f"hw.{name}.log", f"hw.{name}.feed"))
     site = Site(clusters(1))
@@ -139,7 +140,7 @@ async def site(clusters: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) 
         await gateway.close()
 
 
-async def stopped(gateway: Gateway) -> logs.Stopped:
+async def stopped(gateway: Gateway) -> watch.Stopped:
     while gateway.log.stopped is None:
         await asyncio.sleep(0.01)
     return gateway.log.stopped
@@ -204,7 +205,7 @@ async def test_a_gap_of_the_feed_is_read(site: Site, monkeypatch: pytest.MonkeyP
         await lose_two_of_three(mine, other)
     other.connection.lose = 1
     assert await mine.append(3)
-    other.log._ask()  # out of the long pause
+    other.log.read_soon()  # out of the long pause
     while len(other.applied) < 4:  # nothing comes behind it: the log is read when it is quiet
         await asyncio.sleep(0.01)
 

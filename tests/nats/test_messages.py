@@ -201,7 +201,7 @@ async def test_a_gateway_that_hears_nothing_until_messages_expire_goes_on_behind
     clocks.on(HOUR)
     await tidied(other.commands)
     last = await other.commands.insert(draft())
-    followed._forget_heard()
+    followed._heard.clear()
     await followed.follow()
     await until(lambda: mine.commands.tip == last.place)
     assert gaps == [4 * 1_024]

@@ -13,19 +13,19 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from hivewire.nats import stream as streams
+from hivewire.nats import watch
+from hivewire.nats.attempt import LEADER_PAUSE, Attempt
 from hivewire.nats.connection import (
     NOT_FOUND,
-    UNAVAILABLE,
     Connection,
     Message,
     NatsError,
@@ -35,45 +35,22 @@ from hivewire.nats.connection import (
     Unknown,
     Unusable,
 )
-from hivewire.nats.entry import EMPTY, PIECE_BYTES, PIECES, Envelope, LogEntry, entry_id, pieces_of, unreadable
+from hivewire.nats.entry import EMPTY, PIECE_BYTES, PIECES, Envelope, LogEntry, unreadable
+from hivewire.nats.heard import Complete, Heard
+from hivewire.nats.watch import Stopped, compare
 from hivewire.telemetry import log
-
-WRONG_LAST = frozenset({10071, 10164})
-"""The error codes of an entry whose place is taken already."""
-
-FINAL = frozenset({0, 10047, 10054, 10077})
-"""The error codes of what the stream will not take later either: no room, too large."""
 
 IDLE_SECONDS = 0.5
 """The log is read this long after the last entry came, in case the feed lost one."""
 
-RIVAL_SECONDS, RIVAL_STEP = 1.0, 0.1
-"""How long to wait for the entry that took our place, and how often to ask for it, before the same is sent again."""
-
-LEADER_PAUSE = 0.05
-"""Seconds before the same is sent again to a cluster without a leader."""
+READ_PAUSE = 0.1
+"""Seconds before the log is read again, after nobody answered."""
 
 CONTENDED_SECONDS = 1.0
 """A gateway that heard of another one's entry in this time lets others go first, now and then."""
 
-WATCH_SECONDS, WATCH_TRIES = 10.0, 3
-"""How often the history is compared with the log, and how often a log has to be another one before that is believed."""
-
-HEARD_BYTES = 96 << 20
-"""The most that waits to be applied, more than one entry. What comes beyond that is read again later."""
-
-MESSAGE_BYTES = 512
-"""About how much memory a message takes beside its data while it waits."""
-
 REST_MOST = 0.05
 """Longest rest between two appends: a leader that fell does not make us slow for long."""
-
-
-class Stopped(Struct, frozen=True):
-    """Why the log is not followed any more; `again` says that a gateway can start anew with what is there now."""
-
-    reason: str
-    again: bool
 
 
 Apply: TypeAlias = Callable[[Sequence[LogEntry]], Awaitable[None]]
@@ -113,9 +90,7 @@ class Log:
         self._format = format
         self._gaps = gaps
         self._apply: Apply
-        self._heard: dict[int, Message] = {}  # behind the tip, not applied yet
-        self._heard_bytes = 0
-        self._known = 0  # the highest place that somebody said exists
+        self._heard = Heard()
         self._asked = False  # whether to read the log at once
         self._gap = -1  # the tip at the last gap that was counted
         self._wake = asyncio.Event()
@@ -123,13 +98,11 @@ class Log:
         self._tasks: list[asyncio.Task[None]] = []
         self._applying = asyncio.Lock()
         self._turn = asyncio.Lock()  # one append at a time
-        self._own: tuple[bytes, Any] = b"", None  # the id of the entry that is on its way, and what is known of it
-        self._decisive: asyncio.Future[bytes] | None = None  # gets the id of what stands at `_contested`
-        self._contested = 0
+        self._own: tuple[bytes, Any] = b"", None  # the id of the last entry that was sent, and what is known of it
+        self._attempt: Attempt | None = None  # to append it
         self._reaching: list[tuple[int, asyncio.Future[None]]] = []
         self._begun = self._proven = 0  # appends that began, and the newest of them that was stored
         self._in_doubt = False  # whether an append ended without an outcome
-        self._trying_since: float | None = None
         self._others_at = self._rest_until = 0.0
         self.mean = 0.0
         """Moving average of the seconds until an append was stored."""
@@ -155,13 +128,13 @@ class Log:
             except (Silent, _AnotherHistory) as error:
                 if perf_counter() > until:
                     raise Unusable(f"the log cannot be read: {error}") from error
-                self._forget_heard()
-                await asyncio.sleep(RIVAL_STEP)
+                self._heard.clear()
+                await asyncio.sleep(READ_PAUSE)
 
     async def follow(self) -> None:
         """From now on, apply entries as they are appended. Raises Silent."""
-        await self._connection.subscribe(self._feed, self._hear)
-        self._ask()
+        await self._connection.subscribe(self._feed, self.hear)
+        self.read_soon()
         self._tasks = [asyncio.create_task(work()) for work in (self._follow, self._watch)]
 
     async def close(self) -> None:
@@ -184,8 +157,8 @@ class Log:
     def _release(self, error: NatsError) -> None:
         """Whoever waits for an entry gets the error."""
         waiting: list[asyncio.Future[Any]] = [future for _, future in self._reaching]
-        if self._decisive is not None:
-            waiting.append(self._decisive)
+        if self._attempt is not None:
+            waiting.append(self._attempt.decisive)
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
@@ -196,29 +169,21 @@ class Log:
     @property
     def lag(self) -> int:
         """How many messages of the log, as far as it was heard of, are not applied yet."""
-        return max(0, self._known - self.tip)
+        return max(0, self._heard.known - self.tip)
 
-    def _hear(self, message: Message) -> None:
+    def hear(self, message: Message) -> None:
         """A message of the log, from wherever it comes."""
-        place = message.place
-        self._known = max(self._known, place)
-        if place <= self.tip or place in self._heard:
-            return
-        while self._heard_bytes > HEARD_BYTES and (furthest := max(self._heard)) > place:
-            self._drop(furthest)
-        if self._heard_bytes <= HEARD_BYTES:
-            self._heard[place] = message
-            self._heard_bytes += len(message.data) + MESSAGE_BYTES
-        self._wake.set()
+        if self._heard.add(message, self.tip):
+            self._wake.set()
 
-    def _drop(self, place: int) -> None:
-        if (message := self._heard.pop(place, None)) is not None:
-            self._heard_bytes -= len(message.data) + MESSAGE_BYTES
-
-    def _ask(self) -> None:
+    def read_soon(self) -> None:
         """Read the log at once."""
         self._asked = True
         self._wake.set()
+
+    def doubt(self) -> None:
+        """Compare the log at once with what was applied from it."""
+        self._suspicious.set()
 
     async def _follow(self) -> None:
         """Apply entries as they come; read the log where they do not."""
@@ -239,37 +204,31 @@ class Log:
                         self._asked = True
             except _AnotherHistory as error:
                 # It may be a server that is about to be corrected; `_watch` asks the leader.
-                self._forget_heard()
-                self._suspicious.set()
+                self._heard.clear()
+                self.doubt()
                 wrong += 1
-                if wrong == WATCH_TRIES:
+                if wrong == watch.WATCH_TRIES:
                     self._stop(str(error), again=False)
-                await asyncio.sleep(WATCH_SECONDS / WATCH_TRIES)
+                await asyncio.sleep(watch.WATCH_SECONDS / watch.WATCH_TRIES)
             except Silent:
-                await asyncio.sleep(RIVAL_STEP)
+                await asyncio.sleep(READ_PAUSE)
             except Exception as error:
                 log.error("entries of the log were not applied; trying again", reason=repr(error))
                 await asyncio.sleep(1.0)
 
     def _has_gap(self) -> bool:
         """Whether something behind the next entry came before it."""
-        if not self._heard or max(self._heard) == self.tip + len(self._heard):
+        if not self._heard.has_gap(self.tip):
             return False
         if self._gap != self.tip:
             self._gap = self.tip
             self.gaps += 1
         return True
 
-    def _forget_heard(self) -> None:
-        self._heard.clear()
-        self._heard_bytes = 0
-
     async def _read_on(self) -> None:
         """Read messages from the first one that was not heard."""
         self._asked = False
-        start = self.tip + 1
-        while start in self._heard:
-            start += 1
+        start = self._heard.missing(self.tip)
         messages = await self._connection.read(self._stream, start)
         if messages and messages[0].place > start:
             if not self._gaps:
@@ -278,29 +237,22 @@ class Log:
             whole = (each.place for each in messages if each.begins)
             self.tip, self.last = next(whole, messages[-1].place + 1) - 1, b""
         for message in messages:
-            self._hear(message)
+            self.hear(message)
         if messages:  # there may be more
             self._asked = True
 
     def _next(self) -> list[LogEntry]:
         """The complete entries directly behind the tip that were heard."""
         found: list[LogEntry] = []
-        place = first = self.tip + 1
-        pieces: list[bytes] = []
-        while (message := self._heard.get(place)) is not None:
-            pieces.append(message.data)
-            if message.ends:
-                entry = self._open(first, place, pieces)
-                if entry is None:
-                    break
-                found.append(entry)
-                first, pieces = place + 1, []
-            place += 1
+        for complete in self._heard.entries(self.tip):
+            if (entry := self._open(complete)) is None:
+                break
+            found.append(entry)
         return found
 
-    def _open(self, first: int, place: int, pieces: Sequence[bytes]) -> LogEntry | None:
+    def _open(self, complete: Complete) -> LogEntry | None:
         """The entry in these messages, if it can be read here; else the log is stopped."""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        first, place, data = complete
         try:
             sealed = msgspec.msgpack.decode(data, type=Envelope)
         except msgspec.DecodeError:
@@ -329,14 +281,13 @@ class Log:
         async with self._applying:
             await self._apply(entries)
         self.tip, self.last = entries[-1].place, last
-        for place in range(entries[0].first, self.tip + 1):
-            self._drop(place)
+        self._heard.drop(entries[0].first, self.tip)
         if any(entry.id != self._own[0] for entry in entries):
             self._others_at = perf_counter()
-        if self._decisive is not None and not self._decisive.done():
+        if (attempt := self._attempt) is not None and not attempt.decisive.done():
             for entry in entries:
-                if entry.first == self._contested:
-                    self._decisive.set_result(entry.id)
+                if entry.first == attempt.place:
+                    attempt.decisive.set_result(entry.id)
         reached = [future for place, future in self._reaching if place <= self.tip]
         self._reaching = [(place, future) for place, future in self._reaching if place > self.tip]
         for future in reached:
@@ -348,7 +299,7 @@ class Log:
     @property
     def trying_seconds(self) -> float:
         """For how long the present append has been trying; 0 without one."""
-        return 0.0 if self._trying_since is None else perf_counter() - self._trying_since
+        return 0.0 if self._attempt is None else perf_counter() - self._attempt.began
 
     @property
     def rest(self) -> float:
@@ -374,26 +325,24 @@ class Log:
         if len(sealed) > PIECES * PIECE_BYTES:
             raise NotStored(f"an entry of {len(sealed):,} bytes is larger than the log takes")
         self._own = id, own
-        self._contested = behind + 1
-        self._decisive = asyncio.get_running_loop().create_future()
         self._begun += 1
-        number, began = self._begun, perf_counter()
-        self._trying_since = began
+        number = self._begun
+        attempt = self._attempt = Attempt(self._connection, self._subject, sealed, behind, self)
         try:
-            stands = await self._decide(pieces_of(sealed), self._decisive, began + self._append_seconds)
+            stands = await attempt.decide(self._append_seconds)
         except NotStored:
             raise
         except BaseException:
             self._in_doubt = True
             raise
         finally:
-            self._trying_since = self._decisive = None
+            self._attempt = None
         if stands != id:
             self.lost_rounds += 1
             self._others_at = perf_counter()
             return False
         self._proven, self._in_doubt = number, False
-        self._succeeded(perf_counter() - began)
+        self._succeeded(perf_counter() - attempt.began)
         return True
 
     def _succeeded(self, seconds: float) -> None:
@@ -403,88 +352,6 @@ class Log:
         contended = now - self._others_at < CONTENDED_SECONDS
         rest = random.random() * min(self.mean, REST_MOST)  # noqa: S311 - no secret
         self._rest_until = now + rest if contended else 0.0
-
-    async def _decide(self, pieces: Sequence[bytes], decisive: asyncio.Future[bytes], until: float) -> bytes:
-        """The id of what stands at the contested place. Sends the same again until that is known."""
-        behind = self._contested - 1
-        open_copies = False
-        while not decisive.done():
-            if perf_counter() > until:
-                raise Unknown(f"the log has not answered for {self._append_seconds:g} s")
-            try:
-                stored = await self._send(pieces, behind, decisive)
-            except Silent:
-                open_copies = True
-                self._ask()
-                await asyncio.sleep(LEADER_PAUSE)
-            except Refused as refused:
-                if refused.code in WRONG_LAST:
-                    self._doubt_history(refused, behind)
-                    await self._hear_rival(decisive)
-                elif refused.code == UNAVAILABLE:
-                    await asyncio.sleep(LEADER_PAUSE)
-                elif refused.code in FINAL and not open_copies:
-                    raise NotStored(f"the log does not take it: {refused}") from refused
-                else:
-                    log.warning("the log refused an entry; trying again", code=refused.code, reason=str(refused))
-                    await asyncio.sleep(RIVAL_STEP)
-            else:
-                if stored:
-                    self._hear_own(pieces, behind)
-                    await asyncio.wait({decisive}, timeout=max(0.0, until - perf_counter()))
-        return decisive.result()
-
-    async def _send(self, pieces: Sequence[bytes], behind: int, decisive: asyncio.Future[bytes]) -> bool:
-        """Send an entry. True when the server says that it is stored; False when the place was decided before that.
-
-        Raises Silent and Refused.
-        """
-        reply = asyncio.ensure_future(self._publish(pieces, behind))
-        reply.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may come when nobody waits
-        try:
-            either: set[asyncio.Future[Any]] = {reply, decisive}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not reply.done():
-                return False
-            return bool(reply.result())
-        finally:
-            reply.cancel()
-
-    async def _publish(self, pieces: Sequence[bytes], behind: int) -> dict[str, Any]:
-        expected = {"Nats-Expected-Last-Sequence": str(behind)}
-        if len(pieces) == 1:
-            return await self._connection.request(self._subject, pieces[0], expected)
-        batch = os.urandom(8).hex()  # another one for each copy: the server may have a part of the one before
-        for number, piece in enumerate(pieces, 1):
-            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-            if number == 1:
-                headers |= expected
-            if number < len(pieces):
-                await self._connection.publish(self._subject, piece, headers)
-        return await self._connection.request(
-            self._subject, pieces[-1], headers | {"Nats-Batch-Commit": "1"}, seconds=5.0
-        )
-
-    def _hear_own(self, pieces: Sequence[bytes], behind: int) -> None:
-        """The server stored our entry: it need not come over the feed."""
-        for number, piece in enumerate(pieces, 1):
-            headers = {} if len(pieces) == 1 else {"Nats-Batch-Id": "own"}
-            if number == len(pieces) > 1:
-                headers["Nats-Batch-Commit"] = "1"
-            self._hear(Message(behind + number, headers, piece))
-
-    async def _hear_rival(self, decisive: asyncio.Future[bytes]) -> None:
-        """Wait for the entry that the server says took our place; it is nowhere if a leader fell with it."""
-        until = perf_counter() + RIVAL_SECONDS
-        while not decisive.done() and perf_counter() < until:
-            await asyncio.wait({decisive}, timeout=RIVAL_STEP)
-            self._ask()
-
-    def _doubt_history(self, refused: Refused, behind: int) -> None:
-        """A log that is shorter than what was applied here may be another one."""
-        told = re.search(r"(\d+)$", str(refused))
-        if told is not None and int(told.group()) < behind:
-            self._suspicious.set()
 
     # Confirming.
 
@@ -531,10 +398,10 @@ class Log:
         """Return when everything up to a place was applied."""
         if place <= self.tip:
             return
-        self._known = max(self._known, place)
+        self._heard.known = max(self._heard.known, place)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reaching.append((place, future))
-        self._ask()
+        self.read_soon()
         try:
             async with asyncio.timeout(max(0.0, until - perf_counter())):
                 await future
@@ -547,36 +414,12 @@ class Log:
         """Compare the log with what was applied from it, now and then, and whenever something does not fit."""
         while self.stopped is None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(WATCH_SECONDS):
+                async with asyncio.timeout(watch.WATCH_SECONDS):
                     await self._suspicious.wait()
             self._suspicious.clear()
-            await self._compare()
-
-    async def _compare(self) -> None:
-        for _ in range(WATCH_TRIES):
-            tip, last = self.tip, self.last
-            try:
-                info = await streams.inspect(self._connection, self._stream)
-                if info is not None and info.metadata.get(streams.EPOCH, self.epoch) != self.epoch:
-                    self._stop("the log was made anew", again=True)
-                    return
-                if info is not None and info.last >= tip and await self._has(tip, last):
-                    return
-            except (Silent, Refused):
-                return  # no leader now: nobody says that anything is missing
-            await asyncio.sleep(WATCH_SECONDS / WATCH_TRIES)
-        self._stop(
-            f"the log has lost entries that were acknowledged: it ends before {self.tip}, or has another entry there;"
-            " restore a backup, or accept the loss with: hivewire cluster renew",
-            again=False,
-        )
-
-    async def _has(self, place: int, id: bytes) -> bool:
-        """Whether the leader has the entry there, as far as it can be told: it may be compacted away, or be large."""
-        if not place or not id:
-            return True
-        found = await entry_id(self._connection, self._stream, place)
-        return found in (None, id)
+            found = await compare(self._connection, self._stream, self.epoch, lambda: (self.tip, self.last))
+            if found is not None:
+                self._stop(found.reason, again=found.again)
 
 
 class _AnotherHistory(Exception):

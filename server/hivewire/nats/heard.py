@@ -1,0 +1,80 @@
+"""The messages of a log that came, over the feed or otherwise, and were not applied yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hivewire.nats.connection import Message
+
+HEARD_BYTES = 96 << 20
+"""The most that waits to be applied, more than one entry. What comes beyond that is read again later."""
+
+MESSAGE_BYTES = 512
+"""About how much memory a message takes beside its data while it waits."""
+
+
+class Complete(NamedTuple):
+    """All messages of an entry: the places of the first and the last, and what is in them."""
+
+    first: int
+    place: int
+    data: bytes
+
+
+class Heard:
+    """By place, each once. `known` is the highest place that somebody said exists."""
+
+    def __init__(self) -> None:
+        self.known = 0
+        self._messages: dict[int, Message] = {}
+        self._bytes = 0
+
+    def add(self, message: Message, tip: int) -> bool:
+        """Keep a message behind the tip, if there is room, which those behind it make; whether it was a new one."""
+        place = message.place
+        self.known = max(self.known, place)
+        if place <= tip or place in self._messages:
+            return False
+        while self._bytes > HEARD_BYTES and (furthest := max(self._messages)) > place:
+            self._drop(furthest)
+        if self._bytes <= HEARD_BYTES:
+            self._messages[place] = message
+            self._bytes += len(message.data) + MESSAGE_BYTES
+        return True
+
+    def drop(self, first: int, last: int) -> None:
+        """Forget what was applied."""
+        for place in range(first, last + 1):
+            self._drop(place)
+
+    def _drop(self, place: int) -> None:
+        if (message := self._messages.pop(place, None)) is not None:
+            self._bytes -= len(message.data) + MESSAGE_BYTES
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._messages.clear()
+        self._bytes = 0
+
+    def missing(self, tip: int) -> int:
+        """The first place behind the tip of which nothing came."""
+        place = tip + 1
+        while place in self._messages:
+            place += 1
+        return place
+
+    def has_gap(self, tip: int) -> bool:
+        """Whether something came that does not follow what was applied."""
+        return bool(self._messages) and max(self._messages) != tip + len(self._messages)
+
+    def entries(self, tip: int) -> Iterator[Complete]:
+        """The complete entries directly behind the tip."""
+        place = first = tip + 1
+        pieces: list[bytes] = []
+        while (message := self._messages.get(place)) is not None:
+            pieces.append(message.data)
+            if message.ends:
+                yield Complete(first, place, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                first, pieces = place + 1, []
+            place += 1
