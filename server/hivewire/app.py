@@ -93,12 +93,12 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         started = Started(url, store.address, login, password, records)
         server.on_listening = partial(welcome, started, show) if parent is None else partial(parent.started, started)
         server.on_stopping = services.drain
-        store.ledger.on_stopped = server.stop
+        store.ledger.on_stopped = messages.on_stopped = server.stop
         try:
             await server.serve(sockets=[sock])
         finally:
             log.info("stopped", revision=store.ledger.revision)
-        stopped = store.ledger.stopped
+        stopped = store.ledger.stopped or messages.stopped
         if stopped is not None and not stopped.again:
             raise StartError(stopped.reason)
         return stopped is not None

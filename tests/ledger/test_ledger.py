@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
-from hivewire.ledger.journal import MAX_APPEND, Journal, Stopped
+from hivewire.ledger.journal import MAX_APPEND, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
@@ -39,6 +39,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire.ledger.retention import Retention
+from hivewire.stopped import Stopped
 from hivewire_protocol.patterns import Patterns
 from tests.ledger.shared import SharedLog
 from tests.running import PATIENCE

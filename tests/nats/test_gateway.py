@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,8 +74,10 @@ def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
     with other.http(token) as client:
         wait(lambda: "login" in {row["kind"] for row in client.get("/audit").json()["rows"]})
     metrics = httpx.get(f"{other.url}/metrics", timeout=PATIENCE).text
-    for name in ("log_tip", "log_lag", "log_append_seconds", "log_lost_rounds", "log_feed_gaps"):
-        assert f"\nhivewire_{name} " in metrics
+    for log, name in product(
+        ("log", "commands_log", "notifications_log"), ("tip", "lag", "append_seconds", "lost_rounds", "feed_gaps")
+    ):
+        assert f"\nhivewire_{log}_{name} " in metrics
     assert all(line["gateway"].endswith(str(other.process.pid)) for line in other.log)
     assert mine.stop() == other.stop() == 0
 
@@ -122,14 +125,14 @@ def test_a_gateway_starts_anew_with_a_log_that_was_made_anew(site: Site) -> None
     assert gateway.stop() == 0
 
 
-def test_a_gateway_ends_when_a_newer_one_wrote_what_it_cannot_read(site: Site) -> None:
-    """It stops cleanly and says what to do; so does a start."""
+@pytest.mark.parametrize(("stream", "subject"), [("HW", "log"), ("HWC", "commands")])
+def test_a_gateway_ends_when_a_newer_one_wrote_what_it_cannot_read(site: Site, stream: str, subject: str) -> None:
+    """To the ledger or only to a log of messages: it stops cleanly and says what to do; so does a start."""
     gateway = site.gateway("a")
     gateway.token()
-    name = f"HW_{site.name}"
-    config = site.ask(f"$JS.API.STREAM.INFO.{name}")["config"]
+    config = site.ask(f"$JS.API.STREAM.INFO.{stream}_{site.name}")["config"]
     entry = Envelope(2, config["metadata"]["hivewire.epoch"], b"next", b"", "new", msgspec.Raw(b"\xc0"))
-    site.ask(f"hw.{site.name}.log", msgspec.msgpack.encode(entry))
+    site.ask(f"hw.{site.name}.{subject}", msgspec.msgpack.encode(entry))
     assert gateway.process.wait(PATIENCE) == 1
     assert any("has the format 2, and this version of Hivewire reads 1" in line for line in gateway.noise)
     with pytest.raises(NotStarted, match="upgrade this one"):

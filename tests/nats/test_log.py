@@ -20,6 +20,7 @@ from hivewire.nats.connection import Address, Connection, Message, NotStored, Si
 from hivewire.nats.entry import PIECE_BYTES, LogEntry
 from hivewire.nats.log import Log
 from hivewire.settings import Settings
+from hivewire.stopped import Stopped
 
 SECONDS = 30.0
 
@@ -140,7 +141,7 @@ async def site(clusters: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) 
         await gateway.close()
 
 
-async def stopped(gateway: Gateway) -> watch.Stopped:
+async def stopped(gateway: Gateway) -> Stopped:
     while gateway.log.stopped is None:
         await asyncio.sleep(0.01)
     return gateway.log.stopped

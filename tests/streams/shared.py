@@ -7,9 +7,11 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
+from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogName
 from hivewire.streams.memory import MemoryLog
 from hivewire.streams.message import NotStored, Undecided
+from hivewire.telemetry import Gauges
 from tests.ledger.shared import UNDECIDED, Fault, Step
 
 
@@ -47,6 +49,7 @@ class SharedView:
 
     shared = True
     rest = 0.0
+    stopped: Stopped | None = None
 
     def __init__(self, log: SharedLog) -> None:
         self.log = log
@@ -147,6 +150,10 @@ class SharedEngine:
     def log(self, name: LogName) -> SharedView:
         """One of them."""
         return self._logs[name]
+
+    def gauges(self) -> Gauges:
+        """None."""
+        return {}
 
     async def close(self) -> None:
         """Hear nothing more."""

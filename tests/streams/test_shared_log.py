@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hivewire.stopped import Stopped
 from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.message import (
@@ -62,6 +63,23 @@ async def site() -> AsyncIterator[Site]:
     yield site
     for messages in site.opened:
         await messages.close()
+
+
+async def test_a_log_that_is_not_followed_any_more_stops_the_gateway(site: Site) -> None:
+    """Nothing is inserted any more, and the owner is told, once, also when it is only one of the two logs."""
+    (mine, follower), (other, _) = await site.gateway(), await site.gateway()
+    told = asyncio.Event()
+    mine.on_stopped = told.set
+    mine.start()
+    follower.stopped = Stopped("a newer gateway wrote it", again=False)
+    async with asyncio.timeout(10):
+        await told.wait()
+    assert mine.stopped == follower.stopped
+    assert mine.failing == "commands or notifications are not written: a newer gateway wrote it"
+    with pytest.raises(NotStored, match="a newer gateway wrote it"):
+        await mine.commands.insert(draft())
+    await other.commands.insert(draft())
+    assert (other.stopped, mine.commands.stored, other.commands.stored) == (None, 0, 1)
 
 
 async def test_a_message_that_comes_too_late_is_stamped_again(site: Site) -> None:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from msgspec import Struct
 
 from hivewire.ledger.records import KINDS, AuditFilter, AuditRow, Change, Outline
+from hivewire.stopped import Stopped
 from hivewire_protocol.encoding import encode
 
 if TYPE_CHECKING:
@@ -77,13 +78,6 @@ def audit_row(change: Change) -> AuditRow:
     members = {"operation": operation, "version": change.version, "revision": change.revision}
     detail = encode(members | ({"description": change.description} if change.description is not None else {}))
     return AuditRow(change.time, change.kind, change.key, change.id, change.author, detail=detail.decode())
-
-
-class Stopped(Struct, frozen=True):
-    """Why a log is not followed any more, for the operator; `again`: a gateway may start anew with what is there."""
-
-    reason: str
-    again: bool
 
 
 class Journal(Protocol):

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
 from hivewire.ledger.clock import ClockWatch
-from hivewire.ledger.journal import Journal, Stopped
+from hivewire.ledger.journal import Journal
 from hivewire.ledger.records import Change, LedgerError, NotDurable, NotKept, Outcome, Transaction
 from hivewire.ledger.retention import Retention
 from hivewire.ledger.state import State
 from hivewire.ledger.sweep import Sweep
 from hivewire.ledger.writer import Observer, Writer
 from hivewire.shared_call import SharedCall
+from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges, log
 
 T = TypeVar("T")

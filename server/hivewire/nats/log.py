@@ -37,8 +37,9 @@ from hivewire.nats.connection import (
 )
 from hivewire.nats.entry import EMPTY, PIECE_BYTES, PIECES, Envelope, LogEntry, unreadable
 from hivewire.nats.heard import Complete, Heard
-from hivewire.nats.watch import Stopped, compare
-from hivewire.telemetry import log
+from hivewire.nats.watch import compare
+from hivewire.stopped import Stopped
+from hivewire.telemetry import Gauges, log
 
 IDLE_SECONDS = 0.5
 """The log is read this long after the last entry came, in case the feed lost one."""
@@ -151,7 +152,7 @@ class Log:
         if self.stopped is not None:
             return
         self.stopped = Stopped(reason, again)
-        log.error("the log is not followed any more", reason=reason, starts_again=again)
+        log.error("the log is not followed any more", stream=self._stream, reason=reason, starts_again=again)
         self._release(Unknown(reason))
 
     def _release(self, error: NatsError) -> None:
@@ -163,6 +164,22 @@ class Log:
             if not future.done():
                 future.set_exception(error)
         self._reaching.clear()
+
+    def gauges(self, name: str, what: str) -> Gauges:
+        """What the log, `what`, is like from here; the metrics begin with `name`."""
+        return {
+            f"{name}_tip": (f"Place in {what} of the last entry that was applied.", lambda: self.tip),
+            f"{name}_lag": (f"Messages of {what} that are not applied yet.", lambda: self.lag),
+            f"{name}_append_seconds": (
+                f"Moving average of the time until an entry is stored in {what}.",
+                lambda: self.mean,
+            ),
+            f"{name}_lost_rounds": (
+                f"Appends to {what} that another gateway was ahead of, since the start.",
+                lambda: self.lost_rounds,
+            ),
+            f"{name}_feed_gaps": (f"Gaps in what the feed of {what} brought, since the start.", lambda: self.gaps),
+        }
 
     # Reading.
 

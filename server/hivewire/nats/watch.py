@@ -5,21 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Refused, Silent
 from hivewire.nats.entry import entry_id
+from hivewire.stopped import Stopped
 
 WATCH_SECONDS, WATCH_TRIES = 10.0, 3
 """How often the history is compared with the log, and how often a log has to be another one before that is believed."""
-
-
-class Stopped(Struct, frozen=True):
-    """Why the log is not followed any more; `again` says that a gateway can start anew with what is there now."""
-
-    reason: str
-    again: bool
 
 
 async def compare(

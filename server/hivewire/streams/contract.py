@@ -21,6 +21,9 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from hivewire.stopped import Stopped
+from hivewire.telemetry import Gauges
+
 LogName: TypeAlias = Literal["commands", "notifications"]
 
 READ_BYTES = 4 << 20
@@ -78,6 +81,10 @@ class LogEngine(Protocol):
         """Whether this gateway closes and drops segments. Of several on one storage it is one; it may change."""
 
     @property
+    def stopped(self) -> Stopped | None:
+        """Why nothing is taken or written any more, although others may go on; None while the log is followed."""
+
+    @property
     def rest(self) -> float:
         """Seconds for which the next append should wait, to let other gateways go first."""
 
@@ -130,6 +137,9 @@ class StreamEngine(Protocol):
 
     def log(self, name: LogName) -> LogEngine:
         """One of the logs."""
+
+    def gauges(self) -> Gauges:
+        """The metrics of this engine alone: a sentence and a function for each name."""
 
     async def close(self) -> None:
         """Release all resources. Always called, also after a failed `open`, and may be called twice."""

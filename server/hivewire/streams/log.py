@@ -9,6 +9,7 @@ from time import monotonic_ns
 from typing import Any, TypeVar
 
 from hivewire.keyed_lock import KeyedLock, TooManyWaiting
+from hivewire.stopped import Stopped
 from hivewire.streams.contract import Damaged, LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
@@ -69,6 +70,11 @@ class Log(Reader):
     def failing(self) -> str | None:
         """Why nothing can be inserted now; None when it can."""
         return self._writer.failing
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why this gateway takes nothing more from the log; None while it does."""
+        return self._engine.stopped
 
     @property
     def stored(self) -> int:
@@ -188,7 +194,12 @@ class Log(Reader):
         await self._engine.follow(self._writer)
 
     def tidy(self) -> None:
-        """Called by a timer: give up a commit that takes too long, close and drop what is due."""
+        """Called by a timer: give up a commit that takes too long, close and drop what is due.
+
+        A log that is not followed any more is given up for good.
+        """
+        if self.stopped is not None and not self._writer.broken:
+            self._writer.give_up(self.stopped.reason)
         self._writer.tidy()
 
     @property

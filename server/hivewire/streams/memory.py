@@ -6,8 +6,10 @@ import secrets
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
+from hivewire.stopped import Stopped
 from hivewire.streams.contract import READ_BYTES, Follower, Loaded, LogName
 from hivewire.streams.message import NotStored
+from hivewire.telemetry import Gauges
 
 
 class MemoryLog:
@@ -16,6 +18,7 @@ class MemoryLog:
     shared = False
     keeper = True
     rest = 0.0
+    stopped: Stopped | None = None
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
@@ -103,6 +106,10 @@ class MemoryEngine:
     def log(self, name: LogName) -> MemoryLog:
         """One of the dictionaries."""
         return self._logs[name]
+
+    def gauges(self) -> Gauges:
+        """None."""
+        return {}
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from hivewire.link import SCHEME, end_without_parent
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.settings import Settings
+from hivewire.stopped import Stopped
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.broadcast import BroadcastEngine
 from hivewire.streams.contract import LOGS, Damaged, StreamEngine
@@ -89,6 +90,8 @@ class Messages:
         self._logs = (self.commands, self.notifications)
         self._task: asyncio.Task[None] | None = None
         self._remember: Remember | None = None
+        self.on_stopped: Callable[[], None] = lambda: None
+        """Called when nothing more is taken from a log that others go on with; see `stopped`."""
 
     def now(self) -> int:
         """`serverTimestamp`: milliseconds since 1970. Every message from now on gets a later clock."""
@@ -99,6 +102,11 @@ class Messages:
         """Why nothing can be inserted into one of the logs now; None when it can."""
         reasons = (log.failing for log in self._logs)
         return next((f"commands or notifications are not written: {reason}" for reason in reasons if reason), None)
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why this gateway takes nothing more from one of the logs; None while it does."""
+        return self.commands.stopped or self.notifications.stopped
 
     async def open(
         self, ledger_epoch: str, notes: Mapping[str, str] = MappingProxyType({}), remember: Remember | None = None
@@ -141,6 +149,9 @@ class Messages:
             await asyncio.sleep(TIDY_SECONDS)
             for log in self._logs:
                 log.tidy()
+            if self.stopped is not None:
+                self.on_stopped()
+                return
 
     async def close(self) -> None:
         """Write and answer what is waiting, then release the storage. May be called twice."""
@@ -165,4 +176,4 @@ class Messages:
                 "Age of the oldest commit of messages that waits for the storage; 0 when none does.",
                 lambda: max(log.waiting_seconds() for log in self._logs),
             ),
-        }
+        } | self._engine.gauges()

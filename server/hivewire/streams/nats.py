@@ -23,9 +23,11 @@ from hivewire.nats.connection import NatsError, NotStored, Refused, Silent, Unkn
 from hivewire.nats.entry import Envelope, LogEntry, entry_id
 from hivewire.nats.log import Log
 from hivewire.settings import Settings
+from hivewire.stopped import Stopped
 from hivewire.streams import message
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogName, StoreError
 from hivewire.streams.sqlite import SqliteEngine, SqliteLog
+from hivewire.telemetry import Gauges
 
 FORMAT = 1
 """The form of entries. A gateway that meets another one applies nothing more."""
@@ -64,6 +66,10 @@ class NatsEngine:
         except NatsError as error:
             raise StoreError(str(error)) from error
         await self._copy.open("-".join([ledger_epoch, *epochs]), damage=damage)
+
+    def gauges(self) -> Gauges:
+        """What both logs are like from here."""
+        return self._logs["commands"].gauges() | self._logs["notifications"].gauges()
 
     async def close(self) -> None:
         """Stop following, and close the copy."""
@@ -151,6 +157,18 @@ class NatsLog:
                 self._follower.dropped(first)
             for number, entry in new:
                 self._follower.take(number, entry)
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why the stream is not followed any more."""
+        if (found := self._log.stopped) is None:
+            return None
+        return Stopped(f"{self._copy.name} are not followed any more: {found.reason}", found.again)
+
+    def gauges(self) -> Gauges:
+        """What the stream is like from here."""
+        name = self._copy.name
+        return self._log.gauges(f"{name}_log", f"the shared log of {name}")
 
     # Writing.
 

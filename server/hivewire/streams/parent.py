@@ -15,8 +15,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hivewire.link import Keep, Link, Members, ParentLink, socket_of
+from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogEngine, LogName, StoreError
 from hivewire.streams.message import NotStored, StreamError, Undecided, Unreadable
+from hivewire.telemetry import Gauges
 
 # Requests: the methods of `LogEngine`, by name. What they answer is what those return.
 
@@ -199,6 +201,7 @@ class ParentLog:
 
     shared = True
     rest = 0.0
+    stopped: Stopped | None = None
 
     def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
         self._link = ParentLink(
@@ -294,6 +297,10 @@ class ParentEngine:
     def log(self, name: LogName) -> ParentLog:
         """One of the logs."""
         return self._logs[name]
+
+    def gauges(self) -> Gauges:
+        """None."""
+        return {}
 
     async def close(self) -> None:
         """End the connections."""

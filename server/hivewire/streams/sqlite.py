@@ -24,9 +24,10 @@ from zlib import crc32
 import aiosqlite
 
 from hivewire.files import beside, free_name, uri
+from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Follower, Loaded, LogName, StoreError
 from hivewire.streams.message import NotStored, Unreadable
-from hivewire.telemetry import log
+from hivewire.telemetry import Gauges, log
 
 APPLICATION_ID = 0x48764D73  # "HvMs"
 SCHEMA_VERSION = 1
@@ -159,6 +160,10 @@ class SqliteEngine:
             raise Unreadable(f"{self.path} is not open")
         return list(await self._readers.execute_fetchall(query, parameters))
 
+    def gauges(self) -> Gauges:
+        """None."""
+        return {}
+
     async def close(self) -> None:
         """Write the WAL back, and close the connections: an open one keeps its thread and the interpreter alive."""
         writers, readers, self._writers, self._readers = self._writers, self._readers, None, None
@@ -179,6 +184,7 @@ class SqliteLog:
     shared = False
     keeper = True
     rest = 0.0
+    stopped: Stopped | None = None
 
     def __init__(self, engine: SqliteEngine, name: LogName) -> None:
         self.name = name

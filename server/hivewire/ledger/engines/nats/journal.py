@@ -21,7 +21,7 @@ from msgspec import Raw, Struct
 from hivewire.ledger.engines.nats.body import FORMAT, Body, share
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints
 from hivewire.ledger.engines.nats.upkeep import Upkeep
-from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Stopped, Take
+from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Take
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import (
@@ -39,6 +39,7 @@ from hivewire.nats.entry import LogEntry, entry_id
 from hivewire.nats.log import Log
 from hivewire.nats.monitor import require_synced
 from hivewire.settings import Settings
+from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges
 
 BATCH_BYTES = 512 << 10
@@ -122,8 +123,7 @@ class NatsJournal:
     @property
     def stopped(self) -> Stopped | None:
         """Why the log is not followed any more."""
-        found = self.log.stopped
-        return None if found is None else Stopped(found.reason, found.again)
+        return self.log.stopped
 
     # The start.
 
@@ -280,24 +280,8 @@ class NatsJournal:
 
     def gauges(self) -> Gauges:
         """What the log is like from here."""
-        log = self.log
-        return {
-            "log_tip": ("Place in the shared log of the last entry that was applied.", lambda: log.tip),
-            "log_lag": ("Messages of the shared log that are not applied yet.", lambda: log.lag),
-            "log_append_seconds": (
-                "Moving average of the time until an entry is stored in the shared log.",
-                lambda: log.mean,
-            ),
-            "log_lost_rounds": ("Appends that another gateway was ahead of, since the start.", lambda: log.lost_rounds),
-            "log_checkpoint_seconds": (
-                "Age of the last checkpoint of the shared log; 0 without one.",
-                self._upkeep.age,
-            ),
-            "log_feed_gaps": (
-                "Gaps in what the feed of the shared log brought, since the start.",
-                lambda: log.gaps,
-            ),
-        }
+        age = "Age of the last checkpoint of the shared log; 0 without one.", self._upkeep.age
+        return self.log.gauges("log", "the shared log") | {"log_checkpoint_seconds": age}
 
     async def close(self) -> None:
         """Stop following, disconnect, and close the local copy."""

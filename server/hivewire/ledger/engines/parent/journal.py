@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from hivewire.ledger.engines.parent import wire
-from hivewire.ledger.journal import Entry, Recall, Stopped, Take
+from hivewire.ledger.journal import Entry, Recall, Take
 from hivewire.ledger.records import (
     AuditFilter,
     AuditRow,
@@ -21,6 +21,7 @@ from hivewire.ledger.records import (
     Unexpected,
 )
 from hivewire.link import ParentLink
+from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges
 
 READS = 16

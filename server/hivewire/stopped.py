@@ -1,0 +1,12 @@
+"""Why a gateway does not follow a shared log any more."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Stopped(Struct, frozen=True):
+    """The reason is for the operator; `again`: a gateway may start anew with what is there now."""
+
+    reason: str
+    again: bool
