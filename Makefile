@@ -12,7 +12,7 @@ PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http t
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test test-bench test-newest test-long coverage check bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom vendor vendor-check vendor-client clean
+.PHONY: help serve cluster test test-bench test-newest test-long coverage check check-js bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom vendor vendor-check vendor-client clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ check: $(VENV)/.test ## lint, format, types, and which package may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory check-js; \
+	else echo "Without npm the types of clients/js are not checked." >&2; fi
+
+check-js: clients/js/node_modules/.package-lock.json ## check the types of the JavaScript client
+	clients/js/node_modules/.bin/tsc --project clients/js --noEmit
+
+clients/js/node_modules/.package-lock.json: clients/js/package-lock.json
+	@npm ci --prefix clients/js --silent --no-audit --no-fund
 
 bench: $(VENV)/.test ## measure speed and memory on this machine, print a table and write bench/results.json
 	$(BIN)/python -m bench
