@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -35,7 +35,7 @@ class ImportEntry(NamedTuple):
     content_type: str
 
 
-class _Object(dict[str, Any]):
+class Object(dict[str, Any]):
     """A JSON object. `repeated` is a member that occurs more than once; the dictionary has only the last one."""
 
     def __init__(self, members: list[tuple[str, Any]]) -> None:
@@ -59,15 +59,19 @@ def parse(data: bytes, file: str = "the file") -> list[ImportEntry]:
 
     Limits that are settings of the gateway, such as the longest name, are left to the gateway.
     """
-    entries = _entries(read_json(data, file), file)
+    return checked(_entries(read_json(data, file), file), file)
+
+
+def checked(entries: Sequence[Any], file: str, what: str = "configurations") -> list[ImportEntry]:
+    """Entries that are valid. Raises BadFile as `parse`; `what` is what it calls the list."""
     problems = []
     places: dict[str, int] = {}
     for index, entry in enumerate(entries):
         problem = _problem(entry)
         if problem is None and (first := places.setdefault(entry["name"], index)) != index:
-            problem = f"the same name as configurations[{first}]"
+            problem = f"the same name as {what}[{first}]"
         if problem is not None:
-            problems.append(f"  {_place(index, entry)}: {problem}")
+            problems.append(f"  {what}[{index}]{_named(entry)}: {problem}")
     if problems:
         more = [f"  and {len(problems) - REPORTED:,} more"] if len(problems) > REPORTED else []
         count = f"{len(problems):,} of {len(entries):,} entries"
@@ -85,7 +89,7 @@ def read_json(data: bytes, file: str) -> Any:
     """The JSON in a file. Raises BadFile, which names `file` and the line that is wrong."""
     try:
         # Some editors put a byte order mark in front of UTF-8.
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_Object, parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=Object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadFile(f"{file} is not UTF-8 text (line {line})") from None
@@ -104,7 +108,7 @@ def _refuse_constant(name: str) -> None:
 
 def _entries(export: Any, file: str) -> list[Any]:
     """The list of entries of an export. Raises BadFile when it is not an export."""
-    if not isinstance(export, _Object) or "hivewire" not in export:
+    if not isinstance(export, Object) or "hivewire" not in export:
         raise BadFile(f'{file} is not an export: it must be an object with "hivewire" and "configurations"')
     if export.repeated is not None:
         raise BadFile(f"{file} is not an export: '{shorten(export.repeated, 80)}' occurs more than once")
@@ -116,14 +120,14 @@ def _entries(export: Any, file: str) -> list[Any]:
     return entries
 
 
-def _place(index: int, entry: Any) -> str:
+def _named(entry: Any) -> str:
     name = entry.get("name") if isinstance(entry, dict) else None
-    return f"configurations[{index}]" + (f" '{shorten(name, 80)}'" if isinstance(name, str) else "")
+    return f" '{shorten(name, 80)}'" if isinstance(name, str) else ""
 
 
 def _problem(entry: Any) -> str | None:
     """What is wrong with an entry; None when it is valid."""
-    if not isinstance(entry, _Object):
+    if not isinstance(entry, Object):
         return "not an object"
     if entry.repeated is not None:
         return f"'{shorten(entry.repeated, 80)}' occurs more than once"
@@ -134,7 +138,7 @@ def _problem(entry: Any) -> str | None:
     return _problem_of_name(entry) or _problem_of_value(entry) or _problem_of_type(entry.get("contentType"))
 
 
-def _problem_of_name(entry: _Object) -> str | None:
+def _problem_of_name(entry: Object) -> str | None:
     name = entry.get("name")
     if not isinstance(name, str):
         return "the name is not text" if "name" in entry else "no name"
@@ -146,7 +150,7 @@ def _problem_of_name(entry: _Object) -> str | None:
     return f"the name has a forbidden character: {where}" if where is not None else None
 
 
-def _problem_of_value(entry: _Object) -> str | None:
+def _problem_of_value(entry: Object) -> str | None:
     value = entry.get("value")
     if not isinstance(value, str):
         return "the value is not text" if "value" in entry else "no value"

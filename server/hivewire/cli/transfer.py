@@ -18,8 +18,9 @@ from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
-from hivewire.cli.export_format import ImportEntry, label, parse, render
+from hivewire.cli.export_format import ImportEntry, checked, label, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.import_formats import FORMATS, etcd_at, read
 from hivewire.cli.output import (
     form_option,
     in_words,
@@ -47,6 +48,16 @@ SHOWN = 60
 """Characters of a value that a dry run shows."""
 
 _T = TypeVar("_T")
+
+
+class _FileOrAddress(click.File):
+    """A file that is opened, or the address of an etcd as it stands."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        is_address = isinstance(value, str) and value.startswith(("http://", "https://"))
+        return value if is_address else super().convert(value, param, ctx)
+
+
 _Report = Callable[[int, int], None]
 
 
@@ -131,6 +142,12 @@ Examples:
   hivewire import all.json --dry-run
   hivewire import all.json --description "from the repository"
   jq . all.json | hivewire import -
+  hivewire import .env --from dotenv --dry-run
+  hivewire import settings.yaml --from yaml --map database.=db.
+  hivewire import http://127.0.0.1:2379 --from etcd --map /app/=
+  etcdctl get --prefix /app/ -w json | hivewire import - --from etcd
+  consul kv export app/ | hivewire import - --from consul --map app/=
+  env -0 | hivewire import - --from env --map APP_=app.
 
 \b
 The file is an export, or written by hand:
@@ -142,7 +159,16 @@ Changes are written in transactions of at most 1,000 changes and 512 KiB. Each
 transaction is atomic. A larger import that fails may be written in part, and
 says how much. It is safe to repeat an import.""",
 )
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=_FileOrAddress("rb"))
+@click.option("--from", "source", type=click.Choice([*FORMATS]), help="What FILE is, if it is no export.")
+@click.option(
+    "--map",
+    "renamed",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="With --from: only names that begin with OLD, which becomes NEW; repeatable, the first that fits counts.",
+)
+@click.option("--skip-binary", is_flag=True, help="With --from: leave out values that are empty or not text.")
 @click.option("--dry-run", is_flag=True, help="Show what would be created and updated, and write nothing.")
 @click.option("--no-check", is_flag=True, help="Store values of a JSON type even if they are not JSON.")
 @description_option
@@ -152,7 +178,10 @@ says how much. It is safe to repeat an import.""",
 def import_(
     url: str | None,
     given_token: str | None,
-    file: BinaryIO,
+    file: BinaryIO | str,
+    source: str | None,
+    renamed: tuple[str, ...],
+    skip_binary: bool,
     dry_run: bool,
     no_check: bool,
     description: str | None,
@@ -165,10 +194,12 @@ def import_(
     """
     if any("\ud800" <= character <= "\udfff" for character in description or ""):
         raise click.UsageError("the description is not UTF-8 text")
-    try:
-        entries = parse(file.read(), label(file))
-    except OSError as error:
-        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
+    if source is not None:
+        entries = _of_others(file, source, renamed, skip_binary)
+    elif renamed or skip_binary or isinstance(file, str):
+        raise click.UsageError("--map, --skip-binary and addresses are for what is imported --from other programs")
+    else:
+        entries = parse(_content(file), label(file))
     with reach(url, given_token) as remote:
         with _progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
@@ -188,6 +219,28 @@ def import_(
     else:
         row = {"created": created, "updated": updated, "unchanged": unchanged, "dryRun": dry_run}
         print_row(row, form, "\n".join((*created, *updated)))
+
+
+def _of_others(file: BinaryIO | str, source: str, renamed: tuple[str, ...], skip_binary: bool) -> list[ImportEntry]:
+    """The entries in a file of another program. Raises ClickException."""
+    if isinstance(file, str) and source != "etcd":
+        raise click.UsageError("only etcd is read from its address")
+    if any("=" not in each for each in renamed):
+        raise click.UsageError("--map wants OLD=NEW")
+    called = file if isinstance(file, str) else label(file)
+    data = etcd_at(file) if isinstance(file, str) else _content(file)
+    entries = read(source, data, called, {old: new for old, _, new in (each.partition("=") for each in renamed)})
+    if skip_binary and (omitted := [entry["name"] for entry in entries if not entry.get("value")]):
+        _warn(f"left out, because they are empty or not text: {', '.join(shorten(name, 80) for name in omitted)}")
+        entries = [entry for entry in entries if entry.get("value")]
+    return checked(entries, called, "entries")
+
+
+def _content(file: BinaryIO) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
 
 
 class Exported(NamedTuple):
