@@ -1,0 +1,48 @@
+/** The one client of the page: what is known, in which state, and who is logged in. */
+
+import {signal, batch} from "../vendor/preact.js";
+import {Hivewire} from "../vendor/hivewire/index.js";
+import {known, token} from "./session.js";
+import {Names} from "./names.js";
+
+/** Values of more characters are left out until they are opened. */
+export const INLINE = 1024;
+
+/** The state of the client: `connecting`, `catching_up`, `live`, `stale`, `closed`; since when it is stale, and why. */
+export const status = signal({state: "connecting", staleSince: undefined, reason: undefined});
+
+/** The user, once it is known. */
+export const me = signal(undefined);
+
+/** What the gateway says of itself. */
+export const about = signal(undefined);
+
+/** The client. The address is that of the page, so that the prefix of a proxy is kept. */
+export const hw = new Hivewire(new URL("..", location.href).href.replace(/#.*/, ""), {
+  token,
+  names: ["*"],
+  detail: true,
+  inline: INLINE,
+});
+
+/** Its names, in order. */
+export const names = new Names(hw);
+
+hw.on("state", ({state, staleSince, reason}) => {
+  batch(() => {
+    status.value = {state, staleSince, reason};
+    if (state === "live") known();
+  });
+  if (state === "live" || state === "catching_up") introduce();
+});
+hw.on("reset", ({changes}) => names.reset(changes));
+hw.on("changes", ({changes}) => names.apply(changes));
+
+async function introduce() {
+  try {
+    me.value = (await hw.call("user/getCurrent")).current;
+    about.value ??= (await hw.call("server/info")).info;
+  } catch {
+    // The next state tries again; until then nobody is shown.
+  }
+}

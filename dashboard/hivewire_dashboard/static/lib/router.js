@@ -1,0 +1,70 @@
+/** Where the reader is: `#/c/<name>?tab=history`. Fragments stay in the browser, so no name gets into a log. */
+
+import {signal} from "../vendor/preact.js";
+
+function read() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [screen = "", ...rest] = path.split("/");
+  return {screen: screen || "c", rest: rest.map(decodeSafely), query: new URLSearchParams(query ?? "")};
+}
+
+/** Somebody may have typed a lone percent sign. */
+function decodeSafely(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The current place: its screen, the parts after it, the query. */
+export const route = signal(read());
+
+/** Questions that are asked before the place is left; each returns a promise of whether to go. */
+const guards = new Set();
+
+let here = location.hash;
+let going = false;
+
+addEventListener("hashchange", async () => {
+  if (location.hash === here) return;
+  const wanted = location.hash;
+  if (!going && guards.size) {
+    history.replaceState(null, "", here || "#/c");
+    for (const guard of guards) if (!(await guard())) return;
+    history.replaceState(null, "", wanted);
+  }
+  going = false;
+  here = wanted;
+  route.value = read();
+});
+
+/** The address of a place. */
+export function to(screen, ...rest) {
+  const last = rest.at(-1);
+  const query = last !== null && typeof last === "object" ? rest.pop() : undefined;
+  const found = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== "");
+  const path = [screen, ...rest.map(encodeURIComponent)].join("/");
+  return `#/${path}${found.length ? `?${new URLSearchParams(found)}` : ""}`;
+}
+
+/** Go there; `force` does not ask. */
+export function go(address, {force = false} = {}) {
+  going = force;
+  if (location.hash === address) going = false;
+  location.hash = address;
+}
+
+/** Change the query of this place, without a step in the history of the browser. */
+export function refine(query) {
+  const merged = {...Object.fromEntries(route.value.query), ...query};
+  history.replaceState(null, "", to(route.value.screen, ...route.value.rest, merged));
+  here = location.hash;
+  route.value = read();
+}
+
+/** Ask before this place is left. Returns what ends that. */
+export function guard(question) {
+  guards.add(question);
+  return () => guards.delete(question);
+}

@@ -1,0 +1,30 @@
+/** What a reader has chosen for this browser: theme, density, and so on. Never anything of the gateway. */
+
+import {effect, signal} from "../vendor/preact.js";
+
+const DEFAULTS = {theme: "system", density: "comfortable", delimiter: ".", letters: true, start: true};
+
+function stored() {
+  try {
+    return {...DEFAULTS, ...JSON.parse(localStorage.getItem("hivewire.settings") ?? "{}")};
+  } catch {
+    return DEFAULTS; // a browser may refuse storage
+  }
+}
+
+export const settings = signal(stored());
+
+/** Change some of them. */
+export function choose(changed) {
+  settings.value = {...settings.value, ...changed};
+  try {
+    localStorage.setItem("hivewire.settings", JSON.stringify(settings.value));
+  } catch {
+    // They last as long as the page.
+  }
+}
+
+effect(() => {
+  const {theme, density} = settings.value;
+  Object.assign(document.documentElement.dataset, {theme, density});
+});

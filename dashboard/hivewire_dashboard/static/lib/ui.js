@@ -1,0 +1,205 @@
+/** The parts that screens are made of. */
+
+import {html, signal, useEffect, useId, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {clock, plain} from "./text.js";
+
+const ICONS = {
+  values: "M3 4h10M3 8h10M3 12h6",
+  changes: "M8 3v5l3 2M14 8A6 6 0 1 1 8 2",
+  basket: "M2 6h12l-1.5 7h-9zM5 6l2-4M11 6L9 2",
+  transfer: "M5 14V3m0 0L2 6m3-3l3 3M11 2v11m0 0l3-3m-3 3l-3-3",
+  devices: "M2 3h12v8H2zM6 14h4M8 11v3",
+  people: "M6 8a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM1 14c0-3 2-4.5 5-4.5s5 1.5 5 4.5M11 2.5a3 3 0 0 1 0 5.5M12.5 9.7c1.7.6 2.5 2 2.5 4.3",
+  tenant: "M3 14V2h7v12M10 6h3v8M1 14h14M5 5h2M5 8h2M5 11h2",
+  live: "M1 8h3l2-5 4 10 2-5h3",
+  api: "M5 4L1 8l4 4M11 4l4 4-4 4",
+  menu: "M2 4h12M2 8h12M2 12h12",
+  close: "M3 3l10 10M13 3L3 13",
+  folder: "M2 13V3h4l2 2h6v8z",
+  open: "M6 3l5 5-5 5",
+  copy: "M5 5h8v9H5zM3 11V2h8",
+  settings: "M2 5h6M12 5h2M2 11h2M8 11h6M10 3v4M6 9v4",
+};
+
+/** A drawing beside words, which say the same. */
+export function Icon({name}) {
+  return html`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d=${ICONS[name]} /></svg>`;
+}
+
+export function Button({kind = "", busy = false, icon, children, ...rest}) {
+  return html`<button type="button" class=${`button ${kind}`} aria-disabled=${busy ? "true" : undefined} ...${rest}>
+    ${icon && html`<${Icon} name=${icon} />`}${children}
+  </button>`;
+}
+
+/** A labelled input; `hint` is read with it, `wrong` says what is wrong. */
+export function Field({label, hint, wrong, type = "text", value, onInput, as = "input", children, ...rest}) {
+  const id = useId();
+  const described = [hint && `${id}-hint`, wrong && `${id}-wrong`].filter(Boolean).join(" ") || undefined;
+  const shared = {id, value, onInput: (event) => onInput?.(event.currentTarget.value), ...rest};
+  const control =
+    as === "select"
+      ? html`<select ...${shared} aria-describedby=${described}>${children}</select>`
+      : as === "textarea"
+        ? html`<textarea ...${shared} aria-describedby=${described} aria-invalid=${wrong ? "true" : undefined}></textarea>`
+        : html`<input type=${type} ...${shared} aria-describedby=${described} aria-invalid=${wrong ? "true" : undefined} />`;
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    ${control}
+    ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
+    ${wrong && html`<p class="wrong" id=${`${id}-wrong`}>${wrong}</p>`}
+  </div>`;
+}
+
+/** A modal dialog. Escape and its close button call `close`; the focus returns to where it was. */
+export function Dialog({title, close, wide = false, children, actions}) {
+  const dialog = useRef();
+  const id = useId();
+  useLayoutEffect(() => {
+    const before = document.activeElement;
+    const element = dialog.current;
+    element.showModal();
+    return () => {
+      element.close();
+      if (before?.isConnected) before.focus({preventScroll: true});
+    };
+  }, []);
+  const cancel = (event) => {
+    if (event.target !== dialog.current) return;
+    event.preventDefault();
+    close?.();
+  };
+  return html`<dialog ref=${dialog} class=${wide ? "wide" : undefined} aria-labelledby=${id} onCancel=${cancel}>
+    <header>
+      <h2 id=${id}>${title}</h2>
+      ${close && html`<button type="button" class="plain square" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}
+    </header>
+    <div class="content">${children}</div>
+    ${actions && html`<footer>${actions}</footer>`}
+  </dialog>`;
+}
+
+/** What went wrong, in the words of the gateway, and what to do. */
+export function Problem({error, retry}) {
+  const code = error.code ? ` (${error.code})` : "";
+  return html`<div class="problem" role="alert">
+    <p><strong>${headline(error)}</strong> ${plain(error.message)}${code}</p>
+    ${retry && html`<${Button} onClick=${retry}>Try again<//>`}
+  </div>`;
+}
+
+function headline({name, code}) {
+  if (name === "Uncertain") return "The answer was lost: it may have been written.";
+  if (code === 403) return "You may not do this.";
+  if (code === 503) return "The gateway cannot do this now.";
+  if (code === 429) return "Too many requests.";
+  return "This did not work.";
+}
+
+/** Nothing is here: why, and what would fill it. */
+export function Empty({title, children}) {
+  return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
+}
+
+/** A line for a terminal or a program, with a button that copies it. */
+export function Copied({label, text}) {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    setDone(true);
+    announce(`Copied: ${label}`);
+  };
+  return html`<figure class="copied">
+    <figcaption>${label}</figcaption>
+    <pre tabindex="0" aria-label=${label}><code>${text}</code></pre>
+    <${Button} kind="small" icon="copy" onClick=${copy}>${done ? "Copied" : "Copy"}<//>
+  </figure>`;
+}
+
+/** Tabs as links: the chosen one is in the address. */
+export function Tabs({label, chosen, tabs}) {
+  return html`<nav class="tabs" aria-label=${label}>
+    ${tabs.map(([key, text, href]) => html`<a href=${href} aria-current=${key === chosen ? "page" : undefined}>${text}</a>`)}
+  </nav>`;
+}
+
+// What is said aloud: one polite region, at most a sentence in five seconds.
+
+const spoken = signal("");
+let next = "";
+let timer;
+
+export function announce(text) {
+  next = text;
+  timer ??= setTimeout(() => {
+    spoken.value = next;
+    timer = setTimeout(() => (timer = next === spoken.value ? undefined : void announceAgain()), 5_000);
+  }, 50);
+}
+
+function announceAgain() {
+  timer = undefined;
+  announce(next);
+}
+
+// What was done, with a way back, until it is closed or something else is done.
+
+export const notice = signal(undefined);
+
+/** Say that something was done; `action` is `{label, run}`. */
+export function tell(text, action) {
+  notice.value = {text, action};
+}
+
+export function Notices() {
+  const {text, action} = notice.value ?? {};
+  return html`<div class="notices">
+    <div role="status" class=${text ? "notice" : ""}>
+      ${text && html`<p>${text}</p>`}
+      ${action && html`<${Button} kind="small" onClick=${action.run}>${action.label}<//>`}
+      ${text && html`<button type="button" class="plain square" aria-label="Close this message" onClick=${() => (notice.value = undefined)}><${Icon} name="close" /></button>`}
+    </div>
+    <div class="unseen" aria-live="polite">${spoken.value}</div>
+  </div>`;
+}
+
+/** What a promise gives: `{value, error, loading, again}`; asked anew when one of `on` changes. */
+export function useLoaded(load, on) {
+  const [state, setState] = useState({loading: true});
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let current = true;
+    setState((before) => ({...before, loading: true, error: undefined}));
+    load().then(
+      (value) => current && setState({value, loading: false}),
+      (error) => current && setState((before) => ({...before, error, loading: false})),
+    );
+    return () => (current = false);
+  }, [...on, turn]);
+  return {...state, again: () => setTurn(turn + 1)};
+}
+
+/** Something that runs on a click, one at a time: `[run, busy, error]`. */
+export function useAction(work) {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState();
+  const run = async (...given) => {
+    if (busy) return undefined;
+    setBusy(true);
+    setError(undefined);
+    try {
+      return await work(...given);
+    } catch (caught) {
+      setError(caught);
+      return undefined;
+    } finally {
+      setBusy(false);
+    }
+  };
+  return [run, busy, error, () => setError(undefined)];
+}
+
+/** Seconds until a moment, counted down while it is seen; 0 when it has passed. */
+export function secondsUntil(time) {
+  return Math.max(0, Math.ceil((time - clock.value) / 1000));
+}

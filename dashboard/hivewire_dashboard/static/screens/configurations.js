@@ -1,0 +1,218 @@
+/** All configurations: folders beside a table that shows every change as it comes. */
+
+import {html, useEffect, useMemo, useRef, useState} from "../vendor/preact.js";
+import {hw, INLINE, names, status} from "../lib/gateway.js";
+import {Grid} from "../lib/grid.js";
+import {bind} from "../lib/keys.js";
+import {ending, position} from "../lib/names.js";
+import {go, refine, to} from "../lib/router.js";
+import {choose, settings} from "../lib/settings.js";
+import {ago, clock, count, kind, plain, size, Text, When} from "../lib/text.js";
+import {announce, Button, Copied, Empty, Icon} from "../lib/ui.js";
+import {Selection, useSelection} from "./selection.js";
+
+const COLUMNS = [
+  {label: "Select", class: "select"},
+  {label: "Name", class: "name"},
+  {label: "Value", class: "value"},
+  {label: "Type", class: "type"},
+  {label: "Version", class: "version"},
+  {label: "Changed", class: "when"},
+  {label: "By", class: "who"},
+];
+
+const MODES = {prefix: "Names that begin with", names: "Names that contain", values: "Values that contain"};
+
+/** What each order is called, and what compares. */
+const ORDERS = {
+  name: ["Name", undefined],
+  newest: ["Newest change", (a, b) => revision(b) - revision(a)],
+  who: ["Who changed it", (a, b) => compared(who(a), who(b)) || compared(a, b)],
+  version: ["Highest version", (a, b) => (hw.get(b)?.version ?? 0) - (hw.get(a)?.version ?? 0)],
+};
+
+const revision = (name) => hw.get(name)?.revision ?? 0;
+const who = (name) => hw.get(name)?.modifiedBy ?? "";
+const compared = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+
+/** `*text*` and `=text` say in the search itself what is searched. */
+function understood(mode, text) {
+  if (/^\*.+\*$/.test(text)) return ["names", text.slice(1, -1)];
+  if (/^=./.test(text)) return ["values", text.slice(1)];
+  return [mode, text];
+}
+
+/** What the table remembers while another screen is shown. */
+const table = {focus: undefined, top: 0};
+
+export default function Configurations({query}) {
+  const [text, setText] = useState(query.get("q") ?? "");
+  const [mode, wanted] = understood(query.get("in") ?? "prefix", text);
+  const folder = query.get("below") ?? "";
+  const order = ORDERS[query.get("order")] ? query.get("order") : "name";
+  const field = useRef();
+  const rows = useRows({mode, wanted, folder, order});
+  const selection = useSelection();
+
+  useEffect(() => bind({"/": () => field.current.querySelector("input").select()}), []);
+  useEffect(() => refine({q: text || undefined}), [text]);
+
+  const search = html`<form class="search" role="search" ref=${field} onSubmit=${(event) => event.preventDefault()}>
+    <select aria-label="Where to search" value=${mode} onChange=${(event) => refine({in: event.currentTarget.value})}>
+      ${Object.entries(MODES).map(([key, label]) => html`<option value=${key}>${label}</option>`)}
+    </select>
+    <input type="search" aria-label="Search" placeholder="limits.  *max*  =42   ( / )" value=${text}
+      onInput=${(event) => (table.top = 0, setText(event.currentTarget.value))} />
+    <select aria-label="Order" value=${order} onChange=${(event) => refine({order: event.currentTarget.value})}>
+      ${Object.entries(ORDERS).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}
+    </select>
+    <${Pause} />
+    <${Button} kind="primary" onClick=${() => go(to("one", folder, {new: 1}))}>New<//>
+  </form>`;
+
+  return html`<div class="beside">
+    <${Folders} chosen=${folder} />
+    <section class="fill" aria-labelledby="title">
+      <h1 id="title" class="unseen">Configurations</h1>
+      ${search}
+      <${Summary} rows=${rows} mode=${mode} wanted=${wanted} folder=${folder} />
+      ${names.ready.value && rows.count === 0
+        ? html`<${Nothing} wanted=${wanted} folder=${folder} mode=${mode} />`
+        : html`<${Grid} label="Configurations" columns=${COLUMNS} count=${rows.count} at=${rows.at} find=${rows.find}
+            row=${(name) => cells(name, selection)} state=${table} narrow="configurations"
+            open=${(name) => go(to("one", name))}
+            keys=${{
+              e: (name) => go(to("one", name, {edit: 1})),
+              h: (name) => go(to("one", name, {tab: "history"})),
+              " ": (name) => selection.toggle(name),
+            }} />`}
+      <${Selection} selection=${selection} all=${rows} />
+    </section>
+  </div>`;
+}
+
+/** The cells of a row, and how it looks: a change is marked by a bar, a dot and the words of its age. */
+function cells(name, selection) {
+  const {entry, mark, gone} = names.row(name);
+  const value = entry?.value === null ? html`<span class="quiet">${size(entry.size ?? 0)}, opened on demand</span>` : html`<${Text} of=${entry?.value} most=${200} mono />`;
+  const box = html`<input type="checkbox" tabindex="-1" aria-label=${`Select ${plain(name)}`} checked=${selection.has(name)} onChange=${() => selection.toggle(name)} />`;
+  const when = mark
+    ? html`<span class="mark"><span class="dot"></span>${gone ? "deleted" : ago(mark.at, clock.value)}</span>`
+    : html`<${When} time=${entry?.modified} />`;
+  return {
+    cells: [box, html`<${Text} of=${name} mono />`, value, kind(entry?.contentType), entry?.version, when, html`<${Text} of=${entry?.modifiedBy ?? "–"} />`],
+    class: [mark && "changed", gone && "gone", selection.has(name) && "chosen"].filter(Boolean).join(" "),
+  };
+}
+
+/** The rows to show: a range of all names, or what a search has found, which follows the changes twice a second. */
+function useRows({mode, wanted, folder, order}) {
+  const {sorted} = names;
+  void names.version.value; // drawn anew with each frame in which something changed
+  const prefix = mode === "prefix" && wanted ? (wanted.startsWith(folder) ? wanted : folder + wanted) : folder;
+  const ranged = order === "name" && (mode === "prefix" || !wanted);
+  const [found, setFound] = useState(undefined);
+  const slow = ranged ? 0 : names.slow.value;
+
+  useEffect(() => {
+    if (ranged || names.paused.value !== undefined) return setFound((before) => (ranged ? undefined : before));
+    let stopped = false;
+    const low = wanted.toLowerCase();
+    const holds = {
+      prefix: (name) => name.startsWith(prefix),
+      names: (name) => name.startsWith(prefix) && name.toLowerCase().includes(low),
+      values: (name) => name.startsWith(prefix) && (hw.get(name)?.value ?? "").toLowerCase().includes(low),
+    };
+    names.filter(holds[wanted ? mode : "prefix"], ORDERS[order][1], () => stopped).then((list) => list && setFound(list));
+    return () => (stopped = true);
+  }, [ranged, mode, wanted, prefix, order, slow]);
+
+  return useMemo(() => {
+    if (!ranged) {
+      const list = found ?? [];
+      return {count: list.length, at: (index) => list[index], find: (name) => list.indexOf(name), waiting: !found};
+    }
+    const from = position(sorted, prefix);
+    const end = ending(sorted, prefix, from);
+    const find = (name) => {
+      const at = position(sorted, name);
+      return at >= from && at < end && sorted[at] === name ? at - from : -1;
+    };
+    return {count: end - from, at: (index) => sorted[from + index], find, waiting: !names.ready.value};
+  }, [ranged, found, prefix, sorted, names.version.value, names.ready.value]);
+}
+
+/** How many rows there are, of what. */
+function Summary({rows, mode, wanted, folder}) {
+  const words = rows.waiting && status.value.state !== "stale" ? "Reading" : count(rows.count, "configuration");
+  const where = folder ? html` below <${Text} of=${folder} mono />` : "";
+  const note = mode === "values" && wanted ? ` Values of more than ${count(INLINE)} characters are not searched.` : "";
+  useEffect(() => {
+    if (wanted && !rows.waiting) announce(`${count(rows.count, "configuration")} found`);
+  }, [wanted, mode, rows.count, rows.waiting]);
+  return html`<p class="summary">${words}${where}.${note}</p>`;
+}
+
+/** Hold the table still; what has come meanwhile is counted. */
+function Pause() {
+  const since = names.paused.value;
+  return html`<button type="button" class="button" aria-pressed=${since !== undefined} onClick=${() => names.pause()}>
+    ${since === undefined ? "Pause" : `Paused, ${count(since, "change")}`}
+  </button>`;
+}
+
+/** The folders that names make: a tree, opened step by step. */
+function Folders({chosen}) {
+  void names.slow.value;
+  const {delimiter} = settings.value;
+  return html`<nav class="folders" aria-label="Folders">
+    <div class="row-of">
+      <a href=${to("c")} aria-current=${chosen === "" ? "page" : undefined}>All names <span class="quiet">${count(names.sorted.length)}</span></a>
+      <select aria-label="What separates folders" value=${delimiter} onChange=${(event) => choose({delimiter: event.currentTarget.value})}>
+        ${[".", "/", ":", "-", "_"].map((each) => html`<option>${each}</option>`)}
+      </select>
+    </div>
+    <${Branch} prefix="" chosen=${chosen} delimiter=${delimiter} />
+  </nav>`;
+}
+
+function Branch({prefix, chosen, delimiter}) {
+  const {folders, more} = names.folders(prefix, delimiter);
+  if (!folders.length) return null;
+  return html`<ul>
+    ${folders.map((each) => html`<${Folder} key=${each.prefix} ...${each} chosen=${chosen} delimiter=${delimiter} />`)}
+    ${more && html`<li class="quiet">And more: search for them.</li>`}
+  </ul>`;
+}
+
+function Folder({prefix, label, count: number, chosen, delimiter}) {
+  const [open, setOpen] = useState(chosen.startsWith(prefix) && chosen !== prefix);
+  const deeper = names.folders(prefix, delimiter, 1).folders.length > 0;
+  return html`<li>
+    <div class="folder">
+      ${deeper
+        ? html`<button type="button" class="plain square small" aria-expanded=${open} aria-label=${`Folders below ${plain(prefix)}`} onClick=${() => setOpen(!open)}><${Icon} name="open" /></button>`
+        : html`<span class="square small"></span>`}
+      <a href=${to("c", {below: prefix})} aria-current=${chosen === prefix ? "page" : undefined}>
+        <${Text} of=${label} /> <span class="quiet">${count(number)}</span>
+      </a>
+    </div>
+    ${open && html`<${Branch} prefix=${prefix} chosen=${chosen} delimiter=${delimiter} />`}
+  </li>`;
+}
+
+function Nothing({wanted, folder, mode}) {
+  if (wanted) {
+    const others = Object.entries(MODES).filter(([key]) => key !== mode);
+    return html`<${Empty} title="Nothing was found">
+      <p>Try ${others.map(([key, label], index) => html`${index ? " or " : ""}<button type="button" class="link" onClick=${() => refine({in: key})}>${label.toLowerCase()}</button>`)} <q><${Text} of=${wanted} /></q>.</p>
+    <//>`;
+  }
+  return html`<${Empty} title=${folder ? "There is nothing below this" : "There are no configurations yet"}>
+    <p>Make the first one with <strong>New</strong>, or from a terminal or a program:</p>
+    <${Copied} label="Terminal" text=${`hivewire put ${folder || "limits."}max 42`} />
+    <${Copied} label="Python" text=${`await hw.put("${folder || "limits."}max", "42")`} />
+    <${Copied} label="JavaScript" text=${`await hw.put("${folder || "limits."}max", "42")`} />
+  <//>`;
+}
+

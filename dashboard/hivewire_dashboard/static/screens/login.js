@@ -1,0 +1,34 @@
+/** The login: over the page, so that nothing behind it is lost. */
+
+import {html, signal, useState} from "../vendor/preact.js";
+import {logIn, login} from "../lib/session.js";
+import {Button, Dialog, Field, secondsUntil, useAction} from "../lib/ui.js";
+import {plain} from "../lib/text.js";
+
+const refused = signal(undefined);
+
+export function Login() {
+  const [name, setName] = useState("");
+  const [password, setPassword] = useState("");
+  const [enter, busy] = useAction(async () => {
+    const problem = await logIn(name, password);
+    refused.value = problem && {text: problem.message, until: Date.now() + (problem.wait ?? 0) * 1000};
+    if (problem) setPassword("");
+  });
+  const left = refused.value ? secondsUntil(refused.value.until) : 0;
+  const submit = (event) => {
+    event.preventDefault();
+    if (!left) enter();
+  };
+  return html`<${Dialog} title="Log in to Hivewire">
+    <form class="stack" onSubmit=${submit}>
+      <p class="quiet">${login.value.why || location.host}</p>
+      <${Field} label="Login" name="username" autocomplete="username" required value=${name} onInput=${setName} autofocus />
+      <${Field} label="Password" name="password" type="password" autocomplete="current-password" required value=${password} onInput=${setPassword} />
+      <div role="alert">
+        ${refused.value && html`<p class="wrong">${plain(refused.value.text)}${left ? ` Try again in ${left} s.` : ""}</p>`}
+      </div>
+      <${Button} kind="primary" type="submit" busy=${busy || left > 0}>${busy ? "Logging in…" : "Log in"}<//>
+    </form>
+  <//>`;
+}

@@ -1,0 +1,100 @@
+/** Many configurations at once: staged in the basket, or exported. */
+
+import {html, useState} from "../vendor/preact.js";
+import {stage} from "../lib/basket.js";
+import {hw} from "../lib/gateway.js";
+import {go, to} from "../lib/router.js";
+import {count} from "../lib/text.js";
+import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
+
+/** The most configurations that can be staged: those of one transaction. */
+const MOST = 1_000;
+
+export function useSelection() {
+  const [chosen, setChosen] = useState(() => new Set());
+  const change = (work) => {
+    const next = new Set(chosen);
+    work(next);
+    setChosen(next);
+  };
+  return {
+    names: () => [...chosen],
+    size: chosen.size,
+    has: (name) => chosen.has(name),
+    toggle: (name) => change((all) => all.delete(name) || all.add(name)),
+    add: (names) => change((all) => names.forEach((name) => all.add(name))),
+    clear: () => setChosen(new Set()),
+  };
+}
+
+/** What can be done with what is selected. */
+export function Selection({selection, all}) {
+  const [dialog, setDialog] = useState();
+  const [remove, busy, error] = useAction(async () => {
+    stage(selection.names().filter((name) => hw.get(name)).map((name) => edit(hw.get(name), undefined)));
+    staged(selection);
+  });
+  if (!selection.size) return null;
+  const full = selection.size > MOST;
+  const every = () => selection.add(Array.from({length: Math.min(all.count, MOST)}, (_, index) => all.at(index)));
+  return html`<div class="selection" role="region" aria-label="What is selected">
+    <p><strong>${count(selection.size)} selected</strong>${full ? `; at most ${count(MOST)} can be staged` : ""}</p>
+    <${Button} onClick=${every}>Select all ${count(Math.min(all.count, MOST))}<//>
+    <${Button} busy=${busy || full} onClick=${() => !full && remove()}>Stage deletes<//>
+    <${Button} busy=${full} onClick=${() => !full && setDialog("copy")}>Copy or rename…<//>
+    <${Button} onClick=${() => go(to("transfer", {names: selection.names().slice(0, MOST).join("\n")}))}>Export<//>
+    <${Button} kind="plain" onClick=${selection.clear}>Clear<//>
+    ${error && html`<${Problem} error=${error} />`}
+    ${dialog && html`<${Moving} selection=${selection} close=${() => setDialog(undefined)} />`}
+  </div>`;
+}
+
+function edit(entry, value, name = entry.name) {
+  const {contentType, version} = entry;
+  const same = name === entry.name;
+  return {name, value, contentType, base: same ? version : (hw.get(name)?.version ?? 0), before: same ? entry.value : hw.get(name)?.value};
+}
+
+function staged(selection) {
+  tell(`${count(selection.size, "edit")} staged. Nothing is written yet.`, {label: "Open the basket", run: () => go(to("basket"))});
+  selection.clear();
+}
+
+/** Copies under another prefix, or a rename: copies, and deletes of the old names. */
+function Moving({selection, close}) {
+  const from = shared(selection.names());
+  const [before, setBefore] = useState(from);
+  const [after, setAfter] = useState(from);
+  const [rename, setRename] = useState(false);
+  const [move, busy, error] = useAction(async () => {
+    const edits = [];
+    for (const name of selection.names()) {
+      if (!name.startsWith(before)) continue;
+      const known = hw.get(name);
+      const entry = known?.value === null ? await hw.fetch(name) : known;
+      if (!entry) continue;
+      edits.push(edit(entry, entry.value, after + name.slice(before.length)));
+      if (rename) edits.push(edit(entry, undefined));
+    }
+    stage(edits);
+    staged(selection);
+    close();
+  });
+  const wrong = before === after ? "Give another prefix." : undefined;
+  return html`<${Dialog} title="Copy or rename" close=${close}
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || wrong} onClick=${() => !wrong && move()}>Stage<//>`}>
+    <div class="stack">
+      <${Field} label="Replace the prefix" value=${before} onInput=${setBefore} />
+      <${Field} label="by" value=${after} onInput=${setAfter} wrong=${wrong} />
+      <label class="check"><input type="checkbox" checked=${rename} onChange=${() => setRename(!rename)} /> Delete the old names: rename</label>
+      ${error && html`<${Problem} error=${error} />`}
+    </div>
+  <//>`;
+}
+
+/** The longest beginning that all names share. */
+function shared(names) {
+  let prefix = names[0] ?? "";
+  for (const name of names) while (!name.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  return prefix;
+}

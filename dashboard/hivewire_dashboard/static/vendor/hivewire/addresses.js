@@ -1,0 +1,89 @@
+/** Where to connect, and when: the addresses of the gateways, and how long to wait before the next attempt. */
+
+const LONGEST = 30_000;
+const FIRST = 2_000;
+const MOST = 32;
+
+/** Close codes after which another attempt would end like this one (configuration contract, section 9). */
+export const IN_VAIN = [1002, 1003, 1007, 1009];
+
+/**
+ * How long to wait after the `failures`th loss in a row: full jitter, so that clients that were cut off together do not
+ * come back together.
+ *
+ * @param {number} failures from 0
+ * @param {() => number} random
+ * @returns {number} milliseconds
+ */
+export function backoff(failures, random) {
+  return random() * Math.min(LONGEST, FIRST * 2 ** failures);
+}
+
+/**
+ * What the end of a connection says about when to come back.
+ *
+ * @param {number} code
+ * @param {string} reason
+ * @returns {number | undefined} milliseconds; undefined when it says nothing
+ */
+export function told(code, reason) {
+  const found = /\bretry=(\d{1,7})\b/.exec(reason);
+  if (found) return Number(found[1]);
+  return code === 4029 ? LONGEST : undefined;
+}
+
+/**
+ * The address of a gateway's socket: `https://host/prefix` is `wss://host/prefix/api/websocket`. In a browser it may be
+ * relative to the page.
+ *
+ * @param {string | URL} address
+ * @returns {string}
+ */
+export function socketAddress(address) {
+  const url = new URL(address, globalThis.location?.href);
+  if (!/^(http|ws)s?:$/.test(url.protocol)) throw new TypeError(`not an address of a gateway: ${address}`);
+  url.protocol = /s:$/.test(url.protocol) ? "wss:" : "ws:";
+  if (!url.pathname.endsWith("/websocket")) url.pathname = `${url.pathname.replace(/\/$/, "")}/api/websocket`;
+  url.hash = "";
+  return url.href;
+}
+
+/** The addresses of a ledger's gateways, in turns. */
+export class Addresses {
+  /** @param {(string | URL)[]} addresses */
+  constructor(addresses) {
+    this.all = addresses.map(socketAddress);
+    if (!this.all.length) throw new TypeError("there is no address");
+    this.current = /** @type {string} */ (this.all[0]);
+    this.given = this.all.length;
+    /** @type {Map<string, number>} until when an address is not to be used */
+    this.held = new Map();
+  }
+
+  /** Do not come back to the current address for a time. @param {number} milliseconds */
+  hold(milliseconds) {
+    this.held.set(this.current, Date.now() + milliseconds);
+  }
+
+  /**
+   * Take up other gateways that the current one has named, in place of those it named before. None without TLS where
+   * the current one has it.
+   *
+   * @param {string[]} alternatives
+   */
+  learn(alternatives) {
+    const secure = this.current.startsWith("wss:");
+    const found = alternatives.slice(0, MOST).map(socketAddress).filter((url) => !secure || url.startsWith("wss:"));
+    this.all = [...new Set([...this.all.slice(0, this.given), this.current, ...found])];
+  }
+
+  /** Go to the next address that may be used, or the one that may be first. @returns {number} milliseconds until then */
+  next() {
+    const start = this.all.indexOf(this.current);
+    const order = [...this.all.slice(start + 1), ...this.all.slice(0, start + 1)];
+    const until = (/** @type {string} */ url) => this.held.get(url) ?? 0;
+    const now = Date.now();
+    this.current = order.find((url) => until(url) <= now) ?? order.reduce((a, b) => (until(b) < until(a) ? b : a));
+    return Math.max(0, until(this.current) - now);
+  }
+}

@@ -1,0 +1,484 @@
+/**
+ * The connection to the gateways: one socket after the other, logged in, with the requests and subscriptions that
+ * outlive them (dashboard-and-clients.md, 6).
+ */
+
+import {Addresses, backoff, IN_VAIN, told} from "./addresses.js";
+import {Credentials, reach} from "./credentials.js";
+import {Busy, Stopped, HivewireError, LoginRequired, refusal, Refused, Uncertain, unavailable} from "./errors.js";
+import {Subscription} from "./subscription.js";
+
+/** @typedef {Record<string, any>} Frame */
+
+/**
+ * A request that waits for its answer, or for a socket.
+ *
+ * @typedef {object} Pending
+ * @property {number} id
+ * @property {string} action
+ * @property {object} members
+ * @property {(reply: Frame) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {number} deadline
+ * @property {boolean} own of the connection itself, for this socket only
+ * @property {boolean} sent
+ * @property {boolean} renewed whether a new token was got for it already
+ * @property {((reply: Frame) => void) | undefined} atOnce gets the answer before any later push
+ */
+
+/**
+ * @typedef {object} Listener what is told of the connection
+ * @property {() => void} open logged in on a socket
+ * @property {(reason: string) => void} lost
+ * @property {(error: Error | undefined) => void} closed for good
+ * @property {(frame: Frame) => void} push
+ * @property {(reach: string) => void | Promise<void>} login whose token it is, before anything is followed with it
+ */
+
+const TIMEOUT = 30_000;
+const SILENCE = 30_000;
+const STEADY = 10_000;
+const TICK = 1_000;
+const PROBE = 5_000;
+const MOST_WAITING = 10_000;
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Requests that may be sent again, because they change nothing. */
+const READS = /\/(get\w*|list|tree|audit|history|count|\w*info)$/i;
+/** Requests for which no other token is got when they are refused. */
+const LOGIN = /^(authenticate|token|token\/refresh)$/;
+
+export class Connection {
+  /** @type {WebSocket | undefined} */
+  #socket;
+  #entered = false;
+  #closed = false;
+  #draining = false;
+  #number = 0;
+  #failures = 0;
+  #opened = Infinity;
+  #heard = 0;
+  #probed = false;
+  /** @type {Map<number, Pending>} */
+  #pending = new Map();
+  /** @type {Set<Subscription>} */
+  #subscriptions = new Set();
+  /** @type {Map<number, Subscription>} */
+  #ids = new Map();
+  /** @type {(code: number, reason: string) => void} */
+  #end = () => {};
+  /** @type {() => void} */
+  #wake = () => {};
+  /** @type {Promise<void> | undefined} */
+  #renewing;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #renewal;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #ticking;
+
+  /**
+   * @param {object} options
+   * @param {Addresses} options.addresses
+   * @param {Credentials | undefined} options.credentials without them nobody is logged in
+   * @param {typeof globalThis.WebSocket} options.WebSocket
+   * @param {() => number} options.random
+   * @param {Listener} listener
+   */
+  constructor({addresses, credentials, WebSocket, random}, listener) {
+    this.addresses = addresses;
+    this.credentials = credentials;
+    this.WebSocket = WebSocket;
+    this.random = random;
+    this.listener = listener;
+    this.reach = "";
+  }
+
+  /** Connect, and again whenever the connection is lost, until `close`. */
+  async run() {
+    this.#ticking = setInterval(() => this.#tick(), TICK);
+    while (!this.#closed) await this.#pause(await this.#attend().catch((error) => this.#failed(error)));
+  }
+
+  /** One socket, from before it is opened to its end. @returns {Promise<number>} when to go on, in milliseconds */
+  async #attend() {
+    await this.credentials?.prepare();
+    if (this.#closed) return 0;
+    const {code, reason} = await this.#session();
+    const why = reason || (code === 1006 ? "the connection was lost" : `closed with ${code}`);
+    if (IN_VAIN.includes(code)) this.close(new HivewireError(`${why} (${code})`));
+    const wait = told(code, reason);
+    if (wait !== undefined) this.addresses.hold(wait);
+    return this.#lost(why, wait !== undefined);
+  }
+
+  /** @param {unknown} error @returns {number} */
+  #failed(error) {
+    const {message} = /** @type {Error} */ (error);
+    if (error instanceof LoginRequired) this.close(error);
+    if (error instanceof Busy) this.addresses.hold(error.retryAfter * 1000);
+    return this.#lost(message, error instanceof Busy);
+  }
+
+  /** When and where to go on after a loss. @param {string} why @param {boolean} held whether the gateway said when */
+  #lost(why, held) {
+    if (!this.#closed) this.listener.lost(why);
+    if (Date.now() - this.#opened >= STEADY) this.#failures = 0;
+    this.#opened = Infinity;
+    const jitter = backoff(this.#failures++, this.random);
+    const wait = this.addresses.next();
+    const drained = this.#draining;
+    this.#draining = false;
+    return wait || (held || drained ? 0 : jitter);
+  }
+
+  /** @param {number} milliseconds */
+  #pause(milliseconds) {
+    return /** @type {Promise<void>} */ (
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, milliseconds);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      })
+    );
+  }
+
+  /** @returns {Promise<{code: number, reason: string}>} how the socket ended */
+  #session() {
+    return new Promise((resolve, reject) => {
+      const socket = (this.#socket = new this.WebSocket(this.addresses.current));
+      this.#heard = Date.now();
+      const end = (/** @type {number} */ code, /** @type {string} */ reason, /** @type {unknown} */ error = undefined) => {
+        if (this.#socket !== socket) return;
+        this.#leave(socket);
+        if (error) reject(error);
+        else resolve({code, reason});
+      };
+      this.#end = end;
+      socket.onopen = () => this.#enter().catch((error) => end(1006, "", error));
+      socket.onmessage = ({data}) => {
+        if (this.#socket !== socket) return;
+        const frame = parsed(data);
+        if (frame) this.#receive(frame);
+        else end(1006, "what answered is no gateway");
+      };
+      socket.onclose = ({code, reason}) => end(code, reason);
+      // The end is told by `close`, but some runtimes outside of browsers tell of a failed attempt by `error` alone.
+      socket.onerror = () => setTimeout(end, 0, 1006, "there is no connection");
+    });
+  }
+
+  /** Log in, follow, and send what waits. */
+  async #enter() {
+    await this.#login();
+    this.#opened = Date.now();
+    this.#entered = true;
+    this.listener.open();
+    const subscribed = [...this.#subscriptions].map((each) => this.#subscribe(each));
+    for (const pending of this.#pending.values()) if (!pending.sent) this.#send(pending);
+    await Promise.all(subscribed);
+  }
+
+  /** @param {WebSocket} socket */
+  #leave(socket) {
+    this.#socket = undefined;
+    this.#entered = false;
+    this.#probed = false;
+    clearTimeout(this.#renewal);
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {};
+    socket.close();
+    this.#ids.clear();
+    for (const subscription of this.#subscriptions) subscription.lose();
+    for (const pending of [...this.#pending.values()]) this.#cut(pending);
+  }
+
+  /** What becomes of a request when the connection breaks. @param {Pending} pending */
+  #cut(pending) {
+    if (!pending.sent && !this.#closed) return;
+    if (pending.own) return this.#settle(pending, unavailable("the connection was lost"));
+    if (!pending.sent) return this.#settle(pending, new Stopped("the client is closed"));
+    if (!READS.test(pending.action)) {
+      return this.#settle(pending, new Uncertain(`the connection was lost before the answer to ${pending.action}`));
+    }
+    pending.sent = false;
+    if (this.#closed) this.#settle(pending, new Stopped("the client is closed"));
+  }
+
+  /** @param {Pending} pending @param {Error} error */
+  #settle(pending, error) {
+    this.#pending.delete(pending.id);
+    pending.reject(error);
+  }
+
+  // Logging in.
+
+  /** Give the socket a token: at first, and in band. */
+  #login() {
+    this.#renewing ??= this.#authenticate().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  /** @param {boolean} [again] @returns {Promise<void>} */
+  async #authenticate(again = false) {
+    const {credentials} = this;
+    if (!credentials) return;
+    const socket = this.#socket;
+    const ask = (/** @type {string} */ action, /** @type {object} */ members) => this.#ask(action, members);
+    const token = await credentials.token(ask);
+    if (socket !== this.#socket) throw unavailable("the connection was lost");
+    try {
+      await this.#ask("authenticate", {token}, ({ended}) => this.#restart(ended));
+    } catch (error) {
+      if (!(error instanceof Refused) || error.code !== 401) throw error;
+      credentials.drop();
+      if (again) throw new LoginRequired(error.message);
+      return this.#authenticate(true);
+    }
+    this.reach = reach(token);
+    await this.listener.login(this.reach);
+    this.#renewLater();
+  }
+
+  #renewLater() {
+    clearTimeout(this.#renewal);
+    const wait = /** @type {Credentials} */ (this.credentials).due - Date.now();
+    if (wait < LONGEST_TIMER) this.#renewal = setTimeout(() => this.#renew(), Math.max(wait, 0));
+  }
+
+  /** Get another token, for the socket that is there. A failure ends it: what follows is as after a loss. */
+  async #renew() {
+    const socket = this.#socket;
+    try {
+      await this.#login();
+      return true;
+    } catch (error) {
+      if (this.#socket === socket) /** @type {Function} */ (this.#end)(1006, "", error);
+      return false;
+    }
+  }
+
+  /** Another user has the socket now, whose subscriptions these are not. @param {number[]} [ended] */
+  #restart(ended = []) {
+    for (const id of ended) {
+      const subscription = this.#ids.get(id);
+      this.#ids.delete(id);
+      if (!subscription || !this.#entered) continue;
+      subscription.lose();
+      this.#subscribe(subscription).catch((error) => /** @type {Function} */ (this.#end)(1006, "", error));
+    }
+  }
+
+  // Requests.
+
+  /**
+   * Send a request as soon as there is a connection; its answer. What only reads is sent again when the connection
+   * breaks; anything else is rejected with Uncertain then.
+   *
+   * @param {string} action
+   * @param {object} members
+   * @param {{timeout?: number, signal?: AbortSignal}} [options]
+   * @returns {Promise<Frame>}
+   */
+  call(action, members, {timeout = TIMEOUT, signal} = {}) {
+    if (this.#closed) return Promise.reject(new Stopped("the client is closed"));
+    if (this.#pending.size >= MOST_WAITING) return Promise.reject(unavailable("too many requests wait already"));
+    return this.#request(action, members, {timeout, signal});
+  }
+
+  /** A request of the connection's own. @param {string} action @param {object} members @param {(reply: Frame) => void} [atOnce] */
+  #ask(action, members, atOnce) {
+    return this.#request(action, members, {own: true, atOnce});
+  }
+
+  /**
+   * @param {string} action
+   * @param {object} members
+   * @param {{timeout?: number, signal?: AbortSignal | undefined, own?: boolean, atOnce?: ((reply: Frame) => void) | undefined}} options
+   * @returns {Promise<Frame>}
+   */
+  #request(action, members, {timeout = TIMEOUT, signal, own = false, atOnce}) {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const id = ++this.#number;
+      const deadline = Date.now() + timeout;
+      /** @type {Pending} */
+      const pending = {id, action, members, resolve, reject, deadline, own, sent: false, renewed: false, atOnce};
+      this.#pending.set(id, pending);
+      if (signal) this.#abortable(pending, signal);
+      if (own || this.#entered) this.#send(pending);
+    });
+  }
+
+  /** @param {Pending} pending @param {AbortSignal} signal */
+  #abortable(pending, signal) {
+    const {resolve, reject} = pending;
+    const abort = () => this.#settle(pending, signal.reason);
+    const done = (/** @type {(found: any) => void} */ settle) => (/** @type {any} */ found) => {
+      signal.removeEventListener("abort", abort);
+      settle(found);
+    };
+    pending.resolve = done(resolve);
+    pending.reject = done(reject);
+    signal.addEventListener("abort", abort);
+  }
+
+  /** @param {Pending} pending */
+  #send(pending) {
+    if (this.#draining && !pending.own) return;
+    if (this.#socket?.readyState !== 1) {
+      if (pending.own) this.#settle(pending, unavailable("there is no connection"));
+      return;
+    }
+    pending.sent = true;
+    this.#socket.send(JSON.stringify({action: pending.action, requestId: pending.id, ...pending.members}));
+  }
+
+  /** @param {Frame} frame */
+  #receive(frame) {
+    this.#heard = Date.now();
+    this.#probed = false;
+    if (frame.requestId === undefined) return this.#push(frame);
+    const pending = this.#pending.get(frame.requestId);
+    if (!pending) return;
+    if (frame.code === 401 && this.credentials && !pending.renewed && !LOGIN.test(pending.action)) {
+      return this.#again(pending);
+    }
+    this.#pending.delete(frame.requestId);
+    if (frame.status === "success") {
+      pending.atOnce?.(frame);
+      pending.resolve(frame);
+    } else pending.reject(refusal(frame));
+    if (this.#draining) this.#depart();
+  }
+
+  /** The token was not good any more: the request is sent again with another one. @param {Pending} pending */
+  async #again(pending) {
+    pending.renewed = true;
+    pending.sent = false;
+    this.credentials?.drop();
+    if (await this.#renew()) this.#send(pending);
+  }
+
+  // Subscriptions.
+
+  /** Follow something until `unfollow`. @param {Subscription} subscription */
+  follow(subscription) {
+    this.#subscriptions.add(subscription);
+    if (this.#entered) this.#subscribe(subscription).catch((error) => /** @type {Function} */ (this.#end)(1006, "", error));
+  }
+
+  /** @param {Subscription} subscription */
+  unfollow(subscription) {
+    this.#subscriptions.delete(subscription);
+    const {id, action} = subscription;
+    if (!this.#ids.delete(id)) return;
+    const end = action.replace(/subscribe$/, "unsubscribe");
+    this.#ask(end, {subscriptionId: id}).catch(() => {});  // a connection that breaks ends it too
+  }
+
+  /** @param {Subscription} subscription */
+  async #subscribe(subscription) {
+    try {
+      await this.#ask(subscription.action, subscription.request(this.reach), (reply) => {
+        if (!this.#subscriptions.has(subscription)) return;
+        this.#ids.set(reply.subscriptionId, subscription);
+        subscription.begin(reply);
+      });
+    } catch (error) {
+      // What is refused for good is; anything else is tried again, on another connection.
+      const {code} = /** @type {Refused} */ (error);
+      if (code === 401 && !this.credentials) throw new LoginRequired();
+      if (!(error instanceof Refused) || code === 401 || code === 429 || code >= 500) throw error;
+      this.#subscriptions.delete(subscription);
+      subscription.fail(error);
+    }
+  }
+
+  /** @param {Frame} frame */
+  #push(frame) {
+    if (frame.action === "server/draining") this.#drain(frame);
+    else if (frame.action === "token/expiring") this.#expire();
+    else {
+      this.#ids.get(frame.subscriptionId)?.push(frame);
+      if (frame.action === "subscription/paused") this.#expire();
+    }
+    this.listener.push(frame);
+  }
+
+  /** The token is about to end, or has ended. */
+  #expire() {
+    if (this.#renewing || !this.credentials) return;
+    this.credentials.drop();
+    this.#renew();
+  }
+
+  /** The gateway is about to stop: go to another one as soon as what was asked is answered. @param {Frame} frame */
+  #drain({alternatives, retry}) {
+    this.addresses.hold(retry);
+    this.addresses.learn(alternatives);
+    if (this.addresses.all.length < 2) return;
+    this.#draining = true;
+    this.#depart();
+  }
+
+  #depart() {
+    for (const {sent} of this.#pending.values()) if (sent) return;
+    this.#end(1001, "the gateway stops");
+  }
+
+  // The line.
+
+  #tick() {
+    const now = Date.now();
+    for (const pending of [...this.#pending.values()]) {
+      if (now < pending.deadline) continue;
+      const {action, sent} = pending;
+      const late = sent && !READS.test(action);
+      this.#settle(pending, late ? new Uncertain(`no answer to ${action} in time`) : unavailable(`no answer to ${action} in time`));
+      if (sent) this.#end(1006, "no answer in time");
+    }
+    const socket = this.#socket;
+    if (!socket || now - this.#heard < SILENCE) return;
+    if (socket.readyState === 1) this.probe(TIMEOUT);
+    else this.#end(1006, "no connection in time");
+  }
+
+  /** Whether the line still carries anything: a network that is gone just falls silent. */
+  probe(timeout = PROBE) {
+    if (this.#probed || !this.#entered) return;
+    this.#probed = true;
+    this.#request("server/info", {}, {own: true, timeout}).catch(() => {});
+  }
+
+  /** The machine has slept, or has a network again: look at the token and the line now. */
+  wake() {
+    this.#wake();
+    if (!this.#entered) return;
+    if (this.credentials && !this.credentials.held) this.#renew();
+    else this.probe();
+  }
+
+  /** End it for good. @param {Error} [reason] */
+  close(reason) {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#ticking);
+    this.#end(1000, "");
+    for (const pending of [...this.#pending.values()]) this.#cut(pending);
+    this.#wake();
+    this.listener.closed(reason);
+  }
+}
+
+/** @param {string} text @returns {Frame | undefined} */
+function parsed(text) {
+  try {
+    return Object(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

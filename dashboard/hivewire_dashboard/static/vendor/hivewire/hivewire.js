@@ -1,0 +1,601 @@
+/** The client: configurations in memory, and everything that can be asked of a gateway (dashboard-and-clients.md, 6). */
+
+import {Addresses} from "./addresses.js";
+import {Keeper} from "./keeper.js";
+import {json, text} from "./codecs.js";
+import {Connection} from "./connection.js";
+import {Credentials} from "./credentials.js";
+import {change, decoded, Entries, entry} from "./entries.js";
+import {Stopped, Conflict, HivewireError, LoginRequired, NotReady, refusal} from "./errors.js";
+import {Subscription} from "./subscription.js";
+import {Events, matcher} from "./watch.js";
+
+/**
+ * @template T
+ * @typedef {import("./codecs.js").Codec<T>} Codec
+ */
+/**
+ * @template T
+ * @typedef {import("./entries.js").Entry<T>} Entry
+ */
+/**
+ * @template T
+ * @typedef {import("./entries.js").Change<T>} Change
+ */
+/** @typedef {import("./watch.js").Event} Event */
+/** @typedef {import("./watch.js").State} State */
+/** @typedef {import("./subscription.js").Group} Group */
+/** @typedef {Record<string, any>} Reply */
+/** @typedef {{timeout?: number, signal?: AbortSignal}} CallOptions milliseconds, 30,000 when absent */
+
+/**
+ * @typedef {object} Options
+ * @property {import("./credentials.js").TokenSource} [token] without one only requests without a login are answered
+ * @property {string[]} [names] what to keep in memory: exact names, or prefixes that end in `*`. All that the token
+ *   reaches when absent, and nothing when empty
+ * @property {boolean | import("./cache.js").Cache} [cache] true: IndexedDB, in browsers
+ * @property {number} [maxAge] milliseconds after which what is cached does not count any more
+ * @property {boolean} [detail] also who changed each configuration last, and when
+ * @property {number} [inline] leave out values of more characters than this
+ * @property {typeof globalThis.WebSocket} [WebSocket] for a Node that has none: that of the package `ws`
+ * @property {() => number} [random] for tests: in place of Math.random
+ */
+
+/**
+ * @typedef {object} WriteOptions
+ * @property {number} [expect] the version that must be the current one; ABSENT: there must be none
+ * @property {number} [revision] the revision of the last change that must be the current one
+ * @property {string} [description] why, for the history
+ * @property {boolean} [dryRun] judge it, and write nothing
+ */
+
+/** @typedef {WriteOptions & {contentType?: string, check?: boolean}} PutOptions */
+
+/** The version of what does not exist. */
+export const ABSENT = 0;
+
+export class Hivewire {
+  /** @type {import("./watch.js").Event & {type: "state"}} */
+  #status = {type: "state", state: "connecting", staleSince: undefined, reason: undefined};
+  /** @type {Map<string, Set<(event: any) => void>>} */
+  #listeners = new Map();
+  /** @type {Map<object, (error?: Error) => void>} */
+  #readers = new Map();
+  /** @type {Set<() => void>} */
+  #undo = new Set();
+  #entries = new Entries((found) => this.#emit({type: "invalid", ...found}));
+  /** @type {Subscription | undefined} */
+  #subscription;
+  #known = false;
+  #connection;
+  #credentials;
+  #addresses;
+  /** @type {Keeper | undefined} */
+  #keeper;
+
+  /**
+   * Connect to a gateway, or to one of several of the same ledger.
+   *
+   * @param {string | URL | (string | URL)[]} url such as `https://hivewire.example.com`
+   * @param {Options} [options]
+   */
+  constructor(url, {token, names, cache, maxAge = Infinity, detail, inline, ...options} = {}) {
+    const {WebSocket = globalThis.WebSocket, random = Math.random} = options;
+    if (!WebSocket) throw new TypeError("this runtime has no WebSocket: give one as {WebSocket}");
+    this.#addresses = new Addresses(Array.isArray(url) ? url : [url]);
+    if (token !== undefined) this.#credentials = new Credentials(token, (form) => this.#grant(form));
+    this.#connection = new Connection(
+      {addresses: this.#addresses, credentials: this.#credentials, WebSocket, random},
+      {
+        open: () => this.#opened(),
+        lost: (reason) => this.#stale(reason),
+        closed: (reason) => this.#closed(reason),
+        push: (frame) => this.#emit(frame, "push"),
+        login: (reach) => this.#recall(reach),
+      },
+    );
+    if (names?.length !== 0) this.#follow({names, detail, inline});
+    if (cache) this.#keeper = new Keeper(cache, JSON.stringify([this.#addresses.all, names]), maxAge);
+    this.#attendPage();
+    this.#start();
+  }
+
+  async #start() {
+    await this.#recall(this.#credentials?.subject ?? "");
+    await this.#connection.run();
+  }
+
+  // What is known.
+
+  /** `connecting`, `stale`, `catching_up`, `live` or `closed`. @returns {State} */
+  get state() {
+    return this.#status.state;
+  }
+
+  /** The state, since when it is stale, and why: what `on("state")` was given last. */
+  get status() {
+    return this.#status;
+  }
+
+  /** How far what is known was followed. */
+  get position() {
+    return this.#subscription?.position;
+  }
+
+  /**
+   * A configuration, from memory: the present while `live`, otherwise what was last known. The default codec is `text()`.
+   * What the gateway leaves out, because it is binary or long, has the value null as text.
+   *
+   * @template [T=string]
+   * @param {string} name
+   * @param {Codec<T>} [as]
+   * @returns {Entry<T> | undefined} undefined if there is none, or if it never decoded
+   */
+  get(name, as = /** @type {any} */ (TEXT)) {
+    return this.#entries.get(name, as);
+  }
+
+  /** The names in memory. */
+  names() {
+    return this.#entries.names();
+  }
+
+  /**
+   * Wait until there is something to serve: the present, or what the cache has. With `{stale: false}` the present.
+   *
+   * @param {{timeout?: number, stale?: boolean}} [options] milliseconds, 10,000 when absent
+   * @returns {Promise<State>} rejects with NotReady, or with what closed the client
+   */
+  ready({timeout = 10_000, stale = true} = {}) {
+    return new Promise((resolve, reject) => {
+      const finish = (/** @type {boolean} */ late) => {
+        const {state, reason} = this.#status;
+        if (state === "closed") reject(reason ?? new Stopped("the client is closed"));
+        else if (state === "live" || (stale && this.#known)) resolve(state);
+        else if (late) reject(new NotReady(`not ready in ${timeout} ms: ${state}${reason ? `, ${reason}` : ""}`));
+        else return;
+        clearTimeout(timer);
+        off();
+      };
+      const timer = setTimeout(() => finish(true), timeout);
+      const off = this.on("state", () => finish(false));
+      finish(false);
+    });
+  }
+
+  // What happens.
+
+  /**
+   * Be told of events: `state`, `reset`, `changes`, `invalid`; `push` is told of every push of the gateway as it is.
+   *
+   * @template {Event["type"] | "push"} K
+   * @param {K} type
+   * @param {(event: K extends "push" ? Reply : Extract<Event, {type: K}>) => void} listener
+   * @returns {() => void} stops it
+   */
+  on(type, listener) {
+    const all = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, all.add(listener));
+    return () => void all.delete(listener);
+  }
+
+  /**
+   * The events of some names: first a `reset` with what is known, if anything is, then what happens.
+   *
+   * @template [T=string]
+   * @param {string | string[]} patterns exact names, or prefixes that end in `*`
+   * @param {{signal?: AbortSignal, as?: Codec<T>}} [options]
+   * @returns {AsyncGenerator<Event, void, undefined>} it ends by the signal, by `break`, and when the client is closed
+   */
+  watch(patterns, {signal, as = /** @type {any} */ (TEXT)} = {}) {
+    const events = new Events();
+    const plain = as === /** @type {Codec<any>} */ (TEXT);
+    const matches = matcher(patterns);
+    const offer = (/** @type {Event} */ event) => {
+      if (event.type === "state") return events.offer(event);
+      if (event.type === "invalid") return plain && matches(event.name) && events.offer(event);
+      const changes = [];
+      for (const each of event.changes) {
+        if (!matches(each.name)) continue;
+        try {
+          changes.push(plain || !each.entry ? each : {...each, entry: decoded(each.entry, as)});
+        } catch (error) {
+          events.offer({type: "invalid", name: each.name, error: /** @type {Error} */ (error)});
+        }
+      }
+      if (changes.length || event.type === "reset") events.offer({...event, changes});
+    };
+    if (this.#known) offer(this.#everything());
+    const offs = /** @type {const} */ (["reset", "changes", "state", "invalid"]).map((type) => this.on(type, offer));
+    this.#readers.set(events, () => events.finish());
+    if (this.state === "closed") events.finish();
+    return events.read(signal, () => {
+      for (const off of offs) off();
+      this.#readers.delete(events);
+    });
+  }
+
+  /**
+   * One value as a store: of Svelte, and of React's `useSyncExternalStore`.
+   *
+   * @template [T=string]
+   * @param {string} name
+   * @param {Codec<T>} [as]
+   */
+  store(name, as) {
+    const get = () => this.get(name, as)?.value;
+    return {
+      get,
+      /** @param {(value: T | undefined) => void} told at once, and whenever it changes @returns {() => void} */
+      subscribe: (told) => {
+        let last = get();
+        const look = () => {
+          const value = get();
+          if (value === last) return;
+          last = value;
+          told(value);
+        };
+        const offs = [this.on("reset", look), this.on("changes", look)];
+        told(last);
+        return () => offs.forEach((off) => off());
+      },
+    };
+  }
+
+  // What can be asked.
+
+  /**
+   * Send any request; see api.md for all of them. It waits for a connection. What only reads is repeated when the
+   * connection breaks; anything else is rejected with Uncertain then.
+   *
+   * @param {string} action such as `configuration/audit`
+   * @param {object} [members]
+   * @param {CallOptions} [options]
+   * @returns {Promise<Reply>} rejects with a HivewireError
+   */
+  call(action, members = {}, options = {}) {
+    return this.#connection.call(action, members, options);
+  }
+
+  /**
+   * Follow anything that can be subscribed to, over all connections: `device/subscribe`, or `configuration/subscribe` in
+   * another form. Every group ends at a position; a push without position is a group of its own.
+   *
+   * @param {string} action
+   * @param {object} members
+   * @param {(group: Group) => void} take
+   * @param {(error: Error) => void} [fail] it was refused; when absent the error is reported
+   * @returns {() => void} stops it
+   */
+  follow(action, members, take, fail = report) {
+    const subscription = new Subscription(action, members, guarded(take), fail);
+    this.#connection.follow(subscription);
+    return () => this.#connection.unfollow(subscription);
+  }
+
+  /**
+   * @template [T=string]
+   * @param {string} name
+   * @param {T} value
+   * @param {PutOptions & CallOptions & {as?: Codec<T>}} [options] `as` when it is not a text, such as `json()`
+   * @returns {Promise<Entry<T>>} what is there now. Rejects with Conflict, Denied, Uncertain, ...
+   */
+  async put(name, value, {as, ...options} = {}) {
+    const [members, how] = parts(options);
+    const reply = await this.#write("configuration/put", {...written(name, value, as), ...members}, how, as);
+    return {...entry(reply.configuration, reply), value};
+  }
+
+  /** @param {string} name @param {WriteOptions & CallOptions} [options] @returns {Promise<number | undefined>} the revision */
+  async delete(name, options = {}) {
+    const [members, how] = parts(options);
+    return (await this.#write("configuration/delete", {name, ...members}, how)).revision;
+  }
+
+  /**
+   * Write several configurations, all or none.
+   *
+   * @param {(({put: string, value: any, as?: Codec<any>} | {delete: string}) & PutOptions)[]} changes 1 to 1,000
+   * @param {string} [description] of each change that has none
+   * @param {CallOptions & {dryRun?: boolean}} [options]
+   * @returns {Promise<{revision: number | undefined, entries: Entry<string | null>[]}>} in the order of the changes
+   */
+  async transact(changes, description, options = {}) {
+    const [members, how] = parts(options);
+    const all = changes.map((each) => operation(each, description));
+    const reply = await this.#write("configuration/transact", {changes: all, ...members}, how);
+    return {revision: reply.revision, entries: reply.configurations.map((/** @type {any} */ each) => entry(each, reply))};
+  }
+
+  /**
+   * Write the content of an earlier version as a new one.
+   *
+   * @param {string} name
+   * @param {({to: number} | {toRevision: number}) & WriteOptions & CallOptions} options
+   * @returns {Promise<Entry<string | null>>}
+   */
+  async rollback(name, options) {
+    const [members, how] = parts(options);
+    const reply = await this.#write("configuration/rollback", {name, ...members}, how);
+    return entry(reply.configuration, reply);
+  }
+
+  /**
+   * A configuration as the gateway has it: also one that is not followed, or an earlier version.
+   *
+   * @template [T=string]
+   * @param {string} name
+   * @param {Codec<T>} [as]
+   * @param {{version?: number, revision?: number, atLeast?: number, fresh?: boolean} & CallOptions} [options]
+   * @returns {Promise<Entry<T>>} rejects with NotFound
+   */
+  async fetch(name, as = /** @type {any} */ (TEXT), {version, ...options} = {}) {
+    const [members, how] = parts(options);
+    const reply = await this.call("configuration/get", {name, entityVersion: version, ...members}, how);
+    return decoded(entry(reply.configuration, reply), as);
+  }
+
+  /**
+   * A page of configurations, in the order of names.
+   *
+   * @param {string[]} [names] patterns; all when absent
+   * @param {{take?: number, skip?: number, after?: string, inline?: number, detail?: boolean} & CallOptions} [options]
+   * @returns {Promise<{entries: Entry<string | null>[], count: number, revision: number}>} `count` of all pages
+   */
+  async list(names, options = {}) {
+    const [members, how] = parts(options);
+    const {configurations, changes, count, revision} = await this.call("configuration/list", {names, ...members}, how);
+    const entries = changes?.map((/** @type {any} */ each) => entry(each.configuration, each)) ?? configurations.map(entry);
+    return {entries, count, revision};
+  }
+
+  /**
+   * What happened to a name, newest first, also when it was deleted.
+   *
+   * @param {string} name
+   * @param {{take?: number, before?: number} & CallOptions} [options] `before`: a revision
+   * @returns {Promise<Change<string | null>[]>}
+   */
+  async history(name, options = {}) {
+    const [members, how] = parts(options);
+    const reply = await this.call("configuration/history", {name, ...members}, how);
+    return reply.changes.map((/** @type {any} */ each) => change(each));
+  }
+
+  /**
+   * A request over HTTP to the gateway of this connection, with its token: contents of any size, tenant documents.
+   *
+   * @param {string} path such as `api/rest/configuration/logo/content`
+   * @param {RequestInit} [init]
+   * @returns {Promise<Response>} rejects with Refused when the status is none of success
+   */
+  async http(path, init = {}) {
+    const token = (await this.#credentials?.token((action, members) => this.call(action, members))) ?? "";
+    const headers = new Headers(init.headers);
+    if (token) headers.set("Authorization", `Bearer ${token}`);
+    const response = await fetch(this.#address(path), {...init, headers});
+    if (response.ok) return response;
+    const body = await response.json().catch(() => ({}));
+    const error = body.message ?? body.errorMessage ?? body.error_description ?? response.statusText;
+    throw refusal({...body, code: response.status, error});
+  }
+
+  /**
+   * The configuration document of a tenant.
+   *
+   * @param {string} id
+   */
+  tenant(id) {
+    const path = `reltio/api/${encodeURIComponent(id)}/configuration`;
+    return {
+      /** The document and when it was saved, to save it with. @param {CallOptions} [options] */
+      read: async ({signal} = {}) => {
+        const response = await this.http(path, {signal: signal ?? null});
+        return {document: await response.json(), modified: response.headers.get("Last-Modified")};
+      },
+      /**
+       * Replace it. Rejects with Refused: 412 when it is not the one that was `modified` then.
+       *
+       * @param {object} document
+       * @param {{modified?: string | null, signal?: AbortSignal}} [options]
+       */
+      save: async (document, {modified, signal} = {}) => {
+        const headers = {"Content-Type": "application/json", ...(modified && {"If-Unmodified-Since": modified})};
+        const init = {method: "PUT", headers, body: JSON.stringify(document), signal: signal ?? null};
+        return (await this.http(path, init)).json();
+      },
+      /** Its changes: groups of `tenant/update`. @param {(group: Group) => void} take @param {(error: Error) => void} [fail] */
+      follow: (take, fail) => this.follow("configuration/subscribe", {tenant: id}, take, fail),
+    };
+  }
+
+  /** End everything; memory stays. */
+  close() {
+    this.#connection.close();
+  }
+
+  /** Close, and forget everything, also in the cache. */
+  async logout() {
+    this.close();
+    this.#entries.load([]);
+    this.#known = false;
+    await this.#keeper?.delete();
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.close();
+    await this.#keeper?.flush();
+  }
+
+  // Inside.
+
+  /** @param {object} members */
+  #follow(members) {
+    const fail = (/** @type {Error} */ error) => this.#connection.close(error);
+    const turn = (/** @type {boolean} */ live) => this.#turn(live);
+    this.#subscription = new Subscription("configuration/subscribe", members, (group) => this.#take(group), fail, turn);
+    this.#connection.follow(this.#subscription);
+  }
+
+  /** @param {Group} group */
+  #take(group) {
+    const changes = this.#entries.apply(group);
+    this.#known = true;
+    const {position = "", reach = ""} = this.#subscription ?? {};
+    this.#keeper?.changed(changes, group.reset, {position, reach, subject: this.#credentials?.subject ?? ""}, this.#entries);
+    if (group.reset) this.#emit({type: "reset", changes, position});
+    else if (changes.length) this.#emit({type: "changes", changes, position, conflated: group.frames[0]?.conflated === true});
+  }
+
+  /** What the cache has, if it is for this subject. @param {string} subject */
+  async #recall(subject) {
+    if (this.#known || !this.#keeper) return;
+    const saved = await this.#keeper.load(subject);
+    if (!saved || !this.#subscription) return;
+    this.#entries.load(saved.entries);
+    this.#known = true;
+    this.#subscription.position = saved.position;
+    this.#subscription.reach = saved.reach;
+    this.#set("stale", new Date(saved.at), undefined);
+    this.#emit(this.#everything());
+  }
+
+  /** @returns {Event & {type: "reset"}} */
+  #everything() {
+    return {type: "reset", changes: this.#entries.state(), position: this.position ?? ""};
+  }
+
+  #opened() {
+    if (this.#subscription) this.#set("catching_up", this.#status.staleSince, undefined);
+    else this.#set("live", undefined, undefined);
+  }
+
+  /** @param {boolean} live */
+  #turn(live) {
+    if (live) this.#set("live", undefined, undefined);
+    else this.#stale("the token is not accepted at present");
+  }
+
+  /** @param {string} reason */
+  #stale(reason) {
+    if (this.state === "closed") return;
+    if (this.#known) this.#set("stale", this.#status.staleSince ?? new Date(), reason);
+    else this.#set("connecting", undefined, reason);
+  }
+
+  /** @param {Error | undefined} reason */
+  #closed(reason) {
+    this.#set("closed", this.#known ? (this.#status.staleSince ?? new Date()) : undefined, reason);
+    for (const undo of this.#undo) undo();
+    for (const finish of this.#readers.values()) finish();
+    this.#keeper?.flush();
+  }
+
+  /** @param {State} state @param {Date | undefined} staleSince @param {Error | string | undefined} reason */
+  #set(state, staleSince, reason) {
+    const {state: before, reason: why} = this.#status;
+    if (state === before && String(reason) === String(why)) return;
+    this.#status = {type: "state", state, staleSince, reason};
+    this.#emit(this.#status);
+  }
+
+  /** @param {any} event @param {string} [type] */
+  #emit(event, type = event.type) {
+    for (const listener of [...(this.#listeners.get(type) ?? [])]) guarded(listener)(event);
+  }
+
+  /** What a page learns of the machine: it may have slept, or have a network again. */
+  #attendPage() {
+    if (typeof document === "undefined") return;
+    const wake = () => document.visibilityState === "visible" && this.#connection.wake();
+    document.addEventListener("visibilitychange", wake);
+    addEventListener("online", wake);
+    this.#undo.add(() => {
+      document.removeEventListener("visibilitychange", wake);
+      removeEventListener("online", wake);
+    });
+  }
+
+  /** @param {string} path below the gateway's address */
+  #address(path) {
+    const url = new URL(this.#addresses.current.replace(/^ws/, "http"));
+    return new URL(path, new URL(url.pathname.replace(/(api|dh)\/websocket$/, ""), url));
+  }
+
+  /** @param {{clientId: string, clientSecret: string}} client @returns {Promise<string>} */
+  async #grant({clientId, clientSecret}) {
+    const body = new URLSearchParams({grant_type: "client_credentials"});
+    const headers = {Authorization: `Basic ${btoa(`${clientId}:${clientSecret}`)}`};
+    const response = await fetch(this.#address("oauth/token"), {method: "POST", body, headers});
+    const answer = await response.json();
+    if (response.ok) return answer.access_token;
+    const error = answer.error_description ?? answer.error;
+    if (response.status < 429) throw new LoginRequired(error);
+    throw refusal({code: response.status, error, retryAfter: response.headers.get("Retry-After")});
+  }
+
+  /**
+   * A write; the Conflict has what is there now.
+   *
+   * @param {string} action
+   * @param {object} members
+   * @param {CallOptions} how
+   * @param {Codec<any>} [as]
+   */
+  async #write(action, members, how, as = TEXT) {
+    try {
+      return await this.call(action, members, how);
+    } catch (error) {
+      if (error instanceof Conflict && error.change?.operation === "put") {
+        const raw = entry(error.change.configuration, error.change);
+        try {
+          error.current = decoded(raw, as);
+        } catch {
+          error.current = raw;
+        }
+      }
+      throw error;
+    }
+  }
+}
+
+const TEXT = text();
+
+/**
+ * The members of a request, and how to send it.
+ *
+ * @param {any} options
+ * @returns {[Record<string, any>, CallOptions]}
+ */
+function parts({timeout, signal, expect, version, ...members}) {
+  return [{...members, entityVersion: expect}, {timeout, signal}];
+}
+
+/** @param {string} name @param {any} value @param {Codec<any> | undefined} as */
+function written(name, value, as) {
+  if (!as && typeof value !== "string") throw new TypeError("the value is not a text: give {as: json()}");
+  return {name, value: as ? as.encode(value) : value, ...(as?.contentType && {contentType: as.contentType})};
+}
+
+/** @param {any} each @param {string | undefined} description */
+function operation({put, delete: gone, value, as, expect, ...members}, description) {
+  const what = put === undefined ? {name: gone} : written(put, value, as);
+  return {operation: put === undefined ? "delete" : "put", ...what, description, ...members, entityVersion: expect};
+}
+
+/** What a listener throws is its own: it is reported, and stops nothing here. @param {(event: any) => void} listener */
+function guarded(listener) {
+  return (/** @type {any} */ event) => {
+    try {
+      listener(event);
+    } catch (error) {
+      report(error);
+    }
+  };
+}
+
+/** @param {unknown} error */
+function report(error) {
+  if (typeof reportError === "function") reportError(error);
+  else console.error(error);
+}

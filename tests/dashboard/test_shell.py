@@ -1,0 +1,127 @@
+"""What is around every screen: logging in and out, the state of the connection, the keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from playwright.async_api import Browser, expect
+
+from tests.browser import guarded
+from tests.dashboard.visit import Visit, visiting
+from tests.running import PASSWORD, RunningGateway
+
+
+async def test_the_address_of_the_gateway_leads_to_the_login(browser: Browser, gateway: RunningGateway) -> None:
+    """Whoever has only the address and a login is at the configurations in one step; nothing comes from elsewhere."""
+    async with guarded(browser) as guard:
+        page = await guard.page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        visit = Visit(guard, page, gateway)
+        await page.goto(gateway.url)
+        await expect(page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+        await expect(page.get_by_label("Login")).to_be_focused()
+        await visit.accessible()
+        await visit.fits()
+        await visit.log_in()
+        await expect(page.get_by_role("grid", name="Configurations")).to_be_visible()
+        assert {url.split("/", 3)[2] for url in asked} == {gateway.url.removeprefix("http://")}
+
+
+async def test_a_reload_needs_no_login_and_a_logout_ends_that(visit: Visit) -> None:
+    """The cookie gives the next token; scripts find none in storage, cookies or the address."""
+    await visit.page.reload()
+    await visit.live()
+    stored = await visit.page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    )
+    assert "eyJ" not in stored and "hivewire_dashboard" not in stored, stored
+    await visit.button("Log out").click()
+    await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+    await visit.page.reload()
+    await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+
+
+async def test_a_wrong_password_says_so_and_too_many_count_down(browser: Browser, data: Path) -> None:
+    """The words of the gateway are beside the form; while it has to wait, nothing is sent."""
+    with RunningGateway(data) as gateway:
+        async with guarded(browser) as guard:
+            visit = Visit(guard, await guard.page(), gateway)
+            await visit.open()
+            await visit.page.get_by_label("Login").fill("admin")
+            await visit.page.get_by_label("Password").fill("wrong")
+            await visit.button("Log in").click()
+            await expect(visit.page.get_by_role("alert")).to_have_text("Invalid credentials")
+            headers = {"Hivewire-Dashboard": "1"}
+            for _ in range(12):
+                body = {"login": "admin", "password": "wrong"}
+                httpx.post(gateway.url + "/dashboard/session", json=body, headers=headers)
+            await visit.page.get_by_label("Password").fill(PASSWORD)
+            await visit.button("Log in").click()
+            await expect(visit.page.get_by_role("alert")).to_contain_text("Try again in")
+            await expect(visit.button("Log in")).to_have_attribute("aria-disabled", "true")
+
+
+async def test_a_gateway_that_is_killed_and_comes_back(browser: Browser, data: Path) -> None:
+    """What was known stays, with its time; the page is live again by itself, and has what it missed."""
+    with RunningGateway(data) as first:
+        port = first.port
+        with first.socket() as talk:
+            talk("configuration/put", name="restart.a", value="before")
+        async with guarded(browser) as guard:
+            visit = Visit(guard, await guard.page(), first)
+            await visit.open()
+            await visit.log_in()
+            await expect(visit.row("restart.a")).to_contain_text("before")
+            first.stop(9)
+            await expect(visit.page.locator(".status")).to_contain_text("Offline since")
+            await expect(visit.row("restart.a")).to_contain_text("before")
+            with RunningGateway(data, f"--port={port}") as second:
+                with second.socket() as talk:
+                    talk("configuration/put", name="restart.a", value="after")
+                await visit.live()
+                await expect(visit.row("restart.a")).to_contain_text("after")
+
+
+async def test_behind_a_prefix_everything_is_there(browser: Browser, gateway: RunningGateway) -> None:
+    """All addresses are relative: a proxy may put a path before them."""
+    prefix = gateway.url + "/some/prefix"
+
+    async with guarded(browser) as guard:
+        page = await guard.page()
+        await page.route(
+            prefix + "/**", lambda route: route.continue_(url=route.request.url.replace(prefix, gateway.url))
+        )
+        found: list[str] = []
+        page.on("websocket", lambda socket: found.append(socket.url))
+        await page.goto(prefix + "/dashboard/")
+        await page.get_by_label("Login").fill("admin")
+        await page.get_by_label("Password").fill(PASSWORD)
+        async with page.expect_response("**/session"):
+            await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("navigation", name="Screens")).to_be_visible()
+        assert found == [] or found[0].startswith(prefix.replace("http", "ws"))
+
+
+async def test_it_is_in_no_frame(browser: Browser, gateway: RunningGateway) -> None:
+    """A page that frames it shows nothing."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(gateway.url + "/health/live")
+    await page.set_content(f'<iframe src="{gateway.url}/dashboard/"></iframe>')
+    frame = page.frames[-1]
+    await expect(page.locator("iframe")).to_be_visible()
+    assert await frame.locator("main").count() == 0 and "dashboard" not in frame.url
+    await context.close()
+
+
+async def test_the_layout_fits_and_the_theme_follows(browser: Browser, gateway: RunningGateway) -> None:
+    """Dark as the system is dark, and no sideways scroll at 320 pixels, with the screens behind a button."""
+    async with visiting(browser, gateway, color_scheme="dark") as visit:
+        ground = await visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert ground == "rgb(19, 20, 23)"
+        await visit.fits()
+        await visit.page.set_viewport_size({"width": 320, "height": 640})
+        await visit.button("Screens").click()
+        await expect(visit.page.get_by_role("link", name="Configurations", exact=True)).to_be_visible()
