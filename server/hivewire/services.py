@@ -22,6 +22,7 @@ from hivewire.fleet import Fleet
 from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
+from hivewire.ledger.digest import Digests
 from hivewire.ledger.ledger import Ledger
 from hivewire.polls import Polls
 from hivewire.process_pool import ProcessPool
@@ -60,6 +61,7 @@ class Services(Struct, kw_only=True):
     presence: Presence
     neighbours: Neighbours
     connections: Connections
+    digests: Digests
     fleet: Fleet
     messages: Messages
     polls: Polls
@@ -121,6 +123,7 @@ def wire(
         presence=presence,
         neighbours=neighbours,
         connections=Connections(broadcast, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
+        digests=Digests(ledger, broadcast, settings.gateway),
         fleet=Fleet(registry, presence, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),

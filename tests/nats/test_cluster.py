@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 from bench.nodes import PASSWORD
+from msgspec.structs import replace
 
+from hivewire.ledger.digest import Digests
 from hivewire.ledger.engines.nats.journal import NatsJournal
 from hivewire.ledger.engines.sqlite.cache import NUMBERS, SqliteCache
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import AuditFilter, AuditRow
+from hivewire.ledger.records import AuditFilter, AuditRow, Transaction, Write
+from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.settings import Settings
-from tests.command import Run
+from tests.command import Outcome, Run
 from tests.ledger.test_shared_log import put, state
 from tests.nats.test_checkpoints import write
 
@@ -32,14 +35,18 @@ class Site:
 
     def journal(self, name: str) -> NatsJournal:
         path = self.folder / f"{name}.db"
-        return NatsJournal(Settings(data=str(path), store=self.store, store_password=PASSWORD), SqliteCache(path))
+        settings = Settings(data=str(path), store=self.store, store_password=PASSWORD, port=9_000 + len(name))
+        return NatsJournal(settings, SqliteCache(path))
 
     async def serve(self, name: str, work: Callable[[Ledger, NatsJournal], Any]) -> Any:
-        """Do something with an open ledger."""
+        """Do something with an open ledger, which other gateways and commands can ask for its digest."""
         journal = self.journal(name)
         ledger = Ledger(journal, lambda: 1)
         try:
             await ledger.open()
+            broadcast = NatsBroadcast(journal._connection)
+            Digests(ledger, broadcast, journal._gateway)
+            await broadcast.open()
             return await work(ledger, journal)
         finally:
             await ledger.close()
@@ -164,6 +171,36 @@ def test_a_check_reads_the_whole_log(site: Site, run: Run, monkeypatch: pytest.M
     assert (other.code, broken.code) == (1, 1)
     assert "has another entry at" in other.err
     assert "does not continue" in broken.err
+
+
+def test_a_check_compares_what_gateways_have_in_memory(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that began with a checkpoint and one that was there before have the same; a record that differs is found, as
+    is a gateway that does not tell what it has."""
+
+    async def check(ledger: Ledger, journal: NatsJournal) -> Outcome:
+        await ledger.commit(put("a"))
+        await ledger.commit(Transaction([Write("configuration", "b", None)]))
+        return await asyncio.to_thread(run, "cluster", "check")
+
+    async def look(ledger: Ledger, journal: NatsJournal) -> list[Outcome]:
+        for key in "abcabc":
+            await ledger.commit(put(key))
+        await journal._upkeep.make(journal.log)
+        await ledger.commit(put("c"))
+        outcomes = [await site.serve("other", check)]
+        live = ledger.kind("configuration").live
+        live["c"] = replace(live["c"], content=b"something else")
+        outcomes.append(await asyncio.to_thread(run, "cluster", "check"))
+        monkeypatch.setattr("hivewire.ledger.cluster.CHECK_SECONDS", 0)
+        outcomes.append(await asyncio.to_thread(run, "cluster", "check"))
+        return outcomes
+
+    same, other, silent = asyncio.run(site.serve("a", look))
+    assert same.code == 0, same.err
+    assert "2 gateways have the records that follow" in same.out
+    assert (other.code, silent.code) == (1, 1)
+    assert "has other records at 9 than the log: 2, and the log has 2" in other.err
+    assert "did not tell what they have" in silent.err
 
 
 def test_a_log_gets_a_new_epoch(site: Site, run: Run) -> None:

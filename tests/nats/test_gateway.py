@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ import msgspec
 import pytest
 from bench.nodes import PASSWORD, _request
 
+from hivewire.ledger import cluster
 from hivewire.nats.entry import Envelope
+from hivewire.settings import Settings
 from tests.running import PATIENCE, NotStarted, RunningGateway
 
 
@@ -78,6 +81,8 @@ def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
         ("log", "commands_log", "notifications_log"), ("tip", "lag", "append_seconds", "lost_rounds", "feed_gaps")
     ):
         assert f"\nhivewire_{log}_{name} " in metrics
+    _, found = asyncio.run(cluster.check(Settings(store=site.store, store_password=PASSWORD)))
+    assert len(found.gateways) == 2, "both have the records that follow from the log"
     assert all(line["gateway"].endswith(str(other.process.pid)) for line in other.log)
     assert mine.stop() == other.stop() == 0
 

@@ -128,7 +128,7 @@ Examples:
 @config_option
 @output_option
 def check(store: str | None, config: Path | None, form: str | None) -> None:
-    """Read a shared log: each entry must continue the one before, and all gateways must have the same.
+    """Read a shared log: each entry must continue the one before, and all gateways must have the records that follow.
 
     The exit code is 1 when something is wrong. Gateways go on meanwhile.
     """
@@ -137,7 +137,8 @@ def check(store: str | None, config: Path | None, form: str | None) -> None:
     entries, found = _run(work.check(_settings(store, config)))
     gateways = len(found.gateways)
     words = (
-        f"{entries:,} entries from {found.first} to {found.tip} continue one another; {gateways} gateways have the same"
+        f"{entries:,} entries from {found.first} to {found.tip} continue one another;"
+        f" {gateways} gateways have the records that follow"
     )
     row = {"entries": entries, "first": found.first, "tip": found.tip, "gateways": gateways}
     print_result(row, form, words, str(entries))

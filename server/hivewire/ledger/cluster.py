@@ -5,10 +5,11 @@ They need no gateway, only the servers, and more rights than a gateway for `init
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,13 +17,24 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hivewire.broadcast import Facts
+from hivewire.ledger.digest import MOST, SUBJECT, Ask, Digest, Fact, fact_of, part_of
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints, Manifest
-from hivewire.ledger.engines.nats.journal import START_SECONDS, STATUS, GatewayStatus, NatsJournal, names_of, wanted_of
+from hivewire.ledger.engines.nats.journal import (
+    START_SECONDS,
+    STATUS,
+    GatewayStatus,
+    NatsJournal,
+    copied,
+    names_of,
+    wanted_of,
+)
 from hivewire.ledger.engines.sqlite.cache import NUMBERS, SqliteCache, snapshot_of
 from hivewire.ledger.engines.sqlite.start import require_whole
-from hivewire.ledger.records import JournalError
+from hivewire.ledger.records import AuditRow, Change, JournalError
 from hivewire.nats import stream as streams
+from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, NatsError, address_of
 from hivewire.nats.entry import LogEntry
 from hivewire.nats.log import Log
@@ -103,30 +115,122 @@ async def check(settings: Settings) -> tuple[int, Status]:
     """Read the whole log, and compare it with its checkpoint and with all gateways. Returns the number of entries.
 
     Raises JournalError where an entry does not continue the one before, has another epoch or cannot be read, or where a
-    gateway has something else.
+    gateway has another entry or other records.
     """
     async with _connected(settings) as connection:
         found = await _status(connection)
+        digests = await _digests(connection, {gateway.name for gateway in found.gateways})
         ids: dict[int, bytes] = {gateway.tip: b"" for gateway in found.gateways}
         if found.checkpoint is not None:
             ids[found.checkpoint.place] = b""
+        replayed = _Replayed({digest.place for digest in digests})
+        await _checkpoints(connection).load(found.epoch, replayed)
         count = 0
 
         async def note(entries: Sequence[LogEntry]) -> None:
             nonlocal count
             count += len(entries)
             ids.update((entry.place, entry.id) for entry in entries if entry.place in ids)
+            for entry in entries:
+                await replayed.note(entry)
 
         log = Log(connection, *names_of(connection.address.site), gateway="", append_seconds=0)
         log.begin(found.epoch, max(0, found.first - 1), b"", note)
-        await log.replay(found.tip, CHECK_SECONDS)
-        claims = [(f"the gateway {each.name}", each.tip, each.id) for each in found.gateways]
-        if (manifest := found.checkpoint) is not None and manifest.epoch == found.epoch:
-            claims.append(("the checkpoint", manifest.place, bytes.fromhex(manifest.entry)))
-        for who, place, id in claims:
-            if found.first <= place <= found.tip and ids[place] not in (b"", id):
-                raise JournalError(f"{who} has another entry at {place} than the log")
+        await log.replay(max([found.tip, *[digest.place for digest in digests]]), CHECK_SECONDS)
+        _require_same_entries(found, ids)
+        _require_same_records(digests, replayed)
         return count, found
+
+
+def _require_same_entries(found: Status, ids: Mapping[int, bytes]) -> None:
+    """Raise JournalError where somebody has another entry at its place than the log has."""
+    claims = [(f"the gateway {each.name}", each.tip, each.id) for each in found.gateways]
+    if (manifest := found.checkpoint) is not None and manifest.epoch == found.epoch:
+        claims.append(("the checkpoint", manifest.place, bytes.fromhex(manifest.entry)))
+    for who, place, id in claims:
+        if found.first <= place <= found.tip and ids[place] not in (b"", id):
+            raise JournalError(f"{who} has another entry at {place} than the log")
+
+
+def _require_same_records(digests: Sequence[Digest], replayed: _Replayed) -> None:
+    """Raise JournalError where a gateway has other records in memory than follow from the log."""
+    for digest in digests:
+        who, expected = f"the gateway {digest.gateway}", replayed.states.get(digest.place)
+        if expected is None:
+            raise JournalError(f"{who} is behind the checkpoint, at {digest.place}: try again")
+        if expected != (digest.records, digest.sum):
+            raise JournalError(
+                f"{who} has other records at {digest.place} than the log: {digest.records:,}, and the log has"
+                f" {expected[0]:,}. Restart it without its data file"
+            )
+
+
+async def _digests(connection: Connection, gateways: set[str]) -> list[Digest]:
+    """What these gateways have in memory. Raises JournalError when one does not tell it in time."""
+    found: dict[str, Digest] = {}
+    complete = asyncio.Event()
+
+    def hear(name: str, fact: Fact) -> None:
+        if isinstance(fact, Digest):
+            found[fact.gateway] = fact
+            if gateways <= found.keys():
+                complete.set()
+
+    broadcast = NatsBroadcast(connection)
+    facts = Facts(broadcast, SUBJECT, fact_of, hear)
+    await broadcast.open()
+    try:
+        async with asyncio.timeout(CHECK_SECONDS if gateways else 0):
+            facts.tell(Ask())
+            await complete.wait()
+    except TimeoutError:
+        if missing := sorted(gateways - found.keys()):
+            raise JournalError(f"these gateways did not tell what they have: {', '.join(missing)}") from None
+    finally:
+        await broadcast.close()
+    return [found[name] for name in gateways]
+
+
+class _Replayed:
+    """The state that follows from a checkpoint and the entries behind it, as numbers for the records.
+
+    `states` has how many there were, and their sum, after the entries at some places.
+    """
+
+    def __init__(self, places: Set[int]) -> None:
+        self.states: dict[int, tuple[int, int]] = {}
+        self._places = places
+        self._place = 0  # what is before it is in the checkpoint
+        self._parts: dict[tuple[str, str], int] = {}
+        self._sum = 0
+
+    async def begin(self, epoch: str) -> None:
+        """Nothing is there yet."""
+        self._parts.clear()
+        self._sum = 0
+
+    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
+        """Some changes of the checkpoint, in order."""
+        for change in changes:
+            self._sum -= self._parts.pop((change.kind, change.key), 0)
+            if change.content is not None:
+                part = self._parts[change.kind, change.key] = part_of(change)
+                self._sum += part
+
+    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+        """That was all."""
+        self._place = place
+        self._keep(place)
+
+    async def note(self, entry: LogEntry) -> None:
+        """The next entry of the log."""
+        if entry.place > self._place:
+            await self.load(copied(entry).changes, ())
+            self._keep(entry.place)
+
+    def _keep(self, place: int) -> None:
+        if place in self._places:
+            self.states[place] = len(self._parts), self._sum % MOST
 
 
 async def init(settings: Settings, file: Path) -> int:

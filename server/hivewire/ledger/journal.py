@@ -201,7 +201,20 @@ class Snapshot(Protocol):
         change or row."""
 
 
-class Cache(Protocol):
+class Loadable(Protocol):
+    """What can be filled with a snapshot."""
+
+    async def begin(self, epoch: str) -> None:
+        """Forget everything, and be a copy of the log with this epoch. Raises NotDurable."""
+
+    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
+        """After `begin`, add what is in a block of a snapshot. Raises NotDurable."""
+
+    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+        """All blocks of a snapshot are there. Until then the copy counts as empty."""
+
+
+class Cache(Loadable, Protocol):
     """The local copy of a shared log: what an engine over a network needs of one on the disk.
 
     It may lose its end with the power, because the log has that. `place` and `id` name the last entry in it.
@@ -214,20 +227,11 @@ class Cache(Protocol):
     async def open(self) -> None:
         """Open it; without a file it is empty, with an empty `epoch`. Raises JournalError, also for another ledger."""
 
-    async def begin(self, epoch: str) -> None:
-        """Forget everything, and be a copy of the log with this epoch. Raises NotDurable."""
-
     async def store(self, entries: Sequence[Copied]) -> None:
         """Add the next entries, all or none. Raises NotDurable.
 
         Rows of the audit get numbers that follow from the place, so that they are the same in all copies.
         """
-
-    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
-        """After `begin`, add what is in a block of a snapshot. Raises NotDurable."""
-
-    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
-        """All blocks of a snapshot are there. Until then the copy counts as empty."""
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """The copy as it is now, to be read while it goes on."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -180,6 +181,10 @@ class Ledger(State):
         if revision > self.revision:
             return []
         return await self._journal.history(kind, key, revision=revision, take=take)
+
+    def current(self) -> tuple[int, list[Change]]:
+        """The place of the log that the state has reached, and the last change of every record that exists."""
+        return self._journal.tip, [*chain.from_iterable(kind.live.values() for kind in self.kinds.values())]
 
     def observe(self, observer: Observer, *kinds: str) -> None:
         """Call an observer with the changes of each commit, own or foreign, in order of revisions, before the answers.

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from hivewire.ledger.engines.nats.body import FORMAT, Body
-from hivewire.ledger.journal import Cache, Snapshot
+from hivewire.ledger.journal import Loadable, Snapshot
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Refused, Unusable
 from hivewire.telemetry import log
@@ -103,7 +103,7 @@ class Checkpoints:
 
     # Reading.
 
-    async def load(self, epoch: str, cache: Cache) -> None:
+    async def load(self, epoch: str, copy: Loadable) -> None:
         """Fill a copy that was begun with the newest checkpoint of this epoch, if there is one. Raises Unusable."""
         for _ in range(TRIES):
             manifest = await self._of_epoch(epoch)
@@ -113,7 +113,7 @@ class Checkpoints:
                 raise Unusable(f"the checkpoint has the format {manifest.format}; upgrade this gateway")
             started = time.perf_counter()
             try:
-                complete = await self._load(manifest, cache)
+                complete = await self._load(manifest, copy)
             except (zlib.error, msgspec.DecodeError):
                 complete = False
             if complete:
@@ -122,9 +122,9 @@ class Checkpoints:
                 return
         raise Unusable("the checkpoint is damaged, or was replaced again and again")
 
-    async def _load(self, manifest: Manifest, cache: Cache) -> bool:
+    async def _load(self, manifest: Manifest, copy: Loadable) -> bool:
         """False when it is not complete: another one replaced it meanwhile."""
-        await cache.begin(manifest.epoch)
+        await copy.begin(manifest.epoch)
         digest, frames, block = hashlib.sha256(), 0, bytearray()
         async for headers, data in self._frames(manifest.id):
             digest.update(data)
@@ -132,11 +132,11 @@ class Checkpoints:
             block += data
             if MORE not in headers:
                 body = msgspec.msgpack.decode(zlib.decompress(block), type=Body)
-                await cache.load(body.changes, body.rows)
+                await copy.load(body.changes, body.rows)
                 block.clear()
         if (frames, digest.hexdigest()) != (manifest.frames, manifest.sha256):
             return False
-        await cache.complete(manifest.place, bytes.fromhex(manifest.entry), manifest.notes)
+        await copy.complete(manifest.place, bytes.fromhex(manifest.entry), manifest.notes)
         return True
 
     async def _frames(self, id: str) -> AsyncIterator[tuple[Mapping[str, str], bytes]]:

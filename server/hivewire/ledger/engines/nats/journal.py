@@ -201,10 +201,10 @@ class NatsJournal:
 
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
         """The next entries of the log, own and foreign: first into the local copy, then to the ledger."""
-        copied = [_copied(entry) for entry in entries]
-        await self._cache.store(copied)
-        self._upkeep.note(copied)
-        for entry in copied:
+        found = [copied(entry) for entry in entries]
+        await self._cache.store(found)
+        self._upkeep.note(found)
+        for entry in found:
             self.tip = entry.place
             if self._take is not None:
                 self._take(Entry(entry.place, entry.changes))
@@ -292,7 +292,7 @@ class NatsJournal:
             stack.push_async_callback(self._upkeep.close)
 
 
-def _copied(entry: LogEntry) -> Copied:
+def copied(entry: LogEntry) -> Copied:
     """An entry of the log with what is in it. One of ours has the very changes that were appended."""
     if entry.own is not None:
         changes, rows = entry.own
