@@ -91,9 +91,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store_monitor: Annotated[
         str | None,
         _says(
-            "Monitoring ports of all servers of the `store`, as `http://HOST:8222,HOST:8222`. The gateway refuses to "
-            "start unless each says that it syncs every write."
+            "Where the servers of the `store` say whether they sync every write: their monitoring ports, as "
+            "`http://HOST:8222,HOST:8222`, or their system account, as `nats://USER@HOST,HOST` or `tls://`. The "
+            "gateway refuses to start when one does not, or when most of them do not answer."
         ),
+    ] = None
+    store_monitor_password: Annotated[str | None, _says("Password of the user in `store_monitor`.", secret=True)] = None
+    store_monitor_credentials: Annotated[
+        str | None, _says("File of credentials for `store_monitor`, which holds a JWT and its key.")
     ] = None
     store_bytes: Annotated[
         Annotated[int, Meta(ge=64 << 20, le=1 << 50)],

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.nodes import PASSWORD, Nodes
+from bench.nodes import PASSWORD, USER, Nodes
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
@@ -145,20 +146,54 @@ async def test_a_stream_that_was_made_a_moment_ago_is_waited_for(connection: Con
         await connection.api("STREAM.DELETE.HW_late")
 
 
-async def test_servers_that_do_not_sync_are_refused(tmp_path: Path) -> None:
-    """The monitoring page of each server with a copy has to say that it always syncs; without a page it is warned."""
+async def synced(monitor: str | None, *servers: str, **changed: Any) -> list[str]:
+    """The warnings when servers with these names are wanted."""
     with capture_logs() as logged:
-        await require_synced(None, ["n1"])
-    assert [entry["log_level"] for entry in logged] == ["warning"]
-    with Nodes(tmp_path, 1, sync="10s") as lazy, Nodes(tmp_path / "synced", 1) as synced:
-        page = f"http://127.0.0.1:{synced[0].monitor}"
-        await require_synced(page, ["n1"])
-        await require_synced(page, [])
-        with pytest.raises(Unusable, match="n2 is missing"):
-            await require_synced(page, ["n1", "n2"])
-        with pytest.raises(Unusable, match="n1 does not sync each write"):
-            await require_synced(f"http://127.0.0.1:{lazy[0].monitor}", ["n1"])
-    with pytest.raises(Unusable, match=r"cannot read http://127\.0\.0\.1:1/varz"):
-        await require_synced("http://127.0.0.1:1", ["n1"])
-    with pytest.raises(Unusable, match="has the form"):
-        await require_synced("nats://127.0.0.1:1", ["n1"])
+        await require_synced(Settings(store_monitor=monitor, **changed), servers)
+    return [entry["event"] for entry in logged if entry["log_level"] == "warning"]
+
+
+@pytest.mark.parametrize("monitor", ["http://127.0.0.1:{ports}", "nats://sys@127.0.0.1:{ports}"])
+async def test_most_servers_have_to_say_that_they_sync(tmp_path: Path, monitor: str) -> None:
+    """Their monitoring ports, or their system account. One of three may be away; two may not."""
+    with Nodes(tmp_path) as nodes:
+        system = monitor.startswith("nats")
+        ports = ",127.0.0.1:".join(str(node.port if system else node.monitor) for node in nodes)
+        ask = partial(synced, monitor.format(ports=ports), store_monitor_password="sys")
+        names = ("n1", "n2", "n3")
+        assert await ask(*names) == []
+        nodes[2].stop()
+        assert "it is not known whether these servers of the store sync each write: they are away" in await ask(*names)
+        assert await ask(*names[:2]) == [] if system else True
+        with pytest.raises(Unusable, match=r"too few .*: n3, n4"):
+            await ask("n1", "n3", "n4")
+        if system:
+            with pytest.raises(Unusable, match="Authorization Violation"):
+                await synced(monitor.format(ports=ports), *names, store_monitor_password="wrong")
+            with pytest.raises(Unusable, match=r"too few .*: n1, n2, n3"):  # it is a user of another account
+                await synced(f"nats://{USER}@127.0.0.1:{nodes[0].port}", *names, store_monitor_password=PASSWORD)
+
+
+@pytest.mark.parametrize("monitor", ["http://127.0.0.1:{0.monitor}", "nats://sys@127.0.0.1:{0.port}"])
+async def test_servers_that_do_not_sync_are_refused(tmp_path: Path, monitor: str) -> None:
+    """A server alone has no name in its streams."""
+    with Nodes(tmp_path, 1, sync="10s") as lazy, pytest.raises(Unusable, match="n1 does not sync each write"):
+        await synced(monitor.format(lazy[0]), store_monitor_password="sys")
+
+
+async def test_where_to_ask_whether_servers_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an address it is only warned; a wrong one is explained."""
+    monkeypatch.setattr("hivewire.nats.monitor.SECONDS", 0.1)
+    (warning,) = await synced(None, "n1")
+    assert "store_monitor lets the gateway look" in warning
+    for monitor, words in (
+        ("http://127.0.0.1:1", r"too few .*: n1"),
+        ("nats://127.0.0.1:1", "cannot connect to nats://127.0.0.1:1: "),
+        ("nats://sys:secret@127.0.0.1:1", "set HIVEWIRE_STORE_MONITOR_PASSWORD"),
+        ("127.0.0.1:1", "has the form"),
+        ("http://", "has the form"),
+    ):
+        with pytest.raises(Unusable, match=words):
+            await synced(monitor, "n1")
+    with pytest.raises(Unusable, match="none answers"):
+        await synced("http://127.0.0.1:1")

@@ -224,7 +224,7 @@ def test_the_first_password_has_bounds(password: str) -> None:
 def test_secrets_are_known_as_such() -> None:
     """Passwords, signing secrets and what other servers share, and nothing else, are never shown."""
     secrets = {"admin_password", "jwt_secret", "jwt_previous_secret", "server_tokens", "browser_tokens", "api_key"}
-    secrets.add("store_password")
+    secrets |= {"store_password", "store_monitor_password"}
     assert {name for name in settings.names() if settings.is_secret(name)} == secrets
 
 

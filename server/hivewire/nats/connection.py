@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hivewire.settings import Settings
 from hivewire.telemetry import log
@@ -108,36 +109,44 @@ class Message(Struct, gc=False):
 
 
 class Address(Struct, frozen=True):
-    """Where the streams of a site are. `servers` are URLs without secrets."""
+    """Some servers, by URLs without secrets, and a site on them, unless it is empty."""
 
     servers: tuple[str, ...]
-    site: str
-    replicas: int
+    site: str = ""
+    replicas: int = 1
     user: str | None = None
 
     def __str__(self) -> str:
         scheme, _, first = self.servers[0].partition("://")
         others = (server.partition("://")[2] for server in self.servers[1:])
-        return f"{scheme}://{','.join((first, *others))}/{self.site}"
+        return f"{scheme}://{','.join((first, *others))}{f'/{self.site}' if self.site else ''}"
+
+
+def servers_of(setting: str, url: str) -> Address:
+    """The servers in a setting, as `nats://USER@h1,h2:4222` or `tls://`. Raises Unusable with what is wrong."""
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    if ":" in user:
+        raise Unusable(
+            f"the address in {setting} has a password, which others can see: set HIVEWIRE_{setting.upper()}_PASSWORD"
+        )
+    servers = tuple(f"{parts.scheme}://{host if ':' in host else f'{host}:{PORT}'}" for host in hosts.split(","))
+    if not all(re.fullmatch(r"[\w.-]+:\d+", server.partition("://")[2]) for server in servers):
+        raise Unusable(f"the address in {setting} names its servers as HOST or HOST:PORT, separated by commas")
+    return Address(servers, user=user or None)
 
 
 def address_of(store: str) -> Address:
     """The parts of `nats://h1,h2:4222,h3/site?replicas=3`, or `tls://`. Raises Unusable with what is wrong."""
-    parts = urlsplit(store)
-    user, _, hosts = parts.netloc.rpartition("@")
+    found, parts = servers_of("store", store), urlsplit(store)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     replicas = given.pop("replicas", "3")
     site = parts.path.removeprefix("/")
-    if ":" in user:
-        raise Unusable("the address of the store has a password, which others can see: set HIVEWIRE_STORE_PASSWORD")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", site):
         raise Unusable(f"the address of the store ends in {parts.path!r}; write /SITE, of letters, digits, - and _")
     if given or replicas not in ("1", "3", "5"):
         raise Unusable("the address of the store may only have ?replicas= of 1, 3 or 5 after the site")
-    servers = tuple(f"{parts.scheme}://{host if ':' in host else f'{host}:{PORT}'}" for host in hosts.split(","))
-    if not all(re.fullmatch(r"[\w.-]+:\d+", server.partition("://")[2]) for server in servers):
-        raise Unusable("the address of the store names its servers as HOST or HOST:PORT, separated by commas")
-    return Address(servers, site, int(replicas), user or None)
+    return replace(found, site=site, replicas=int(replicas))
 
 
 class Connection:
@@ -302,22 +311,29 @@ class Connection:
         except errors.Error as error:
             raise Silent(str(error)) from error
 
-    async def ask_all(self, subject: str, seconds: float) -> list[bytes]:
-        """What everybody answers to a request within so many seconds. Raises Silent."""
+    async def ask_all(
+        self, subject: str, seconds: float, enough: Callable[[list[bytes]], bool] = lambda found: False
+    ) -> list[bytes]:
+        """What everybody answers to a request within so many seconds, or until that is enough. Raises Silent."""
         from nats import errors
 
         found: list[bytes] = []
+        done = asyncio.Event()
 
         async def heard(message: Msg) -> None:
             if "Status" not in (message.headers or {}):  # nobody is there
                 found.append(message.data)
+                if enough(found):
+                    done.set()
 
         client = self.client
         try:
             inbox = client.new_inbox()
             subscription = await client.subscribe(inbox, cb=heard)
             await client.publish(subject, b"", reply=inbox)
-            await asyncio.sleep(seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await done.wait()
             await subscription.unsubscribe()
         except errors.Error as error:
             raise Silent(str(error)) from error

@@ -1,4 +1,4 @@
-"""Whether the servers sync what they store before they say so: only their monitoring pages tell.
+"""Whether the servers sync what they store before they say so: their system account and monitoring ports tell.
 
 Without that an answered write is lost when the servers that have it lose their power together.
 """
@@ -6,52 +6,118 @@ Without that an answered write is lost when the servers that have it lose their 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Collection
-from typing import Any
-from urllib.error import URLError
-from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from hivewire.nats.connection import Unusable
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hivewire.nats.connection import Connection, Unusable, servers_of
+from hivewire.settings import Settings
 from hivewire.telemetry import log
 
 SECONDS = 5.0
-"""Longest wait for a page."""
+"""Longest wait for the servers."""
+
+FORMS = (
+    "http://HOST:8222,HOST:8222, the monitoring port of each server, or nats://USER@HOST, a user of the system account"
+)
 
 
-async def require_synced(monitor: str | None, servers: Collection[str]) -> None:
-    """Raise Unusable unless the pages at `monitor` say of each of these servers that it always syncs.
+class _Config(Struct):
+    sync_always: bool = False
 
-    `monitor` is `http://HOST:8222,HOST:8222`, or `https://`. Without it this is unknown, and the log warns of that.
-    `servers` are the names of those with a copy; a server alone has none, and then one page is enough.
+
+class _JetStream(Struct):
+    config: _Config = msgspec.field(default_factory=_Config)
+
+
+class _Page(Struct):
+    """Of a monitoring port: `/varz`."""
+
+    server_name: str
+    jetstream: _JetStream = msgspec.field(default_factory=_JetStream)
+
+
+class _Server(Struct):
+    name: str
+
+
+class _Answer(Struct):
+    """To the system account."""
+
+    server: _Server
+    data: _JetStream = msgspec.field(default_factory=_JetStream)
+
+
+async def require_synced(settings: Settings, servers: Collection[str]) -> None:
+    """Raise Unusable unless most of these servers say that they always sync, and none says that it does not.
+
+    `servers` are the names of those with a copy; a server alone has none, and then one answer is enough. Of those that
+    are away, as of all without `store_monitor`, it is unknown, and the log warns of that.
     """
-    if monitor is None:
+    if (monitor := settings.store_monitor) is None:
         log.warning(
             "it is not known whether the servers of the store sync each write (sync_interval: always);"
             " store_monitor lets the gateway look"
         )
         return
-    parts = urlsplit(monitor)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Unusable("store_monitor has the form http://HOST:8222,HOST:8222, the monitoring port of each server")
-    urls = [f"{parts.scheme}://{host}/varz" for host in parts.netloc.split(",")]
-    synced = dict(await asyncio.gather(*(asyncio.to_thread(_read, url) for url in urls)))
+    scheme, _, hosts = monitor.partition("://")
+    if scheme in ("nats", "tls"):
+        synced = await _ask(settings, monitor, servers)
+    elif scheme in ("http", "https") and hosts:
+        synced = await _read([f"{scheme}://{host}/varz" for host in hosts.rstrip("/").split(",")])
+    else:
+        raise Unusable(f"store_monitor has the form {FORMS}")
     for name, always in synced.items():
         if not always:
             raise Unusable(
                 f"the server {name} does not sync each write: set sync_interval: always in its jetstream block"
             )
-    if missing := set(servers) - synced.keys():
-        raise Unusable(f"store_monitor does not name all servers with a copy: {', '.join(sorted(missing))} is missing")
+    missing = sorted(set(servers) - synced.keys())
+    if not synced or 2 * len(missing) >= len(servers) > 0:
+        names = ", ".join(missing) or "none answers"
+        raise Unusable(f"too few servers of the store say at store_monitor whether they sync each write: {names}")
+    if missing:
+        log.warning(
+            "it is not known whether these servers of the store sync each write: they are away", servers=missing
+        )
 
 
-def _read(url: str) -> tuple[str, bool]:
-    """The name of a server, and whether it always syncs."""
+async def _ask(settings: Settings, monitor: str, servers: Collection[str]) -> dict[str, bool]:
+    """What the servers that are there tell a user of their system account."""
+    own = replace(
+        settings, store_password=settings.store_monitor_password, store_credentials=settings.store_monitor_credentials
+    )
+    connection = Connection(servers_of("store_monitor", monitor), own, "monitor")
     try:
-        with urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - the scheme was checked
-            found: dict[str, Any] = json.load(answer)
-    except (URLError, OSError, ValueError) as error:
-        raise Unusable(f"cannot read {url} (store_monitor): {error}") from error
-    config = (found.get("jetstream") or {}).get("config") or {}
-    return str(found.get("server_name")), bool(config.get("sync_always"))
+        await connection.open(SECONDS)
+        answers = await connection.ask_all(
+            "$SYS.REQ.SERVER.PING.JSZ", SECONDS, lambda found: {*servers} <= _named(found).keys()
+        )
+    finally:
+        await connection.close()
+    return _named(answers)
+
+
+def _named(answers: list[bytes]) -> dict[str, bool]:
+    decoded = [msgspec.json.decode(answer, type=_Answer) for answer in answers]
+    return {each.server.name: each.data.config.sync_always for each in decoded}
+
+
+async def _read(urls: list[str]) -> dict[str, bool]:
+    """What the pages say that can be read."""
+    pages = await asyncio.gather(*(asyncio.to_thread(_page, url) for url in urls), return_exceptions=True)
+    found: dict[str, bool] = {}
+    for url, page in zip(urls, pages, strict=True):
+        if isinstance(page, _Page):
+            found[page.server_name] = page.jetstream.config.sync_always
+        else:
+            log.warning("a server of the store cannot be asked (store_monitor)", url=url, reason=str(page))
+    return found
+
+
+def _page(url: str) -> _Page:
+    with urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - the scheme was checked
+        return msgspec.json.decode(answer.read(), type=_Page)

@@ -134,7 +134,7 @@ class NatsJournal:
             await streams.require_level(self._connection)
             info = await self._stream()
             if not self._existing:
-                await require_synced(self._settings.store_monitor, info.servers)
+                await require_synced(self._settings, info.servers)
             await self._checkpoints.open(START_SECONDS)
             await self._cache.open()
             await self._catch_up_patiently()
