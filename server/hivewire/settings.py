@@ -81,7 +81,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     store_password: Annotated[str | None, _says("Password of the user in `store`.", secret=True)] = None
     store_credentials: Annotated[
-        str | None, _says("File of credentials for `store`, which holds a JWT and its key.")
+        str | None, _says("File of credentials for `store`, which holds a JWT and its key, or the seed of a key alone.")
     ] = None
     store_ca: Annotated[
         str | None, _says("PEM file of the certificate authority of a `store` with `tls://`; the system's if not set.")
@@ -98,7 +98,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     store_monitor_password: Annotated[str | None, _says("Password of the user in `store_monitor`.", secret=True)] = None
     store_monitor_credentials: Annotated[
-        str | None, _says("File of credentials for `store_monitor`, which holds a JWT and its key.")
+        str | None, _says("File of credentials for `store_monitor`, as `store_credentials`.")
     ] = None
     store_bytes: Annotated[
         Annotated[int, Meta(ge=64 << 20, le=1 << 50)],

@@ -33,9 +33,13 @@ FIELDS: dict[str, Any] = {}
 """Members of every line of the log: which one of several gateways writes it."""
 
 
-WRITTEN_TOO_LATE = ("SSL connection is closed", "socket.send() raised exception.")
-"""Warnings of the event loop for each write to a connection that the peer has reset, until the protocol is told. A
-client that subscribes, writes much and resets would cause hundreds of them."""
+OF_NO_USE = (
+    "SSL connection is closed",
+    "socket.send() raised exception.",
+    "returning true from eof_received() has no effect when using ssl",
+)
+"""Warnings of the event loop that say nothing: one for each write to a connection that the peer has reset, until the
+protocol is told, hundreds for a client that writes much and resets; and one for each connection over TLS to NATS."""
 
 
 class _Output(TextIOBase):
@@ -103,7 +107,7 @@ def configure_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    handler.addFilter(lambda record: record.name != "asyncio" or record.msg not in WRITTEN_TOO_LATE)
+    handler.addFilter(lambda record: record.name != "asyncio" or record.msg not in OF_NO_USE)
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
 
 

@@ -163,14 +163,13 @@ class Connection:
     async def open(self, seconds: float) -> None:
         """Connect to any of the servers. Raises Unusable when none lets us in within so many seconds."""
         try:
-            from nats import errors
             from nats.aio.client import Client
         except ImportError:
             raise Unusable("the store needs the NATS client: pip install 'hivewire[nats]'") from None
         settings = self._settings
         options: dict[str, Any] = {"reconnect_time_wait": RECONNECT_SECONDS}
         if settings.store_credentials is not None:
-            options["user_credentials"] = settings.store_credentials
+            options |= _credentials(settings.store_credentials)
         if self.address.user is not None:
             options |= {"user": self.address.user, "password": settings.store_password}
         if self.address.servers[0].startswith("tls://"):
@@ -195,9 +194,9 @@ class Connection:
             await asyncio.wait({connecting, refused}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if self._denied.is_set() or not connecting.done():
                 raise Unusable(f"cannot connect to {self.address}: {self._last_error or 'no answer'}")
-            connecting.result()
-        except (OSError, ValueError, errors.Error) as error:  # of a file of credentials, for example
-            raise Unusable(f"cannot connect to {self.address}: {error}") from error
+            if (error := connecting.exception()) is not None:  # of any kind, for credentials that are none
+                self._client = None  # there is nothing to close
+                raise Unusable(f"cannot connect to {self.address}: {str(error) or type(error).__name__}") from error
         finally:
             for task in (connecting, refused):
                 task.cancel()
@@ -386,6 +385,15 @@ class Connection:
 def _message_of(message: Msg) -> Message:
     headers = message.headers or {}
     return Message(int(headers.get("Nats-Sequence", 0)), headers, message.data)
+
+
+def _credentials(file: str) -> dict[str, str]:
+    """The option of the library for a file with a token and its key, or with the seed of a key alone."""
+    try:
+        content = Path(file).read_text()
+    except (OSError, ValueError) as error:
+        raise Unusable(f"cannot read the credentials of the store, {file}: {error}") from error
+    return {"user_credentials" if "BEGIN" in content else "nkeys_seed": file}
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
