@@ -1007,6 +1007,35 @@ def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_g
     assert run("user", "lock", "cli.lonely", "--yes", *own).out == "cli.lonely is locked out\n"
 
 
+def test_schemas_are_managed(logged_in: Run, tmp_path: Path) -> None:
+    """Put from the argument or a file, listed, checked and deleted; what does not fit is said in a few lines."""
+    file = tmp_path / "ports.json"
+    file.write_text('{"type":"array","items":{"type":"integer","maximum":65535}}')
+    put = ("schema", "put", "cli.ports*", f"@{file}")
+    assert logged_in(*put, "--dry-run").out == "the schema of cli.ports* is not written; it would be at version 1\n"
+    assert logged_in(*put).out == "the schema of cli.ports* is at version 1\n"
+    assert logged_in("put", "cli.ports", "[80]").code == 0
+    refused = logged_in("put", "cli.ports", "[70000]")
+    words = "Configuration 'cli.ports' does not fit its schema: /0: 70000 is greater than the maximum of 65535"
+    assert refused == (1, "", f"hivewire: error: {words}\n")
+    assert logged_in("schema", "check", "cli.ports", "[1]").out == "cli.ports fits\n"
+    wrong = logged_in("schema", "check", "cli.ports", "[70000,70001]")
+    assert (wrong.code, wrong.err.count("maximum of 65535")) == (1, 2)
+    assert logged_in("schema", "check", "cli.ports", "[70000]", "-o", "value") == (1, "false\n", "")
+    misfit = logged_in("schema", "check", "cli.ports", "--schema", '{"minItems":2}')
+    assert "  cli.ports: [80] has less than 2 items" in misfit.err
+    assert logged_in("schema", "put", "cli.ports", '{"minItems":2}').code == 1
+    assert logged_in("schema", "put", "cli.ports", '{"minItems":2}', "--force").code == 0
+    assert logged_in("schema", "list", "cli.ports", "-o", "value").out == "cli.ports\n"
+    assert "cli.ports*" in logged_in("schema", "list").out
+    assert logged_in("schema", "delete", "cli.ports", "--expect", "7").code == 1
+    assert logged_in("schema", "delete", "cli.ports").out == "the schema of cli.ports is deleted\n"
+    assert logged_in("schema", "put", "cli.ports").code == 2
+    assert logged_in("schema", "check", "cli.ports").code == 2
+    assert "must be a JSON object, true or false" in logged_in("schema", "put", "cli.ports", "5").err
+    assert logged_in("schema", "delete", "cli.ports*").code == 0
+
+
 def test_writes_of_users_and_tenants_can_be_tried(logged_in: Run, tmp_path: Path) -> None:
     """--dry-run says what would be, and refuses what would be refused; on a file it makes no sense."""
     file = tmp_path / "hivewire.db"

@@ -139,6 +139,7 @@ class World:
         self.tenants.load()
         await self.messages.open(self.ledger.epoch)
         self.services.registry.load()
+        self.services.schemas.start()
 
     async def close(self) -> None:
         """Close all parts. Fails when the hub met an unexpected error."""

@@ -201,6 +201,13 @@ class VersionConflict(WireError):
     text = "Configuration '{name}' is at {what} {current}, not {expected}"
 
 
+class ValuesDoNotFit(WireError):
+    """Stored configurations do not fit a new schema; `misfits` names up to 20, with their problems."""
+
+    code = 409
+    text = "Stored configurations do not fit this schema"
+
+
 class HeaderConditionFailed(WireError):
     """An HTTP `If-Match` or `If-None-Match` header did not hold; `change` is the current change."""
 
@@ -220,6 +227,13 @@ class UnsupportedMediaType(WireError):
 
     code = 415
     text = "HTTP 415 Unsupported Media Type"
+
+
+class DoesNotFit(WireError):
+    """The value does not fit the schema of its name; `problems` has up to 20 rules that it breaks."""
+
+    code = 422
+    text = "The value does not fit its schema"
 
 
 class KeyReused(WireError):

@@ -111,6 +111,16 @@ ERROR_MEMBERS: dict[str, Schema] = {
         "description": "409 and 412: the current change; null when there is none.",
     },
     "index": {"type": "integer", "description": "The number of the change of a transaction that failed, from 0 on."},
+    "problems": {
+        "type": "array",
+        "items": {"$ref": PLACE.format(name="Problem")},
+        "description": "422: the rules that the value breaks, at most 20.",
+    },
+    "misfits": {
+        "type": "array",
+        "items": {"$ref": PLACE.format(name="Misfit")},
+        "description": "409 of a schema: stored configurations that do not fit it, at most 20.",
+    },
     "retryAfter": {"type": "integer", "description": "429: the seconds to wait."},
     "hint": {"type": "string", "description": "404 of an unknown path: where the right ones are listed."},
 }

@@ -69,6 +69,8 @@ class ProcessPool:
                     answer = await _ask(worker, message)
             except BaseException as error:
                 _kill(worker)  # its next output would belong to this job
+                if isinstance(error, Exception):
+                    await worker.wait()
                 if isinstance(error, TimeoutError):
                     raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
                 if isinstance(error, Exception):  # of its pipes; uvloop raises RuntimeError for closed ones

@@ -27,6 +27,7 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.polls import Polls
 from hivewire.process_pool import ProcessPool
 from hivewire.resources import Resources
+from hivewire.schemas.schemas import Schemas
 from hivewire.settings import Settings
 from hivewire.streams.messages import Messages
 from hivewire.telemetry import FIELDS, Telemetry
@@ -66,6 +67,7 @@ class Services(Struct, kw_only=True):
     messages: Messages
     polls: Polls
     freshness: Freshness
+    schemas: Schemas
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
 
     def drain(self) -> None:
@@ -128,4 +130,5 @@ def wire(
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
         freshness=Freshness(ledger),
+        schemas=Schemas(ledger, pool),
     )

@@ -34,6 +34,7 @@ COMMAND = [
     "status",
     "result",
 ]
+SCHEMA = ["names", "schema", "secret", "entityVersion", "modified", "modifiedBy"]
 NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "timestamp", "parameters"]
 
 USER = ["networks", "id", "login", "role", "status", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"]
@@ -50,6 +51,10 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("PUT", "/configuration/{name}", {"value": "1"}, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}", None, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}/history", None, 200, ["changes"], False),
+    ("PUT", "/schema/{names}", {"schema": True}, 200, SCHEMA, False),
+    ("GET", "/schema", None, 200, ["schemas", "count", "revision"], False),
+    ("POST", "/schema/check", {"schema": True, "value": "1"}, 200, ["fits", "names", "problems"], False),
+    ("DELETE", "/schema/{names}", None, 204, None, False),
     ("GET", "/configuration-tree", None, 200, ["children", "count", "revision"], False),
     ("GET", "/configuration-audit", None, 200, ["changes", "before"], False),
     ("POST", "/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),

@@ -25,6 +25,7 @@ NUMBERS = {
     "GetDeviceType": 17,
     "ManageDeviceType": 18,
     "GetConfiguration": 100,
+    "RevealSecret": 102,
 }
 
 

@@ -36,6 +36,7 @@ from tests.world import ADMIN, HOUR, JOHN, World, opened
 EXAMPLES: dict[str, Any] = {
     "name": "kept",
     "value": "v",
+    "names": "kept",
     "changes": [{"operation": "delete", "name": "kept"}],
     "subscriptionId": 1,
     "login": "john",
@@ -62,6 +63,8 @@ EXAMPLES: dict[str, Any] = {
 
 ALSO: dict[str, dict[str, Any]] = {
     "configuration/rollback": {"to": 1},
+    "schema/put": {"schema": True},
+    "schema/check": {"name": "kept", "value": "v"},
     "user/insert": {"user": {"login": "jane", "password": "jane's password", "role": 1}},
     **{action: {"deviceId": "kept"} for action in REQUESTS if action.startswith(("command/", "notification/"))},
 }

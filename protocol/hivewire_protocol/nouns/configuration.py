@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.errors import NotFound, OutOfBounds, Unavailable, VersionConflict
+from hivewire_protocol.errors import DoesNotFit, NotFound, OutOfBounds, Unavailable, VersionConflict
 from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
 from hivewire_protocol.permissions import Permission
 
@@ -27,12 +27,12 @@ _MEDIA_TYPE = re.compile(r"[!#$&^\w.+-]{1,64}/[!#$&^\w.+-]{1,64}( *; *[!-~ ]{1,1
 # Members that several requests and replies share.
 _Name = Annotated[str | None, says("The configuration's name.")]
 _Value = Annotated[str | None, says("The new content, at least one character.")]
-_Description = Annotated[str | None, says("The reason of the change; shown in the history.")]
+Description = Annotated[str | None, says("The reason of the change; shown in the history.")]
 _ContentType = Annotated[str | None, says("The media type of the content; default `text/plain; charset=utf-8`.")]
 # Unset when they are absent, so that the codec need not look for a second one.
 _Expected = Integer | UnsetType | None
-_ExpectedVersion = Annotated[_Expected, says("The expected current version; 0: it must not exist. Otherwise 409.")]
-_ExpectedRevision = Annotated[_Expected, says("The expected revision of the last change; otherwise 409.")]
+ExpectedVersion = Annotated[_Expected, says("The expected current version; 0: it must not exist. Otherwise 409.")]
+ExpectedRevision = Annotated[_Expected, says("The expected revision of the last change; otherwise 409.")]
 _Check = Annotated[bool | None, says("False: a value whose `contentType` is JSON is stored without being checked.")]
 AtLeast = Annotated[
     Integer | None,
@@ -167,15 +167,15 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     permission = Permission.MANAGE_CONFIGURATION
     required = ("name", "value")
     reply = ConfigurationReply
-    errors = (OutOfBounds, VersionConflict, Unavailable)
+    errors = (DoesNotFit, OutOfBounds, VersionConflict, Unavailable)
 
     name: _Name = None
     value: _Value = None
-    description: _Description = None
+    description: Description = None
     contentType: _ContentType = None
     check: _Check = None
-    entityVersion: _ExpectedVersion = UNSET
-    revision: _ExpectedRevision = UNSET
+    entityVersion: ExpectedVersion = UNSET
+    revision: ExpectedRevision = UNSET
     dryRun: DryRun = None
 
 
@@ -188,9 +188,9 @@ class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fi
     errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     name: _Name = None
-    description: _Description = None
-    entityVersion: _ExpectedVersion = UNSET
-    revision: _ExpectedRevision = UNSET
+    description: Description = None
+    entityVersion: ExpectedVersion = UNSET
+    revision: ExpectedRevision = UNSET
     dryRun: DryRun = None
 
 
@@ -262,14 +262,14 @@ class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknow
     permission = Permission.MANAGE_CONFIGURATION
     required = ("name",)
     reply = ConfigurationReply
-    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
+    errors = (DoesNotFit, NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     name: _Name = None
     to: Annotated[Integer | None, says("The version to go back to; give either this or `toRevision`.")] = None
     toRevision: Annotated[Integer | None, says("The revision of the change to go back to.")] = None
-    description: _Description = None
-    entityVersion: _ExpectedVersion = UNSET
-    revision: _ExpectedRevision = UNSET
+    description: Description = None
+    entityVersion: ExpectedVersion = UNSET
+    revision: ExpectedRevision = UNSET
     dryRun: DryRun = None
 
 
@@ -281,11 +281,11 @@ class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
     operation: Annotated[str | None, says("`put` or `delete`.")] = None
     name: _Name = None
     value: Annotated[str | None, says("The new content, at least one character; required for a put.")] = None
-    description: _Description = None
+    description: Description = None
     contentType: _ContentType = None
     check: _Check = None
-    entityVersion: _ExpectedVersion = UNSET
-    revision: _ExpectedRevision = UNSET
+    entityVersion: ExpectedVersion = UNSET
+    revision: ExpectedRevision = UNSET
 
 
 class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknown_fields=True):
@@ -294,7 +294,7 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     permission = Permission.MANAGE_CONFIGURATION
     required = ("changes",)
     reply = ConfigurationTransactReply
-    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
+    errors = (DoesNotFit, NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
     dryRun: DryRun = None

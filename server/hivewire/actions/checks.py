@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import UNSET, Raw, UnsetType
 
+from hivewire.ledger.records import Expected, Precondition
+from hivewire.services import Services
 from hivewire_protocol import patterns
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
@@ -75,6 +77,35 @@ def within(name: str, given: int | None, default: int, most: int) -> int:
     if not 0 <= given <= most:
         raise OutOfBounds(f"{name} must be between 0 and {most:,}")
     return given
+
+
+def out_of_length(what: str, text: str, most: int, setting: str) -> OutOfBounds:
+    """The error for a text that is empty or too long."""
+    if not text:
+        return OutOfBounds(f"{what} is empty; it has 1 to {most:,} characters, setting {setting}")
+    return OutOfBounds(f"{what} is {len(text):,} characters long; at most {most:,}, setting {setting}")
+
+
+def description_of(services: Services, description: str | None) -> str | None:
+    """The reason of a change. Raises OutOfBounds."""
+    most = services.settings.description_length
+    if description is not None and len(description) > most:
+        raise out_of_length("Description", description, most, "description_length")
+    return description
+
+
+class Expecting(Protocol):
+    """A request that may say what it expects of the record."""
+
+    entityVersion: int | UnsetType | None
+    revision: int | UnsetType | None
+
+
+def expected_of(request: Expecting) -> tuple[Precondition, ...]:
+    """What the request expects of the record that it writes."""
+    version = None if request.entityVersion is UNSET else request.entityVersion
+    revision = None if request.revision is UNSET else request.revision
+    return () if version is None and revision is None else (Expected(version, revision),)
 
 
 def checked_patterns(given: list[str] | None) -> Patterns:

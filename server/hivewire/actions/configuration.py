@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from itertools import islice
-from typing import Any
-
-from msgspec import UNSET
+from typing import Any, TypeAlias
 
 from hivewire.actions import browsing
-from hivewire.actions.checks import checked_patterns, inline_of, violations, within
+from hivewire.actions.checks import (
+    checked_patterns,
+    description_of,
+    expected_of,
+    inline_of,
+    out_of_length,
+    violations,
+    within,
+)
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
@@ -21,6 +27,7 @@ from hivewire.ledger.records import (
     PreconditionFailed,
     Refused,
     Transaction,
+    Unfit,
     Write,
     version_of,
 )
@@ -60,6 +67,9 @@ from hivewire_protocol.nouns.configuration import (
     json_problem,
 )
 from hivewire_protocol.patterns import EVERYTHING
+
+Judged: TypeAlias = PendingWrite[Reply] | Coroutine[Any, Any, PendingWrite[Reply]]
+"""A write whose value fits the schema of its name, or what finds that out."""
 
 TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
@@ -149,9 +159,9 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     return ConfigurationHistoryReply([change_of(change) for change in found])
 
 
-def put(services: Services, caller: Caller, request: ConfigurationPut) -> PendingWrite[Reply]:
+def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:
     """Create or update one; equal values count as updates too."""
-    return _pending(caller, _put(services, caller, request), request, written)
+    return _judged(services, caller, _pending(caller, _put(services, caller, request), request, written))
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -162,25 +172,25 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     if value is None:
         raise violations([("value", None, "value field cannot be null.")])
     if not 1 <= len(value) <= settings.value_length:
-        raise _out_of_length("Value", value, settings.value_length, "value_length")
+        raise out_of_length("Value", value, settings.value_length, "value_length")
     content, content_type = value.encode(), TEXT
     if request.contentType is not None:
         content_type = request.contentType
         _check_type(request, content_type, content)
-    description = request.description and _description(services, request.description)
-    return Write(KIND, name, content, content_type, description, _expected(request))
+    description = request.description and description_of(services, request.description)
+    return Write(KIND, name, content, content_type, description, expected_of(request))
 
 
-def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> PendingWrite[Reply]:
+def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> Judged:
     """Create or update one with any bytes of the type in `request`; its `value` is ignored."""
     name = _name_to_put(services, caller, request.name)
     content_type = request.contentType or TEXT
     if not content:
         raise OutOfBounds("The content is empty")
     _check_type(request, content_type, content)
-    description = _description(services, request.description)
-    write = Write(KIND, name, content, content_type, description, _expected(request))
-    return _pending(caller, write, request, written)
+    description = description_of(services, request.description)
+    write = Write(KIND, name, content, content_type, description, expected_of(request))
+    return _judged(services, caller, _pending(caller, write, request, written))
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
@@ -197,15 +207,9 @@ def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
     fits = 1 <= len(name) <= most
     if not (fits and name.isprintable()) and services.ledger.get(KIND, name) is None:
         if not fits:
-            raise _out_of_length("Name", name, most, "name_length")
+            raise out_of_length("Name", name, most, "name_length")
         _refuse_characters(name)
     return name
-
-
-def _out_of_length(what: str, text: str, most: int, setting: str) -> OutOfBounds:
-    if not text:
-        return OutOfBounds(f"{what} is empty; it has 1 to {most:,} characters, setting {setting}")
-    return OutOfBounds(f"{what} is {len(text):,} characters long; at most {most:,}, setting {setting}")
 
 
 async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
@@ -213,26 +217,26 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     name = _name(services, caller, request.name)
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
-    description = _description(services, request.description)
+    description = description_of(services, request.description)
     earlier = await _earlier(services, name, request.to, request.toRevision)
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # while the disk was read
-        raise ended
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
-    write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
-    return _pending(caller, write, request, written)
+    write = Write(KIND, name, earlier.content, earlier.content_type, description, expected_of(request))
+    return await _settled(services, caller, _pending(caller, write, request, written))
 
 
-def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> PendingWrite[Reply]:
+def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
     """Several writes, all or nothing. The error says which of them is the first that was refused."""
     changes = request.changes
     if not changes or len(changes) > MAX_TRANSACTION:
         raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION}")
     writes: list[Write] = []
     names: set[str] = set()
+    settled = True
     for index, change in enumerate(changes):
         try:
             write = _write(services, caller, change)
+            settled &= services.schemas.check(write)
             if write.key in names:
                 raise OutOfBounds(f"'{write.key}' occurs twice in changes")
         except WireError as error:
@@ -240,11 +244,12 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
         names.add(write.key)
         writes.append(write)
     dry_run = bool(request.dryRun)
-    return PendingWrite(
+    pending: PendingWrite[Reply] = PendingWrite(
         Transaction(writes, caller.identity.login, dry_run=dry_run),
         _would_transact if dry_run else _transacted,
         lambda refused: _at(refusal(refused), refused.index),
     )
+    return pending if settled else _settled(services, caller, pending)
 
 
 def _write(services: Services, caller: Caller, change: TransactChange) -> Write:
@@ -267,7 +272,7 @@ def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> 
 
 def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
     name = _name(services, caller, request.name)
-    return Write(KIND, name, None, "", _description(services, request.description), _expected(request))
+    return Write(KIND, name, None, "", description_of(services, request.description), expected_of(request))
 
 
 def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply | Coroutine[Any, Any, Reply]:
@@ -309,6 +314,8 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
 
 def refusal(refused: Refused) -> WireError:
     """The error for a refused write."""
+    if isinstance(refused, Unfit):
+        return refused.error
     if isinstance(refused, PreconditionFailed):
         return conflict(refused, refused.failed)
     return _not_found(refused.write.key)
@@ -346,21 +353,6 @@ def _refuse_characters(name: str) -> None:
         raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
 
 
-def _description(services: Services, description: str | None) -> str | None:
-    most = services.settings.description_length
-    if description is not None and len(description) > most:
-        raise _out_of_length("Description", description, most, "description_length")
-    return description
-
-
-def _expected(
-    request: ConfigurationPut | ConfigurationDelete | ConfigurationRollback | TransactChange,
-) -> tuple[Precondition, ...]:
-    version = None if request.entityVersion is UNSET else request.entityVersion
-    revision = None if request.revision is UNSET else request.revision
-    return () if version is None and revision is None else (Expected(version, revision),)
-
-
 def _pending(
     caller: Caller,
     write: Write,
@@ -373,6 +365,19 @@ def _pending(
         transaction.dry_run = True
         answer = _would_delete if write.content is None else _would_write
     return PendingWrite(transaction, answer, refusal)
+
+
+def _judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> Judged:
+    """The write, if its value fits the schema of its name. Raises DoesNotFit."""
+    return pending if services.schemas.check(pending.transaction.writes[0]) else _settled(services, caller, pending)
+
+
+async def _settled(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
+    """The same for what takes long."""
+    await services.schemas.settle(pending.transaction)
+    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
+        raise ended
+    return pending
 
 
 def _would_write(changes: list[Change]) -> Reply:

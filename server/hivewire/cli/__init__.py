@@ -61,6 +61,10 @@ COMMANDS = {
         "Write configurations as one JSON file: all that you may see, or those that match a PATTERN.",
     ),
     "import": ("transfer:import_", "Create and update the configurations in FILE; - is standard input."),
+    "schema": (
+        "schema:schema",
+        "Manage schemas: what values under a name may be (JSON Schema), and which values are secret.",
+    ),
     "token": ("identity:token", "Create an access token and a refresh token, with some of your own rights."),
     "user": ("user:user", "Manage users: people, who log in with a password."),
     "tenant": ("tenant:tenant", "Manage tenants: separate areas for clients, each with a configuration document."),

@@ -324,7 +324,8 @@ def explain_refusal() -> Iterator[None]:
 def why(error: RemoteError) -> list[str]:
     """Lines that say why a write was refused. A conflict shows the current version; a refused value is not shown."""
     if error.code == 409:
-        return [on_one_line(str(error)), *_current(error.reply.get("change"))]
+        current = _current(error.reply["change"]) if "change" in error.reply else []
+        return [on_one_line(str(error)), *current]
     return [on_one_line(str(error))]
 
 

@@ -18,6 +18,11 @@ class JsonObject(click.ParamType[Raw]):
     """A JSON object or null: the text itself, the file behind `@`, or standard input for `-`. It is sent as it is."""
 
     name = "json"
+    wanted = "must be a JSON object"
+
+    def accepts(self, found: object) -> bool:
+        """Whether this JSON value will do."""
+        return found is None or isinstance(found, dict)
 
     def convert(self, value: str | Raw, param: click.Parameter | None, ctx: click.Context | None) -> Raw:
         """The JSON as bytes. Fails for what cannot be read or is something else."""
@@ -32,9 +37,19 @@ class JsonObject(click.ParamType[Raw]):
             self.fail(f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}", param, ctx)
         except RecursionError:
             self.fail("is nested too deep", param, ctx)
-        if found is not None and not isinstance(found, dict):
-            self.fail("must be a JSON object", param, ctx)
+        if not self.accepts(found):
+            self.fail(self.wanted, param, ctx)
         return Raw(data)
+
+
+class JsonSchema(JsonObject):
+    """A JSON Schema, given in the same ways."""
+
+    wanted = "must be a JSON object, true or false"
+
+    def accepts(self, found: object) -> bool:
+        """Whether it may be a schema."""
+        return isinstance(found, (dict, bool))
 
 
 def _read(value: str) -> bytes:

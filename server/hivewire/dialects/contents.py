@@ -31,6 +31,7 @@ from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, effective_method
+from hivewire.ledger.pending import PendingWrite
 from hivewire.resources import ResourceReply
 from hivewire_protocol.nouns.configuration import Configuration, ConfigurationGet, ConfigurationPut, ConfigurationReply
 from hivewire_protocol.properties.contents import BINARY
@@ -72,7 +73,8 @@ class Contents:
         asked.contentType = request.headers.get("content-type") or BINARY
         content = await body.read(request, self._admission, self._services.settings.property_bytes)
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
-        pending = put_content(self._services, call.caller, asked, content)
+        judged = put_content(self._services, call.caller, asked, content)
+        pending = judged if isinstance(judged, PendingWrite) else await judged
         reply = await self._dispatcher.write(pending, conditions_of(request))
         if isinstance(reply, ConfigurationReply):  # the answer to a dry run
             return Response(200, reply.member("configuration"), JSON, {DRY_RUN.name: "true"})
@@ -107,7 +109,7 @@ def operations() -> tuple[Operation, ...]:
             "configuration",
             "Create or update a configuration with any content; its media type is in `Content-Type`.",
             {200: json_of("The configuration.", refer(Configuration), ETAG, REVISION)},
-            sorted((*ERRORS, *CALLER_ERRORS, 408, 409, 412, 413, 415)),
+            sorted((*ERRORS, *CALLER_ERRORS, 408, 409, 412, 413, 415, 422)),
             ERROR,
             (
                 _NAME,

@@ -13,6 +13,7 @@ from hivewire.ledger.records import (
     Refused,
     Transaction,
     Unexpected,
+    Unfit,
     Write,
 )
 from hivewire.ledger.state import Kind, State
@@ -22,7 +23,7 @@ from hivewire.reports import report
 class Draft:
     """One kind of records after the batch: the committed state, overlaid with the changes of the batch."""
 
-    __slots__ = ("changes", "count", "first_id", "last_id", "live", "tombstones")
+    __slots__ = ("changes", "count", "first_id", "judge", "last_id", "live", "tombstones")
 
     def __init__(self, kind: Kind) -> None:
         self.changes: dict[str, Change] = {}
@@ -30,6 +31,7 @@ class Draft:
         self.tombstones = kind.tombstones
         self.count = len(kind.live)
         self.first_id = self.last_id = kind.last_id
+        self.judge = kind.judge
 
     def last(self, key: str) -> Change | None:
         """The record's last change."""
@@ -104,6 +106,10 @@ class Batch:
         for precondition in write.preconditions:
             if not precondition.holds(last, self):
                 raise PreconditionFailed(index, write, last, precondition)
+        if draft.judge is not None and content is not None:
+            error = draft.judge(write, self)
+            if error is not None:
+                raise Unfit(index, write, last, error)
         if last is not None:
             # One and the same string for all changes of a record: it takes memory once, and dictionaries find it
             # without comparing characters.

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from hivewire_protocol.errors import WireError
+
 
 class KindRules(NamedTuple):
     """What the ledger keeps of the records of one kind."""
@@ -166,6 +168,13 @@ class Exists(Struct, gc=False):
         return last is not None and last.content is not None and last.id == self.id
 
 
+class Judge(Protocol):
+    """Decides what contents the records of a kind may have, whoever writes them."""
+
+    def __call__(self, write: Write, view: View) -> WireError | None:
+        """Why this content is refused; None when it is right. It is called for every write that is no delete."""
+
+
 def version_of(last: Change | None) -> int:
     """The version of a record: 0 when it does not exist, or was deleted."""
     return 0 if last is None or last.content is None else last.version
@@ -177,6 +186,7 @@ class Write(Struct, gc=False):
     An empty key makes a new record whose key is its own id, in decimal digits. A new record gets the next id of its
     kind, or `id`: that of a record that the same transaction deletes, so that a record can change its key.
     To delete a record that does not exist is refused, unless `if_present` says that this is no change.
+    `judged` is the revision of the schema by which the content was found to be right already; see `Judge`.
     """
 
     kind: str
@@ -187,6 +197,7 @@ class Write(Struct, gc=False):
     preconditions: tuple[Precondition, ...] = ()
     if_present: bool = False
     id: int = 0
+    judged: int = 0
 
 
 class Guard(Struct, gc=False):
@@ -223,6 +234,7 @@ class LedgerError(Exception):
         Refused                 evaluated, and not possible
             PreconditionFailed
             Missing             nothing there to delete
+            Unfit               the judge of its kind refused the content
         Unexpected              a mistake of the gateway
         NotKept                 the log does not reach back so far
         NotDurable              the storage did not take it: it was not written
@@ -256,6 +268,14 @@ class PreconditionFailed(Refused):
 
 class Missing(Refused):
     """Nothing there to delete."""
+
+
+class Unfit(Refused):
+    """The judge of the kind refused the content of a write; `error` says why."""
+
+    def __init__(self, index: int, write: Write, last: Change | None, error: WireError) -> None:
+        super().__init__(index, write, last)
+        self.error = error
 
 
 class Unexpected(LedgerError):

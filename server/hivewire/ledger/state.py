@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedKeyList, SortedList
 
-from hivewire.ledger.records import KINDS, Change, JournalError
+from hivewire.ledger.records import KINDS, Change, JournalError, Judge
 from hivewire_protocol.patterns import Patterns
 
 ID_BITS = 40
@@ -21,10 +21,11 @@ def _place(change: Change) -> int:
 class Kind:
     """The records of one kind: `live` by key, their keys in order, the deleted ones, the id counter.
 
-    `tombstones` are the last changes of deleted records, by key, as long as they are in the log.
+    `tombstones` are the last changes of deleted records, by key, as long as they are in the log. `judge` decides about
+    new contents; None while all are right.
     """
 
-    __slots__ = ("_deletes", "keys", "last_id", "live", "tombstones")
+    __slots__ = ("_deletes", "judge", "keys", "last_id", "live", "tombstones")
 
     def __init__(self) -> None:
         self.live: dict[str, Change] = {}
@@ -32,6 +33,7 @@ class Kind:
         self.keys: SortedList[str] = SortedList()
         self._deletes: SortedKeyList[Change, int] = SortedKeyList(key=_place)
         self.last_id = 0
+        self.judge: Judge | None = None
 
     def last(self, key: str) -> Change | None:
         """The record's last change, a delete included."""

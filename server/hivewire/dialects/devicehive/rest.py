@@ -63,7 +63,8 @@ class Rest:
         for row in rows:
             # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
             only_stream = row.request is row.stream
-            also_name = only_stream or ("{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths)
+            beside = {row.path.rpartition("/")[0] + name for name in ("/{name}", "/{names}")}
+            also_name = only_stream or ("{" not in row.path and not paths.isdisjoint(beside))
             admit, handle = partial(admit_request, self._dispatcher, context, row.request), partial(self._answer, row)
             stream: Route[Admitted] | None = None
             if row.stream is not None:

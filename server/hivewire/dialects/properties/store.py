@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, View, Write
+from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, Unfit, View, Write
 from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, VersionConflict, WireError
@@ -48,8 +48,9 @@ class PropertyStore:
 
     async def commit(self, write: Write, who: SiteCaller) -> Change:
         """The change, once it is durable. Raises WireError."""
-        self._check_still(who)
         transaction = Transaction((write,), who.user.login if who.user is not None else None)
+        await self._services.schemas.settle(transaction)
+        self._check_still(who)
         return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused))
 
     def _check_still(self, who: SiteCaller) -> None:
@@ -67,6 +68,8 @@ def _only(changes: list[Change]) -> Change:
 
 
 def _refused(refused: Refused) -> WireError:
+    if isinstance(refused, Unfit):
+        return refused.error
     if isinstance(refused, PreconditionFailed):
         assert isinstance(refused.failed, EtagCondition)  # noqa: S101 - the only one that can fail
         return refused.failed.error(refused.last)

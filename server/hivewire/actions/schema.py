@@ -1,0 +1,254 @@
+"""The handlers of schemas (fleet configuration, section 7)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from hivewire.actions.checks import description_of, expected_of, out_of_length, within
+from hivewire.caller import Caller
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import (
+    Change,
+    Expected,
+    Precondition,
+    PreconditionFailed,
+    Refused,
+    Transaction,
+    View,
+    Write,
+    version_of,
+)
+from hivewire.schemas.compiled import SchemaError, compiled
+from hivewire.schemas.schemas import KIND, MAX_SCHEMAS, NULL, Rule, SchemaContent, rule_after
+from hivewire.schemas.survey import Survey
+from hivewire.services import Services, now
+from hivewire_protocol import patterns, times
+from hivewire_protocol.codec import MAX_REPLY
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    TooLarge,
+    ValuesDoNotFit,
+    VersionConflict,
+    WireError,
+)
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.configuration import RESERVED, RevisionReply
+from hivewire_protocol.nouns.schema import (
+    Misfit,
+    SchemaCheck,
+    SchemaCheckReply,
+    SchemaDelete,
+    SchemaList,
+    SchemaListReply,
+    SchemaPut,
+    SchemaReply,
+    SchemaView,
+)
+from hivewire_protocol.patterns import Patterns
+from hivewire_protocol.permissions import Permission
+
+TAKE = 1_000
+
+NO_NAMES = Patterns(())
+
+
+async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
+    """Set the schema of names. Raises ValuesDoNotFit, with those that do not, unless it is forced."""
+    names = _names(services, caller, request.names)
+    schema = _schema(request.schema)
+    if schema is None and not request.secret:
+        raise InvalidParameters("give schema, secret, or both")
+    _check_secrets(services, caller, names)
+    content = SchemaContent(NULL if schema is None else Raw(schema), bool(request.secret))
+    description = description_of(services, request.description)
+    conditions: list[Precondition] = [*expected_of(request), Room()]
+    services.schemas.expect()
+    with ExitStack() as stack:
+        if schema is not None and not request.force:
+            survey = stack.enter_context(Survey(services.schemas, names, schema, secret=_is_secret(services, names)))
+            if misfits := await survey.run():
+                raise _misfits(misfits)
+            _check_token(services, caller)
+            _check_secrets(services, caller, names)
+            conditions.append(survey)
+        encoded = msgspec.json.encode(content)
+        write = Write(KIND, names, encoded, "application/json", description, tuple(conditions))
+        pending: PendingWrite[Reply] = PendingWrite(Transaction((write,), caller.identity.login), _written, _refusal)
+        if request.dryRun:
+            pending.answer = _would_write
+        return await commit(services.ledger, pending.tried(request.dryRun))
+
+
+def _written(changes: list[Change]) -> SchemaReply:
+    return SchemaReply(_view(changes[0]), changes[0].revision)
+
+
+def _would_write(changes: list[Change]) -> SchemaReply:
+    return SchemaReply(_view(changes[0]))
+
+
+def delete(services: Services, caller: Caller, request: SchemaDelete) -> PendingWrite[Reply]:
+    """Delete the schema of names. Raises NotFound."""
+    names = _names(services, caller, request.names)
+    _check_secrets(services, caller, names)
+    write = Write(KIND, names, None, "", description_of(services, request.description), expected_of(request))
+    transaction = Transaction((write,), caller.identity.login)
+
+    def deleted(changes: list[Change]) -> RevisionReply:
+        return RevisionReply(UNSET if request.dryRun else changes[0].revision)
+
+    pending: PendingWrite[Reply] = PendingWrite(transaction, deleted, _refusal)
+    return pending.tried(request.dryRun)
+
+
+def list_(services: Services, caller: Caller, request: SchemaList) -> Reply:
+    """A page, in the order of their names, of those for names that the token reaches."""
+    take = within("take", request.take, TAKE, TAKE)
+    rules, reached = services.schemas.all(), caller.identity.names
+    if request.name is not None:
+        rule = services.schemas.of(request.name) if request.name in reached else None
+        found = [] if rule is None else [rule.names]
+    else:
+        found = sorted(names for names in rules if Patterns([names]) & reached != NO_NAMES)
+    page = [names for names in found if request.after is None or names > request.after][:take]
+    shown, room = [_view(rules[names].change) for names in page], MAX_REPLY
+    for view in shown:
+        room -= len(view.names) + len(bytes(view.schema))
+        if room < 0:
+            raise TooLarge
+    return SchemaListReply(shown, len(found), services.ledger.revision)
+
+
+async def check(services: Services, caller: Caller, request: SchemaCheck) -> Reply:
+    """Judge a value, or what is stored, and write nothing. Raises InvalidParameters when neither is asked for."""
+    schema = _schema(request.schema)
+    if request.value is not None and (schema is None) != (request.name is None):
+        return await _check_value(services, caller, request.name, schema, request.value.encode())
+    if request.value is None and schema is not None and request.name is None:
+        names = _names(services, caller, request.names)
+        _check_secrets(services, caller, names)
+        with Survey(services.schemas, names, schema, secret=_is_secret(services, names)) as survey:
+            misfits = await survey.run()
+        _check_token(services, caller)
+        return SchemaCheckReply(not misfits, names, misfits=misfits)
+    raise InvalidParameters("give name and value, schema and value, or names and schema")
+
+
+async def _check_value(
+    services: Services, caller: Caller, name: str | None, schema: bytes | None, content: bytes
+) -> Reply:
+    names, secret = None, False
+    if name is not None:
+        _check_reach(caller, name)
+        if (rule := services.schemas.of(name)) is not None:
+            names, schema, secret = rule.names, rule.schema, rule.secret
+    problems = [] if schema is None else await services.schemas.problems(schema, content, secret=secret)
+    _check_token(services, caller)
+    return SchemaCheckReply(not problems, names, problems=problems)
+
+
+# What all of them check.
+
+
+def _names(services: Services, caller: Caller, names: str | None) -> str:
+    """The names, if the caller may use all of them. Raises InvalidParameters, OutOfBounds or AccessDenied."""
+    if names is None:
+        raise InvalidParameters("names is required")
+    if (problem := patterns.problem(names)) is not None:
+        raise OutOfBounds(problem)
+    if len(names) > services.settings.name_length and names not in services.schemas.all():
+        raise out_of_length("names", names, services.settings.name_length, "name_length")
+    _check_reach(caller, names)
+    return names
+
+
+def _check_reach(caller: Caller, names: str) -> None:
+    """Raise AccessDenied unless the token reaches all of them."""
+    asked = Patterns([names])
+    if names == RESERVED or asked & caller.identity.names != asked:
+        problem = "is reserved" if names == RESERVED else "is not among those of the token"
+        raise AccessDenied(f"{AccessDenied.text}: the name '{names[:128]}' {problem}")
+
+
+def _schema(given: Raw | UnsetType) -> bytes | None:
+    """The schema that a request gives, as JSON; None when there is none. Raises OutOfBounds."""
+    if isinstance(given, UnsetType) or given == NULL:
+        return None
+    try:
+        schema = msgspec.json.format(bytes(given), indent=-1)  # without blanks, as it is kept
+        compiled(schema)
+    except SchemaError as error:
+        raise OutOfBounds(f"schema: {error}") from None
+    return schema
+
+
+def _is_secret(services: Services, names: str) -> bool:
+    rule = services.schemas.of(names)
+    return rule is not None and rule.secret
+
+
+def _check_secrets(services: Services, caller: Caller, names: str) -> None:
+    """Raise NotAllowed for names whose values are secret now, unless the caller may see these.
+
+    Another schema would show them, or tell what they are, one question after the other.
+    """
+    if _is_secret(services, names) and not caller.identity.may(Permission.REVEAL_SECRET):
+        raise NotAllowed(f"The values of '{names[:128]}' are secret: to change this needs RevealSecret")
+
+
+def _check_token(services: Services, caller: Caller) -> None:
+    """Raise if the token has ended while its request waited."""
+    if (ended := services.tokens.refusal(caller.identity, now())) is not None:
+        raise ended
+
+
+class Room(Struct):
+    """The condition that there is room for another schema."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it exists already, or there are fewer than MAX_SCHEMAS."""
+        return version_of(last) > 0 or view.count(KIND) < MAX_SCHEMAS
+
+
+def _refusal(refused: Refused) -> WireError:
+    names, last = refused.write.key, refused.last
+    if not isinstance(refused, PreconditionFailed):
+        return NotFound(f"There is no schema for '{names[:128]}'")
+    if isinstance(refused.failed, Survey):
+        return _misfits(refused.failed.misfits)
+    if isinstance(refused.failed, Room):
+        return NotAllowed(f"There are {MAX_SCHEMAS:,} schemas already")
+    assert isinstance(refused.failed, Expected)  # noqa: S101 - there is no other one
+    expected, version, revision = refused.failed, version_of(last), last.revision if last is not None else 0
+    if expected.version not in (None, version):
+        return VersionConflict(f"The schema of '{names[:128]}' is at version {version}, not {expected.version}")
+    return VersionConflict(f"The schema of '{names[:128]}' is at revision {revision}, not {expected.revision}")
+
+
+def _misfits(misfits: list[Misfit]) -> ValuesDoNotFit:
+    first = misfits[0]
+    words = f"{ValuesDoNotFit.text}: '{first.name}'"
+    if first.problems:
+        where = f" {first.problems[0].pointer}" if first.problems[0].pointer else ""
+        words += f"{where}: {first.problems[0].message}"
+    if len(misfits) > 1:
+        words += f" (and {len(misfits) - 1} more)"
+    return ValuesDoNotFit(words, misfits=misfits)
+
+
+def _view(change: Change) -> SchemaView:
+    rule: Rule | None = rule_after(change)
+    assert rule is not None  # noqa: S101 - it is no delete
+    schema = NULL if rule.schema is None else Raw(rule.schema)
+    return SchemaView(rule.names, schema, rule.secret, change.version, times.render(change.time), change.author)
+
+
+READS = {SchemaPut: put, SchemaList: list_, SchemaCheck: check}
+WRITES = {SchemaDelete: delete}

@@ -1,0 +1,13 @@
+"""The paths of schemas."""
+
+from __future__ import annotations
+
+from hivewire.dialects.devicehive.row import Row
+from hivewire_protocol.nouns.schema import SchemaCheck, SchemaDelete, SchemaList, SchemaPut
+
+ROWS = (
+    Row("GET", "/schema", SchemaList),
+    Row("POST", "/schema/check", SchemaCheck),
+    Row("PUT", "/schema/{names}", SchemaPut, shows="schema"),
+    Row("DELETE", "/schema/{names}", SchemaDelete, 204),
+)

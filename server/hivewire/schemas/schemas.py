@@ -1,0 +1,239 @@
+"""The schemas of a ledger: which one a name has, and the judgement of everything that is written under it.
+
+A schema is a record of kind `schema`, whose key is the names it is for. A writer has its value judged when its request
+begins (`check`, `settle`). Every write is judged once more when the ledger evaluates it, if its schema changed since or
+nobody asked (`Kind.judge`); so what is stored fits, whoever writes it and through which door.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Transaction, View, Write
+from hivewire.process_pool import Ended, Overdue, ProcessPool
+from hivewire.schemas.compiled import BRIEF, compiled, judgement
+from hivewire.telemetry import Gauges
+from hivewire_protocol.errors import DoesNotFit, VersionConflict, WireError
+from hivewire_protocol.nouns.schema import Problem
+
+if TYPE_CHECKING:
+    from hivewire.schemas.survey import Survey
+
+KIND = "schema"
+
+NULL = Raw(b"null")
+
+MAX_SCHEMAS = 1_000
+"""In one ledger."""
+
+TOO_COSTLY = Problem("", "", "too costly: it takes over 2 s to judge this value by this schema")
+
+
+class SchemaContent(Struct, omit_defaults=True):
+    """The content of a schema's record. The key of the record is the names that it is for."""
+
+    schema: Raw = NULL
+    secret: bool = False
+
+
+class Rule(Struct, frozen=True):
+    """A schema as it is now."""
+
+    names: str
+    schema: bytes | None
+    secret: bool
+    change: Change
+
+    @property
+    def revision(self) -> int:
+        """The revision of its last change."""
+        return self.change.revision
+
+
+def rule_after(change: Change) -> Rule | None:
+    """The schema that a change of its record leaves; None after a delete."""
+    if change.content is None:
+        return None
+    content = msgspec.json.decode(change.content, type=SchemaContent)
+    schema = None if content.schema == NULL else bytes(content.schema)
+    return Rule(change.key, schema, content.secret, change)
+
+
+def name_of(kind: str, key: str) -> str:
+    """The configuration's name in the key of its record. That of a layer is `layer/name` or `device/ID/name`."""
+    if kind == "configuration":
+        return key
+    return key.split("/", 2 if key.startswith("device/") else 1)[-1]
+
+
+JUDGED = ("configuration", "layerConfiguration")
+"""The kinds whose contents are judged."""
+
+
+class Schemas:
+    """An index of the ledger's schemas that follows every change."""
+
+    def __init__(self, ledger: Ledger, pool: ProcessPool) -> None:
+        self.ledger = ledger
+        self._pool = pool
+        self._rules: dict[str, Rule] = {}
+        self._lengths: Counter[int] = Counter()
+        self._descending: tuple[int, ...] = ()  # the lengths of all prefixes, longest first
+        self.surveys: set[Survey] = set()
+        """What looks at all values, and has to hear of those that are written meanwhile."""
+        ledger.observe(self._apply, KIND)
+        ledger.observe(self._tell, *JUDGED)
+
+    # The life of the component.
+
+    def start(self) -> None:
+        """Read what the ledger holds; it must be open."""
+        self._apply(self.ledger.kind(KIND).live.values())
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    def gauges(self) -> Gauges:
+        """No metrics."""
+        return {}
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.kind != KIND:
+                continue
+            self.expect()
+            if (former := self._rules.pop(change.key, None)) is not None and former.names.endswith("*"):
+                self._lengths[len(former.names) - 1] -= 1
+            if (rule := rule_after(change)) is not None:
+                self._rules[change.key] = rule
+                if rule.names.endswith("*"):
+                    self._lengths[len(rule.names) - 1] += 1
+        self._descending = tuple(sorted(+self._lengths, reverse=True))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for survey in self.surveys:
+            survey.note(changes)
+
+    def expect(self) -> None:
+        """Judge all writes from now on. Before there is a first schema they are spared that."""
+        for kind in JUDGED:
+            self.ledger.kind(kind).judge = self._judge
+
+    # Looking up.
+
+    def all(self) -> Mapping[str, Rule]:
+        """All schemas, by their names."""
+        return self._rules
+
+    def of(self, name: str) -> Rule | None:
+        """The schema of a name: its own, or that of the longest prefix. A pattern has that of its prefix."""
+        return _find(name, self._descending, self._rules.get)
+
+    # Judging.
+
+    def check(self, write: Write) -> bool:
+        """Judge what is to be written. Raises DoesNotFit. False if that takes too long for the event loop: `settle`."""
+        if not self._rules or write.content is None or write.kind not in JUDGED:
+            return True
+        name = name_of(write.kind, write.key)
+        rule = self.of(name)
+        if rule is None or rule.schema is None:
+            return True
+        judge = compiled(rule.schema)
+        if not judge.is_light(write.content):
+            return False
+        if not judge.fits(write.content):
+            if len(write.content) > BRIEF:
+                return False
+            raise unfit(name, judge.problems(write.content, secret=rule.secret))
+        write.judged = rule.revision
+        return True
+
+    async def settle(self, transaction: Transaction) -> None:
+        """Judge all that is to be written, however long that takes. Raises DoesNotFit; of several writes it names the
+        index of the first that does not fit."""
+        several = len(transaction.writes) > 1
+        for index, write in enumerate(transaction.writes):
+            try:
+                if not self.check(write):
+                    await self._settle(write)
+            except DoesNotFit as error:
+                if several:
+                    raise DoesNotFit(f"changes[{index}]: {error}", index=index, **error.members) from None
+                raise
+
+    async def _settle(self, write: Write) -> None:
+        name = name_of(write.kind, write.key)
+        rule = self.of(name)
+        if rule is None or rule.schema is None or write.content is None:
+            return
+        if problems := await self.problems(rule.schema, write.content, secret=rule.secret):
+            raise unfit(name, problems)
+        write.judged = rule.revision
+
+    async def problems(self, schema: bytes, content: bytes, *, secret: bool = False) -> list[Problem]:
+        """What is wrong with a value. What takes long is done in another process, for 2 s at most."""
+        judge = compiled(schema)
+        if judge.is_light(content):
+            if judge.fits(content):
+                return []
+            if len(content) <= BRIEF:
+                return judge.problems(content, secret=secret)
+        try:
+            return await self._pool.run(judgement, schema, content, secret)
+        except (Overdue, Ended):
+            return [TOO_COSTLY]
+
+    def _judge(self, write: Write, view: View) -> WireError | None:
+        """The judgement when the ledger evaluates a write, for those that were judged by another schema or by none."""
+        name = name_of(write.kind, write.key)
+        rule = self._then(name, view)
+        if rule is None or rule.schema is None or rule.revision == write.judged:
+            return None
+        content = write.content or b""
+        judge = compiled(rule.schema)
+        if not judge.is_light(content):
+            return VersionConflict(f"The schema of '{name}' changed at the same time; try again", change=None)
+        if judge.fits(content):
+            return None
+        brief = len(content) <= BRIEF
+        return unfit(name, judge.problems(content, secret=rule.secret) if brief else [])
+
+    def _then(self, name: str, view: View) -> Rule | None:
+        """The schema of a name when the write is evaluated."""
+        written = {change.key: rule_after(change) for change in view.written(KIND)}
+        if not written:
+            return self.of(name)
+        lengths = {len(names) - 1 for names in written if names.endswith("*")}.union(self._descending)
+        return _find(
+            name,
+            sorted(lengths, reverse=True),
+            lambda key: written.get(key) if key in written else self._rules.get(key),
+        )
+
+
+def _find(name: str, lengths: Iterable[int], get: Callable[[str], Rule | None]) -> Rule | None:
+    """The rule of the name, else of the longest prefix."""
+    if (rule := get(name)) is not None:
+        return rule
+    for length in lengths:
+        if length <= len(name) and (rule := get(name[:length] + "*")) is not None:
+            return rule
+    return None
+
+
+def unfit(name: str, problems: list[Problem]) -> DoesNotFit:
+    """The error for a value with these problems."""
+    words = f"Configuration '{name}' does not fit its schema"
+    if problems:
+        first = problems[0]
+        words += f": {first.pointer}: {first.message}" if first.pointer else f": {first.message}"
+    if len(problems) > 1:
+        words += f" (and {len(problems) - 1} more)"
+    return DoesNotFit(words, problems=problems)

@@ -1,0 +1,128 @@
+"""A look at all stored values that a new schema would be for, while others go on writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from hivewire.ledger.records import Change, View
+from hivewire.schemas.compiled import BRIEF, MAX_PROBLEMS, compiled
+from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, name_of
+from hivewire.slices import in_slices
+from hivewire_protocol.nouns.schema import Misfit, Problem
+from hivewire_protocol.patterns import Patterns
+from hivewire_protocol.tenant.steps import Steps
+
+MAX_HEAVY = 20
+"""Values that may be judged in other processes, each for 2 s at most."""
+
+LITTLE = 100
+"""Values that changed meanwhile and are judged when the schema is written, all at once."""
+
+TOO_MANY = Problem("", "", "too costly: more than 20 values take long to judge")
+
+
+class Survey:
+    """Finds the stored values that do not fit a schema for `names`, while it is entered as a context.
+
+    It is also a precondition of the schema's write: that what was written since the survey fits as well.
+    """
+
+    def __init__(self, schemas: Schemas, names: str, schema: bytes, *, secret: bool) -> None:
+        self.misfits: list[Misfit] = []
+        """What does not fit, at most MAX_PROBLEMS of them."""
+        self._schemas = schemas
+        self._names = names
+        self._wanted = Patterns([names])
+        self._schema = schema
+        self._secret = secret
+        self._changed: dict[tuple[str, str], None] = {}  # since they were judged
+
+    def __enter__(self) -> Self:
+        self._schemas.surveys.add(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._schemas.surveys.discard(self)
+
+    def note(self, changes: Iterable[Change]) -> None:
+        """Remember what was written, to judge it too."""
+        for change in changes:
+            if change.kind in JUDGED and name_of(change.kind, change.key) in self._wanted:
+                self._changed[change.kind, change.key] = None
+
+    async def run(self) -> list[Misfit]:
+        """The misfits among all that is stored when this returns, but for the last few."""
+        keys: Sequence[tuple[str, str]] = [*self._all()]
+        while True:
+            await self._judge_heavy(await in_slices(self._judge(keys)))
+            if self.misfits or len(self._changed) <= LITTLE:
+                return self.misfits
+            keys = [*self._changed]
+            self._changed.clear()
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether what was written since the survey fits too, other writes of the same commit included."""
+        self.misfits = []
+        changes = [view.last(kind, key) for kind, key in self._changed]
+        for kind in JUDGED:
+            changes += view.written(kind)
+        judge = compiled(self._schema)
+        for change in changes:
+            if change is None or change.content is None or not self._is_for(change):
+                continue
+            if not judge.is_light(change.content):
+                self._found(change, [TOO_COSTLY])
+            elif not judge.fits(change.content):
+                self._found(change, self._problems(change.content))
+        return not self.misfits
+
+    def _all(self) -> Iterator[tuple[str, str]]:
+        ledger = self._schemas.ledger
+        for key in ledger.kind("configuration").within(self._wanted):
+            yield "configuration", key
+        for key in ledger.kind("layerConfiguration").keys:
+            if name_of("layerConfiguration", key) in self._wanted:
+                yield "layerConfiguration", key
+
+    def _is_for(self, change: Change) -> bool:
+        """Whether this schema would be the one of the name."""
+        name = name_of(change.kind, change.key)
+        if name not in self._wanted:
+            return False
+        rule = self._schemas.of(name)
+        if rule is None or self._names in (name, rule.names):
+            return True
+        return rule.names != name and len(rule.names) < len(self._names)
+
+    def _judge(self, keys: Iterable[tuple[str, str]]) -> Steps[list[Change]]:
+        """Judge the values; returns those that are too costly for the event loop."""
+        judge, heavy = compiled(self._schema), list[Change]()
+        for kind, key in keys:
+            change = self._schemas.ledger.get(kind, key)
+            if change is None or change.content is None or not self._is_for(change):
+                continue
+            if not judge.is_light(change.content):
+                heavy.append(change)
+            elif not judge.fits(change.content):
+                self._found(change, self._problems(change.content))
+            if len(self.misfits) == MAX_PROBLEMS:
+                break
+            yield
+        return heavy
+
+    async def _judge_heavy(self, heavy: Sequence[Change]) -> None:
+        if len(heavy) > MAX_HEAVY:
+            self._found(heavy[0], [TOO_MANY])
+            return
+        for change in heavy:
+            if problems := await self._schemas.problems(self._schema, change.content or b"", secret=self._secret):
+                self._found(change, problems)
+
+    def _problems(self, content: bytes) -> list[Problem]:
+        return compiled(self._schema).problems(content, secret=self._secret) if len(content) <= BRIEF else []
+
+    def _found(self, change: Change, problems: list[Problem]) -> None:
+        if len(self.misfits) < MAX_PROBLEMS:
+            self.misfits.append(Misfit(name_of(change.kind, change.key), problems))

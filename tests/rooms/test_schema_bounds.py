@@ -1,0 +1,208 @@
+"""Schemas in themselves: what is accepted, how values are judged, and that hostile ones cost little."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hivewire.process_pool import ProcessPool
+from hivewire.schemas.compiled import (
+    LIGHT,
+    MAX_BYTES,
+    MAX_PROBLEMS,
+    SHOWN,
+    Compiled,
+    SchemaError,
+    compiled,
+    judgement,
+)
+from hivewire_protocol.nouns.schema import Problem
+
+
+def of(schema: Any) -> Compiled:
+    return compiled(json.dumps(schema).encode())
+
+
+def doubling(times: int) -> dict[str, Any]:
+    """A schema whose parts refer to one another: written out it has 2**times."""
+    parts: dict[str, Any] = {"s0": {"type": "integer"}}
+    for number in range(times):
+        each = {"$ref": f"#/$defs/s{number}"}
+        parts[f"s{number + 1}"] = {"anyOf": [each, each]}
+    return {"$defs": parts, "$ref": f"#/$defs/s{times}"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"$ref": "http://127.0.0.1:1/x.json"}, "$ref 'http://127.0.0.1:1/x.json' leads out of the schema"),
+        ({"$ref": "file:///etc/passwd"}, "$ref 'file:///etc/passwd' leads out of the schema"),
+        ({"$ref": "other.json#/a"}, "$ref 'other.json#/a' leads out of the schema"),
+        ({"$ref": "#"}, "$ref '#' is part of what it refers to"),
+        ({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "is part of what it refers to"),
+        (
+            {"$defs": {"a": {"not": {"$ref": "#/$defs/b"}}, "b": {"not": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"},
+            "is part of what it refers to",
+        ),
+        ({"properties": {"a": {"$ref": "#/properties/a"}}}, "is part of what it refers to"),
+        ({"$ref": "#/$defs/none"}, "$ref '#/$defs/none' refers to nothing"),
+        ({"$ref": 5}, "$ref '5' leads out of the schema"),
+        ({"$dynamicRef": "#a"}, "$dynamicRef cannot be used here"),
+        ({"items": {"$anchor": "a"}}, "$anchor cannot be used here"),
+        ({"items": {"$id": "http://x/y"}}, "only the whole schema may have an $id"),
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#"},
+            "$schema must be https://json-schema.org/draft/2020-12",
+        ),
+        ({"$schema": 5}, "$schema must be https://json-schema.org/draft/2020-12"),
+        ({"type": "nope"}, "/type: "),
+        ({"pattern": "(?=a)b"}, "/pattern: "),
+        ({"pattern": "(a)\\1"}, "/pattern: "),
+        ({"pattern": "(a{1000}){1000}"}, "/pattern: "),
+        ({"minimum": "5"}, "/minimum: "),
+        ({"items": 5}, "a schema is an object, true or false"),
+        (5, "a schema is an object, true or false"),
+        (doubling(25), "it has more than 2,000 subschemas when its references are written out"),
+        ({"const": "x" * MAX_BYTES}, "it has 65,549 bytes; at most 65,536"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused_in_words(schema: Any, words: str) -> None:
+    """References out of it, recursion, drafts that differ, patterns that are not linear, and sizes."""
+    with pytest.raises(SchemaError) as refused:
+        of(schema)
+    assert words in str(refused.value)
+
+
+def test_a_long_chain_of_references_is_refused() -> None:
+    """It is nested too deep when written out, whatever its text looks like."""
+    parts: dict[str, Any] = {f"s{number}": {"$ref": f"#/$defs/s{number + 1}"} for number in range(500)}
+    with pytest.raises(SchemaError, match="nested deeper than 128"):
+        of({"$defs": parts | {"s500": True}, "$ref": "#/$defs/s0"})
+
+
+def test_what_is_not_json_is_no_schema() -> None:
+    """Nor what is nested too deep for a reader of JSON."""
+    for text in (b"{", b"\xff", b"[" * 100_000):
+        with pytest.raises(SchemaError):
+            compiled(text)
+
+
+def test_a_reference_opens_no_connection() -> None:
+    """Neither when the schema is made nor when it judges: a server on this machine hears nothing."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_error(404)
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        base = f"http://127.0.0.1:{server.server_port}/"
+        for schema in ({"$ref": base}, {"$id": base, "$ref": "x.json"}, {"$dynamicRef": base}, {"$schema": base}):
+            with pytest.raises(SchemaError):
+                of(schema)
+        ignored = {"$id": base, "$vocabulary": {base: True}, "const": {"$ref": base}, "unknown": {"$ref": base}}
+        assert of(ignored).fits(json.dumps({"$ref": base}).encode())
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert not heard
+
+
+def test_the_type_string_judges_the_text_and_others_read_json() -> None:
+    """A host name needs no quotes; a number is one."""
+    host = of({"type": "string", "pattern": "^[a-z.]+$"})
+    assert [host.fits(value) for value in (b"db.local", b'"db.local"', b"\xff")] == [True, False, False]
+    number = of({"type": "integer", "maximum": 5})
+    assert [number.fits(value) for value in (b"5", b"6", b'"5"', b"five", b"\xff", b"[" * 100_000)] == [True] + 5 * [
+        False
+    ]
+    assert of({"type": ["string", "null"]}).fits(b'"text"')
+    assert of(True).fits(b"1")
+    assert not of(False).fits(b"1")
+
+
+def test_problems_say_where_which_rule_and_what() -> None:
+    """At most twenty, and none is long."""
+    ports = of({"type": "array", "items": {"type": "integer", "maximum": 65535}})
+    assert ports.problems(b"[80,443,70000]") == [
+        Problem("/2", "/items/maximum", "70000 is greater than the maximum of 65535")
+    ]
+    assert ports.problems(b"[80") == [Problem("", "/type", "it is not JSON: Input data was truncated")]
+    assert len(ports.problems(json.dumps([70_000] * 50).encode())) == MAX_PROBLEMS
+    [long] = of({"const": "a"}).problems(json.dumps({"a/b~": ["x" * 5_000]}).encode())[:1]
+    assert len(long.message) <= SHOWN
+    [nested] = of({"properties": {"a/b~": {"const": 1}}}).problems(b'{"a/b~":2}')
+    assert (nested.pointer, nested.rule) == ("/a~1b~0", "/properties/a~1b~0/const")
+
+
+@given(
+    secret=st.text("abcdefghij", min_size=6),
+    schema=st.sampled_from(
+        [
+            {"const": 1},
+            {"maxLength": 1, "type": "string"},
+            {"type": "object", "additionalProperties": False},
+            {"type": "object", "propertyNames": {"maxLength": 2}},
+            {"items": {"pattern": "^z"}},
+            {"enum": [1, 2]},
+            {"type": "object", "required": ["z"]},
+            {"uniqueItems": True},
+            {"additionalProperties": {"const": 1}},
+            {"type": "integer"},
+        ]
+    ),
+    form=st.sampled_from(['"%s"', '{"%s":"%s"}', '["%s","%s"]', "%s", '{"%s":{"%s":1}}']),
+)
+def test_nothing_of_a_secret_value_is_in_its_problems(secret: str, schema: Any, form: str) -> None:
+    """Neither its text nor the names of its members, nor where it is not JSON."""
+    content = (form % ((secret,) * form.count("%s"))).encode()
+    for problem in of(schema).problems(content, secret=True):
+        assert secret not in repr(problem)
+        assert problem.pointer == ""
+
+
+HOSTILE = [
+    ({"items": {"enum": [{"a": number} for number in range(4_000)]}}, json.dumps([{"a": 3_999}] * 6_000)),
+    ({"items": {"multipleOf": 1e-300}}, json.dumps([1e308] * 9_000)),
+    ({"type": "string", "pattern": "[ab]*a[ab]{500}c"}, "ab" * 32_000),
+    ({"patternProperties": {f"a{n}": True for n in range(1_500)}}, json.dumps({f"a{n}": 1 for n in range(5_000)})),
+    ({"items": {"required": [str(number) for number in range(5_000)]}}, "[" + "{}," * 9_000 + "{}]"),
+]
+
+
+@pytest.mark.parametrize(("schema", "value"), HOSTILE)
+def test_what_takes_long_is_not_judged_on_the_event_loop(schema: Any, value: str) -> None:
+    """The weight of its rules and the size of the value say so beforehand."""
+    assert not of(schema).is_light(value.encode())
+
+
+def test_a_pattern_that_explodes_elsewhere_is_light() -> None:
+    """It takes linear time here, so values of any size are judged at once."""
+    schema = of({"type": "string", "pattern": "(x+x+)+y"})
+    value = b"x" * 65_536
+    assert schema.weight * len(value) <= LIGHT
+    assert not schema.fits(value)
+
+
+async def test_a_process_judges_and_is_ended_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next judgement has a new one."""
+    pool = ProcessPool()
+    try:
+        found = await pool.run(judgement, b'{"maximum":5}', b"7", False)
+        assert found == [Problem("", "/maximum", "7 is greater than the maximum of 5")]
+        assert await pool.run(judgement, b'{"maximum":5}', b"7", True) == [
+            Problem("", "/maximum", "it does not satisfy this rule")
+        ]
+    finally:
+        await pool.close()
