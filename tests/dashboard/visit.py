@@ -49,6 +49,21 @@ class Visit:
         """The row of a configuration."""
         return self.page.get_by_role("row").filter(has=self.page.get_by_text(name, exact=True))
 
+    async def type(self, name: str, value: str) -> None:
+        """Replace what is in the editor of a configuration, as a person would: it indents by itself."""
+        editor = self.page.get_by_label(f"Value of {name}")
+        await editor.click()
+        await self.page.keyboard.press("Control+a")
+        await self.page.keyboard.insert_text(value)
+        await expect(self.button("Review and save")).not_to_have_attribute("aria-disabled", "true")
+
+    async def save(self, why: str) -> None:
+        """Review and save the open edit."""
+        await self.button("Review and save").click()
+        await self.dialog.get_by_label("Why").fill(why)
+        await self.dialog.get_by_role("button", name="Save").click()
+        await expect(self.page.get_by_role("status")).to_contain_text("Saved version")
+
     @property
     def dialog(self) -> Locator:
         """The open dialog."""

@@ -57,8 +57,9 @@ export function go(address, {force = false} = {}) {
 
 /** Change the query of this place, without a step in the history of the browser. */
 export function refine(query) {
-  const merged = {...Object.fromEntries(route.value.query), ...query};
-  history.replaceState(null, "", to(route.value.screen, ...route.value.rest, merged));
+  const {screen, rest, query: before} = read();
+  const merged = {...Object.fromEntries(before), ...query};
+  history.replaceState(null, "", to(screen, ...rest, merged));
   here = location.hash;
   route.value = read();
 }

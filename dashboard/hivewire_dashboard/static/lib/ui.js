@@ -33,11 +33,15 @@ export function Button({kind = "", busy = false, icon, children, ...rest}) {
 }
 
 /** A labelled input; `hint` is read with it, `wrong` says what is wrong. */
-export function Field({label, hint, wrong, type = "text", value, onInput, as = "input", children, ...rest}) {
+export function Field({label, hint, wrong, type = "text", value, onInput, as = "input", autofocus, children, ...rest}) {
   const id = useId();
+  const control = useRef();
+  useEffect(() => {
+    if (autofocus) control.current.focus();
+  }, []);
   const described = [hint && `${id}-hint`, wrong && `${id}-wrong`].filter(Boolean).join(" ") || undefined;
-  const shared = {id, value, onInput: (event) => onInput?.(event.currentTarget.value), ...rest};
-  const control =
+  const shared = {id, ref: control, value, onInput: (event) => onInput?.(event.currentTarget.value), ...rest};
+  const element =
     as === "select"
       ? html`<select ...${shared} aria-describedby=${described}>${children}</select>`
       : as === "textarea"
@@ -45,7 +49,7 @@ export function Field({label, hint, wrong, type = "text", value, onInput, as = "
         : html`<input type=${type} ...${shared} aria-describedby=${described} aria-invalid=${wrong ? "true" : undefined} />`;
   return html`<div class="field">
     <label for=${id}>${label}</label>
-    ${control}
+    ${element}
     ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
     ${wrong && html`<p class="wrong" id=${`${id}-wrong`}>${wrong}</p>`}
   </div>`;

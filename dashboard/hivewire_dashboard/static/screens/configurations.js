@@ -46,7 +46,7 @@ function understood(mode, text) {
 const table = {focus: undefined, top: 0};
 
 export default function Configurations({query}) {
-  const [text, setText] = useState(query.get("q") ?? "");
+  const text = query.get("q") ?? "";
   const [mode, wanted] = understood(query.get("in") ?? "prefix", text);
   const folder = query.get("below") ?? "";
   const order = ORDERS[query.get("order")] ? query.get("order") : "name";
@@ -55,14 +55,18 @@ export default function Configurations({query}) {
   const selection = useSelection();
 
   useEffect(() => bind({"/": () => field.current.querySelector("input").select()}), []);
-  useEffect(() => refine({q: text || undefined}), [text]);
+
+  const type = ({currentTarget: {value}}) => {
+    table.top = 0;
+    refine({q: value || undefined});
+  };
 
   const search = html`<form class="search" role="search" ref=${field} onSubmit=${(event) => event.preventDefault()}>
     <select aria-label="Where to search" value=${mode} onChange=${(event) => refine({in: event.currentTarget.value})}>
       ${Object.entries(MODES).map(([key, label]) => html`<option value=${key}>${label}</option>`)}
     </select>
     <input type="search" aria-label="Search" placeholder="limits.  *max*  =42   ( / )" value=${text}
-      onInput=${(event) => (table.top = 0, setText(event.currentTarget.value))} />
+      onInput=${type} />
     <select aria-label="Order" value=${order} onChange=${(event) => refine({order: event.currentTarget.value})}>
       ${Object.entries(ORDERS).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}
     </select>

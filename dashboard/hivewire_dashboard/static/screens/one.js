@@ -1,2 +1,154 @@
-import {html} from "../vendor/preact.js";
-export default function One() { return html`<h1>One</h1>`; }
+/** One configuration: read first, then edit, its history, and how a program gets it. */
+
+import {html, useEffect, useState} from "../vendor/preact.js";
+import {stage} from "../lib/basket.js";
+import {draft, drafts} from "../lib/drafts.js";
+import {Reader} from "../lib/editor.js";
+import {hw, names, status} from "../lib/gateway.js";
+import {looksLikeJson} from "../lib/json.js";
+import {bind} from "../lib/keys.js";
+import {go, refine, to} from "../lib/router.js";
+import {settings} from "../lib/settings.js";
+import {kind, size, Text, When} from "../lib/text.js";
+import {Button, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Binary} from "./binary.js";
+import {Editing} from "./editing.js";
+import {History} from "./history.js";
+import {Lines} from "./lines.js";
+import {NewName} from "./new_name.js";
+
+export default function One({rest: [name = ""], query}) {
+  if (query.has("new")) return html`<${NewName} prefix=${name} />`;
+  return html`<${Existing} name=${name} tab=${query.get("tab") ?? "value"} edit=${query.has("edit")} />`;
+}
+
+/** The configuration as it is now, with its value, which long ones are asked for. */
+function useEntry(name) {
+  void names.version.value;
+  const entry = hw.get(name);
+  const left = entry?.value === null;
+  const asked = useLoaded(async () => (left ? hw.fetch(name) : undefined), [name, entry?.version, left]);
+  return {
+    entry: left && asked.value?.version === entry.version ? {...asked.value, ...entry, value: asked.value.value} : entry,
+    waiting: !names.ready.value || (left && !asked.value && !asked.error),
+    error: asked.error,
+    again: asked.again,
+  };
+}
+
+function Existing({name, tab, edit}) {
+  const {entry, waiting, error, again} = useEntry(name);
+  const editing = drafts.value.get(name);
+  const [removing, setRemoving] = useState(false);
+  const binary = entry?.value === null && !waiting;
+  const open = () => {
+    if (!entry || binary || waiting || editing) return;
+    const {value, version, contentType = "text/plain; charset=utf-8"} = entry;
+    draft(name, {value, contentType, base: version, before: value, beforeType: contentType});
+    refine({tab: undefined, edit: undefined});
+  };
+
+  useEffect(() => {
+    if (edit && entry && !waiting) open();
+  }, [edit, Boolean(entry), waiting]);
+  useEffect(() => bind({
+    e: open,
+    h: () => go(to("one", name, {tab: "history"})),
+    ...(!editing && {Escape: () => go(to("c"))}),
+  }), [entry?.version, waiting, Boolean(editing)]);
+
+  const there = {stage: () => stageDelete(entry), remove: () => setRemoving(true)};
+  return html`<article class="one">
+    <${Path} name=${name} />
+    <header class="title">
+      <h1><${Text} of=${name} mono /></h1>
+      ${entry && !editing && html`<div class="row-of">
+        ${!binary && html`<${Button} kind="primary" onClick=${open}>Edit<//>`}
+        <${Button} onClick=${there.stage}>Stage delete<//>
+        <${Button} kind="danger" onClick=${there.remove}>Delete…<//>
+      </div>`}
+    </header>
+    ${entry && html`<${Facts} entry=${entry} />`}
+    <${Tabs} label="About this configuration" chosen=${tab} tabs=${[
+      ["value", editing ? "Edit" : "Value", to("one", name)],
+      ["history", "History", to("one", name, {tab: "history"})],
+      ["lines", "For programs", to("one", name, {tab: "lines"})],
+    ]} />
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
+    ${tab === "history"
+      ? html`<${History} name=${name} entry=${entry} />`
+      : tab === "lines"
+        ? html`<${Lines} name=${name} entry=${entry} />`
+        : editing
+          ? html`<${Editing} key=${name} name=${name} entry=${entry} />`
+          : binary
+            ? html`<${Binary} entry=${entry} />`
+            : html`<${Value} name=${name} entry=${entry} waiting=${waiting} />`}
+    ${removing && entry && html`<${Remove} entry=${entry} close=${() => setRemoving(false)} />`}
+  </article>`;
+}
+
+/** The folders above a name, as links. */
+function Path({name}) {
+  const {delimiter} = settings.value;
+  const parts = name.split(delimiter).slice(0, -1);
+  return html`<nav class="path" aria-label="Folders above">
+    <a href=${to("c")}>Configurations</a>
+    ${parts.map((part, index) => html`<span aria-hidden="true">›</span>
+      <a href=${to("c", {below: parts.slice(0, index + 1).join(delimiter) + delimiter})}><${Text} of=${part} /></a>`)}
+  </nav>`;
+}
+
+function Facts({entry}) {
+  const {version, contentType, value, size: bytes, modified, modifiedBy, description} = entry;
+  return html`<p class="facts">
+    Version ${version} · ${kind(contentType)} · ${size(bytes ?? new TextEncoder().encode(value ?? "").length)} ·
+    changed <${When} time=${modified} /> by <strong><${Text} of=${modifiedBy ?? "nobody"} /></strong>
+    ${description && html` · <q><${Text} of=${description} /></q>`}
+  </p>`;
+}
+
+function Value({name, entry, waiting}) {
+  if (waiting) return html`<p class="quiet" role="status">Reading…</p>`;
+  if (!entry) {
+    if (status.value.state !== "live") return html`<p class="quiet">It is not known while the gateway is away.</p>`;
+    return html`<${Empty} title="There is no configuration of this name">
+      <p>It may have been deleted: its <a href=${to("one", name, {tab: "history"})}>history</a> has what it was. Or <a href=${to("one", name, {new: 1})}>make it now</a>.</p>
+    <//>`;
+  }
+  return html`<${Reader} value=${entry.value} label="Value" json=${looksLikeJson(entry.value, entry.contentType)} />`;
+}
+
+function stageDelete({name, version, value, contentType}) {
+  stage([{name, value: undefined, contentType, base: version, before: value}]);
+  tell("The delete is staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
+}
+
+function Remove({entry, close}) {
+  const [why, setWhy] = useState("");
+  const [remove, busy, error] = useAction(async () => {
+    await hw.delete(entry.name, {expect: entry.version, description: why || undefined});
+    close();
+    go(to("c"));
+    tell(`Deleted ${entry.name}.`, {label: "Undo", run: () => restore(entry)});
+  });
+  return html`<${Dialog} title="Delete this configuration?" close=${close}
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${remove}>Delete<//>`}>
+    <div class="stack">
+      <p><${Text} of=${entry.name} mono />, version ${entry.version}. Its history stays, and it can be put back.</p>
+      <${Field} label="Why" value=${why} onInput=${setWhy} hint="For the history." />
+      ${error && html`<${Problem} error=${error} />`}
+    </div>
+  <//>`;
+}
+
+async function restore({name, revision}) {
+  try {
+    await hw.rollback(name, {toRevision: revision, expect: 0, description: "undo of the delete"});
+    go(to("one", name));
+    tell(`${name} is back.`);
+  } catch (error) {
+    tell(`It could not be put back: ${error.message}`);
+  }
+}
+

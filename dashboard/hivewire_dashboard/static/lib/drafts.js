@@ -1,0 +1,34 @@
+/** Edits that are not saved yet, by name. They outlive the screen, the login and the connection; not the page. */
+
+import {effect, signal} from "../vendor/preact.js";
+
+/**
+ * `base` is the version that was opened, 0 for a new name, and `before` its text.
+ *
+ * @type {import("../vendor/preact.js").Signal<Map<string, {value: string, contentType: string, base: number,
+ *   before: string, beforeType: string}>>}
+ */
+export const drafts = signal(new Map());
+
+/** Keep an edit, or change some of it. */
+export function draft(name, changed) {
+  drafts.value = new Map(drafts.peek()).set(name, {...drafts.peek().get(name), ...changed});
+}
+
+/** Forget one. */
+export function discard(name) {
+  const all = new Map(drafts.peek());
+  all.delete(name);
+  drafts.value = all;
+}
+
+/** Whether an edit says anything else than what it began with. */
+export function edited(found) {
+  return found !== undefined && (found.value !== found.before || found.contentType !== found.beforeType);
+}
+
+const warn = (event) => event.preventDefault();
+effect(() => {
+  if ([...drafts.value.values()].some(edited)) addEventListener("beforeunload", warn);
+  else removeEventListener("beforeunload", warn);
+});

@@ -1,0 +1,169 @@
+/**
+ * The editor and the view of differences: CodeMirror, loaded when it is needed. It lives in a shadow root, because it
+ * adds a style sheet to its root, which the policy of the page refuses for a document.
+ */
+
+import {html, useEffect, useRef, useState} from "../vendor/preact.js";
+import {settings} from "./settings.js";
+
+let loaded;
+
+/** CodeMirror and the parts of ours that are made of it. */
+function load() {
+  loaded ??= import("../vendor/codemirror.js").then((cm) => ({cm, looks: looks(cm)}));
+  return loaded;
+}
+
+/** How everything looks: the variables of tokens.css reach into the shadow root. */
+function looks({EditorView, HighlightStyle, syntaxHighlighting, tags}) {
+  const theme = EditorView.theme({
+    "&": {fontSize: "var(--type-2)", color: "var(--ink)", backgroundColor: "var(--surface)", height: "100%"},
+    "&.cm-focused": {outline: "2px solid var(--accent)", outlineOffset: "-2px"},
+    ".cm-scroller": {fontFamily: "var(--mono)", lineHeight: "1.5"},
+    ".cm-scroller:focus-visible": {outline: "2px solid var(--accent)", outlineOffset: "-2px"},
+    ".cm-gutters": {backgroundColor: "var(--sunken)", color: "var(--quiet)", border: "none"},
+    ".cm-content": {caretColor: "var(--ink)", padding: "var(--s2) 0"},
+    ".cm-cursor": {borderLeftColor: "var(--ink)"},
+    "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
+      backgroundColor: "var(--accent-soft)",
+    },
+    ".cm-activeLine, .cm-activeLineGutter": {backgroundColor: "transparent"},
+    ".cm-trailingSpace": {backgroundColor: "var(--care-soft)", outline: "1px solid var(--care)"},
+    ".cm-specialChar": {color: "var(--care)"},
+    ".cm-panels": {backgroundColor: "var(--raised)", color: "var(--ink)"},
+    ".cm-tooltip": {backgroundColor: "var(--raised)", color: "var(--ink)", border: "1px solid var(--line)"},
+    ".cm-textfield, .cm-button": {backgroundColor: "var(--surface)", backgroundImage: "none", color: "var(--ink)"},
+    "&.cm-merge-a .cm-changedLine, .cm-deletedChunk": {backgroundColor: "var(--bad-soft)"},
+    "&.cm-merge-b .cm-changedLine, .cm-changedLine": {backgroundColor: "var(--good-soft)"},
+    "&.cm-merge-a .cm-changedText, .cm-deletedChunk .cm-deletedText": {
+      background: "none", color: "var(--bad)", fontWeight: "var(--strong)", textDecoration: "line-through",
+    },
+    "&.cm-merge-b .cm-changedText, .cm-changedText": {
+      background: "none", color: "var(--good)", fontWeight: "var(--strong)", textDecoration: "underline",
+    },
+    ".cm-collapsedLines": {backgroundColor: "var(--sunken)", backgroundImage: "none", color: "var(--quiet)"},
+  });
+  const colours = HighlightStyle.define([
+    {tag: tags.propertyName, color: "var(--accent)"},
+    {tag: [tags.number, tags.bool, tags.null], color: "var(--care)"},
+    {tag: tags.string, color: "var(--good)"},
+  ]);
+  return [theme, syntaxHighlighting(colours)];
+}
+
+/** What every pane has: a name for those who do not see it, and a scroller that the keyboard reaches. */
+function pane({cm, looks: ours}, {label, json, readOnly}) {
+  const {EditorView, EditorState, lineNumbers, highlightSpecialChars, highlightTrailingWhitespace} = cm;
+  return [
+    lineNumbers(),
+    highlightSpecialChars(),
+    highlightTrailingWhitespace(),
+    EditorView.lineWrapping,
+    EditorView.contentAttributes.of({"aria-label": label, ...(readOnly && {"aria-readonly": "true"})}),
+    json ? cm.json() : [],
+    readOnly ? [EditorState.readOnly.of(true), EditorView.editable.of(false)] : [],
+    ours,
+  ];
+}
+
+function reachable(view, label) {
+  view.scrollDOM.tabIndex = 0;
+  view.scrollDOM.setAttribute("role", "region");
+  view.scrollDOM.setAttribute("aria-label", label);
+}
+
+/** Mount something of CodeMirror in a shadow root, and take it away again. */
+function useMounted(mount, on) {
+  const host = useRef();
+  const [error, setError] = useState();
+  useEffect(() => {
+    let view;
+    let gone = false;
+    const root = host.current.shadowRoot ?? host.current.attachShadow({mode: "open"});
+    load().then((parts) => {
+      if (!gone) view = mount(parts, root);
+    }, setError);
+    return () => {
+      gone = true;
+      view?.destroy();
+    };
+  }, on);
+  if (error) throw error;
+  return host;
+}
+
+/** An editor over `value`, which is only its beginning: `onChange` is told of every text since. */
+export function Editor({value, label, json = false, check = false, onChange, focus = true}) {
+  const told = useRef();
+  told.current = onChange;
+  const host = useMounted(
+    (parts, root) => {
+      const {cm} = parts;
+      const extensions = [
+        pane(parts, {label, json, readOnly: false}),
+        cm.history(),
+        cm.drawSelection(),
+        cm.bracketMatching(),
+        cm.highlightSelectionMatches(),
+        cm.search({top: true}),
+        cm.keymap.of([...cm.defaultKeymap, ...cm.historyKeymap, ...cm.searchKeymap, ...cm.foldKeymap]),
+        json && check ? [cm.linter(cm.jsonParseLinter()), cm.lintGutter()] : [],
+        cm.EditorView.updateListener.of((update) => update.docChanged && told.current(update.state.doc.toString())),
+      ];
+      const state = cm.EditorState.create({doc: value, extensions: [cm.EditorState.lineSeparator.of("\n"), extensions]});
+      const view = new cm.EditorView({state, parent: root, root});
+      if (focus) view.focus();
+      return view;
+    },
+    [json, check],
+  );
+  return html`<div class="editor" ref=${host}></div>`;
+}
+
+/** A text to read, with its lines numbered. */
+export function Reader({value, label, json = false}) {
+  const host = useMounted(
+    (parts, root) => {
+      const doc = parts.cm.EditorState.create({doc: value, extensions: pane(parts, {label, json, readOnly: true})});
+      const view = new parts.cm.EditorView({state: doc, parent: root, root});
+      reachable(view, label);
+      return view;
+    },
+    [value, json],
+  );
+  return html`<div class="editor" ref=${host}></div>`;
+}
+
+const narrow = matchMedia("(max-width: 48rem)");
+
+/** The difference of two texts, the old one left; on a narrow screen one below the other. */
+export function Difference({before, after, labels = ["Before", "After"], json = false}) {
+  const unified = narrow.matches;
+  const host = useMounted(
+    (parts, root) => {
+      const {EditorView, EditorState, MergeView, unifiedMergeView} = parts.cm;
+      const collapseUnchanged = {margin: 3, minSize: 6};
+      const side = (doc, label) => ({doc, extensions: pane(parts, {label, json, readOnly: true})});
+      if (unified) {
+        const extensions = [
+          pane(parts, {label: labels.join(" and "), json, readOnly: true}),
+          unifiedMergeView({original: before, mergeControls: false, collapseUnchanged}),
+        ];
+        const view = new EditorView({state: EditorState.create({doc: after, extensions}), parent: root, root});
+        reachable(view, labels.join(" and "));
+        return view;
+      }
+      const [a, b] = [side(before, labels[0]), side(after, labels[1])];
+      const merge = new MergeView({a, b, parent: root, root, collapseUnchanged, gutter: true});
+      reachable(merge.a, labels[0]);
+      reachable(merge.b, labels[1]);
+      return merge;
+    },
+    [before, after, json, settings.value.theme],
+  );
+  return html`<div class="difference">
+    ${!unified && html`<div class="labels"><span>${labels[0]}</span><span>${labels[1]}</span></div>`}
+    <div class="editor" ref=${host}></div>
+    ${before === after && html`<p class="quiet">There is no difference.</p>`}
+  </div>`;
+}

@@ -1,0 +1,39 @@
+/** JSON whose numbers stay as they were written, however long they are. */
+
+const raw = typeof JSON.rawJSON === "function";
+
+/** A value, or undefined if the text is no JSON. */
+export function parse(text) {
+  try {
+    const keep = (_, value, context) => (typeof value === "number" && context?.source ? JSON.rawJSON(context.source) : value);
+    return raw ? JSON.parse(text, keep) : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a text can be written anew without changing what it says: its numbers can be kept. */
+export function keeps(text) {
+  return raw || !/\d{16}|\d[eE]/.test(text);
+}
+
+/** The text with one member on each line; undefined if it is no JSON, or could not be kept. */
+export function formatted(text, indent = 2) {
+  const value = parse(text);
+  return value === undefined || !keeps(text) ? undefined : JSON.stringify(value, null, indent);
+}
+
+/** The indentation of a text: what is before its second line, or nothing when it has one line. */
+export function indentation(text) {
+  return /\n([ \t]+)\S/.exec(text)?.[1];
+}
+
+/** Whether a media type is JSON. */
+export function isJson(contentType) {
+  return /[/+]json\s*(;|$)/.test(contentType ?? "");
+}
+
+/** Whether to show a text as JSON: its type says so, or it is an object or a list. */
+export function looksLikeJson(text, contentType) {
+  return isJson(contentType) || (/^\s*[[{]/.test(text ?? "") && parse(text) !== undefined);
+}

@@ -1,0 +1,32 @@
+/** A content that is no text: how large it is, and a way out and in. */
+
+import {html} from "../vendor/preact.js";
+import {hw} from "../lib/gateway.js";
+import {plain, size} from "../lib/text.js";
+import {Button, Problem, tell, useAction} from "../lib/ui.js";
+
+export function Binary({entry}) {
+  const {name, contentType, version} = entry;
+  const path = `api/rest/configuration/${encodeURIComponent(name)}/content`;
+  const [download, loading, failed] = useAction(async () => {
+    const url = URL.createObjectURL(await (await hw.http(path)).blob());
+    const link = Object.assign(document.createElement("a"), {href: url, download: name.split("/").at(-1)});
+    link.click();
+    URL.revokeObjectURL(url);
+  });
+  const [upload, sending, refused] = useAction(async (file) => {
+    const headers = {"Content-Type": file.type || contentType, "If-Match": `"${version}"`};
+    await hw.http(path, {method: "PUT", headers, body: file});
+    tell(`Saved ${file.name}.`);
+  });
+  return html`<div class="stack">
+    <p>This content is ${plain(contentType ?? "binary")}, ${size(entry.size ?? 0)}. It is not shown here.</p>
+    <div class="row-of">
+      <${Button} busy=${loading} onClick=${download}>Download<//>
+      <label class="button">${sending ? "Sending…" : "Replace with a file…"}
+        <input type="file" class="unseen" onChange=${(event) => event.currentTarget.files[0] && upload(event.currentTarget.files[0])} />
+      </label>
+    </div>
+    ${(failed ?? refused) && html`<${Problem} error=${failed ?? refused} />`}
+  </div>`;
+}

@@ -1,0 +1,105 @@
+/** Two people wrote one configuration: what both began with, theirs, yours, and one that has both. */
+
+import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
+import {discard, draft} from "../lib/drafts.js";
+import {Difference} from "../lib/editor.js";
+import {hw} from "../lib/gateway.js";
+import {isJson, looksLikeJson, parse} from "../lib/json.js";
+import {bind} from "../lib/keys.js";
+import {merged} from "../lib/merge.js";
+import {Text, When} from "../lib/text.js";
+import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+import {written} from "./editing.js";
+
+export function Conflict({name, found, close}) {
+  // As the gateway has it: what is in memory may be a moment old, or left out because it is long.
+  const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name)}), [name, hw.get(name)?.version]);
+  return html`<${Dialog} wide title="Somebody else saved this meanwhile" close=${close}>
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
+    ${loaded && html`<${Choice} key=${loaded.theirs?.version ?? 0} name=${name} found=${found} theirs=${loaded.theirs} close=${close} />`}
+  <//>`;
+}
+
+/** The last change as it is now; undefined when it was deleted. */
+async function current(name) {
+  const [change] = await hw.history(name, {take: 1});
+  return change?.operation === "put" ? change.entry : undefined;
+}
+
+function Choice({name, found, theirs, close}) {
+  const {value: yours, before: base, contentType, beforeType} = found;
+  const json = looksLikeJson(yours, contentType);
+  const merge = useMemo(() => theirs && merged(base, theirs.value ?? "", yours, json), [theirs, yours]);
+  const [chosen, setChosen] = useState([]);
+  const [view, setView] = useState("theirs");
+  const [why, setWhy] = useState("");
+  const result = merge ? merge.result(chosen) : yours;
+  const broken = result !== undefined && isJson(contentType) && parse(result) === undefined;
+  const ready = result !== undefined && result !== "" && !broken;
+  const expect = theirs?.version ?? 0;
+
+  const [save, busy, error] = useAction(async () => {
+    if (!ready) return;
+    const back = {before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType, base: expect};
+    await written(name, {value: result, contentType, expect, why, ...back});
+    close();
+  });
+  const take = () => {
+    discard(name);
+    close();
+    tell("What they saved stays. Your edit is gone.");
+  };
+  const goOn = () => {
+    // The edit goes on from theirs, so that the next save expects what was just looked at.
+    const value = result ?? yours;
+    draft(name, {value, base: expect, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType});
+    close();
+  };
+  useEffect(() => bind({"Ctrl+Enter": save}), [result, why, busy]);
+
+  const views = {
+    theirs: ["What they did", base, theirs?.value ?? "", ["What you both began with", "Theirs"]],
+    yours: ["What you did", base, yours, ["What you both began with", "Yours"]],
+    merged: ["Merged", theirs?.value ?? "", result ?? "", ["Theirs", "Merged"]],
+  };
+  const [, before, after, labels] = views[view];
+  return html`<div class="stack">
+    <p>${theirs
+      ? html`<strong><${Text} of=${theirs.modifiedBy ?? "Somebody"} /></strong> saved version ${theirs.version} <${When} time=${theirs.modified} />${theirs.description && html`: <q><${Text} of=${theirs.description} /></q>`}.`
+      : "It was deleted. Saving makes it anew."}
+      ${merge && (merge.choices ? ` ${merge.choices === 1 ? "One part" : `${merge.choices} parts`} both of you changed: choose.` : " Your edits are apart, so they were merged.")}</p>
+    ${merge && merge.choices > 0 && html`<${Choices} parts=${merge.parts} chosen=${chosen} choose=${setChosen} />`}
+    <div class="row-of" role="group" aria-label="What to compare">
+      ${Object.entries(views).map(([key, [label]]) => html`<button type="button" class="button" aria-pressed=${view === key} onClick=${() => setView(key)}>${label}</button>`)}
+    </div>
+    ${view === "merged" && result === undefined
+      ? html`<p class="quiet">Choose each part first.</p>`
+      : html`<${Difference} before=${before} after=${after} labels=${labels} json=${json} />`}
+    ${broken && html`<p class="wrong">Merged it would be no JSON: keep editing.</p>`}
+    <${Field} label="Why" value=${why} onInput=${setWhy} hint="For the history." />
+    ${error && html`<${Problem} error=${error} />`}
+    <div class="row-of">
+      <${Button} kind="primary" busy=${busy || !ready} onClick=${save}>${merge ? "Save merged" : "Save yours"}<//>
+      ${theirs && html`<${Button} onClick=${take}>Take theirs<//>`}
+      <${Button} onClick=${goOn}>Keep editing<//>
+    </div>
+  </div>`;
+}
+
+/** A choice for each part that both have changed. */
+function Choices({parts, chosen, choose}) {
+  let next = 0;
+  return html`<ol class="choices">
+    ${parts.filter(({label}) => label !== undefined).map((part) => {
+      const index = next++;
+      const option = (side, label) => html`<label class="choice">
+        <span class="check"><input type="radio" name=${`part-${index}`} checked=${chosen[index] === side}
+          onChange=${() => choose(Object.assign([...chosen], {[index]: side}))} />${label}</span>
+        <pre><${Text} of=${part[side]} lines /></pre>
+      </label>`;
+      return html`<li><fieldset><legend><${Text} of=${part.label} mono /></legend>
+        <div class="two">${option("theirs", "Theirs")}${option("yours", "Yours")}</div>
+      </fieldset></li>`;
+    })}
+  </ol>`;
+}

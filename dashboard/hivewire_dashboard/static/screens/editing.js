@@ -1,0 +1,122 @@
+/** Editing one configuration: the editor, what happens meanwhile, the review, and saving. */
+
+import {html, useEffect, useState} from "../vendor/preact.js";
+import {stage} from "../lib/basket.js";
+import {discard, draft, drafts, edited} from "../lib/drafts.js";
+import {Difference, Editor} from "../lib/editor.js";
+import {hw, status} from "../lib/gateway.js";
+import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
+import {bind} from "../lib/keys.js";
+import {go, to} from "../lib/router.js";
+import {plain, Text, When} from "../lib/text.js";
+import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
+import {Conflict} from "./conflict.js";
+
+const TYPES = ["text/plain; charset=utf-8", "application/json"];
+
+export function Editing({name, entry}) {
+  const found = drafts.value.get(name);
+  const {value, contentType, base, before} = found;
+  const [dialog, setDialog] = useState();
+  const [form, setForm] = useState(0);
+  const overtaken = (entry?.version ?? 0) !== base;
+  const changed = edited(found);
+  const wrong = isJson(contentType) && value && parse(value) === undefined;
+  const close = () => setDialog(undefined);
+  const review = () => value && setDialog(overtaken ? "conflict" : "review");
+  const leave = () => (changed ? setDialog("discard") : discard(name));
+
+  useEffect(() => bind({"Ctrl+s": () => changed && !dialog && review(), Escape: () => !dialog && leave()}), [dialog, changed, overtaken, value]);
+
+  const format = () => {
+    const better = formatted(value);
+    if (better === undefined) return tell("This is no JSON that can be formatted without changing it.");
+    draft(name, {value: better});
+    setForm(form + 1);
+  };
+  const put = () => {
+    stage([{name, value, contentType, base, before: base ? before : undefined}]);
+    discard(name);
+    tell("Staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
+  };
+  return html`<section class="editing" aria-label="Edit">
+    ${overtaken && html`<${Overtaken} entry=${entry} look=${() => setDialog("conflict")} />`}
+    <div class="row-of">
+      <label class="check">Type
+        <select value=${contentType} onChange=${(event) => draft(name, {contentType: event.currentTarget.value})}>
+          ${[...new Set([...TYPES, found.beforeType, contentType])].map((each) => html`<option value=${each}>${plain(each)}</option>`)}
+        </select>
+      </label>
+      ${looksLikeJson(value, contentType) && html`<${Button} onClick=${format}>Format<//>`}
+      ${wrong && html`<span class="wrong">This is not JSON yet.</span>`}
+    </div>
+    <${Editor} key=${form} value=${value} label="Value of ${plain(name)}" json=${isJson(contentType) || looksLikeJson(before, contentType)}
+      check=${isJson(contentType)} onChange=${(text) => draft(name, {value: text})} />
+    <div class="row-of">
+      <${Button} kind="primary" busy=${!changed || !value} onClick=${() => changed && review()}>Review and save<//>
+      <${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>
+      <${Button} onClick=${leave}>${changed ? "Discard…" : "Close"}<//>
+      <span class="hint">Ctrl+S reviews. ${value ? "" : "A value has at least one character."}</span>
+    </div>
+    ${dialog === "review" && html`<${Review} name=${name} found=${found} close=${close} conflict=${() => setDialog("conflict")} />`}
+    ${dialog === "conflict" && html`<${Conflict} name=${name} found=${found} close=${close} />`}
+    ${dialog === "discard" && html`<${Dialog} title="Discard this edit?" close=${close}
+      actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind="danger" onClick=${() => (close(), discard(name))}>Discard<//>`}>
+      <p>What you typed is lost then.</p>
+    <//>`}
+  </section>`;
+}
+
+/** Somebody was faster: who, and what to do. The edit stays. */
+function Overtaken({entry, look}) {
+  return html`<div class="bar" role="alert">
+    <p>${entry
+      ? html`<strong><${Text} of=${entry.modifiedBy ?? "Somebody"} /></strong> changed this <${When} time=${entry.modified} />: it is version ${entry.version} now.`
+      : html`This was deleted meanwhile.`} Your edit is untouched.</p>
+    <${Button} onClick=${look}>See the difference<//>
+  </div>`;
+}
+
+/** What will be saved, against what it was made from. */
+function Review({name, found, close, conflict}) {
+  const [why, setWhy] = useState("");
+  const {value, contentType, base, before, beforeType} = found;
+  const [save, busy, error] = useAction(async () => {
+    try {
+      await written(name, {value, contentType, expect: base, why, before, beforeType, base});
+      close();
+    } catch (caught) {
+      if (caught.name !== "Conflict") throw caught;
+      conflict();
+    }
+  });
+  useEffect(() => bind({"Ctrl+Enter": save}), [why, busy]);
+  const away = status.value.state === "stale";
+  return html`<${Dialog} wide title="Save this?" close=${close}
+    actions=${html`<${Button} onClick=${close}>Keep editing<//>
+      <${Button} kind="primary" busy=${busy} onClick=${save}>${busy && away ? "Waiting for the gateway…" : busy ? "Saving…" : "Save"}<//>`}>
+    <div class="stack">
+      <${Difference} before=${before} after=${value} labels=${[base ? `Version ${base}` : "Nothing", "Your edit"]} json=${looksLikeJson(value, contentType)} />
+      ${contentType !== beforeType && base > 0 && html`<p>The type changes from <code>${plain(beforeType)}</code> to <code>${plain(contentType)}</code>.</p>`}
+      <${Field} label="Why" value=${why} onInput=${setWhy} autofocus hint="For the history. Ctrl+Enter saves." />
+      ${error && html`<${Problem} error=${error} />`}
+    </div>
+  <//>`;
+}
+
+/** Write a value that was made from a version, forget the edit, and offer the way back. */
+export async function written(name, {value, contentType, expect, why, before, beforeType, base}) {
+  const saved = await hw.put(name, value, {contentType, expect, description: why || undefined});
+  discard(name);
+  const undo = async () => {
+    const options = {expect: saved.version, description: "undo"};
+    try {
+      if (base) await hw.put(name, before, {...options, contentType: beforeType});
+      else await hw.delete(name, options);
+      tell(base ? "Put back as it was." : "Deleted again.");
+    } catch (error) {
+      tell(`It could not be undone: ${error.message}`);
+    }
+  };
+  tell(`Saved version ${saved.version} of ${plain(name)}.`, {label: "Undo", run: undo});
+}

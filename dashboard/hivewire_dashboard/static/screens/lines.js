@@ -1,0 +1,21 @@
+/** One configuration from a terminal and from programs: lines to copy. */
+
+import {html} from "../vendor/preact.js";
+import {Copied} from "../lib/ui.js";
+
+const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
+
+export function Lines({name, entry}) {
+  const root = new URL("..", location.href.replace(/#.*/, "")).href.replace(/\/$/, "");
+  const text = JSON.stringify(name);
+  const path = `${root}/api/rest/configuration/${encodeURIComponent(name)}`;
+  const expect = entry?.version ?? 0;
+  return html`<div class="stack lines">
+    <${Copied} label="Terminal: read it, and follow it" text=${`hivewire get -- ${quoted(name)}\nhivewire watch -- ${quoted(name)}`} />
+    <${Copied} label="curl" text=${`curl -H "Authorization: Bearer $TOKEN" ${quoted(path)}`} />
+    <${Copied} label="Python: read it, and be told of changes" text=${`async with Hivewire("${root}", token=token, names=[${text}]) as hw:\n    await hw.ready()\n    print(hw.get(${text}))\n    hw.on_change(${text}, print)`} />
+    <${Copied} label="Python: write it, unless somebody else has meanwhile" text=${`await hw.put(${text}, value, expect=${expect})`} />
+    <${Copied} label="JavaScript: read it, and be told of changes" text=${`const hw = new Hivewire("${root}", {token, names: [${text}]});\nawait hw.ready();\nhw.store(${text}).subscribe(console.log);`} />
+    <${Copied} label="JavaScript: write it, unless somebody else has meanwhile" text=${`await hw.put(${text}, value, {expect: ${expect}});`} />
+  </div>`;
+}

@@ -1,0 +1,260 @@
+"""One configuration: read, edited, reviewed, put back; and what happens when somebody else is faster."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests.dashboard.visit import Visit, one, visiting
+from tests.gate.wire import until
+from tests.running import RunningGateway
+
+
+def put(gateway: RunningGateway, name: str, value: str, **members: object) -> int:
+    """Write a configuration beside the browser; its version."""
+    with gateway.socket() as talk:
+        answer = talk("configuration/put", name=name, value=value, **members)
+    assert answer["status"] == "success", answer
+    return int(answer["configuration"]["entityVersion"])
+
+
+def value_of(gateway: RunningGateway, name: str) -> str:
+    """What the ledger has."""
+    with gateway.socket() as talk:
+        return str(talk("configuration/get", name=name)["configuration"]["value"])
+
+
+async def test_an_edit_is_reviewed_saved_and_undone(visit: Visit, gateway: RunningGateway) -> None:
+    """The difference has the old value left; what was saved has its reason; Undo puts it back."""
+    put(gateway, "edit.a", "first")
+    await visit.open(one("edit.a"))
+    await visit.accessible()
+    await visit.button("Edit").click()
+    await visit.type("edit.a", "second")
+    await visit.accessible()
+    await visit.button("Review and save").click()
+    await expect(visit.dialog.get_by_label("Version 1").first).to_contain_text("first")
+    await expect(visit.dialog.get_by_label("Your edit").first).to_contain_text("second")
+    await visit.accessible()
+    await visit.dialog.get_by_label("Why").fill("for a test")
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 2")
+    await expect(visit.page.locator(".facts")).to_contain_text("for a test")
+    assert value_of(gateway, "edit.a") == "second"
+    await visit.button("Undo").click()
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("first")
+    assert value_of(gateway, "edit.a") == "first"
+
+
+async def test_a_new_configuration_by_keys_alone(visit: Visit, gateway: RunningGateway) -> None:
+    """Its name, its value, Ctrl+S, Ctrl+Enter; Undo deletes it again."""
+    await visit.open(one("keys.new") + "?new=1")
+    await visit.accessible()
+    await expect(visit.page.get_by_label("Name")).to_have_value("keys.new")
+    press = visit.page.keyboard.press
+    await press("Enter")
+    await expect(visit.page.get_by_label("Value of keys.new")).to_be_focused()
+    await visit.page.keyboard.type("made")
+    await press("Control+s")
+    await expect(visit.dialog.get_by_label("Why")).to_be_focused()
+    await press("Control+Enter")
+    await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 1")
+    assert value_of(gateway, "keys.new") == "made"
+    await visit.button("Undo").click()
+    await expect(visit.page.get_by_role("heading", name="There is no configuration of this name")).to_be_visible()
+
+
+async def test_a_rollback_takes_six_keys_after_the_name(visit: Visit, gateway: RunningGateway) -> None:
+    """History, the version, rolled back; each change is shown against what is there now."""
+    for value in ("one", "two", "three"):
+        put(gateway, "roll.a", value)
+    await visit.open("c?q=roll.a")
+    await visit.row("roll.a").focus()
+    press = visit.page.keyboard.press
+    await press("h")
+    chosen = visit.page.locator(".change[aria-pressed='true']")
+    await expect(chosen).to_contain_text("Version 2")
+    await press("j")
+    await expect(chosen).to_contain_text("Version 1")
+    await expect(visit.page.get_by_role("textbox", name="Now")).to_contain_text("three")
+    await visit.accessible()
+    await visit.fits()
+    await press("r")
+    await expect(visit.page.get_by_role("status")).to_contain_text("Rolled back to version 1")
+    assert value_of(gateway, "roll.a") == "one"
+    await visit.button("Undo").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("Undone")
+    assert value_of(gateway, "roll.a") == "three"
+
+
+async def test_a_deleted_name_is_put_back_from_its_history(visit: Visit, gateway: RunningGateway) -> None:
+    """Deletes and earlier lives are in the history, and a delete can be undone."""
+    put(gateway, "gone.a", "kept")
+    await visit.open(one("gone.a"))
+    await visit.button("Delete…").click()
+    await visit.accessible()
+    await visit.dialog.get_by_role("button", name="Delete").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("Deleted gone.a")
+    await visit.open(one("gone.a") + "?tab=history")
+    await expect(visit.page.locator(".change").first).to_contain_text("Deleted")
+    await visit.button("Roll back to version 1").click()
+    await expect(visit.page.locator(".facts")).to_contain_text("Version 1")
+    assert value_of(gateway, "gone.a") == "kept"
+
+
+async def test_two_people_edit_one_value_apart_and_both_edits_stay(
+    visit: Visit, browser: Browser, gateway: RunningGateway
+) -> None:
+    """The second sees who was faster while typing, and the dialog when saving; the merge has both."""
+    before = {"read": 1, "write": 2}
+    put(gateway, "two.apart", json.dumps(before, indent=2), contentType="application/json")
+    async with visiting(browser, gateway, one("two.apart")) as other:
+        await visit.open(one("two.apart"))
+        for each, value in ((visit, before | {"read": 10}), (other, before | {"write": 20})):
+            await each.button("Edit").click()
+            await each.type("two.apart", json.dumps(value, indent=2))
+        await visit.save("mine")
+        await expect(other.page.get_by_role("alert")).to_contain_text("admin changed this")
+        await expect(other.page.get_by_label("Value of two.apart")).to_contain_text("20")
+        await other.button("Review and save").click()
+        await expect(other.dialog).to_contain_text("Your edits are apart, so they were merged")
+        await other.accessible()
+        await other.dialog.get_by_role("button", name="Save merged").click()
+        await expect(other.page.get_by_role("status")).to_contain_text("Saved version 3")
+    assert json.loads(value_of(gateway, "two.apart")) == {"read": 10, "write": 20}
+
+
+async def test_two_people_edit_one_part_and_the_second_chooses(
+    visit: Visit, browser: Browser, gateway: RunningGateway
+) -> None:
+    """Nothing is saved until each part is chosen; who takes theirs loses only the own edit."""
+    put(gateway, "two.same", "limit: 1")
+    async with visiting(browser, gateway, one("two.same")) as other:
+        await visit.open(one("two.same"))
+        for each, value in ((visit, "limit: 2"), (other, "limit: 3")):
+            await each.button("Edit").click()
+            await each.type("two.same", value)
+        await visit.save("mine")
+        await other.button("Review and save").click()
+        save = other.dialog.get_by_role("button", name="Save merged")
+        await expect(save).to_have_attribute("aria-disabled", "true")
+        await other.accessible()
+        await other.fits()
+        await other.dialog.get_by_label("Yours").check()
+        await save.click()
+        await expect(other.page.get_by_role("status")).to_contain_text("Saved version 3")
+    assert value_of(gateway, "two.same") == "limit: 3"
+
+
+async def test_a_race_between_the_review_and_the_save_opens_the_dialog(visit: Visit, gateway: RunningGateway) -> None:
+    """The version that was opened is what the gateway is told to expect: it refuses, and the edit is still there."""
+    put(gateway, "race.a", "1")
+    await visit.open(one("race.a"))
+    await visit.button("Edit").click()
+    await visit.type("race.a", "mine")
+    await visit.button("Review and save").click()
+    await expect(visit.dialog.get_by_label("Why")).to_be_visible()
+    put(gateway, "race.a", "theirs")
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.page.get_by_role("heading", name="Somebody else saved this meanwhile")).to_be_visible()
+    assert value_of(gateway, "race.a") == "theirs"
+    await visit.dialog.get_by_role("button", name="Take theirs").click()
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("theirs")
+
+
+async def test_an_edit_outlives_a_kill_and_is_saved_afterwards(browser: Browser, data: Path) -> None:
+    """What was typed stays while the gateway is away; saving waits, and succeeds when it is back."""
+    with RunningGateway(data) as first:
+        port = first.port
+        put(first, "kill.a", "before")
+        async with visiting(browser, first, one("kill.a")) as visit:
+            await visit.button("Edit").click()
+            await visit.type("kill.a", "typed")
+            first.stop(9)
+            await expect(visit.page.locator(".status")).to_contain_text("Offline since")
+            await visit.button("Review and save").click()
+            await visit.dialog.get_by_role("button", name="Save").click()
+            await expect(visit.dialog).to_contain_text("Waiting for the gateway…")
+            with RunningGateway(data, f"--port={port}") as second:
+                await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 2")
+                assert value_of(second, "kill.a") == "typed"
+
+
+async def test_a_login_that_ends_while_typing_loses_nothing(browser: Browser, data: Path) -> None:
+    """It is asked for over the page, and the save succeeds after it."""
+    settings = data.with_name("settings.toml")
+    settings.write_text("access_token_lifetime = 8\nsession_lifetime = 1\n")
+    with RunningGateway(data, f"--config={settings}") as gateway:
+        put(gateway, "expiry.a", "before")
+        async with visiting(browser, gateway, one("expiry.a")) as visit:
+            await visit.button("Edit").click()
+            await visit.type("expiry.a", "typed")
+            await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+            await expect(visit.dialog).to_contain_text("Nothing that you typed is lost")
+            settings.write_text("")  # so that the next login does not end, too
+            gateway.process.send_signal(signal.SIGHUP)
+            until(lambda: gateway.events("reloaded"))
+            await visit.log_in()
+            await expect(visit.page.get_by_label("Value of expiry.a")).to_have_text("typed")
+            await visit.save("after the login")
+            assert value_of(gateway, "expiry.a") == "typed"
+
+
+async def test_an_edit_is_only_discarded_on_purpose(visit: Visit, gateway: RunningGateway) -> None:
+    """Another screen and back: it is still there. Escape asks."""
+    put(gateway, "draft.a", "before")
+    await visit.open(one("draft.a") + "?edit=1")
+    await visit.type("draft.a", "unfinished")
+    await visit.open("c?q=draft.a")
+    await expect(visit.row("draft.a")).to_be_visible()
+    await visit.row("draft.a").press("Enter")
+    await expect(visit.page.get_by_label("Value of draft.a")).to_have_text("unfinished")
+    await visit.page.locator("h1").click()
+    await visit.page.keyboard.press("Escape")
+    await visit.accessible()
+    await visit.dialog.get_by_role("button", name="Discard").click()
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("before")
+
+
+async def test_json_is_formatted_on_request_only_and_numbers_are_kept(visit: Visit, gateway: RunningGateway) -> None:
+    """What is saved untouched has the bytes that were typed; a number of any length keeps its digits."""
+    put(gateway, "json.a", '{"id":12345678901234567890,"rate":1.10}', contentType="application/json")
+    await visit.open(one("json.a"))
+    await visit.button("Edit").click()
+    await visit.button("Format").click()
+    await visit.save("tidy")
+    assert value_of(gateway, "json.a") == '{\n  "id": 12345678901234567890,\n  "rate": 1.10\n}'
+
+
+async def test_a_long_value_is_opened_on_demand_and_a_binary_one_downloaded(
+    visit: Visit, gateway: RunningGateway
+) -> None:
+    """The table leaves both out."""
+    put(gateway, "long.a", "x" * 5_000)
+    with gateway.http() as client:
+        content = bytes(range(256))
+        sent = client.put("/configuration/long.b/content", content=content, headers={"Content-Type": "image/png"})
+        assert sent.status_code < 300, sent.text
+    await visit.open("c?q=long.")
+    await expect(visit.row("long.a")).to_contain_text("opened on demand")
+    await visit.open(one("long.a"))
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("x" * 50)
+    await visit.open(one("long.b"))
+    async with visit.page.expect_download() as download:
+        await visit.button("Download").click()
+    path = await (await download.value).path()
+    assert path.read_bytes() == content
+    await visit.accessible()
+
+
+async def test_the_lines_for_programs_are_there(visit: Visit, gateway: RunningGateway) -> None:
+    """Names with quotes are quoted."""
+    name = "it's.a"
+    put(gateway, name, "1")
+    await visit.open(one(name) + "?tab=lines")
+    await expect(visit.page.get_by_label("Terminal: read it, and follow it")).to_contain_text("'it'\\''s.a'")
+    await visit.accessible()
+    await visit.fits()
