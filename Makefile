@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RELEASE := $(VENV)/release/bin
 VENDORED := dashboard/hivewire_dashboard/static/vendor
-COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes
+CLIENT = --editable clients/python
+COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes \
+	--no-emit-package hivewire-client
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
 PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http tests/gate/test_conformance.py \
@@ -37,7 +39,7 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	if [ -z "$$python" ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
 	echo "Testing with $$($$python --version), $$python ..."; \
 	set -e; [ -e $(VENV)/newest/.test ] || $$python -m venv --clear $(VENV)/newest; \
-	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'; \
+	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check $(CLIENT) --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
 	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE)
 
@@ -120,16 +122,16 @@ $(BIN)/python:
 		|| { echo "Hivewire needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: pyproject.toml requirements.lock | $(BIN)/python
+$(VENV)/.serve: pyproject.toml clients/python/pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing Hivewire into $(VENV) ..."
 	@$(INSTALL) --require-hashes --requirement requirements.lock
-	@$(INSTALL) --editable .
+	@$(INSTALL) $(CLIENT) --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml requirements-test.lock | $(BIN)/python
+$(VENV)/.test: pyproject.toml clients/python/pyproject.toml requirements-test.lock | $(BIN)/python
 	@echo "Installing Hivewire and what its tests need into $(VENV) ..."
 	@$(INSTALL) --require-hashes --requirement requirements-test.lock
-	@$(INSTALL) --editable '.[test]'
+	@$(INSTALL) $(CLIENT) --editable '.[test]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
@@ -144,7 +146,7 @@ $(VENV)/.vendor: dashboard/vendor/package-lock.json | $(BIN)/python
 
 $(VENV)/.peers: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and the stores that it is measured beside into $(VENV) ..."
-	@$(INSTALL) --editable '.[test,peers]'
+	@$(INSTALL) $(CLIENT) --editable '.[test,peers]'
 	@touch $@ $(VENV)/.test $(VENV)/.serve
 
 $(VENV)/.release: | $(BIN)/python
@@ -154,5 +156,5 @@ $(VENV)/.release: | $(BIN)/python
 
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and what its fuzzer needs into $(VENV) ..."
-	@$(INSTALL) --editable '.[test,fuzz]'
+	@$(INSTALL) $(CLIENT) --editable '.[test,fuzz]'
 	@touch $@ $(VENV)/.test $(VENV)/.serve

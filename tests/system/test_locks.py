@@ -11,7 +11,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-NEEDED, TESTS = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
+NEEDED = [each for each in PROJECT["dependencies"] if not each.startswith("hivewire-client")]
+"""All that comes from an index; our client comes from the tree."""
+
+CLIENT = tomllib.loads(Path("clients/python/pyproject.toml").read_text())["project"]
+TESTS = PROJECT["optional-dependencies"]["test"]
 NATS = PROJECT["optional-dependencies"]["nats"]
 """What a gateway needs with `--store nats://`: the image of `deploy/` has it."""
 
@@ -31,7 +35,10 @@ def locked(path: str) -> dict[str, Requirement]:
 
 @pytest.mark.parametrize(
     ("path", "wanted"),
-    [("requirements.lock", NEEDED + NATS), ("requirements-test.lock", NEEDED + TESTS)],
+    [
+        ("requirements.lock", NEEDED + NATS + CLIENT["dependencies"]),
+        ("requirements-test.lock", NEEDED + TESTS + CLIENT["dependencies"]),
+    ],
     ids=["run", "test"],
 )
 def test_a_lock_has_what_the_project_asks_for(path: str, wanted: list[str]) -> None:

@@ -1,0 +1,271 @@
+"""One WebSocket to a gateway: requests, their answers, and what the gateway pushes. It does not reconnect."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
+
+from hivewire_client.address import endpoint
+from hivewire_client.errors import Closed, HivewireError, TooLarge, Unreachable, refusal
+
+log = logging.getLogger("hivewire_client")
+
+SECONDS = 30.0
+"""The longest wait for a connection or an answer."""
+
+PING_SECONDS = 20.0
+"""A line that is silent is tested this often, and given up after as long without an answer."""
+
+LARGE = 1 << 20
+"""More bytes than this are refused by a gateway with default settings (`message_bytes`)."""
+
+LARGEST_MESSAGE = 64 << 20
+"""Bytes of the largest message that is taken from a gateway, which sends none of over a few MiB."""
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer that is not TLS, mostly plain HTTP."""
+
+_OTHER_SCHEME = {"http": "https", "https": "http", "ws": "wss", "wss": "ws", "": "https"}
+"""For hints where one side uses TLS and the other does not. No scheme means http."""
+
+_MESSAGE_TOO_BIG = 1009
+
+
+class Frame(msgspec.Struct):
+    """A message of the gateway: what all of them have in common, and its bytes in `data`.
+
+    Without a `position`, a push belongs to a group that continues (following, "Positions and resuming").
+    """
+
+    action: str | None = None
+    requestId: int | None = None
+    subscriptionId: int | None = None
+    status: str | None = None
+    position: str | None = None
+    reset: bool = False
+    last: bool = False
+    live: bool = False
+    conflated: bool = False
+    data: bytes = b""
+
+
+_frames = msgspec.json.Decoder(Frame)
+
+
+class Cut(Closed):
+    """The connection ended while a request waited for its answer, so the gateway may have carried it out."""
+
+
+class Connection:
+    """An open WebSocket. `take` gets each push, in order, in the event loop; it must not raise.
+
+    `url` is the address as it was given, which errors show.
+    """
+
+    def __init__(self, url: str, socket: ClientConnection, take: Callable[[Connection, Frame], None]) -> None:
+        self.url = url
+        self._socket = socket
+        self._take = take
+        self._numbers = count(1)
+        self._answers: dict[int, asyncio.Future[bytes]] = {}
+        self._begins: dict[int, Callable[[dict[str, Any]], None]] = {}
+        self._end: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(cls, url: str, take: Callable[[Connection, Frame], None], seconds: float = SECONDS) -> Connection:
+        """A connection to the gateway at an address. Raises Unreachable, BadAddress."""
+        place = endpoint(url)
+        try:
+            opened = await _Direct(
+                place,
+                compression=None,
+                proxy=None,  # nobody else gets the token
+                open_timeout=seconds,
+                close_timeout=2,
+                ping_interval=PING_SECONDS,
+                ping_timeout=PING_SECONDS,
+                max_size=LARGEST_MESSAGE,
+            )
+        except (OSError, WebSocketException, ValueError) as error:
+            raise _not_opened(url, place, error) from None
+        return cls(url, opened, take)
+
+    async def request(
+        self,
+        action: str,
+        members: dict[str, Any],
+        seconds: float = SECONDS,
+        begin: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """The success reply to a request; members with the value None are left out.
+
+        `begin` gets the reply before anything is taken that comes after it.
+        Raises Refused when it is refused, TooLarge, Cut when the connection ends before the answer, Closed when it had
+        ended before the request, and TimeoutError.
+        """
+        number = next(self._numbers)
+        frame: dict[str, Any] = {"action": action, "requestId": number}
+        frame |= {name: value for name, value in members.items() if value is not None}
+        data = msgspec.json.encode(frame)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        if begin is not None:
+            self._begins[number] = begin
+        try:
+            if self._end.done():
+                raise self._end.result()
+            async with asyncio.timeout(seconds):
+                await self._socket.send(data, text=True)
+                answered = await answer
+        except ConnectionClosed as error:
+            raise self._told(self._closed(error), data) from None
+        except Cut as error:
+            raise self._told(error, data) from None
+        finally:
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # it was not waited for if the request could not be sent
+            self._answers.pop(number, None)
+            self._begins.pop(number, None)
+        reply: dict[str, Any] = msgspec.json.decode(answered)
+        if reply.get("status") != "success":
+            raise refusal(reply)
+        return reply
+
+    async def ended(self) -> Closed:
+        """Waits for the end of the connection, and says how it ended."""
+        return await asyncio.shield(self._end)
+
+    async def close(self) -> None:
+        """Close it, unless it is closed."""
+        await self._socket.close()
+        await self._reading
+
+    def abort(self) -> None:
+        """Cut it, without a close frame."""
+        self._socket.transport.abort()
+
+    async def _read(self) -> None:
+        """Take what comes, until the end."""
+        try:
+            while True:
+                self._receive(await self._socket.recv(decode=False))
+        except ConnectionClosed as error:
+            end = self._closed(error)
+        except msgspec.DecodeError as error:
+            end = Closed(f"{self.url}: not an answer of a gateway: {error}")
+            await self._socket.close(1002)
+        self._end.set_result(end)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(Cut(str(end), end.code, end.reason))
+
+    def _receive(self, data: bytes) -> None:
+        frame = _frames.decode(data)
+        if frame.subscriptionId is not None and frame.status is None:
+            frame.data = data
+            self._take(self, frame)
+            return
+        number = frame.requestId
+        if number is None:  # the gateway could not read a request: most probably the oldest one
+            number = next(iter(self._answers), 0)
+            log.warning("the gateway did not understand a request: %s", data[:200])
+        if frame.status == "success" and number in self._begins:
+            self._begins[number](msgspec.json.decode(data))
+        answer = self._answers.get(number)
+        if answer is not None and not answer.done():
+            answer.set_result(data)
+
+    def _closed(self, error: ConnectionClosed) -> Closed:
+        """The end of the connection as an exception."""
+        text = f"{self.url} closed the connection: {error.rcvd or 'no close frame'}"
+        if error.rcvd is None:
+            return Closed(text)
+        return Closed(text, error.rcvd.code, error.rcvd.reason)
+
+    def _told(self, closed: Closed, data: bytes) -> HivewireError:
+        """The exception for a request during which the connection ended; `data` is what was sent."""
+        if closed.code == _MESSAGE_TOO_BIG:
+            # The gateway was reached and refused the request.
+            return TooLarge("this is larger than the gateway's limit for a message")
+        if closed.code is None and len(data) > LARGE:
+            # When the gateway closes in the middle of a large frame, a TCP reset can overtake its close frame.
+            return Cut(f"{closed}, perhaps because a message of {len(data):,} bytes is too large")
+        return Cut(str(closed), closed.code, closed.reason)
+
+
+class _Direct(connect):
+    """Opens a socket, and follows no redirects, because another host would get the token."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """The redirect is an error."""
+        return exc
+
+
+def _not_opened(url: str, place: str, error: Exception) -> Unreachable:
+    """Why no socket came about."""
+    if isinstance(error, ssl.SSLError):  # first: that of a certificate is a ValueError too
+        return not_reached(url, error, "a gateway")
+    if isinstance(error, InvalidStatus):
+        return _refused(url, error)
+    if isinstance(error, InvalidMessage):
+        hint = f"perhaps it expects TLS; try {_other(url)}" if place.startswith("ws:") else error
+        return Unreachable(f"{url} gives no HTTP answer: {hint}")
+    if isinstance(error, InvalidURI | ValueError):
+        return Unreachable(f"{url} is not a gateway: {error}")
+    if isinstance(error, InvalidHandshake):
+        return Unreachable(f"{url} does not support WebSocket: {error}")
+    return not_reached(url, error, "a gateway")
+
+
+def _refused(url: str, error: InvalidStatus) -> Unreachable:
+    """The peer answers the handshake with a status, perhaps a redirect, and perhaps says when to come back."""
+    status, headers = error.response.status_code, error.response.headers
+    text = f"{url} answers with HTTP {status}"
+    if "Location" in headers:
+        text += f" and a redirect to {headers['Location'][:200]!r}, which is not followed"
+    else:
+        text += ": is it a gateway?"
+    found = Unreachable(text)
+    after = headers.get("Retry-After", "")
+    found.retry_after = float(after) if after.isdigit() else None
+    return found
+
+
+def not_reached(url: str, error: Exception, what: str) -> Unreachable:
+    """Why no connection to `what` at this address came about, or why it broke."""
+    if isinstance(error, ssl.SSLError):
+        if error.reason in _NOT_TLS:
+            return Unreachable(f"{url} does not use TLS; try {_other(url)}")
+        return Unreachable(f"no secure connection to {url}: {_why_tls_failed(error)}")
+    if isinstance(error, socket.gaierror):
+        return Unreachable(f"cannot reach {what} at {url}: {error.strerror}")
+    reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
+    return Unreachable(f"cannot reach {what} at {url}: {reason}")
+
+
+def _other(url: str) -> str:
+    """The address with TLS if it has none, and without if it has it."""
+    scheme, _, rest = url.rpartition("://")
+    return f"{_OTHER_SCHEME[scheme.lower()]}://{rest}"
+
+
+def _why_tls_failed(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{error.verify_message} (SSL_CERT_FILE names a file of certificates to trust)"
+    return (error.reason or str(error)).replace("_", " ").lower()

@@ -1,0 +1,380 @@
+"""A connection that is opened again whenever it ends, with everything that is followed over it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from hivewire_client.connection import SECONDS, Connection, Cut, Frame, log
+from hivewire_client.errors import (
+    Busy,
+    Closed,
+    HivewireError,
+    LoginRequired,
+    Refused,
+    Stopped,
+    Unavailable,
+    Uncertain,
+    Unreachable,
+)
+from hivewire_client.route import IN_VAIN, Route
+from hivewire_client.tokens import Tokens
+
+_PROOFS = ("authenticate", "token", "token/refresh")
+"""Requests that authenticate the caller, so a new token does not help when they are refused."""
+
+
+class Subscription:
+    """Something that is followed over any number of connections, each time from its position on.
+
+    A subclass says in `apply` what becomes of pushes. `live`: everything up to the present has come.
+    """
+
+    def __init__(self, noun: str, members: dict[str, Any], position: str | None = None) -> None:
+        self.noun = noun
+        self.members = members
+        self.position = position
+        self.number: int | None = None
+        self.live = False
+        self.paused = False
+        self._held: list[Frame] = []
+        self._replaces = False
+
+    def begin(self, reply: dict[str, Any]) -> None:
+        """The reply to the request, which says what follows. What is unfinished comes again."""
+        self.number, mode = reply["subscriptionId"], reply.get("mode", "live")
+        self._held, self._replaces = [], mode in ("snapshot", "reset")
+        self.live, self.paused = mode == "live", False
+        if self.live and "position" in reply:
+            self.position = reply["position"]
+
+    def take(self, frame: Frame) -> None:
+        """Take a push. A group is applied when its last frame is there, the one with the position."""
+        self.paused = False
+        if frame.reset:  # the new state includes the unfinished group
+            self._held, self._replaces, self.live = [], True, False
+        self._held.append(frame)
+        if frame.position is None:
+            return
+        held, self._held = self._held, []
+        replaces, self._replaces = self._replaces, False
+        self.position = frame.position
+        self.live = self.live or frame.last or frame.live
+        self.apply(held, frame.position, replaces=replaces)
+
+    def apply(self, frames: list[Frame], position: str, *, replaces: bool) -> None:
+        """Apply a whole group. `replaces`: it is a new state, or messages before it may be missing."""
+        raise NotImplementedError
+
+    def refused(self, error: HivewireError) -> None:
+        """The gateway does not let us follow this, or the client was closed: nothing more comes."""
+        raise NotImplementedError
+
+
+class Link:
+    """Requests and subscriptions over one connection after the other. `tell` is called after each change of it.
+
+    `connection` is the open one, once it is authenticated; `reason` is why there is none.
+    `error`: it was closed, and is not opened again.
+    """
+
+    def __init__(self, route: Route, tokens: Tokens, tell: Callable[[], None], seconds: float = SECONDS) -> None:
+        self.connection: Connection | None = None
+        self.reason: str | None = None
+        self.error: HivewireError | None = None
+        self.subscriptions: list[Subscription] = []
+        self._followed: dict[int, Subscription] = {}
+        self._route = route
+        self._tokens = tokens
+        self._tell = tell
+        self._seconds = seconds
+        self._subject: str | None = tokens.subject
+        self._entered = asyncio.Event()
+        self._look_at_token = asyncio.Event()
+        self._renewing = asyncio.Lock()
+        self._token: str | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Connect, and stay connected."""
+        self._running = asyncio.create_task(self._run())
+
+    async def close(self, error: HivewireError | None = None) -> None:
+        """Close the connection for good, and end all subscriptions."""
+        self.stop(error or Stopped("the client is closed"))
+        if self._running is not None:
+            self._running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._running
+
+    # Requests.
+
+    async def request(
+        self, action: str, members: dict[str, Any], *, repeatable: bool = False, seconds: float | None = None
+    ) -> dict[str, Any]:
+        """The reply to a request, which waits for a connection if there is none.
+
+        One that the gateway may have carried out is repeated only if it is `repeatable`.
+        Raises Refused, Uncertain, Unavailable when there is no connection in time, and Stopped.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (seconds or self._seconds)
+        refused: str | None = None
+        while True:
+            connection, token = await self._connected(deadline), self._token
+            try:
+                return await connection.request(action, members, deadline - loop.time())
+            except LoginRequired:
+                if refused is not None or action in _PROOFS:
+                    raise
+                refused = token
+                await self._renew_for(connection, token)
+            except Cut as error:
+                if not repeatable:
+                    raise Uncertain(f"{action}: {error}; it may or may not have been carried out") from None
+                self._lose(connection)
+            except Closed:
+                self._lose(connection)
+            except TimeoutError:
+                if not repeatable:
+                    raise Uncertain(f"{action}: no answer in time; it may or may not be carried out") from None
+                raise Unavailable(f"{action}: no answer in time") from None
+
+    async def _renew_for(self, connection: Connection, refused: str | None) -> None:
+        """Renew the token for a request that was refused. Raises LoginRequired, and Unavailable for other reasons."""
+        try:
+            await self._renew(connection, refused)
+        except LoginRequired:
+            raise
+        except Closed:
+            self._lose(connection)
+        except Exception as error:
+            raise Unavailable(f"no token: {type(error).__name__}: {error}") from error
+
+    async def _connected(self, deadline: float) -> Connection:
+        while self.connection is None:
+            if self.error is not None:
+                raise Stopped("the client is closed") from self.error
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._entered.wait()
+            except TimeoutError:
+                raise Unavailable(f"no connection in time: {self.reason}") from None
+        return self.connection
+
+    # Subscriptions.
+
+    async def follow(self, subscription: Subscription) -> None:
+        """Follow something from now on. Raises Refused if the gateway does not let us."""
+        if self.error is not None:
+            raise Stopped("the client is closed") from self.error
+        self.subscriptions.append(subscription)
+        if self.connection is not None:
+            try:
+                await self._subscribe(self.connection, subscription)
+            except Unreachable:
+                pass  # the next connection follows it
+            except Refused:
+                self.subscriptions.remove(subscription)
+                raise
+
+    async def unfollow(self, subscription: Subscription) -> None:
+        """End it, at the gateway as well as it can be told."""
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+            if self.connection is not None and subscription.number is not None:
+                self._followed.pop(subscription.number, None)
+                with contextlib.suppress(HivewireError, TimeoutError):
+                    end = f"{subscription.noun}/unsubscribe"
+                    await self.connection.request(end, {"subscriptionId": subscription.number}, self._seconds)
+
+    async def _subscribe(self, connection: Connection, subscription: Subscription) -> None:
+        def begin(reply: dict[str, Any]) -> None:
+            subscription.begin(reply)
+            self._followed[reply["subscriptionId"]] = subscription
+
+        members = {**subscription.members, "since": subscription.position}
+        try:
+            await connection.request(f"{subscription.noun}/subscribe", members, self._seconds, begin)
+        except TimeoutError:
+            raise Unreachable(f"{connection.url}: no answer in time") from None
+
+    def _take(self, connection: Connection, frame: Frame) -> None:
+        """Take a push."""
+        found = self._followed.get(frame.subscriptionId or 0)
+        if found is None:
+            return  # it is about to end
+        if frame.action == "server/draining":
+            self._route.offer(msgspec.json.decode(frame.data).get("alternatives", ()))
+        elif frame.action == "token/expiring":
+            self._look_at_token.set()
+        elif frame.action == "subscription/paused":
+            found.paused, found.live = True, False
+            self.reason = str(msgspec.json.decode(frame.data).get("reason"))
+            self._look_at_token.set()
+            self._tell()
+        else:
+            was_live = found.live
+            try:
+                found.take(frame)
+            except Exception:
+                # What is known may be wrong from here on: the next connection begins anew.
+                log.exception("a push could not be applied: %s", frame.data[:500])
+                found.position = None
+                connection.abort()
+            if found.live != was_live:
+                self._tell()
+
+    # Connections.
+
+    async def _run(self) -> None:
+        """Connect again and again, until this is closed."""
+        while self.error is None:
+            try:
+                error: HivewireError = await self._visit()
+            except LoginRequired as refused:
+                self.stop(refused)
+                return
+            except HivewireError as refused:
+                error = refused
+            except Exception as failure:
+                log.exception("no token, or an error of the client")
+                error = Unreachable(f"{type(failure).__name__}: {failure}")
+            if isinstance(error, Closed) and error.code in IN_VAIN:
+                self.stop(error)
+            if self.error is not None:
+                return
+            wait = self._route.after(error)
+            self.reason = str(error)
+            log.info("%s; next attempt at %s in %.1f s", error, self._route.address, wait)
+            self._tell()
+            await asyncio.sleep(wait)
+
+    async def _visit(self) -> Closed:
+        """One connection, from the beginning to its end. Raises HivewireError, and what a token function raises."""
+        await self._tokens.early()
+        self._tell()  # whose token it is may be known only now
+        connection = await Connection.open(self._route.address, self._take, self._seconds)
+        try:
+            async with asyncio.timeout(2 * self._seconds):
+                await self._enter(connection)
+            since = time.monotonic()
+            ending = asyncio.ensure_future(connection.ended())
+            keeping = asyncio.create_task(self._keep_token(connection))
+            try:
+                await asyncio.wait((ending, keeping), return_when=asyncio.FIRST_COMPLETED)
+                if keeping.done():
+                    keeping.result()  # it ends only by an error
+                return await ending
+            finally:
+                self._route.settle(time.monotonic() - since)
+                ending.cancel()
+                keeping.cancel()
+        except TimeoutError:
+            raise Unreachable(f"{connection.url}: no answer in time") from None
+        finally:
+            self._lose(connection)
+            await connection.close()
+
+    async def _enter(self, connection: Connection) -> None:
+        """Authenticate and subscribe."""
+        token = await self._tokens.get(connection)
+        try:
+            await connection.request("authenticate", {"token": token}, self._seconds)
+        except LoginRequired:
+            token = await self._tokens.get(connection, refused=token)
+            await connection.request("authenticate", {"token": token}, self._seconds)
+        self._token = token
+        self._look_at_token.clear()
+        if self._tokens.subject != self._subject:
+            self._begin_anew()
+        self.connection, self.reason = connection, None
+        self._entered.set()
+        self._tell()
+        await self._subscribe_all(connection)
+        if self.error is not None:
+            raise self.error
+        self._tell()
+
+    async def _subscribe_all(self, connection: Connection) -> None:
+        """Subscribe to everything."""
+        for subscription in list(self.subscriptions):
+            try:
+                await self._subscribe(connection, subscription)
+            except (Unavailable, Busy):
+                raise
+            except Refused as error:
+                self.subscriptions.remove(subscription)
+                subscription.refused(error)
+
+    async def _keep_token(self, connection: Connection) -> None:
+        """Renew the token in time, and when the gateway says so. Raises LoginRequired."""
+        while True:
+            expires = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._tokens.due_in):
+                    expires = await self._look_at_token.wait()
+            self._look_at_token.clear()
+            paused = any(each.paused for each in self.subscriptions)
+            try:
+                await self._renew(connection, self._token if paused or (expires and self._tokens.renewable) else None)
+            except LoginRequired:
+                raise
+            except Exception as error:
+                # The token that is held is still good, or requests are refused and try again.
+                log.warning("the token was not renewed: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(self._route.pause())
+                self._look_at_token.set()
+
+    async def _renew(self, connection: Connection, refused: str | None) -> None:
+        """Authenticate with a new token, over the same connection. Raises LoginRequired, and closes then."""
+        async with self._renewing:
+            if refused is not None and self._token != refused:
+                return  # somebody else has just done it
+            try:
+                token = await self._tokens.get(connection, refused)
+                reply = await connection.request("authenticate", {"token": token}, self._seconds)
+            except LoginRequired as error:
+                self.stop(error)
+                raise
+            self._token = token
+            for subscription in self.subscriptions:
+                subscription.paused = False
+            if "ended" in reply:  # the token is another user's
+                self._begin_anew()
+                await self._subscribe_all(connection)
+            self._subject = self._tokens.subject  # if it only reaches other names, the gateway sends what is missing
+        self._tell()
+
+    def _begin_anew(self) -> None:
+        """What was known as another subject is not resumed."""
+        if self._subject is not None:
+            for subscription in self.subscriptions:
+                subscription.position = None
+        self._subject = self._tokens.subject
+
+    def _lose(self, connection: Connection | None) -> None:
+        """This connection is of no use any more."""
+        if connection is not None and self.connection is connection:
+            self.connection = None
+            self._entered.clear()
+            self._followed.clear()
+            for subscription in self.subscriptions:
+                subscription.live = subscription.paused = False
+                subscription.number = None
+
+    def stop(self, error: HivewireError) -> None:
+        """Nothing more is tried."""
+        if self.error is None:
+            self.error, self.reason = error, str(error)
+            self._lose(self.connection)
+            self._entered.set()  # who waits for a connection is told that there is none
+            for subscription in self.subscriptions:
+                subscription.refused(error)
+            self.subscriptions.clear()
+            self._tell()

@@ -1,0 +1,61 @@
+"""Several writes, all or nothing."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from hivewire_client import values
+from hivewire_client.link import Link
+from hivewire_client.resources import TEXT, Entry
+
+
+class Transaction:
+    """Collects writes, and sends them at the end of the `async with` block.
+
+    After it `entries` are what the configurations are then, in the order of the writes, and `revision` is the number
+    of the transaction. Leaving the block raises as `put`; a Conflict says in `reply["index"]` which write it is about.
+    """
+
+    def __init__(self, link: Link, description: str | None) -> None:
+        self.entries: tuple[Entry[str], ...] = ()
+        self.revision: int | None = None
+        self._link = link
+        self._description = description
+        self._changes: list[dict[str, Any]] = []
+
+    def put(self, name: str, value: Any, *, expect: int | None = None, content_type: str | None = None) -> None:
+        """Write a configuration; `expect` is the version that it must have now, or ABSENT."""
+        text, content_type = values.encode(value, content_type)
+        content = {"value": text} if content_type == TEXT else {"value": text, "contentType": content_type}
+        self._add("put", name, expect, content)
+
+    def delete(self, name: str, *, expect: int | None = None) -> None:
+        """Delete a configuration."""
+        self._add("delete", name, expect, {})
+
+    def _add(self, operation: str, name: str, expect: int | None, content: dict[str, Any]) -> None:
+        change = {"operation": operation, "name": name, **content}
+        if expect is not None:
+            change["entityVersion"] = expect
+        if self._description is not None:
+            change["description"] = self._description
+        self._changes.append(change)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._changes:
+            reply = await self._link.request("configuration/transact", {"changes": self._changes})
+            self.entries = msgspec.convert(reply["configurations"], tuple[Entry[str], ...])
+            self.revision = reply["revision"]
+
+
+def written(reply: dict[str, Any]) -> Entry[str]:
+    """The configuration in a reply."""
+    return msgspec.convert(reply["configuration"], Entry[str])

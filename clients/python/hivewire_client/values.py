@@ -1,0 +1,46 @@
+"""Values as text on the wire and as objects in a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hivewire_client.resources import JSON, TEXT
+
+
+def decode(text: str, kind: Any) -> Any:
+    """The value as an object of this kind. Raises ValueError if it is not one.
+
+    `str` and `bytes` are the text itself. Everything else is JSON: a msgspec Struct, a dataclass, a TypedDict, a
+    pydantic model, `dict[str, int]`, `int`. Plain text that is no JSON is converted, so `2026-03-01` can be a date.
+    """
+    if kind is str:
+        return text
+    if kind is bytes:
+        return text.encode()
+    if hasattr(kind, "model_validate_json"):  # pydantic
+        return kind.model_validate_json(text)
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as error:
+        try:
+            return msgspec.convert(text, kind, strict=False)
+        except msgspec.ValidationError:
+            raise error from None
+
+
+def encode(value: Any, content_type: str | None) -> tuple[str, str]:
+    """The text of a value, and its content type. Raises ValueError if it cannot be written.
+
+    Text is written as it is; everything else as JSON.
+    """
+    if isinstance(value, str):
+        return value, content_type or TEXT
+    if isinstance(value, bytes):
+        return value.decode(), content_type or TEXT
+    if hasattr(value, "model_dump_json"):  # pydantic
+        return value.model_dump_json(), content_type or JSON
+    return msgspec.json.encode(value).decode(), content_type or JSON
