@@ -13,6 +13,9 @@ import {Login} from "./screens/login.js";
 /** The screens: the first word of their address, what they are called, their key after `g`, and their file. */
 const SCREENS = [
   {path: "c", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
+  {path: "basket", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
+  {path: "audit", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},
+  {path: "transfer", label: "Import and export", icon: "transfer", key: "i", load: () => import("./screens/transfer.js")},
   {path: "one", hidden: true, load: () => import("./screens/one.js")},
 ];
 
@@ -61,7 +64,7 @@ function Shell() {
   const [open, setOpen] = useState(false);
   const close = () => setOpen(false);
   useEffect(
-    () => bind(Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))]))),
+    () => bind({b: () => go(to("basket")), ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))]))}),
     [],
   );
   if (login.value.wanted && !login.value.known) return html`<${Login} />`;
@@ -70,13 +73,13 @@ function Shell() {
       <button type="button" class="plain square narrow-only" aria-expanded=${open} aria-label="Screens" onClick=${() => setOpen(!open)}><${Icon} name="menu" /></button>
       <a class="brand" href=${to("c")}><img src="icon.svg" alt="" width="24" height="24" />Hivewire</a>
       <span class="host" title=${about.value && `Version ${about.value.serverVersion ?? about.value.apiVersion}`}>${location.host}</span>
+      <${Notices} />
       <${Status} />
       ${me.value && html`<span class="who"><${Text} of=${me.value.login} /></span>
         <${Button} kind="small" onClick=${logOut}>Log out<//>`}
     </header>
     <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
     <main id="main" tabindex="-1"><${Screen} /></main>
-    <${Notices} />
     ${login.value.wanted && html`<${Login} />`}`;
 }
 

@@ -1,0 +1,200 @@
+"""Many configurations at once: the basket, import and export, the audit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, expect
+
+from tests.command import Run
+from tests.dashboard.test_one import put, value_of
+from tests.dashboard.visit import Visit, one, visiting
+from tests.running import PASSWORD, RunningGateway
+
+
+def export(folder: Path, values: dict[str, str]) -> Path:
+    """A file to import."""
+    entries = [{"name": name, "value": value} for name, value in values.items()]
+    path = folder / "import.json"
+    path.write_text(json.dumps({"hivewire": 1, "configurations": entries}))
+    return path
+
+
+async def preview(visit: Visit, path: Path) -> None:
+    """Choose a file to import, and see what it would do."""
+    await visit.open("transfer")
+    await visit.page.locator("input[type=file]").set_input_files(path)
+    await expect(visit.page.get_by_role("group", name="What to show")).to_be_visible()
+
+
+async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGateway) -> None:
+    """Edits and deletes are staged, checked and committed under one revision."""
+    for name in ("stage.a", "stage.b"):
+        put(gateway, name, "old")
+    await visit.open("basket")
+    await expect(visit.page.get_by_role("heading", name="The basket is empty")).to_be_visible()
+    await visit.accessible()
+    await visit.open(one("stage.a"))
+    await visit.button("Edit").click()
+    await visit.type("stage.a", "new")
+    await visit.button("Stage").click()
+    await visit.open(one("stage.b"))
+    await visit.button("Stage delete").click()
+    await visit.open(one("stage.c") + "?new=1")
+    await visit.button("Write its value").click()
+    await visit.type("stage.c", "made")
+    await visit.button("Stage").click()
+    await visit.button("Open the basket").click()
+    await expect(visit.page.locator(".card")).to_have_count(3)
+    await visit.button("Check").click()
+    await expect(visit.page.get_by_text("The gateway would take all of it.")).to_be_visible()
+    assert value_of(gateway, "stage.a") == "old"
+    await visit.page.get_by_label("Why").fill("together")
+    await visit.accessible()
+    await visit.fits()
+    await visit.button("Commit all or nothing").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("3 changes written")
+    with gateway.socket() as talk:
+        changes = talk("configuration/audit", names=["stage.*"], take=3)["changes"]
+    assert len({each["revision"] for each in changes}) == 1
+    assert [each["description"] for each in changes] == ["together"] * 3
+
+
+async def test_a_basket_of_a_thousand_over_one_conflict_writes_nothing(
+    visit: Visit, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """The edit that was overtaken is marked, and the refusal names it."""
+    path = export(tmp_path, {f"thousand.{number:03}": "new" for number in range(1_000)})
+    await preview(visit, path)
+    await visit.button("Into the basket").click()
+    await expect(visit.page.locator(".card")).to_have_count(200)
+    await expect(visit.page.get_by_text("1,000 changes.")).to_be_visible()
+    put(gateway, "thousand.007", "theirs")
+    await expect(visit.page.locator(".card.wronged")).to_contain_text("thousand.007")
+    await visit.button("Commit all or nothing").click()
+    await expect(visit.page.locator(".problem")).to_be_visible()
+    await expect(visit.page.locator(".card.wronged")).to_contain_text("this one was refused")
+    await visit.accessible()
+    with gateway.socket() as talk:
+        found = talk("configuration/list", names=["thousand.*"])
+    assert (found["count"], found["configurations"][0]["value"]) == (1, "theirs")
+    await visit.button("Merge…").click()
+    await visit.dialog.get_by_role("button", name="Take theirs").click()
+    await visit.button("Commit all or nothing").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="999 changes written")).to_be_visible()
+    assert value_of(gateway, "thousand.007") == "theirs"
+
+
+async def test_the_basket_outlives_a_kill_and_a_commit_is_whole_or_absent(browser: Browser, data: Path) -> None:
+    """The edits stay; when the gateway is back they are written, all of them."""
+    with RunningGateway(data) as first:
+        port = first.port
+        async with visiting(browser, first) as visit:
+            await preview(visit, export(data.parent, {f"whole.{number}": "new" for number in range(50)}))
+            await visit.button("Into the basket").click()
+            await expect(visit.page.locator(".card")).to_have_count(50)
+            first.stop(9)
+            await expect(visit.page.locator(".status")).to_contain_text("Offline since")
+            await visit.button("Commit all or nothing").click()
+            with RunningGateway(data, f"--port={port}") as second:
+                await expect(visit.page.get_by_role("status").filter(has_text="50 changes written")).to_be_visible()
+                with second.socket() as talk:
+                    assert talk("configuration/list", names=["whole.*"])["count"] == 50
+
+
+async def test_the_preview_of_an_import_says_what_the_command_says(
+    visit: Visit, gateway: RunningGateway, tmp_path: Path, run: Run
+) -> None:
+    """New, changed with the difference, and same; then it is written."""
+    put(gateway, "import.same", "1")
+    put(gateway, "import.changed", "1")
+    path = export(tmp_path, {"import.same": "1", "import.changed": "2", "import.new": "3"})
+    assert run("login", "--url", gateway.url, stdin=PASSWORD.encode()).code == 0
+    told = json.loads(run("import", str(path), "--dry-run", "-o", "json").out)
+    assert told == {"created": ["import.new"], "updated": ["import.changed"], "unchanged": 1, "dryRun": True}
+    await preview(visit, path)
+    for state, number in (("new", 1), ("changed", 1), ("same", 1), ("refused", 0)):
+        await expect(visit.button(f"{state} {number}")).to_be_visible()
+    await visit.accessible()
+    await visit.fits()
+    await visit.button("Difference").click()
+    await expect(visit.dialog.get_by_role("textbox", name="In the file")).to_contain_text("2")
+    await visit.button("Close").click()
+    await visit.button("Import 2").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="Imported 2 configurations")).to_be_visible()
+    assert (value_of(gateway, "import.changed"), value_of(gateway, "import.new")) == ("2", "3")
+
+
+async def test_what_an_import_may_not_do_is_seen_before(visit: Visit, tmp_path: Path) -> None:
+    """A refused entry has the words of the gateway; a file that is none is refused whole."""
+    await preview(visit, export(tmp_path, {"refused.ok": "1", "x" * 200: "too long"}))
+    await expect(visit.page.locator(".card").filter(has_text="refused").last).to_contain_text("128")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"hivewire":1,"configurations":[{"name":"a"}]}')
+    await visit.page.locator("input[type=file]").set_input_files(broken)
+    await expect(visit.page.get_by_role("alert")).to_contain_text("configurations[0], a, has no value")
+
+
+async def test_an_export_is_a_file_that_imports_to_nothing_new(
+    visit: Visit, gateway: RunningGateway, tmp_path: Path, run: Run
+) -> None:
+    """The command reads what the page wrote."""
+    for number in range(3):
+        put(gateway, f"export.{number}", f"value {number}")
+    await visit.open("transfer")
+    await visit.page.get_by_label("Names").fill("export.*")
+    async with visit.page.expect_download() as download:
+        await visit.button("Save the file").click()
+    path = tmp_path / "exported.json"
+    await (await download.value).save_as(path)
+    assert len(json.loads(path.read_text())["configurations"]) == 3
+    assert run("login", "--url", gateway.url, stdin=PASSWORD.encode()).code == 0
+    told: dict[str, Any] = json.loads(run("import", str(path), "--dry-run", "-o", "json").out)
+    assert told == {"created": [], "updated": [], "unchanged": 3, "dryRun": True}
+
+
+async def test_selected_names_are_renamed_through_the_basket(visit: Visit, gateway: RunningGateway) -> None:
+    """Copies under the new prefix, deletes of the old ones, in one transaction."""
+    for number in range(2):
+        put(gateway, f"before.{number}", str(number))
+    await visit.open("c?below=before.")
+    for number in range(2):
+        await visit.page.get_by_label(f"Select before.{number}").check()
+    await visit.button("Copy or rename…").click()
+    await visit.dialog.get_by_label("by", exact=True).fill("after.")
+    await visit.dialog.get_by_label("Delete the old names: rename").check()
+    await visit.accessible()
+    await visit.dialog.get_by_role("button", name="Stage").click()
+    await visit.button("Open the basket").click()
+    await visit.button("Commit all or nothing").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="4 changes written")).to_be_visible()
+    with gateway.socket() as talk:
+        assert talk("configuration/list", names=["before.*"])["count"] == 0
+        assert [each["value"] for each in talk("configuration/list", names=["after.*"])["configurations"]] == ["0", "1"]
+
+
+async def test_the_audit_says_who_changed_what_and_opens_the_difference(visit: Visit, gateway: RunningGateway) -> None:
+    """By name and person, live; logins have a list of their own."""
+    put(gateway, "audit.a", "1")
+    put(gateway, "audit.a", "2", description="why not")
+    await visit.open("audit?name=audit.*")
+    rows = visit.page.locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text("why not")
+    await visit.accessible()
+    await visit.fits()
+    await visit.page.get_by_role("button", name="Difference of audit.a").first.click()
+    await expect(visit.dialog.get_by_role("textbox", name="After")).to_contain_text("2")
+    await expect(visit.dialog.get_by_role("textbox", name="Before")).to_contain_text("1")
+    await visit.accessible()
+    await visit.button("Close").click()
+    put(gateway, "audit.b", "3")
+    await expect(rows).to_have_count(3)
+    await visit.page.get_by_label("Person").fill("nobody")
+    await expect(visit.page.get_by_role("heading", name="No changes")).to_be_visible()
+    await visit.open("audit?of=people&kind=login")
+    await expect(rows.first).to_contain_text("admin")
+    await visit.accessible()
+    await visit.fits()
