@@ -39,37 +39,47 @@ export function reach(token) {
 }
 
 export class Credentials {
+  #source;
+  #addresses;
+  #access = "";
+  #refresh = "";
+  #given = "";
+  /** @type {Promise<string> | undefined} */
+  #asking;
+
   /**
    * @param {TokenSource} source
-   * @param {(form: {clientId: string, clientSecret: string}) => Promise<string>} grant asks for a client's token
+   * @param {import("./addresses.js").Addresses} addresses where a client's token comes from
    */
-  constructor(source, grant) {
-    this.source = source;
-    this.grant = grant;
-    this.access = "";
-    this.refresh = "";
-    this.given = "";
+  constructor(source, addresses) {
+    this.#source = source;
+    this.#addresses = addresses;
+    /** When it is to be renewed. */
     this.due = 0;
-    /** @type {Promise<string> | undefined} */
-    this.asking = undefined;
+    this.got = 0;
   }
 
   /** Who it is, as far as that is known before a gateway was asked; "" if it is not. */
   get subject() {
-    const {source} = this;
+    const source = this.#source;
     if (typeof source === "string") return reach(source);
-    if (typeof source === "function") return this.access && reach(this.access);
+    if (typeof source === "function") return this.#access && reach(this.#access);
     return "login" in source ? `login ${source.login}` : `client ${source.clientId}`;
   }
 
   /** Ask a function before there is a socket: the gateway does not wait for long until somebody logs in. */
   async prepare() {
-    if (typeof this.source === "function" && !this.held && !this.refresh) this.given = await this.source();
+    if (typeof this.#source === "function" && !this.held && !this.#refresh) this.#given = await this.#source();
   }
 
   /** The token, if it is not to be renewed yet. */
   get held() {
-    return Date.now() < this.due ? this.access : "";
+    return Date.now() < this.due ? this.#access : "";
+  }
+
+  /** Whether there was no other one a moment ago. */
+  get fresh() {
+    return Date.now() - this.got < PAUSE;
   }
 
   /** Do not use the token any more. */
@@ -84,16 +94,16 @@ export class Credentials {
    */
   token(ask) {
     if (this.held) return Promise.resolve(this.held);
-    this.asking ??= this.#obtain(ask).finally(() => {
-      this.asking = undefined;
+    this.#asking ??= this.#obtain(ask).finally(() => {
+      this.#asking = undefined;
     });
-    return this.asking;
+    return this.#asking;
   }
 
   /** @param {Ask} ask @returns {Promise<string>} */
   async #obtain(ask) {
     try {
-      const refreshed = this.refresh && (await this.#exchange(ask));
+      const refreshed = this.#refresh && (await this.#exchange(ask));
       return this.#hold(refreshed || (await this.#ask(ask)));
     } catch (error) {
       if (error instanceof Refused && error.code === 401) throw new LoginRequired(error.message);
@@ -103,30 +113,32 @@ export class Credentials {
 
   /** @param {Ask} ask @returns {Promise<string>} */
   async #ask(ask) {
-    const {source} = this;
-    let found = this.given;
-    this.given = "";
+    const source = this.#source;
+    let found = this.#given;
+    this.#given = "";
     if (typeof source === "string") found = source;
     else if (typeof source === "function") found ||= await source();
-    else if ("clientId" in source) found = await this.grant(source);
-    else {
+    else if ("clientId" in source) {
+      const {grant} = await import("./oauth.js");
+      found = await grant(this.#addresses.http("oauth/token"), source);
+    } else {
       const reply = await ask("token", source);
-      this.refresh = reply.refreshToken;
+      this.#refresh = reply.refreshToken;
       return reply.accessToken;
     }
     if (typeof found !== "string" || !found) throw new LoginRequired();
     if (claims(found).t !== 0) return found;
-    this.refresh = found;
+    this.#refresh = found;
     return (await ask("token/refresh", {refreshToken: found})).accessToken;
   }
 
   /** A new token for the refresh token that is held; "" when that is not good any more. @param {Ask} ask */
   async #exchange(ask) {
     try {
-      return (await ask("token/refresh", {refreshToken: this.refresh})).accessToken;
+      return (await ask("token/refresh", {refreshToken: this.#refresh})).accessToken;
     } catch (error) {
       if (!(error instanceof HivewireError) || /** @type {Refused} */ (error).code !== 401) throw error;
-      this.refresh = "";
+      this.#refresh = "";
       return "";
     }
   }
@@ -134,12 +146,13 @@ export class Credentials {
   /** @param {string} token */
   #hold(token) {
     const {e, i} = claims(token);
-    const again = token === this.access;
+    const again = token === this.#access;
     let left = e - Date.now();
     if (!(left > 0 && left <= e - (i ?? 0))) left = e - i;  // one of the clocks is wrong
-    this.access = token;
+    this.#access = token;
+    this.got = Date.now();
     this.due = Date.now() + (left > 0 ? Math.max(left * RENEW_AT, again ? PAUSE : 0) : Infinity);
-    if (typeof this.source === "string" && token === this.source) this.due = Infinity;
+    if (typeof this.#source === "string" && token === this.#source) this.due = Infinity;
     return token;
   }
 }

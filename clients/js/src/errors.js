@@ -15,7 +15,9 @@
  *     └── Stopped          the client is closed
  */
 
-/** @typedef {import("./entries.js").Entry<any>} Entry */
+import {entry} from "./entries.js";
+
+/** @typedef {import("./entries.js").Entry<string | null>} Entry */
 /** @typedef {import("./entries.js").WireChange} WireChange */
 
 export class HivewireError extends Error {
@@ -44,8 +46,8 @@ export class Conflict extends Refused {
     super(reply);
     /** @type {WireChange | null} the change that was in the way; null if the name was never heard of */
     this.change = reply.change ?? null;
-    /** @type {Entry | undefined} what is there now; undefined when it was deleted */
-    this.current = undefined;
+    /** @type {Entry | undefined} what is there now, as text; undefined when there is nothing */
+    this.current = this.change?.operation === "put" ? entry(this.change.configuration, this.change) : undefined;
     /** @type {number | undefined} in a transaction: the index of the change that failed */
     this.index = reply.index;
   }

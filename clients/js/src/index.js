@@ -2,7 +2,6 @@
 
 export {ABSENT, Hivewire} from "./hivewire.js";
 export {json, text} from "./codecs.js";
-export {indexedDBCache} from "./cache.js";
 export {
   Busy,
   Conflict,

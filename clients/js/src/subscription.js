@@ -10,6 +10,11 @@
 /** @typedef {Record<string, any>} Frame */
 
 export class Subscription {
+  #live = false;
+  #reset = false;
+  /** @type {Frame[]} */
+  #held = [];
+
   /**
    * @param {string} action such as `configuration/subscribe`
    * @param {object} members of the request
@@ -27,10 +32,6 @@ export class Subscription {
     this.position = undefined;
     this.reach = "";
     this.id = 0;
-    this.live = false;
-    this.reset = false;
-    /** @type {Frame[]} */
-    this.held = [];
   }
 
   /**
@@ -47,8 +48,8 @@ export class Subscription {
   /** The answer to the request: what follows it is pushed in the same breath. @param {Frame} reply */
   begin({subscriptionId, mode, position}) {
     this.id = subscriptionId;
-    this.held = [];
-    this.reset = mode === "snapshot" || mode === "reset";
+    this.#held = [];
+    this.#reset = mode === "snapshot" || mode === "reset";
     // Without a position it is a plain one of DeviceHive: it only has what is new.
     if (mode === "live" || mode === undefined) {
       this.position = position;
@@ -60,17 +61,17 @@ export class Subscription {
   push(frame) {
     if (frame.action === "subscription/paused") return this.#turn(false);
     if (frame.reset) {
-      this.held = [];
-      this.reset = true;
+      this.#held = [];
+      this.#reset = true;
     }
-    this.held.push(frame);
+    this.#held.push(frame);
     // Without a position it is a part of a group; but one of a subscription without any, or about presence, is whole.
-    const part = frame.more || frame.last === false || this.held.length > 1;
+    const part = frame.more || frame.last === false || this.#held.length > 1;
     if (frame.position === undefined && part) return;
     if (frame.position !== undefined) this.position = frame.position;
-    const group = {frames: this.held, reset: this.reset, live: frame.live === true || frame.last === true};
-    this.held = [];
-    this.reset = false;
+    const group = {frames: this.#held, reset: this.#reset, live: frame.live === true || frame.last === true};
+    this.#held = [];
+    this.#reset = false;
     this.take(group);
     if (group.live) this.#turn(true);
   }
@@ -78,14 +79,14 @@ export class Subscription {
   /** The connection is gone: an unfinished group is worth nothing. */
   lose() {
     this.id = 0;
-    this.held = [];
-    this.live = false;
+    this.#held = [];
+    this.#live = false;
   }
 
   /** @param {boolean} live */
   #turn(live) {
-    if (live === this.live) return;
-    this.live = live;
+    if (live === this.#live) return;
+    this.#live = live;
     this.turn(live);
   }
 }

@@ -1,12 +1,28 @@
-/** The suite in Node: `node --test test/node.js`, with the address of the commands in HIVEWIRE_WORLD. */
+/** The suite in Node: `node --test test/node.js`. With HIVEWIRE_WORLD, the address of the commands, also for real. */
 
 import {test} from "node:test";
 
 import {cases} from "./suite.js";
-import {RealWorld} from "./worlds.js";
+import {FakeWorld, RealWorld} from "./worlds.js";
 
-const address = process.env.HIVEWIRE_WORLD;
-if (!address) throw new Error("HIVEWIRE_WORLD is not set: this runs from tests/clients/test_javascript.py");
-const world = new RealWorld(address);
-await world.open();
-for (const [name, run] of cases) test(name, {timeout: 30_000}, () => run(world).finally(() => world.rest()));
+/** A cache in memory, as a program may give one. */
+function cache() {
+  const kept = new Map();
+  return {
+    load: async (key) => kept.get(key),
+    save: async (key, head, _, entries) => void kept.set(key, {...head, entries: [...entries()]}),
+    delete: async (key) => void kept.delete(key),
+  };
+}
+
+const worlds = {fake: new FakeWorld()};
+if (process.env.HIVEWIRE_WORLD) {
+  worlds.real = new RealWorld(process.env.HIVEWIRE_WORLD);
+  await worlds.real.open();
+}
+for (const [kind, world] of Object.entries(worlds)) {
+  for (const {name, run, real} of cases) {
+    if (real && kind === "fake") continue;
+    test(`${kind}: ${name}`, {timeout: 60_000}, () => run(world, {cache}).finally(() => world.rest()));
+  }
+}

@@ -1,14 +1,38 @@
-/** Where the suite runs: against a real gateway that the program around it starts and kills. */
+/** Where the suite runs: a real gateway that the program around it starts and kills, or the fake in this process. */
 
 import {Hivewire} from "../src/index.js";
+import {FakeGateway} from "../src/testing.js";
+
+/** What both have: clients that come back at once, and end with their case. */
+class World {
+  /** @type {Hivewire[]} */
+  clients = [];
+
+  /** @param {import("../src/index.js").Options} [options] */
+  client(options = {}) {
+    const made = new Hivewire(this.urls[0], {token: this.token, random: () => 0.001, WebSocket: this.WebSocket, ...options});
+    this.clients.push(made);
+    return made;
+  }
+
+  /** The end of a case, however it ended. */
+  async rest() {
+    await this.up();
+    for (const each of this.clients.splice(0)) each.close();
+  }
+
+  change(name, value, members = {}) {
+    return this.ask(value === null ? "configuration/delete" : "configuration/put", {name, ...(value !== null && {value}), ...members});
+  }
+}
 
 /** A gateway behind a proxy, as `tests/clients/javascript.py` has it. */
-export class RealWorld {
+export class RealWorld extends World {
   /** @param {string} address of the commands */
   constructor(address) {
+    super();
     this.address = address;
-    /** @type {Hivewire[]} */
-    this.clients = [];
+    this.WebSocket = globalThis.WebSocket;
   }
 
   async command(name, members = {}) {
@@ -21,19 +45,6 @@ export class RealWorld {
     Object.assign(this, await this.command("info"));
   }
 
-  /** A client of the gateway, that comes back at once. @param {import("../src/index.js").Options} [options] */
-  client(options = {}) {
-    const made = new Hivewire(this.urls[0], {token: this.token, random: () => 0.01, ...options});
-    this.clients.push(made);
-    return made;
-  }
-
-  /** The end of a case, however it ended. */
-  async rest() {
-    await this.up();
-    for (const each of this.clients.splice(0)) each.close();
-  }
-
   /** What an administrator does, on another connection. */
   async ask(action, members = {}) {
     const reply = await this.command("ask", {action, ...members});
@@ -41,41 +52,48 @@ export class RealWorld {
     return reply;
   }
 
-  change(name, value, members = {}) {
-    return this.ask("configuration/put", {name, value, ...members});
+  /** A token for some names, or of another user. */
+  mint({names = null, seconds = 3600, user = 1, refresh = false} = {}) {
+    return this.command("mint", {names, seconds, user, refresh});
   }
 
-  /** A token with these rights, by `token/create`. */
-  async mint(payload) {
-    return (await this.ask("token/create", {payload: {userId: 1, ...payload}})).accessToken;
+  /** The number of another user. */
+  async stranger() {
+    const user = {login: `stranger-${Math.random()}`.slice(0, 20), password: "a good password", role: 0, status: 0};
+    return (await this.ask("user/insert", {user})).user.id;
   }
 
-  drop() {
-    return this.command("cut");
+  drop = () => this.command("cut");
+  hush = () => this.command("hush");
+  down = () => this.command("down");
+  up = () => this.command("up");
+  kill = () => this.command("kill");
+  drain = () => this.command("stop");
+  loseHistory = () => this.command("lose");
+}
+
+export class FakeWorld extends World {
+  gateway = new FakeGateway();
+  urls = [this.gateway.url, "http://another.invalid"];
+  WebSocket = this.gateway.WebSocket;
+  token = this.gateway.token();
+  login = "admin";
+  password = "any";
+  fake = true;
+
+  async ask(action, {name, value, changes, ...members}) {
+    if (action === "configuration/put") return this.gateway.change(name, value, members);
+    if (action === "configuration/delete") return this.gateway.change(name, null, members);
+    throw new Error(`the fake does not know ${action}`);
   }
 
-  /** No answers any more, until it is `up`. */
-  hush() {
-    return this.command("hush");
-  }
-
-  down() {
-    return this.command("down");
-  }
-
-  up() {
-    return this.command("up");
-  }
-
-  kill() {
-    return this.command("kill");
-  }
-
-  drain() {
-    return this.command("stop");
-  }
-
-  loseHistory() {
-    return this.command("lose");
-  }
+  mint = async (claims) => this.gateway.token(claims);
+  stranger = async () => 2;
+  drop = async () => this.gateway.drop();
+  hush = async () => this.gateway.hush();
+  down = async () => this.gateway.down();
+  up = async () => this.gateway.up();
+  kill = async () => this.gateway.drop();
+  drain = async () => this.gateway.drain({alternatives: [this.urls[1]]});
+  loseHistory = async () => this.gateway.loseHistory();
 }

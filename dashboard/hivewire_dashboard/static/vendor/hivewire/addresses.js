@@ -50,19 +50,27 @@ export function socketAddress(address) {
 
 /** The addresses of a ledger's gateways, in turns. */
 export class Addresses {
-  /** @param {(string | URL)[]} addresses */
-  constructor(addresses) {
+  #given;
+  /** @type {Map<string, number>} until when an address is not to be used */
+  #held = new Map();
+
+  /** @param {(string | URL)[]} addresses @param {() => number} random where to begin, so that clients spread */
+  constructor(addresses, random) {
     this.all = addresses.map(socketAddress);
     if (!this.all.length) throw new TypeError("there is no address");
-    this.current = /** @type {string} */ (this.all[0]);
-    this.given = this.all.length;
-    /** @type {Map<string, number>} until when an address is not to be used */
-    this.held = new Map();
+    this.current = /** @type {string} */ (this.all[Math.floor(random() * this.all.length)]);
+    this.#given = this.all.length;
+  }
+
+  /** What is beside the current socket. @param {string} path such as `api/rest/info` */
+  http(path) {
+    const url = new URL(this.current.replace(/^ws/, "http"));
+    return new URL(url.pathname.replace(/(api|dh)\/websocket$/, path), url);
   }
 
   /** Do not come back to the current address for a time. @param {number} milliseconds */
   hold(milliseconds) {
-    this.held.set(this.current, Date.now() + milliseconds);
+    this.#held.set(this.current, Date.now() + milliseconds);
   }
 
   /**
@@ -74,14 +82,14 @@ export class Addresses {
   learn(alternatives) {
     const secure = this.current.startsWith("wss:");
     const found = alternatives.slice(0, MOST).map(socketAddress).filter((url) => !secure || url.startsWith("wss:"));
-    this.all = [...new Set([...this.all.slice(0, this.given), this.current, ...found])];
+    this.all = [...new Set([...this.all.slice(0, this.#given), this.current, ...found])];
   }
 
   /** Go to the next address that may be used, or the one that may be first. @returns {number} milliseconds until then */
   next() {
     const start = this.all.indexOf(this.current);
     const order = [...this.all.slice(start + 1), ...this.all.slice(0, start + 1)];
-    const until = (/** @type {string} */ url) => this.held.get(url) ?? 0;
+    const until = (/** @type {string} */ url) => this.#held.get(url) ?? 0;
     const now = Date.now();
     this.current = order.find((url) => until(url) <= now) ?? order.reduce((a, b) => (until(b) < until(a) ? b : a));
     return Math.max(0, until(this.current) - now);

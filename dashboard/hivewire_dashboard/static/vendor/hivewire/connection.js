@@ -5,7 +5,7 @@
 
 import {Addresses, backoff, IN_VAIN, told} from "./addresses.js";
 import {Credentials, reach} from "./credentials.js";
-import {Busy, Stopped, HivewireError, LoginRequired, refusal, Refused, Uncertain, unavailable} from "./errors.js";
+import {Busy, HivewireError, LoginRequired, refusal, Refused, Stopped, Uncertain, unavailable} from "./errors.js";
 import {Subscription} from "./subscription.js";
 
 /** @typedef {Record<string, any>} Frame */
@@ -17,10 +17,12 @@ import {Subscription} from "./subscription.js";
  * @property {number} id
  * @property {string} action
  * @property {object} members
+ * @property {Promise<Frame>} answer
  * @property {(reply: Frame) => void} resolve
  * @property {(error: Error) => void} reject
  * @property {number} deadline
  * @property {boolean} own of the connection itself, for this socket only
+ * @property {boolean} repeat whether it may be sent again, because twice is the same as once
  * @property {boolean} sent
  * @property {boolean} renewed whether a new token was got for it already
  * @property {((reply: Frame) => void) | undefined} atOnce gets the answer before any later push
@@ -40,15 +42,24 @@ const SILENCE = 30_000;
 const STEADY = 10_000;
 const TICK = 1_000;
 const PROBE = 5_000;
+/** A renewal that failed is tried again as after this many failures. */
+const LATER = 4;
 const MOST_WAITING = 10_000;
+const LONGEST = 1 << 20;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** Requests that may be sent again, because they change nothing. */
+/** Requests that change nothing. */
 const READS = /\/(get\w*|list|tree|audit|history|count|\w*info)$/i;
 /** Requests for which no other token is got when they are refused. */
 const LOGIN = /^(authenticate|token|token\/refresh)$/;
 
 export class Connection {
+  #addresses;
+  #credentials;
+  #WebSocket;
+  #random;
+  #listener;
+  #reach = "";
   /** @type {WebSocket | undefined} */
   #socket;
   #entered = false;
@@ -65,7 +76,7 @@ export class Connection {
   #subscriptions = new Set();
   /** @type {Map<number, Subscription>} */
   #ids = new Map();
-  /** @type {(code: number, reason: string) => void} */
+  /** @type {(code: number, reason: string, error?: unknown) => void} */
   #end = () => {};
   /** @type {() => void} */
   #wake = () => {};
@@ -85,12 +96,11 @@ export class Connection {
    * @param {Listener} listener
    */
   constructor({addresses, credentials, WebSocket, random}, listener) {
-    this.addresses = addresses;
-    this.credentials = credentials;
-    this.WebSocket = WebSocket;
-    this.random = random;
-    this.listener = listener;
-    this.reach = "";
+    this.#addresses = addresses;
+    this.#credentials = credentials;
+    this.#WebSocket = WebSocket;
+    this.#random = random;
+    this.#listener = listener;
   }
 
   /** Connect, and again whenever the connection is lost, until `close`. */
@@ -101,13 +111,13 @@ export class Connection {
 
   /** One socket, from before it is opened to its end. @returns {Promise<number>} when to go on, in milliseconds */
   async #attend() {
-    await this.credentials?.prepare();
+    await this.#credentials?.prepare();
     if (this.#closed) return 0;
     const {code, reason} = await this.#session();
     const why = reason || (code === 1006 ? "the connection was lost" : `closed with ${code}`);
     if (IN_VAIN.includes(code)) this.close(new HivewireError(`${why} (${code})`));
     const wait = told(code, reason);
-    if (wait !== undefined) this.addresses.hold(wait);
+    if (wait !== undefined) this.#addresses.hold(wait);
     return this.#lost(why, wait !== undefined);
   }
 
@@ -115,17 +125,17 @@ export class Connection {
   #failed(error) {
     const {message} = /** @type {Error} */ (error);
     if (error instanceof LoginRequired) this.close(error);
-    if (error instanceof Busy) this.addresses.hold(error.retryAfter * 1000);
+    if (error instanceof Busy) this.#addresses.hold(error.retryAfter * 1000);
     return this.#lost(message, error instanceof Busy);
   }
 
   /** When and where to go on after a loss. @param {string} why @param {boolean} held whether the gateway said when */
   #lost(why, held) {
-    if (!this.#closed) this.listener.lost(why);
+    if (!this.#closed) this.#listener.lost(why);
     if (Date.now() - this.#opened >= STEADY) this.#failures = 0;
     this.#opened = Infinity;
-    const jitter = backoff(this.#failures++, this.random);
-    const wait = this.addresses.next();
+    const jitter = backoff(this.#failures++, this.#random);
+    const wait = this.#addresses.next();
     const drained = this.#draining;
     this.#draining = false;
     return wait || (held || drained ? 0 : jitter);
@@ -147,15 +157,15 @@ export class Connection {
   /** @returns {Promise<{code: number, reason: string}>} how the socket ended */
   #session() {
     return new Promise((resolve, reject) => {
-      const socket = (this.#socket = new this.WebSocket(this.addresses.current));
+      const socket = (this.#socket = new this.#WebSocket(this.#addresses.current));
       this.#heard = Date.now();
-      const end = (/** @type {number} */ code, /** @type {string} */ reason, /** @type {unknown} */ error = undefined) => {
+      /** @type {(code: number, reason: string, error?: unknown) => void} */
+      const end = (this.#end = (code, reason, error) => {
         if (this.#socket !== socket) return;
         this.#leave(socket);
         if (error) reject(error);
         else resolve({code, reason});
-      };
-      this.#end = end;
+      });
       socket.onopen = () => this.#enter().catch((error) => end(1006, "", error));
       socket.onmessage = ({data}) => {
         if (this.#socket !== socket) return;
@@ -174,7 +184,7 @@ export class Connection {
     await this.#login();
     this.#opened = Date.now();
     this.#entered = true;
-    this.listener.open();
+    this.#listener.open();
     const subscribed = [...this.#subscriptions].map((each) => this.#subscribe(each));
     for (const pending of this.#pending.values()) if (!pending.sent) this.#send(pending);
     await Promise.all(subscribed);
@@ -199,7 +209,7 @@ export class Connection {
     if (!pending.sent && !this.#closed) return;
     if (pending.own) return this.#settle(pending, unavailable("the connection was lost"));
     if (!pending.sent) return this.#settle(pending, new Stopped("the client is closed"));
-    if (!READS.test(pending.action)) {
+    if (!pending.repeat) {
       return this.#settle(pending, new Uncertain(`the connection was lost before the answer to ${pending.action}`));
     }
     pending.sent = false;
@@ -224,51 +234,50 @@ export class Connection {
 
   /** @param {boolean} [again] @returns {Promise<void>} */
   async #authenticate(again = false) {
-    const {credentials} = this;
+    const credentials = this.#credentials;
     if (!credentials) return;
     const socket = this.#socket;
     const ask = (/** @type {string} */ action, /** @type {object} */ members) => this.#ask(action, members);
     const token = await credentials.token(ask);
     if (socket !== this.#socket) throw unavailable("the connection was lost");
     try {
-      await this.#ask("authenticate", {token}, ({ended}) => this.#restart(ended));
+      await this.#ask("authenticate", {token}, ({ended}) => {
+        // Another user has the socket now, and what was followed has ended: begin anew.
+        if (ended) this.#end(1006, "the token is another user's");
+      });
     } catch (error) {
       if (!(error instanceof Refused) || error.code !== 401) throw error;
       credentials.drop();
       if (again) throw new LoginRequired(error.message);
       return this.#authenticate(true);
     }
-    this.reach = reach(token);
-    await this.listener.login(this.reach);
+    this.#reach = reach(token);
+    await this.#listener.login(this.#reach);
     this.#renewLater();
   }
 
   #renewLater() {
     clearTimeout(this.#renewal);
-    const wait = /** @type {Credentials} */ (this.credentials).due - Date.now();
-    if (wait < LONGEST_TIMER) this.#renewal = setTimeout(() => this.#renew(), Math.max(wait, 0));
+    const wait = /** @type {Credentials} */ (this.#credentials).due - Date.now();
+    if (wait < LONGEST_TIMER) this.#renewal = setTimeout(() => this.#renew(false), Math.max(wait, 0));
   }
 
-  /** Get another token, for the socket that is there. A failure ends it: what follows is as after a loss. */
-  async #renew() {
+  /**
+   * Give the socket another token. If that fails it is tried again, for as long as the one that it has is good; without
+   * one the socket is ended, and what follows is as after a loss.
+   *
+   * @param {boolean} needed
+   */
+  async #renew(needed) {
     const socket = this.#socket;
     try {
       await this.#login();
       return true;
     } catch (error) {
-      if (this.#socket === socket) /** @type {Function} */ (this.#end)(1006, "", error);
+      if (this.#socket !== socket) return false;
+      if (needed || error instanceof LoginRequired) this.#end(1006, "", error);
+      else this.#renewal = setTimeout(() => this.#renew(false), backoff(LATER, this.#random));
       return false;
-    }
-  }
-
-  /** Another user has the socket now, whose subscriptions these are not. @param {number[]} [ended] */
-  #restart(ended = []) {
-    for (const id of ended) {
-      const subscription = this.#ids.get(id);
-      this.#ids.delete(id);
-      if (!subscription || !this.#entered) continue;
-      subscription.lose();
-      this.#subscribe(subscription).catch((error) => /** @type {Function} */ (this.#end)(1006, "", error));
     }
   }
 
@@ -280,50 +289,38 @@ export class Connection {
    *
    * @param {string} action
    * @param {object} members
-   * @param {{timeout?: number, signal?: AbortSignal}} [options]
+   * @param {{timeout?: number, signal?: AbortSignal, repeat?: boolean}} [options]
    * @returns {Promise<Frame>}
    */
-  call(action, members, {timeout = TIMEOUT, signal} = {}) {
-    if (this.#closed) return Promise.reject(new Stopped("the client is closed"));
-    if (this.#pending.size >= MOST_WAITING) return Promise.reject(unavailable("too many requests wait already"));
-    return this.#request(action, members, {timeout, signal});
+  async call(action, members, {timeout = TIMEOUT, signal, repeat = READS.test(action)} = {}) {
+    if (this.#closed) throw new Stopped("the client is closed");
+    if (this.#pending.size >= MOST_WAITING) throw unavailable("too many requests wait already");
+    signal?.throwIfAborted();
+    const pending = this.#request(action, members, {timeout, repeat});
+    if (!signal) return pending.answer;
+    const abort = () => this.#settle(pending, signal.reason);
+    signal.addEventListener("abort", abort);
+    return pending.answer.finally(() => signal.removeEventListener("abort", abort));
   }
 
   /** A request of the connection's own. @param {string} action @param {object} members @param {(reply: Frame) => void} [atOnce] */
   #ask(action, members, atOnce) {
-    return this.#request(action, members, {own: true, atOnce});
+    return this.#request(action, members, {own: true, atOnce}).answer;
   }
 
   /**
    * @param {string} action
    * @param {object} members
-   * @param {{timeout?: number, signal?: AbortSignal | undefined, own?: boolean, atOnce?: ((reply: Frame) => void) | undefined}} options
-   * @returns {Promise<Frame>}
+   * @param {{timeout?: number, own?: boolean, repeat?: boolean, atOnce?: ((reply: Frame) => void) | undefined}} options
    */
-  #request(action, members, {timeout = TIMEOUT, signal, own = false, atOnce}) {
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      const id = ++this.#number;
-      const deadline = Date.now() + timeout;
-      /** @type {Pending} */
-      const pending = {id, action, members, resolve, reject, deadline, own, sent: false, renewed: false, atOnce};
-      this.#pending.set(id, pending);
-      if (signal) this.#abortable(pending, signal);
-      if (own || this.#entered) this.#send(pending);
-    });
-  }
-
-  /** @param {Pending} pending @param {AbortSignal} signal */
-  #abortable(pending, signal) {
-    const {resolve, reject} = pending;
-    const abort = () => this.#settle(pending, signal.reason);
-    const done = (/** @type {(found: any) => void} */ settle) => (/** @type {any} */ found) => {
-      signal.removeEventListener("abort", abort);
-      settle(found);
-    };
-    pending.resolve = done(resolve);
-    pending.reject = done(reject);
-    signal.addEventListener("abort", abort);
+  #request(action, members, {timeout = TIMEOUT, own = false, repeat = own, atOnce}) {
+    const pending = /** @type {Pending} */ ({action, members, own, repeat, atOnce, sent: false, renewed: false});
+    pending.id = ++this.#number;
+    pending.deadline = Date.now() + timeout;
+    pending.answer = new Promise((resolve, reject) => Object.assign(pending, {resolve, reject}));
+    this.#pending.set(pending.id, pending);
+    if (own || this.#entered) this.#send(pending);
+    return pending;
   }
 
   /** @param {Pending} pending */
@@ -333,8 +330,11 @@ export class Connection {
       if (pending.own) this.#settle(pending, unavailable("there is no connection"));
       return;
     }
+    const text = JSON.stringify({action: pending.action, requestId: pending.id, ...pending.members});
+    // A longer message would end the connection (1009), and every other request with it.
+    if (text.length > LONGEST) return this.#settle(pending, refusal({code: 413, error: `${pending.action} is too long`}));
     pending.sent = true;
-    this.#socket.send(JSON.stringify({action: pending.action, requestId: pending.id, ...pending.members}));
+    this.#socket.send(text);
   }
 
   /** @param {Frame} frame */
@@ -344,7 +344,7 @@ export class Connection {
     if (frame.requestId === undefined) return this.#push(frame);
     const pending = this.#pending.get(frame.requestId);
     if (!pending) return;
-    if (frame.code === 401 && this.credentials && !pending.renewed && !LOGIN.test(pending.action)) {
+    if (frame.code === 401 && this.#credentials && !pending.renewed && !LOGIN.test(pending.action)) {
       return this.#again(pending);
     }
     this.#pending.delete(frame.requestId);
@@ -359,8 +359,8 @@ export class Connection {
   async #again(pending) {
     pending.renewed = true;
     pending.sent = false;
-    this.credentials?.drop();
-    if (await this.#renew()) this.#send(pending);
+    this.#credentials?.drop();
+    if (await this.#renew(true)) this.#send(pending);
   }
 
   // Subscriptions.
@@ -368,7 +368,7 @@ export class Connection {
   /** Follow something until `unfollow`. @param {Subscription} subscription */
   follow(subscription) {
     this.#subscriptions.add(subscription);
-    if (this.#entered) this.#subscribe(subscription).catch((error) => /** @type {Function} */ (this.#end)(1006, "", error));
+    if (this.#entered) this.#subscribe(subscription).catch((error) => this.#end(1006, "", error));
   }
 
   /** @param {Subscription} subscription */
@@ -383,7 +383,7 @@ export class Connection {
   /** @param {Subscription} subscription */
   async #subscribe(subscription) {
     try {
-      await this.#ask(subscription.action, subscription.request(this.reach), (reply) => {
+      await this.#ask(subscription.action, subscription.request(this.#reach), (reply) => {
         if (!this.#subscriptions.has(subscription)) return;
         this.#ids.set(reply.subscriptionId, subscription);
         subscription.begin(reply);
@@ -391,7 +391,7 @@ export class Connection {
     } catch (error) {
       // What is refused for good is; anything else is tried again, on another connection.
       const {code} = /** @type {Refused} */ (error);
-      if (code === 401 && !this.credentials) throw new LoginRequired();
+      if (code === 401 && !this.#credentials) throw new LoginRequired();
       if (!(error instanceof Refused) || code === 401 || code === 429 || code >= 500) throw error;
       this.#subscriptions.delete(subscription);
       subscription.fail(error);
@@ -401,26 +401,35 @@ export class Connection {
   /** @param {Frame} frame */
   #push(frame) {
     if (frame.action === "server/draining") this.#drain(frame);
-    else if (frame.action === "token/expiring") this.#expire();
+    else if (frame.action === "token/expiring") this.#expire(false);
     else {
       this.#ids.get(frame.subscriptionId)?.push(frame);
-      if (frame.action === "subscription/paused") this.#expire();
+      if (frame.action === "subscription/paused") this.#expire(true);
     }
-    this.listener.push(frame);
+    this.#listener.push(frame);
   }
 
-  /** The token is about to end, or has ended. */
-  #expire() {
-    if (this.#renewing || !this.credentials) return;
-    this.credentials.drop();
-    this.#renew();
+  /**
+   * The token is about to end, or has ended. One that does so at once is not replaced at once: the next one may be no
+   * better.
+   *
+   * @param {boolean} ended
+   */
+  #expire(ended) {
+    if (this.#renewing || !this.#credentials) return;
+    if (this.#credentials.fresh) {
+      if (ended) this.#end(1006, "the token has ended already");
+      return;
+    }
+    this.#credentials.drop();
+    this.#renew(ended);
   }
 
   /** The gateway is about to stop: go to another one as soon as what was asked is answered. @param {Frame} frame */
   #drain({alternatives, retry}) {
-    this.addresses.hold(retry);
-    this.addresses.learn(alternatives);
-    if (this.addresses.all.length < 2) return;
+    this.#addresses.hold(retry);
+    this.#addresses.learn(alternatives);
+    if (this.#addresses.all.length < 2) return;
     this.#draining = true;
     this.#depart();
   }
@@ -437,8 +446,8 @@ export class Connection {
     for (const pending of [...this.#pending.values()]) {
       if (now < pending.deadline) continue;
       const {action, sent} = pending;
-      const late = sent && !READS.test(action);
-      this.#settle(pending, late ? new Uncertain(`no answer to ${action} in time`) : unavailable(`no answer to ${action} in time`));
+      const text = `${sent ? "no answer to" : "no connection for"} ${action} in time`;
+      this.#settle(pending, sent && !pending.repeat ? new Uncertain(text) : unavailable(text));
       if (sent) this.#end(1006, "no answer in time");
     }
     const socket = this.#socket;
@@ -451,15 +460,15 @@ export class Connection {
   probe(timeout = PROBE) {
     if (this.#probed || !this.#entered) return;
     this.#probed = true;
-    this.#request("server/info", {}, {own: true, timeout}).catch(() => {});
+    this.#request("server/info", {}, {own: true, timeout}).answer.catch(() => {});
   }
 
   /** The machine has slept, or has a network again: look at the token and the line now. */
   wake() {
     this.#wake();
     if (!this.#entered) return;
-    if (this.credentials && !this.credentials.held) this.#renew();
-    else this.probe();
+    if (this.#credentials && !this.#credentials.held) this.#renew(false);
+    this.probe();
   }
 
   /** End it for good. @param {Error} [reason] */
@@ -470,7 +479,7 @@ export class Connection {
     this.#end(1000, "");
     for (const pending of [...this.#pending.values()]) this.#cut(pending);
     this.#wake();
-    this.listener.closed(reason);
+    this.#listener.closed(reason);
   }
 }
 

@@ -62,9 +62,19 @@ export function entry({name, value, entityVersion, contentType, size}, change = 
 
 /** @param {WireChange} found @param {Entry<any>} [previous] @returns {Change<any>} */
 export function change(found, previous) {
-  const {configuration, operation, revision, modified, modifiedBy, description} = found;
-  const now = operation === "put" ? entry(configuration, found) : undefined;
-  return {name: configuration.name, operation, entry: now, previous, revision, modified, modifiedBy, description};
+  const {configuration, operation} = found;
+  return happened(configuration.name, operation === "put" ? entry(configuration, found) : undefined, previous, found);
+}
+
+/**
+ * @param {string} name
+ * @param {Entry<any> | undefined} now
+ * @param {Entry<any> | undefined} previous
+ * @param {Partial<WireChange> | Entry<any>} [by] who, when and why
+ * @returns {Change<any>}
+ */
+function happened(name, now, previous, {revision, modified, modifiedBy, description} = {}) {
+  return {name, operation: now ? "put" : "delete", entry: now, previous, revision, modified, modifiedBy, description};
 }
 
 /**
@@ -79,23 +89,16 @@ export function decoded(raw, as) {
   return {...raw, value: as.decode(raw.value)};
 }
 
-/** One name: its entry, and what the codecs made of it. The first codec has its own place, because it is the usual one. */
-class Record {
-  /** @param {Entry<any>} raw */
-  constructor(raw) {
-    this.raw = raw;
-    /** @type {Codec<any>} */
-    this.as = TEXT;
-    /** @type {Entry<any> | undefined} */
-    this.view = raw;
-    /** @type {Map<Codec<any>, Entry<any> | undefined> | undefined} */
-    this.views = undefined;
-  }
-}
+/** Codecs whose results are kept: a program that makes one for every `get` must not fill the memory. */
+const MOST_CODECS = 100;
+
+/** @typedef {Map<string, Entry<any> | undefined>} View entries by name; undefined for what never decoded */
 
 export class Entries {
-  /** @type {Map<string, Record>} */
-  #records = new Map();
+  /** @type {Map<string, Entry<any>>} */
+  #raw = new Map();
+  /** @type {Map<Codec<any>, View>} what each codec made of those that it was asked for */
+  #views = new Map();
 
   /** @param {(found: Undecodable) => void} invalid told of a value that does not decode */
   constructor(invalid) {
@@ -104,12 +107,12 @@ export class Entries {
 
   /** The names in the order in which they came. */
   names() {
-    return this.#records.keys();
+    return this.#raw.keys();
   }
 
-  /** @returns {Generator<Entry<string | null>>} */
-  *all() {
-    for (const record of this.#records.values()) yield record.raw;
+  /** @returns {Iterable<Entry<string | null>>} */
+  all() {
+    return this.#raw.values();
   }
 
   /**
@@ -119,109 +122,88 @@ export class Entries {
    * @returns {Entry<T> | undefined}
    */
   get(name, as) {
-    const record = this.#records.get(name);
-    if (record === undefined) return undefined;
-    return record.as === as ? record.view : this.#view(record, as);
+    if (as === /** @type {Codec<any>} */ (TEXT)) return this.#raw.get(name);
+    return this.#views.get(as)?.get(name) ?? this.#look(name, as);
   }
 
-  /**
-   * @param {Record} record
-   * @param {Codec<any>} as
-   */
-  #view(record, as) {
-    if (as === TEXT) return record.raw;
-    if (record.views?.has(as)) return record.views.get(as);
-    const found = this.#decode(record, as, undefined);
-    if (record.as === TEXT && found) {
-      record.as = as;
-      record.view = found;
-    } else (record.views ??= new Map()).set(as, found);
-    return found;
+  /** The first look at a configuration through a codec. @param {string} name @param {Codec<any>} as */
+  #look(name, as) {
+    const raw = this.#raw.get(name);
+    let view = this.#views.get(as);
+    if (!raw || view?.has(name)) return undefined;
+    if (!view) {
+      for (const [oldest] of this.#views) if (this.#views.size >= MOST_CODECS) this.#views.delete(oldest);
+      this.#views.set(as, (view = new Map()));
+    }
+    this.#decode(raw, as, view);
+    return view.get(name);
   }
 
-  /**
-   * @param {Record} record
-   * @param {Codec<any>} as
-   * @param {Entry<any> | undefined} last the last good one
-   */
-  #decode(record, as, last) {
+  /** The last good value stays when one does not decode. @param {Entry<any>} raw @param {Codec<any>} as @param {View} view */
+  #decode(raw, as, view) {
+    const {name} = raw;
     try {
-      return decoded(record.raw, as);
+      view.set(name, decoded(raw, as));
     } catch (error) {
-      this.invalid({name: record.raw.name, error: /** @type {Error} */ (error)});
-      return last;
+      if (!view.has(name)) view.set(name, undefined);
+      this.invalid({name, error: /** @type {Error} */ (error)});
     }
   }
 
   /** What a group changes; a reset by comparing. @param {import("./subscription.js").Group} group @returns {Change<any>[]} */
-  apply(group) {
-    const before = this.#records;
-    if (group.reset) this.#records = new Map();
+  apply({frames, reset}) {
+    const before = this.#raw;
+    if (reset) this.#raw = new Map();
     const changes = [];
-    for (const frame of group.frames) {
-      for (const each of frame.configurations ?? []) this.#set(entry(each), before);
-      for (const each of frame.changes ?? []) this.#set(entry(each.configuration, each), before);
-      if (frame.operation) changes.push(this.#take(/** @type {any} */ (frame), before));
+    for (const frame of frames) {
+      for (const each of frame.configurations ?? []) this.#set(entry(each));
+      for (const each of frame.changes ?? []) this.#set(entry(each.configuration, each));
+      if (!frame.operation) continue;
+      const {name} = frame.configuration;
+      const found = change(/** @type {any} */ (frame), this.#raw.get(name));
+      changes.push(found);
+      if (found.entry) this.#set(found.entry);
+      else this.#delete(name);
     }
-    return group.reset ? this.#difference(before) : changes;
+    return reset ? this.#difference(before) : changes;
   }
 
-  /** @param {WireChange} found @param {Map<string, Record>} before */
-  #take(found, before) {
-    const {name} = found.configuration;
-    const made = change(found, this.#records.get(name)?.raw);
-    if (made.entry) this.#set(made.entry, before);
-    else this.#records.delete(name);
-    return made;
+  /** What has been read is decoded at once, so that a value that does not decode is noticed. @param {Entry<any>} raw */
+  #set(raw) {
+    this.#raw.set(raw.name, raw);
+    for (const [as, view] of this.#views) if (view.has(raw.name)) this.#decode(raw, as, view);
   }
 
-  /**
-   * What has been read with a codec is decoded at once: who reads it should hear of a value that does not decode.
-   *
-   * @param {Entry<any>} raw
-   * @param {Map<string, Record>} before
-   */
-  #set(raw, before) {
-    const record = new Record(raw);
-    const last = this.#records.get(raw.name) ?? before.get(raw.name);
-    this.#records.set(raw.name, record);
-    if (!last || (last.as === TEXT && !last.views)) return;
-    for (const [as, view] of last.views ?? []) (record.views ??= new Map()).set(as, this.#decode(record, as, view));
-    if (last.as === TEXT) return;
-    record.view = this.#decode(record, last.as, last.view);
-    record.as = last.as;
+  /** @param {string} name */
+  #delete(name) {
+    this.#raw.delete(name);
+    for (const view of this.#views.values()) view.delete(name);
   }
 
-  /** @param {Map<string, Record>} before @returns {Change<any>[]} */
+  /** @param {Map<string, Entry<any>>} before @returns {Change<any>[]} */
   #difference(before) {
     const changes = [];
-    for (const [name, {raw}] of this.#records) {
-      const previous = before.get(name)?.raw;
-      if (!previous || previous.version !== raw.version || previous.value !== raw.value) changes.push(put(raw, previous));
+    for (const raw of this.all()) {
+      const previous = before.get(raw.name);
+      const same = previous?.version === raw.version && previous.value === raw.value;
+      if (!same) changes.push(happened(raw.name, raw, previous, raw));
     }
-    for (const [name, {raw}] of before) if (!this.#records.has(name)) changes.push(gone(raw));
+    for (const [name, previous] of before) {
+      if (this.#raw.has(name)) continue;
+      this.#delete(name);
+      changes.push(happened(name, undefined, previous));
+    }
     return changes;
   }
 
-  /** Everything, as changes to somebody who knows nothing. @returns {Change<any>[]} */
+  /** Everything, as changes to somebody who knows nothing. */
   state() {
-    return [...this.all()].map((raw) => put(raw));
+    return [...this.all()].map((raw) => happened(raw.name, raw, undefined, raw));
   }
 
   /** @param {Entry<string | null>[]} entries of a cache */
   load(entries) {
-    this.#records = new Map(entries.map((raw) => [raw.name, new Record(raw)]));
+    this.#raw = new Map(entries.map((raw) => [raw.name, raw]));
+    this.#views.clear();
   }
-}
-
-/** @param {Entry<any>} found @param {Entry<any>} [previous] @returns {Change<any>} */
-function put(found, previous) {
-  const {name, revision, modified, modifiedBy, description} = found;
-  return {name, operation: "put", entry: found, previous, revision, modified, modifiedBy, description};
-}
-
-/** @param {Entry<any>} previous @returns {Change<any>} */
-function gone(previous) {
-  const nobody = {revision: undefined, modified: undefined, modifiedBy: undefined, description: undefined};
-  return {name: previous.name, operation: "delete", entry: undefined, previous, ...nobody};
 }

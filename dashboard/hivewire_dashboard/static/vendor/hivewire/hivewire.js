@@ -1,12 +1,11 @@
 /** The client: configurations in memory, and everything that can be asked of a gateway (dashboard-and-clients.md, 6). */
 
 import {Addresses} from "./addresses.js";
-import {Keeper} from "./keeper.js";
-import {json, text} from "./codecs.js";
+import {text} from "./codecs.js";
 import {Connection} from "./connection.js";
 import {Credentials} from "./credentials.js";
 import {change, decoded, Entries, entry} from "./entries.js";
-import {Stopped, Conflict, HivewireError, LoginRequired, NotReady, refusal} from "./errors.js";
+import {NotReady, refusal, Stopped} from "./errors.js";
 import {Subscription} from "./subscription.js";
 import {Events, matcher} from "./watch.js";
 
@@ -26,7 +25,12 @@ import {Events, matcher} from "./watch.js";
 /** @typedef {import("./watch.js").State} State */
 /** @typedef {import("./subscription.js").Group} Group */
 /** @typedef {Record<string, any>} Reply */
-/** @typedef {{timeout?: number, signal?: AbortSignal}} CallOptions milliseconds, 30,000 when absent */
+/**
+ * @typedef {object} CallOptions
+ * @property {number} [timeout] milliseconds, 30,000 when absent
+ * @property {AbortSignal} [signal]
+ * @property {boolean} [repeat] send it again when the connection breaks, because twice is the same as once
+ */
 
 /**
  * @typedef {object} Options
@@ -67,10 +71,13 @@ export class Hivewire {
   /** @type {Subscription | undefined} */
   #subscription;
   #known = false;
+  #recalled = false;
   #connection;
   #credentials;
   #addresses;
-  /** @type {Keeper | undefined} */
+  /** @type {Promise<import("./keeper.js").Keeper> | undefined} loaded when it is used */
+  #keeping;
+  /** @type {import("./keeper.js").Keeper | undefined} */
   #keeper;
 
   /**
@@ -82,8 +89,8 @@ export class Hivewire {
   constructor(url, {token, names, cache, maxAge = Infinity, detail, inline, ...options} = {}) {
     const {WebSocket = globalThis.WebSocket, random = Math.random} = options;
     if (!WebSocket) throw new TypeError("this runtime has no WebSocket: give one as {WebSocket}");
-    this.#addresses = new Addresses(Array.isArray(url) ? url : [url]);
-    if (token !== undefined) this.#credentials = new Credentials(token, (form) => this.#grant(form));
+    this.#addresses = new Addresses(Array.isArray(url) ? url : [url], random);
+    if (token !== undefined) this.#credentials = new Credentials(token, this.#addresses);
     this.#connection = new Connection(
       {addresses: this.#addresses, credentials: this.#credentials, WebSocket, random},
       {
@@ -95,12 +102,14 @@ export class Hivewire {
       },
     );
     if (names?.length !== 0) this.#follow({names, detail, inline});
-    if (cache) this.#keeper = new Keeper(cache, JSON.stringify([this.#addresses.all, names]), maxAge);
+    const key = JSON.stringify([this.#addresses.all, names]);
+    if (cache) this.#keeping = import("./keeper.js").then(({Keeper}) => new Keeper(cache, key, maxAge));
     this.#attendPage();
     this.#start();
   }
 
   async #start() {
+    this.#keeper = await this.#keeping;
     await this.#recall(this.#credentials?.subject ?? "");
     await this.#connection.run();
   }
@@ -282,14 +291,14 @@ export class Hivewire {
    */
   async put(name, value, {as, ...options} = {}) {
     const [members, how] = parts(options);
-    const reply = await this.#write("configuration/put", {...written(name, value, as), ...members}, how, as);
+    const reply = await this.call("configuration/put", {...written(name, value, as), ...members}, how);
     return {...entry(reply.configuration, reply), value};
   }
 
   /** @param {string} name @param {WriteOptions & CallOptions} [options] @returns {Promise<number | undefined>} the revision */
   async delete(name, options = {}) {
     const [members, how] = parts(options);
-    return (await this.#write("configuration/delete", {name, ...members}, how)).revision;
+    return (await this.call("configuration/delete", {name, ...members}, how)).revision;
   }
 
   /**
@@ -303,7 +312,7 @@ export class Hivewire {
   async transact(changes, description, options = {}) {
     const [members, how] = parts(options);
     const all = changes.map((each) => operation(each, description));
-    const reply = await this.#write("configuration/transact", {changes: all, ...members}, how);
+    const reply = await this.call("configuration/transact", {changes: all, ...members}, how);
     return {revision: reply.revision, entries: reply.configurations.map((/** @type {any} */ each) => entry(each, reply))};
   }
 
@@ -316,7 +325,7 @@ export class Hivewire {
    */
   async rollback(name, options) {
     const [members, how] = parts(options);
-    const reply = await this.#write("configuration/rollback", {name, ...members}, how);
+    const reply = await this.call("configuration/rollback", {name, ...members}, how);
     return entry(reply.configuration, reply);
   }
 
@@ -370,43 +379,21 @@ export class Hivewire {
    * @returns {Promise<Response>} rejects with Refused when the status is none of success
    */
   async http(path, init = {}) {
-    const token = (await this.#credentials?.token((action, members) => this.call(action, members))) ?? "";
-    const headers = new Headers(init.headers);
-    if (token) headers.set("Authorization", `Bearer ${token}`);
-    const response = await fetch(this.#address(path), {...init, headers});
+    const send = async () => {
+      const token = await this.#credentials?.token((action, members) => this.call(action, members));
+      const headers = new Headers(init.headers);
+      if (token) headers.set("Authorization", `Bearer ${token}`);
+      return fetch(this.#addresses.http(path), {...init, headers});
+    };
+    let response = await send();
+    if (response.status === 401) {
+      this.#credentials?.drop();
+      response = await send();
+    }
     if (response.ok) return response;
     const body = await response.json().catch(() => ({}));
     const error = body.message ?? body.errorMessage ?? body.error_description ?? response.statusText;
     throw refusal({...body, code: response.status, error});
-  }
-
-  /**
-   * The configuration document of a tenant.
-   *
-   * @param {string} id
-   */
-  tenant(id) {
-    const path = `reltio/api/${encodeURIComponent(id)}/configuration`;
-    return {
-      /** The document and when it was saved, to save it with. @param {CallOptions} [options] */
-      read: async ({signal} = {}) => {
-        const response = await this.http(path, {signal: signal ?? null});
-        return {document: await response.json(), modified: response.headers.get("Last-Modified")};
-      },
-      /**
-       * Replace it. Rejects with Refused: 412 when it is not the one that was `modified` then.
-       *
-       * @param {object} document
-       * @param {{modified?: string | null, signal?: AbortSignal}} [options]
-       */
-      save: async (document, {modified, signal} = {}) => {
-        const headers = {"Content-Type": "application/json", ...(modified && {"If-Unmodified-Since": modified})};
-        const init = {method: "PUT", headers, body: JSON.stringify(document), signal: signal ?? null};
-        return (await this.http(path, init)).json();
-      },
-      /** Its changes: groups of `tenant/update`. @param {(group: Group) => void} take @param {(error: Error) => void} [fail] */
-      follow: (take, fail) => this.follow("configuration/subscribe", {tenant: id}, take, fail),
-    };
   }
 
   /** End everything; memory stays. */
@@ -419,12 +406,12 @@ export class Hivewire {
     this.close();
     this.#entries.load([]);
     this.#known = false;
-    await this.#keeper?.delete();
+    await (await this.#keeping)?.delete();
   }
 
   async [Symbol.asyncDispose]() {
     this.close();
-    await this.#keeper?.flush();
+    await this.#keeper?.writing;
   }
 
   // Inside.
@@ -447,11 +434,12 @@ export class Hivewire {
     else if (changes.length) this.#emit({type: "changes", changes, position, conflated: group.frames[0]?.conflated === true});
   }
 
-  /** What the cache has, if it is for this subject. @param {string} subject */
+  /** What the cache has, once it is known for whom. @param {string} subject */
   async #recall(subject) {
-    if (this.#known || !this.#keeper) return;
-    const saved = await this.#keeper.load(subject);
-    if (!saved || !this.#subscription) return;
+    if (this.#recalled || !subject || !this.#subscription) return;
+    this.#recalled = true;
+    const saved = await this.#keeper?.load(subject);
+    if (!saved) return;
     this.#entries.load(saved.entries);
     this.#known = true;
     this.#subscription.position = saved.position;
@@ -488,13 +476,13 @@ export class Hivewire {
     this.#set("closed", this.#known ? (this.#status.staleSince ?? new Date()) : undefined, reason);
     for (const undo of this.#undo) undo();
     for (const finish of this.#readers.values()) finish();
-    this.#keeper?.flush();
   }
 
   /** @param {State} state @param {Date | undefined} staleSince @param {Error | string | undefined} reason */
   #set(state, staleSince, reason) {
     const {state: before, reason: why} = this.#status;
     if (state === before && String(reason) === String(why)) return;
+    if (before === "live") this.#keeper?.flush();
     this.#status = {type: "state", state, staleSince, reason};
     this.#emit(this.#status);
   }
@@ -515,48 +503,6 @@ export class Hivewire {
       removeEventListener("online", wake);
     });
   }
-
-  /** @param {string} path below the gateway's address */
-  #address(path) {
-    const url = new URL(this.#addresses.current.replace(/^ws/, "http"));
-    return new URL(path, new URL(url.pathname.replace(/(api|dh)\/websocket$/, ""), url));
-  }
-
-  /** @param {{clientId: string, clientSecret: string}} client @returns {Promise<string>} */
-  async #grant({clientId, clientSecret}) {
-    const body = new URLSearchParams({grant_type: "client_credentials"});
-    const headers = {Authorization: `Basic ${btoa(`${clientId}:${clientSecret}`)}`};
-    const response = await fetch(this.#address("oauth/token"), {method: "POST", body, headers});
-    const answer = await response.json();
-    if (response.ok) return answer.access_token;
-    const error = answer.error_description ?? answer.error;
-    if (response.status < 429) throw new LoginRequired(error);
-    throw refusal({code: response.status, error, retryAfter: response.headers.get("Retry-After")});
-  }
-
-  /**
-   * A write; the Conflict has what is there now.
-   *
-   * @param {string} action
-   * @param {object} members
-   * @param {CallOptions} how
-   * @param {Codec<any>} [as]
-   */
-  async #write(action, members, how, as = TEXT) {
-    try {
-      return await this.call(action, members, how);
-    } catch (error) {
-      if (error instanceof Conflict && error.change?.operation === "put") {
-        const raw = entry(error.change.configuration, error.change);
-        try {
-          error.current = decoded(raw, as);
-        } catch {
-          error.current = raw;
-        }
-      }
-      throw error;
-    }
-  }
 }
 
 const TEXT = text();
@@ -567,8 +513,8 @@ const TEXT = text();
  * @param {any} options
  * @returns {[Record<string, any>, CallOptions]}
  */
-function parts({timeout, signal, expect, version, ...members}) {
-  return [{...members, entityVersion: expect}, {timeout, signal}];
+function parts({timeout, signal, repeat, expect, ...members}) {
+  return [{...members, entityVersion: expect}, {timeout, signal, repeat}];
 }
 
 /** @param {string} name @param {any} value @param {Codec<any> | undefined} as */

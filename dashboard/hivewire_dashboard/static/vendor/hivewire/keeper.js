@@ -17,7 +17,7 @@ export class Keeper {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {Promise<void>} */
-  #writing = Promise.resolve();
+  writing = Promise.resolve();
   #gone = false;
 
   /**
@@ -76,23 +76,23 @@ export class Keeper {
     this.#timer = undefined;
     const head = this.#head;
     const {entries} = this;
-    if (!head || !entries || this.#gone) return this.#writing;
+    if (!head || !entries || this.#gone) return this.writing;
     const changed = this.#changed;
     this.#changed = new Map();
-    this.#writing = this.#writing
+    this.writing = this.writing
       .then(() => this.cache.save(this.key, {...head, at: Date.now()}, changed, () => entries.all()))
       .catch((error) => {
         this.#changed = undefined;
         console.warn("hivewire: the cache was not written:", error);
       });
-    return this.#writing;
+    return this.writing;
   }
 
   /** Forget it. */
   async delete() {
     this.#gone = true;
     clearTimeout(this.#timer);
-    await this.#writing;
+    await this.writing;
     await this.cache.delete(this.key);
   }
 }
