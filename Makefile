@@ -96,7 +96,7 @@ fuzz: $(VENV)/.fuzz ## feed mutated input to every parser, guided by coverage, f
 
 lock: $(VENV)/.release ## rewrite the lock files: the newest version of each package that pyproject.toml allows, with hashes
 	@$(COMPILE) --upgrade --extra test --output-file requirements-test.lock
-	@$(COMPILE) --extra nats --constraints requirements-test.lock --output-file requirements.lock
+	@$(COMPILE) --extra nats --extra otel --constraints requirements-test.lock --output-file requirements.lock
 
 sbom: $(VENV)/.release ## list the packages of requirements.lock with their licences in dist/sbom.json (CycloneDX)
 	@mkdir -p dist && $(RELEASE)/uv venv --quiet --clear $(VENV)/locked

@@ -42,6 +42,7 @@ Open a socket at `/api/websocket` or `/dh/websocket` and send one JSON object pe
 ```
 
 The reply repeats `action` and `requestId`, which can be any JSON value.
+Any request may have `trace`, a `traceparent` of W3C Trace Context; [operations.md](operations.md#traces) says what for.
 Replies are in the order of the requests, and a request sees the effect of every earlier request of its connection.
 An error has `"status":"error"`, a `code`, and a readable text in `error`.
 

@@ -30,7 +30,7 @@ _WHOLE = re.compile(rb"-?\d{1,20}")
 _as_text = msgspec.json.Decoder(str)
 
 
-ENVELOPE = frozenset(("action", "requestId", "jsonrpc", "id", "method"))
+ENVELOPE = frozenset(("action", "requestId", "trace", "jsonrpc", "id", "method"))
 """Members of the two framings; they are not parameters of a request."""
 
 READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size"))

@@ -115,6 +115,9 @@ class Request(Struct, tag_field="action", gc=False):
     requestId: Annotated[Raw | UnsetType, says("Any JSON value; the reply repeats it.")] = UNSET
     # Decoded only to notice a JSON-RPC frame that also has an `action`.
     jsonrpc: Annotated[Raw | UnsetType, says("`2.0` makes the message a JSON-RPC request.")] = UNSET
+    trace: Annotated[
+        Raw | UnsetType, says("A `traceparent` of W3C Trace Context, the span of the caller; anything else is ignored.")
+    ] = UNSET
     deviceId: Annotated[str | None, says("The device that the request is about.")] = None
     networkId: Annotated[Integer | None, says("The network that the request is about.")] = None
     deviceTypeId: Annotated[Integer | None, says("The device type that the request is about.")] = None

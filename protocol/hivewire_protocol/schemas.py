@@ -36,7 +36,7 @@ def sentence(documented: object) -> str:
 
 
 def members_of(request: type[Request]) -> tuple[str, ...]:
-    """The names of the members that a request heeds, beside `action`, `requestId` and `jsonrpc`."""
+    """The names of the members that a request heeds, beside `action`, `requestId`, `trace` and `jsonrpc`."""
     heeded = {*request.required, *request.heeds, *request.__annotations__}
     own = [name for name in request.__struct_fields__ if name in heeded and name not in ADDRESS]
     return (*(name for name in ADDRESS if name in heeded), *own)
@@ -49,7 +49,7 @@ def components() -> dict[str, Schema]:
     _, found = msgspec.json.schema_components(shapes, ref_template=PLACE)
     for request in ALL.values():
         schema = found[request.__name__]
-        kept = ("action", "requestId", *members_of(request))
+        kept = ("action", "requestId", "trace", *members_of(request))
         schema["properties"] = {name: _given(schema["properties"][name]) for name in kept}
     for shape in _structs(found):
         schema = found[shape.__name__]

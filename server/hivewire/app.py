@@ -11,6 +11,7 @@ import gc
 from collections.abc import Callable
 from functools import partial
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from hivewire import actions
 from hivewire.access import bootstrap
@@ -25,15 +26,20 @@ from hivewire.openapi import DOCUMENTS
 from hivewire.parent import parent_of
 from hivewire.reload import Reloader
 from hivewire.services import wire
+from hivewire.session import Session
 from hivewire.settings import Settings, StartError
 from hivewire.store import open_messages, open_store
 from hivewire.telemetry import Telemetry, log
+from hivewire.tracing import tracing_of
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
 from hivewire.welcome import Started, administrator, welcome
+
+if TYPE_CHECKING:
+    from hivewire.tracing.spans import Tracing
 
 Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
@@ -50,6 +56,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
         check(settings)
+        tracing = tracing_of(settings)
         sock = port.bind(settings.host, settings.port, shared=parent is not None)
         stack.callback(sock.close)
         if settings.tls_certificate is None and ip_address(sock.getsockname()[0]).is_unspecified:
@@ -64,8 +71,11 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         if parent is not None:
             await parent.join(services.telemetry)
-        server = _server(Dispatcher(services, actions.READS, actions.WRITES))
+        if tracing is not None:
+            tracing.follow(services)
+        server = _server(Dispatcher(services, actions.READS, actions.WRITES), tracing)
         for component in (
+            *([tracing] if tracing is not None else ()),
             services.pool,
             store.ledger,
             store.users,
@@ -113,11 +123,12 @@ def check(settings: Settings) -> None:
     check_budget(settings)
 
 
-def _server(dispatcher: Dispatcher) -> Server:
+def _server(dispatcher: Dispatcher, tracing: Tracing | None) -> Server:
     services = dispatcher.services
     settings, ledger, messages = services.settings, services.ledger, services.messages
     admission = Admission(settings)
-    sockets = Sockets(dispatcher, admission, partial(caller_of, services))
+    session = Session if tracing is None else tracing.session
+    sockets = Sockets(dispatcher, admission, partial(caller_of, services), session)
     streams = EventStreams(dispatcher)
 
     def not_ready(for_writes: bool) -> str | None:
@@ -127,7 +138,8 @@ def _server(dispatcher: Dispatcher) -> Server:
             return reason
         return messages.failing or services.neighbours.problem
 
-    application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready, DOCUMENTS))
+    make = Application if tracing is None else tracing.application
+    application = make(DIALECTS, Context(dispatcher, admission, streams, not_ready, DOCUMENTS))
     return Server(settings, application, application.headers_of, application.always, admission, sockets, streams)
 
 

@@ -118,6 +118,10 @@ class GroupCommit(ABC, Generic[Item]):
         """The age of the commit that the storage has not finished; 0 without one."""
         return self._seconds() - self._waiting if self._waiting is not None else 0.0
 
+    def durable_ago(self) -> float:
+        """Seconds since the last entry was durable."""
+        return self._seconds() - self._durable_at
+
     def watch(self, stall_seconds: float, refuse_seconds: float | None = None) -> None:
         """Give up a commit that takes longer than this, and refuse more until the storage answers.
 

@@ -36,7 +36,9 @@ _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
 _LOGIN = r"^[\w@.-]+$"
 _KEYS_AND_SECRETS = r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$"
 _KEYS = r"^\S{16,}( \S{16,})*$"
+_HTTP = r"^https?://[^/?#\s]+[^?#\s]*$"
 _FORMS = {
+    _HTTP: "an address such as http://127.0.0.1:4318",
     _LOGIN: "3 to 128 letters, digits and _@.-",
     _KEYS_AND_SECRETS: "`key:secret` pairs, one space between them, each secret with at least 16 characters",
     _KEYS: "keys with at least 16 characters each, one space between them",
@@ -119,6 +121,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             reload=True,
         ),
     ] = ""
+    otlp_endpoint: Annotated[
+        Annotated[str, Meta(pattern=_HTTP)] | None,
+        _says(
+            "Address of an OpenTelemetry collector, such as `http://127.0.0.1:4318`, which gets traces of all requests "
+            "by OTLP over HTTP. It needs the packages of `hivewire[otel]`."
+        ),
+    ] = None
     admin_login: Annotated[
         str,
         Meta(min_length=3, max_length=128, pattern=_LOGIN),

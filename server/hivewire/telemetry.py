@@ -160,7 +160,7 @@ class Telemetry:
         self.requests[action, code] += 1
         timer = self._http_timers.get(action)
         if timer is None:
-            timer = self._http_timers[action] = self.http_seconds.labels(_name(action))
+            timer = self._http_timers[action] = self.http_seconds.labels(name_of(action))
         timer.observe(perf_counter() - began)
 
     def collect(self) -> Iterable[Metric]:
@@ -168,9 +168,9 @@ class Telemetry:
         requests = CounterMetricFamily("hivewire_requests", "Requests by action and code.", labels=["action", "code"])
         counts: Counter[tuple[str, int]] = Counter()
         for (action, code), count in list(self.requests.items()):
-            counts[_name(action), code] += count
+            counts[name_of(action), code] += count
         for shape, count in list(self.succeeded.items()):
-            counts[_name(shape), 200] += count
+            counts[name_of(shape), 200] += count
         for (name, code), count in counts.items():
             requests.add_metric([name, str(code)], count)
         yield requests
@@ -200,7 +200,8 @@ class Telemetry:
         log.error("unexpected error", where=where, exc_info=error)
 
 
-def _name(action: type[Request] | str | None) -> str:
+def name_of(action: type[Request] | str | None) -> str:
+    """The name of an action in metrics and traces."""
     if action is None:
         return "invalid"
     return action if isinstance(action, str) else action_of(action)

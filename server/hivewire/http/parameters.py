@@ -43,7 +43,7 @@ def request_of(
             if name in members and shape.__struct_config__.forbid_unknown_fields:
                 _refuse_other(name, members[name], plain)
             members[name] = Raw(encode(plain))
-        for envelope in ("requestId", "jsonrpc"):
+        for envelope in ("requestId", "trace", "jsonrpc"):
             members.pop(envelope, None)
         return coercion.build(shape, members)
     except MalformedJson as error:

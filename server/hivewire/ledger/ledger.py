@@ -91,6 +91,7 @@ class Ledger(State):
         self._watched = perf_counter()
         self._tasks: list[asyncio.Task[None]] = []
         self.submit = self._writer.submit  # no call between a put and the queue
+        self.durable_ago = self._writer.durable_ago
         self.end_author = self._writer.end
         self.probe = self._writer.probe
         self.on_notes: list[Callable[[Mapping[str, str]], None]] = [self._sweep.recall]

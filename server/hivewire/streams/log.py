@@ -52,6 +52,7 @@ class Log(Reader):
         self._elapsed = elapsed
         self._writer = Writer(engine, clock, elapsed, limits)
         self.submit = self._writer.submit  # no call between an insert and the queue
+        self.durable_ago = self._writer.durable_ago
         self._updates: KeyedLock[tuple[int, int]] = KeyedLock(UPDATES)
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -12,6 +12,7 @@ from websockets.http11 import Request
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
+from hivewire.session import Session
 from hivewire.telemetry import Gauges
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.back_pressure import PORTION
@@ -36,8 +37,14 @@ that every socket is pinged once in `ping_seconds` and the pings are spread over
 class Sockets:
     """All open sockets of one gateway."""
 
-    def __init__(self, dispatcher: Dispatcher, admission: Admission, identify: Identify) -> None:
-        self.shared = Shared(dispatcher, admission, admission.settings)
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        admission: Admission,
+        identify: Identify,
+        session: Callable[..., Session] = Session,
+    ) -> None:
+        self.shared = Shared(dispatcher, admission, admission.settings, session)
         self.open_sockets = self.shared.open_sockets
         connections = dispatcher.services.connections
         connections.tables.append(self.open_sockets)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from time import monotonic
 
@@ -70,12 +70,14 @@ OPEN, CLOSING, CLOSED = Stage
 class Shared(Struct):
     """What all sockets of one gateway share. `anonymous`: those without a login, since when, oldest first.
 
-    `spread`: seconds within which clients are told to reconnect when the gateway stops.
+    `session`: what makes the conversation over each. `spread`: seconds within which clients are told to reconnect when
+    the gateway stops.
     """
 
     dispatcher: Dispatcher
     admission: Admission
     settings: Settings
+    session: Callable[..., Session] = Session
     open_sockets: dict[int, WebSocket] = field(default_factory=dict)
     unfinished: set[WebSocket] = field(default_factory=set)
     anonymous: dict[WebSocket, float] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class WebSocket(asyncio.Protocol):
         self.since = shared.dispatcher.services.ledger.now()
         self._address = peer_address(transport)
         caller.listener = self
-        self._session = Session(shared.dispatcher, caller, self._send, self._settled)
+        self._session = shared.session(shared.dispatcher, caller, self._send, self._settled)
         self._stage: Stage = OPEN
         self._admitted = True
         self.anonymous = caller.identity is ANONYMOUS

@@ -1,0 +1,21 @@
+"""Tracing, if a collector is set: the door to `spans`, which loads OpenTelemetry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hivewire.settings import Settings, StartError
+
+if TYPE_CHECKING:
+    from hivewire.tracing.spans import Tracing
+
+
+def tracing_of(settings: Settings) -> Tracing | None:
+    """What traces requests, if a collector is set. Raises StartError without the packages for it."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from hivewire.tracing.spans import Tracing
+    except ImportError as error:
+        raise StartError(f"otlp_endpoint needs OpenTelemetry ({error}): pip install 'hivewire[otel]'") from None
+    return Tracing(settings)
