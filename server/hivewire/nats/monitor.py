@@ -18,7 +18,10 @@ from hivewire.settings import Settings
 from hivewire.telemetry import log
 
 SECONDS = 5.0
-"""Longest wait for the servers."""
+"""Longest wait for a page, or for a connection."""
+
+ANSWER_SECONDS = 2.0
+"""How long the servers have to answer their system account."""
 
 FORMS = (
     "http://HOST:8222,HOST:8222, the monitoring port of each server, or nats://USER@HOST, a user of the system account"
@@ -94,7 +97,7 @@ async def _ask(settings: Settings, monitor: str, servers: Collection[str]) -> di
     try:
         await connection.open(SECONDS)
         answers = await connection.ask_all(
-            "$SYS.REQ.SERVER.PING.JSZ", SECONDS, lambda found: {*servers} <= _named(found).keys()
+            "$SYS.REQ.SERVER.PING.JSZ", ANSWER_SECONDS, lambda found: {*servers} <= _named(found).keys()
         )
     finally:
         await connection.close()
