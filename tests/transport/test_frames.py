@@ -32,6 +32,7 @@ GOOD: list[tuple[bytes, list[Event]]] = [
     (frame(b"a"), [b"a"]),
     (frame(b"a" * 125) + frame(b"b" * 126) + frame(b"c" * LIMIT), [b"a" * 125, b"b" * 126, b"c" * LIMIT]),
     (frame("é\U0001f600".encode()), ["é\U0001f600".encode()]),
+    (frame("é".encode() * 63) + frame("é".encode() * 500), ["é".encode() * 63, "é".encode() * 500]),
     (frame(b"a", fin=False) + frame(b"b", CONTINUATION), [b"ab"]),
     (frame(b"", fin=False) + frame(b"", CONTINUATION, fin=False) + frame(b"", CONTINUATION), [b""]),
     (frame("é".encode()[:1], fin=False) + frame("é".encode()[1:], CONTINUATION), ["é".encode()]),
@@ -56,6 +57,7 @@ LAST: list[tuple[bytes, Event]] = [
     (frame(b"a", fin=False) + frame(b"b", BINARY), Failure(Code.PROTOCOL_ERROR, "expected a continuation frame")),
     (frame(b"a" * 126, PING), Failure(Code.PROTOCOL_ERROR, "protocol error")),
     (frame(b"", PONG, announced=1 << 40), Failure(Code.PROTOCOL_ERROR, "protocol error")),
+    (frame(b"a" * (LIMIT + 1)), Failure(Code.TOO_LARGE, "message larger than the limit")),
     (frame(b"", announced=LIMIT + 1), Failure(Code.TOO_LARGE, "message larger than the limit")),
     (frame(b"", BINARY, announced=LIMIT + 1), Failure(Code.TOO_LARGE, "message larger than the limit")),
     (
@@ -68,6 +70,7 @@ SKIPPED: list[tuple[bytes, Code]] = [
     (frame(b"a", BINARY), Code.UNSUPPORTED_DATA),
     (frame(b"a", BINARY, fin=False) + frame(b"b", CONTINUATION), Code.UNSUPPORTED_DATA),
     (frame(b"\xff"), Code.INVALID_TEXT),
+    (frame(b"a" * 125 + b"\xff"), Code.INVALID_TEXT),
     (frame(b"a", fin=False) + frame(b"\xff", CONTINUATION, fin=False), Code.INVALID_TEXT),
     (frame("é".encode()[:1], fin=False) + frame(b"", CONTINUATION), Code.INVALID_TEXT),
 ]

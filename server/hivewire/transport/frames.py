@@ -160,9 +160,27 @@ class FrameReader:
                         self.renewed = True
                         position = end
                         continue
+                elif data[position + 1] == LONG and (end := self._long(data, position, events)):
+                    position = end
+                    continue
             position = self._frame(data, position, events)
             plain = self._plain
         return events
+
+    def _long(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Add a complete ASCII text message whose length has two more bytes, such as most inserts, and return the
+        position of the next frame; 0 when it has to be looked at closely."""
+        start = position + 8
+        length = data[position + 2] << 8 | data[position + 3]
+        end = start + length
+        if end > len(data) or length > self._limit:
+            return 0
+        payload = apply_mask(data[start:end], data[start - 4 : start])
+        if not payload.isascii():
+            return 0
+        events.append(payload)
+        self.renewed = True
+        return end
 
     def _resume(self, data: bytes) -> bytes:
         """The bytes to parse, with those kept from before; none while an incomplete frame is still incomplete."""
