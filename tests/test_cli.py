@@ -359,6 +359,7 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
 GROUPS = (
     *(["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"], ["command"], ["notification"]),
     ["cluster"],
+    ["layer"],
 )
 
 
@@ -371,7 +372,8 @@ GROUPS = (
         *(["user", verb] for verb in ("password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
-        *(["device", verb] for verb in ("list", "get", "put", "delete")),
+        *(["device", verb] for verb in ("list", "get", "put", "delete", "effective", "label")),
+        *(["layer", verb] for verb in ("list", "put", "delete")),
         *([noun, "watch"] for noun in ("device", "network", "type")),
         *([noun, verb] for noun in ("command", "notification") for verb in ("send", "list", "get", "watch")),
         ["command", "update"],

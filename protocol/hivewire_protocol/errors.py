@@ -208,6 +208,13 @@ class ValuesDoNotFit(WireError):
     text = "Stored configurations do not fit this schema"
 
 
+class Conflict(WireError):
+    """Something that exists is in the way, such as a rollout or a rank that is taken; the text says what."""
+
+    code = 409
+    text = "HTTP 409 Conflict"
+
+
 class HeaderConditionFailed(WireError):
     """An HTTP `If-Match` or `If-None-Match` header did not hold; `change` is the current change."""
 

@@ -29,6 +29,7 @@ class Permission(IntEnum):
     GET_DEVICE_TYPE = 17
     MANAGE_DEVICE_TYPE = 18
     GET_CONFIGURATION = 100
+    SYNC_CONFIGURATION = 101
     REVEAL_SECRET = 102
 
     @property

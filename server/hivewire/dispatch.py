@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from time import time_ns
 from types import CoroutineType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
@@ -38,8 +38,9 @@ DEPENDENT = frozenset({NotFound.code, VersionConflict.code, HeaderConditionFaile
 """Refusals that depend on what is stored."""
 
 
+@runtime_checkable
 class Condition(Precondition, Protocol):
-    """A precondition that is not part of the request, such as an HTTP header."""
+    """A precondition that knows the error for who does not meet it, such as an HTTP header."""
 
     def error(self, last: Change | None) -> WireError:
         """The error for a record whose last change does not satisfy it."""

@@ -16,9 +16,13 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationReply,
     resource,
 )
+from hivewire_protocol.nouns.layer import split
 
 KIND = "configuration"
 """The kind of their records."""
+
+LAYERED = "layerConfiguration"
+"""The kind of the records of those in layers, whose keys are `LAYER/NAME`."""
 
 CACHE_BYTES = 16 << 20
 """The most memory for encoded resources: about 40,000 small configurations."""
@@ -29,6 +33,11 @@ ENTRY_BYTES = 300
 
 def resource_of(change: Change, inline: int = INLINE_CHARACTERS) -> Configuration:
     """The resource after a change; a content of more than `inline` characters is left out."""
+    if change.kind == LAYERED:
+        layer, name = split(change.key)
+        shown = resource(name, change.content, change.content_type, change.version, inline)
+        shown.layer = layer
+        return shown
     return resource(change.key, change.content, change.content_type, change.version, inline)
 
 
@@ -128,7 +137,8 @@ def _taken(reply: ResourceReply) -> int:
 def _encode(change: Change) -> bytes:
     content = change.content
     # Nearly all are short plain text, and need not be looked at as closely as other types of content.
-    if change.content_type == TEXT and content is not None and len(content) <= INLINE_CHARACTERS:
+    plain = change.content_type == TEXT and change.kind == KIND
+    if plain and content is not None and len(content) <= INLINE_CHARACTERS:
         try:
             shown = Configuration(change.key, content.decode(), change.version)
         except UnicodeDecodeError:

@@ -18,10 +18,13 @@ from hivewire.devices.neighbours import Neighbours
 from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
-from hivewire.fleet import Fleet
+from hivewire.fleet.device_topics import DeviceTopics
+from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.layer_topic import layer_topic
 from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
+from hivewire.hub.source import Topic
 from hivewire.ledger.digest import Digests
 from hivewire.ledger.ledger import Ledger
 from hivewire.polls import Polls
@@ -63,7 +66,9 @@ class Services(Struct, kw_only=True):
     neighbours: Neighbours
     connections: Connections
     digests: Digests
+    device_topics: DeviceTopics
     fleet: Fleet
+    layer_topic: Topic
     messages: Messages
     polls: Polls
     freshness: Freshness
@@ -126,7 +131,9 @@ def wire(
         neighbours=neighbours,
         connections=Connections(broadcast, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
         digests=Digests(ledger, broadcast, settings.gateway),
-        fleet=Fleet(registry, presence, hub),
+        device_topics=DeviceTopics(registry, presence, hub),
+        fleet=Fleet(ledger, registry, hub),
+        layer_topic=layer_topic(ledger),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
         freshness=Freshness(ledger),

@@ -40,6 +40,7 @@ NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "
 USER = ["networks", "id", "login", "role", "status", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"]
 
 # Method, path, body, status, members of the answer (None: no body; a list: a list), and whether /auth has it too.
+IN_LAYER = ["name", "value", "entityVersion", "layer"]
 PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/info", None, 200, ["apiVersion", "serverTimestamp", "webSocketServerUrl"], True),
     ("GET", "/info/cache", None, 200, ["serverTimestamp", "cacheStats"], False),
@@ -151,6 +152,20 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/device/{deviceId}/notification/poll", None, 200, [], False),
     ("GET", "/device/notification/poll", None, 200, [], False),
     ("GET", "/device/{deviceId}/notification/{notificationId}", None, 200, NOTIFICATION, False),
+    ("GET", "/device/{deviceId}/configuration", None, 200, ["layers", "configurations", "revision"], False),
+    ("PUT", "/device/{deviceId}/label", {"labels": {}}, 200, ["labels", "revision"], False),
+    ("GET", "/device/{deviceId}/label", None, 200, ["labels", "revision"], False),
+    ("POST", "/device/{deviceId}/revoke", None, 204, None, False),
+    ("PUT", "/layer/{layer}", {"target": {}, "rank": 5}, 200, ["layer", "revision", "devices"], False),
+    ("GET", "/layer", None, 200, [], False),
+    ("GET", "/layer/{layer}", None, 200, [], False),
+    ("PUT", "/layer/{layer}/configuration/{name}", {"value": "1"}, 200, IN_LAYER, False),
+    ("GET", "/layer/{layer}/configuration/{name}", None, 200, IN_LAYER, False),
+    ("GET", "/layer/{layer}/configuration", None, 200, ["configurations", "count", "revision"], False),
+    ("GET", "/layer/{layer}/configuration/{name}/history", None, 200, ["changes"], False),
+    ("POST", "/layer/{layer}/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),
+    ("DELETE", "/layer/{layer}/configuration/{name}", None, 204, None, False),
+    ("DELETE", "/layer/{layer}", None, 200, ["revision"], False),
     ("DELETE", "/device/{deviceId}", None, 204, None, False),
     ("POST", "/network", {"name": "page"}, 201, ["id"], False),
     ("PUT", "/user/{userId}/network/{networkId}", None, 204, None, False),
@@ -200,7 +215,12 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
         for method, path, body, status, members, auth in PAGES:
             user = made if (method, path) == ("DELETE", "/user/{userId}") else 1
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", str(user))
-            page = page.replace("{tenantId}", "page").replace("{clientId}", "page").replace("{deviceId}", "page")
+            page = (
+                page.replace("{layer}", "page")
+                .replace("{tenantId}", "page")
+                .replace("{clientId}", "page")
+                .replace("{deviceId}", "page")
+            )
             page = page.replace("{connectionId}", connection)
             for number in ("networkId", "deviceTypeId", "commandId", "notificationId"):
                 page = page.replace("{" + number + "}", str(made))
@@ -821,7 +841,7 @@ def test_metrics_count_what_happened(data: Any) -> None:
         assert metrics["hivewire_sockets"] == 1
         assert metrics["hivewire_connections"] >= 2
         assert metrics["hivewire_outbox_bytes"] == 0
-        assert metrics["hivewire_ledger_revision"] == 3
+        assert metrics["hivewire_ledger_revision"] == 4
         assert metrics["hivewire_commit_seconds_count"] >= 2
         assert metrics["hivewire_batch_changes_sum"] >= 2
 

@@ -25,6 +25,7 @@ NUMBERS = {
     "GetDeviceType": 17,
     "ManageDeviceType": 18,
     "GetConfiguration": 100,
+    "SyncConfiguration": 101,
     "RevealSecret": 102,
 }
 
@@ -60,7 +61,7 @@ def test_a_single_number_grants_itself(number: int) -> None:
     assert effective([number, 1]) == expected
 
 
-@pytest.mark.parametrize("number", [-1, 19, 99, 101, 2**40])
+@pytest.mark.parametrize("number", [-1, 19, 99, 103, 2**40])
 def test_a_number_that_stands_for_nothing_makes_the_list_invalid(number: int) -> None:
     """A token with an unknown action is not valid."""
     with pytest.raises(ValueError):

@@ -536,8 +536,8 @@ async def mint(world: World, caller: Caller, **payload: Any) -> Claims:
         ([], ["GetDevice", "ManageToken"], [3, 15]),
         ([], [13], None),
         ([], ["*"], None),
-        ([*range(2, 19), 102], ["*"], [0]),
-        ([*range(2, 18)], ["*"], None),
+        ([*range(2, 19), 101, 102], ["*"], [0]),
+        ([*range(2, 19)], ["*"], None),
     ],
 )
 async def test_actions_are_minted_from_the_callers_own(

@@ -1493,6 +1493,9 @@ class Messages:
     def skip(self, offset: int, served: Patterns) -> int:
         return offset
 
+    def safe(self, offset: int) -> int:
+        return offset
+
     async def confirm(self) -> None: ...
 
     def compacted(self, kind: str) -> None:

@@ -58,6 +58,9 @@ EXAMPLES: dict[str, Any] = {
     "network": {"name": "n"},
     "deviceTypeId": 1,
     "deviceType": {"name": "t"},
+    "layer": "cold",
+    "target": {},
+    "rank": 5,
 }
 """A good value for each member that some request requires, unless it is a token."""
 

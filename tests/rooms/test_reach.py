@@ -117,7 +117,8 @@ LISTS = {
 
 ABOUT_NONE = {
     *(f"configuration/{what}" for what in ("get", "put", "delete", "list", "history", "rollback", "transact")),
-    *("configuration/tree", "configuration/audit"),
+    *("configuration/tree", "configuration/audit", "layer/put", "layer/list", "layer/delete"),
+    *(f"schema/{what}" for what in ("put", "list", "delete", "check")),
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),
     *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype")),
     *("subscription/list", "server/info", "server/cacheInfo", "cluster/info", "audit/list"),

@@ -8,7 +8,15 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.errors import DoesNotFit, NotFound, OutOfBounds, Unavailable, VersionConflict
+from hivewire_protocol.errors import (
+    Conflict,
+    DoesNotFit,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    Unavailable,
+    VersionConflict,
+)
 from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
 from hivewire_protocol.permissions import Permission
 
@@ -34,6 +42,11 @@ _Expected = Integer | UnsetType | None
 ExpectedVersion = Annotated[_Expected, says("The expected current version; 0: it must not exist. Otherwise 409.")]
 ExpectedRevision = Annotated[_Expected, says("The expected revision of the last change; otherwise 409.")]
 _Check = Annotated[bool | None, says("False: a value whose `contentType` is JSON is stored without being checked.")]
+Layer = Annotated[
+    str | None,
+    says("The layer that it is in: `global`, `device/ID`, or one that `layer/put` made; a plain one when absent."),
+]
+_AnyLayer = Annotated[str | None, says("Those of this layer; `*` for those of all, plain ones when absent.")]
 AtLeast = Annotated[
     Integer | None,
     says("Wait until the gateway has this revision, that of the reply to a write; after 5 s 503."),
@@ -61,6 +74,7 @@ class Configuration(Struct, gc=False):
     entityVersion: Annotated[int, says("1 at creation, one more with every change.")]
     contentType: Annotated[str | UnsetType, says("The media type of the content.")] = UNSET
     size: Annotated[int | UnsetType, says("The length of the content in bytes.")] = UNSET
+    layer: Annotated[str | UnsetType, says("The layer that it is in; absent of a plain configuration.")] = UNSET
 
 
 class ChangeInfo(Struct):
@@ -155,6 +169,7 @@ class ConfigurationGet(Request, tag="configuration/get"):
     errors = (NotFound, OutOfBounds, Unavailable)
 
     name: _Name = None
+    layer: Layer = None
     entityVersion: Annotated[Integer | None, says("Read this version of the current life.")] = None
     revision: Annotated[Integer | None, says("Read this change, also of earlier lives.")] = None
     atLeast: AtLeast = None
@@ -167,9 +182,10 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     permission = Permission.MANAGE_CONFIGURATION
     required = ("name", "value")
     reply = ConfigurationReply
-    errors = (DoesNotFit, OutOfBounds, VersionConflict, Unavailable)
+    errors = (Conflict, DoesNotFit, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict)
 
     name: _Name = None
+    layer: Layer = None
     value: _Value = None
     description: Description = None
     contentType: _ContentType = None
@@ -185,9 +201,10 @@ class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fi
     permission = Permission.MANAGE_CONFIGURATION
     required = ("name",)
     reply = RevisionReply
-    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
+    errors = (Conflict, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict)
 
     name: _Name = None
+    layer: Layer = None
     description: Description = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
@@ -203,6 +220,7 @@ class ConfigurationList(Request, tag="configuration/list"):
     errors = (OutOfBounds, Unavailable)
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    layer: _AnyLayer = None
     take: Annotated[Integer | None, says("The most to return: 0 to 10,000, default 1,000.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.")] = None
     after: Annotated[str | None, says("Start after this name: the last one of the previous page.")] = None
@@ -250,6 +268,7 @@ class ConfigurationHistory(Request, tag="configuration/history"):
     errors = (NotFound, OutOfBounds, Unavailable)
 
     name: _Name = None
+    layer: Layer = None
     take: Annotated[Integer | None, says("The most changes to return: 0 to 1,000, default 20.")] = None
     before: Annotated[Integer | None, says("Only changes before this revision, that of the last one so far.")] = None
     atLeast: AtLeast = None
@@ -262,9 +281,10 @@ class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknow
     permission = Permission.MANAGE_CONFIGURATION
     required = ("name",)
     reply = ConfigurationReply
-    errors = (DoesNotFit, NotFound, OutOfBounds, VersionConflict, Unavailable)
+    errors = (Conflict, DoesNotFit, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict)
 
     name: _Name = None
+    layer: Layer = None
     to: Annotated[Integer | None, says("The version to go back to; give either this or `toRevision`.")] = None
     toRevision: Annotated[Integer | None, says("The revision of the change to go back to.")] = None
     description: Description = None
@@ -280,6 +300,7 @@ class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
 
     operation: Annotated[str | None, says("`put` or `delete`.")] = None
     name: _Name = None
+    layer: Layer = None
     value: Annotated[str | None, says("The new content, at least one character; required for a put.")] = None
     description: Description = None
     contentType: _ContentType = None
@@ -294,7 +315,7 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     permission = Permission.MANAGE_CONFIGURATION
     required = ("changes",)
     reply = ConfigurationTransactReply
-    errors = (DoesNotFit, NotFound, OutOfBounds, VersionConflict, Unavailable)
+    errors = (Conflict, DoesNotFit, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict)
 
     changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
     dryRun: DryRun = None

@@ -89,6 +89,9 @@ class TokenPayload(Struct):
     refreshExpiration: Annotated[
         Raw | None, says("When the refresh token expires; default `expiration`, if given.")
     ] = None
+    deviceIds: Annotated[
+        list[str] | None, says("The devices that it is a token of, with which they follow their configurations.")
+    ] = None
     configurations: Annotated[
         list[str] | None, says("Patterns of the configuration names that it reaches; default the caller's own.")
     ] = None

@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import Integer, Push, Reply, Request, says
-from hivewire_protocol.nouns.configuration import AtLeast, ChangeInfo, Configuration, Detail, Fresh, Inline
+from hivewire_protocol.nouns.configuration import AtLeast, ChangeInfo, Detail, Fresh, Inline
 from hivewire_protocol.nouns.device import DeviceView
 from hivewire_protocol.nouns.devicetype import DeviceTypeListed
 from hivewire_protocol.nouns.network import NetworkListed
@@ -61,10 +61,11 @@ class SubscriptionItem(Struct, gc=False, omit_defaults=True):
         list[str] | None,
         says("What it follows of its topic: name patterns, or a tenant; the `names` of a request for messages."),
     ]
-    deviceId: Annotated[str | UnsetType | None, says("Of messages: the `deviceId` of the request.")] = UNSET
+    deviceId: Annotated[str | UnsetType | None, says("The `deviceId` of the request.")] = UNSET
     networkIds: Annotated[list[int] | UnsetType | None, says("Of messages: those of the request.")] = UNSET
     deviceTypeIds: Annotated[list[int] | UnsetType | None, says("Of messages: those of the request.")] = UNSET
     timestamp: Annotated[str | UnsetType | None, says("Of messages: that of the request.")] = UNSET
+    layer: Annotated[str | UnsetType, says("Of configurations in layers: that of the request.")] = UNSET
     resumable: Annotated[bool, says("True if its pushes of messages have positions; absent otherwise.")] = False
     paused: Annotated[bool, says("True if the rights of the socket no longer cover any of it; absent otherwise.")] = (
         False
@@ -83,20 +84,28 @@ class SubscriptionListReply(Reply):
 class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     """Follow configurations, or the document of a `tenant`: the state and every change, or the changes after `since`.
 
-    `tenant` takes the place of `names` and needs the privilege READ in that tenant, not the permission.
+    `tenant` takes the place of `names` and needs the privilege READ in that tenant, not the permission. With `deviceId`
+    it is what this device should have: the token must be one of the device, with the permission `SyncConfiguration`.
     """
 
     permission = Permission.GET_CONFIGURATION
+    or_one_of = (Permission.SYNC_CONFIGURATION,)
     or_tenant = True
+    heeds = ("deviceId",)
     reply = SubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    layer: Annotated[str | None, says("Those of this layer; `*` for those of all, plain ones when absent.")] = None
     tenant: Annotated[str | None, says("A tenant whose document to follow, in place of `names`.")] = None
     since: Annotated[str | None, says("The last `position` that the client has: resume after it.")] = None
     snapshot: Annotated[bool | None, says("False: only changes, without the state at the beginning.")] = None
     conflate: Annotated[
         bool | None, says("False: do not leave out changes for a slow reader, but close the connection (4008).")
+    ] = None
+    frameBytes: Annotated[
+        Integer | None,
+        says("With `deviceId`: the longest snapshot frame, 1,024 to 262,144 bytes; a longer value is left out."),
     ] = None
     inline: Inline = None
     detail: Detail = None
@@ -108,6 +117,7 @@ class ConfigurationUnsubscribe(Request, tag="configuration/unsubscribe"):
     """End a subscription: nothing more is pushed after the reply."""
 
     permission = Permission.GET_CONFIGURATION
+    or_one_of = (Permission.SYNC_CONFIGURATION,)
     or_tenant = True
     required = ("subscriptionId",)
     reply = Reply
@@ -120,7 +130,11 @@ class SubscriptionList(Request, tag="subscription/list"):
     """The subscriptions of this socket."""
 
     permission = Permission.GET_CONFIGURATION
-    or_one_of = (Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION)
+    or_one_of = (
+        Permission.GET_DEVICE_COMMAND,
+        Permission.GET_DEVICE_NOTIFICATION,
+        Permission.SYNC_CONFIGURATION,
+    )
     or_tenant = True
     read_only = True
     reply = SubscriptionListReply
@@ -278,6 +292,18 @@ _Reset = Annotated[bool | UnsetType, says("True in the first frame of a snapshot
 _Caught = Annotated[str, says("The position to resume from: every matching change up to it was pushed.")]
 
 
+class PushedConfiguration(Struct, gc=False):
+    """A configuration. To a device it has a `tag` in place of `entityVersion`, and no `layer`."""
+
+    name: Annotated[str, says("Its name.")]
+    value: Annotated[str | None, says("Its content; null if deleted, binary, or too long.")]
+    entityVersion: Annotated[int | UnsetType, says("1 at creation, one more with every change.")] = UNSET
+    tag: Annotated[str | UnsetType | None, says("12 characters that stand for the content; null if deleted.")] = UNSET
+    contentType: Annotated[str | UnsetType, says("The media type of the content.")] = UNSET
+    size: Annotated[int | UnsetType, says("The length of the content in bytes.")] = UNSET
+    layer: Annotated[str | UnsetType, says("The layer that it is in; absent of a plain configuration.")] = UNSET
+
+
 class ConfigurationUpdate(Push, tag="configuration/update", kw_only=True):
     """A configuration changed; the members after the position are those of a change."""
 
@@ -286,10 +312,12 @@ class ConfigurationUpdate(Push, tag="configuration/update", kw_only=True):
     conflated: _Conflated = UNSET
     revision: Annotated[int, says("The ledger-wide number of the change.")]
     operation: Annotated[str, says("`put` or `delete`.")]
-    modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
-    modifiedBy: Annotated[str | None, says("The login of the writer.")]
-    description: Annotated[str | None, says("The writer's reason.")]
-    configuration: Annotated[Configuration, says("The configuration after the change.")]
+    modified: Annotated[
+        str | UnsetType, says("When, in UTC: `2026-03-01T09:30:00.123`; absent with `deviceId`, like the next two.")
+    ] = UNSET
+    modifiedBy: Annotated[str | UnsetType | None, says("The login of the writer.")] = UNSET
+    description: Annotated[str | UnsetType | None, says("The writer's reason.")] = UNSET
+    configuration: Annotated[PushedConfiguration, says("The configuration after the change.")]
 
 
 class ConfigurationSnapshot(Push, tag="configuration/snapshot", kw_only=True):
@@ -297,7 +325,9 @@ class ConfigurationSnapshot(Push, tag="configuration/snapshot", kw_only=True):
 
     position: _Position = UNSET
     reset: _Reset = UNSET
-    configurations: Annotated[list[Configuration] | UnsetType, says("Configurations in their current state.")] = UNSET
+    configurations: Annotated[list[PushedConfiguration] | UnsetType, says("Configurations in their current state.")] = (
+        UNSET
+    )
     changes: Annotated[list[ChangeInfo] | UnsetType, says("With `detail`: the last change of each.")] = UNSET
     last: _Last
 

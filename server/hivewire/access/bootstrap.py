@@ -22,6 +22,9 @@ from hivewire_protocol.nouns.user import Role
 SECRET, SIGNING_KEY = "secret", "jwt"
 """Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
 
+TAG_KEY = "tag"
+"""The key of the record that keeps what the tags of fleets are made with: it never changes, or all would."""
+
 
 class NoUsers:
     """A condition: there is no user at all. Another gateway may be the first on a shared log, under any login."""
@@ -32,11 +35,16 @@ class NoUsers:
 
 
 async def write_secret(settings: Settings, ledger: Ledger) -> None:
-    """Store a generated signing secret, unless the settings or the ledger have one. Raises StartError."""
-    if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
-        secret, expected = generate_secret().encode(), (Expected(version=0),)
-        write = Write(SECRET, SIGNING_KEY, secret, "text/plain; charset=utf-8", preconditions=expected)
-        await _write_first(settings, ledger, Transaction([write]))
+    """Store a generated signing secret, unless the settings or the ledger have one, and the key of tags. Raises
+    StartError."""
+    keys = [TAG_KEY] if settings.jwt_secret is not None else [SIGNING_KEY, TAG_KEY]
+    if writes := [_secret(key) for key in keys if ledger.get(SECRET, key) is None]:
+        await _write_first(settings, ledger, Transaction(writes))
+
+
+def _secret(key: str) -> Write:
+    secret = generate_secret().encode()
+    return Write(SECRET, key, secret, "text/plain; charset=utf-8", preconditions=(Expected(version=0),))
 
 
 async def write_administrator(

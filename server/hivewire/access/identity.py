@@ -22,7 +22,8 @@ class Identity(Struct, frozen=True):
     privileges in all tenants. For a client, `client` is the id of its record, `login` is its own id, and `user_id` is
     0, which no user has. `issued` (milliseconds), `token` (an id) and `generation` are those of the token, 0 and empty
     in one that does not say; `key` identifies the key that signed it. `says_networks` is false for a token that has no
-    list of networks, which grants none, like one with an empty list.
+    list of networks, which grants none, like one with an empty list. `devices` are the ids of the devices that it is a
+    token of.
     """
 
     user_id: int
@@ -39,6 +40,7 @@ class Identity(Struct, frozen=True):
     generation: int = 0
     key: bytes = b""
     says_networks: bool = True
+    devices: frozenset[str] = frozenset()
 
     @property
     def subject(self) -> tuple[str, int]:

@@ -62,6 +62,7 @@ class Claims(Struct, omit_defaults=False):
 
     `c` are name patterns, `i` is when the token was issued (ms), and `j` its id, which all tokens have that were made
     together or by refreshing. `g` is the generation of the user's tokens that it belongs to, 0 when absent.
+    `d` are the ids of the devices that it is a token of.
 
     A client's token has the id of the client's record in `cl`, its privileges by tenant in `tn`, and user id 0.
     It has not the client's own id, so that a new client with the id of a deleted one does not revive the old tokens.
@@ -79,6 +80,7 @@ class Claims(Struct, omit_defaults=False):
     i: int | UnsetType = UNSET
     j: str | UnsetType = UNSET
     g: int | UnsetType = UNSET
+    d: list[str] | UnsetType = UNSET
 
 
 class SecretError(Exception):
@@ -316,6 +318,8 @@ class Tokens:
             return True
         if identity.key not in (b"", self._key.mark, self.previous.key.mark if self.previous is not None else b""):
             return True
+        if identity.devices and self.revocations.until(identity.devices) >= identity.issued:
+            return True
         user = self._users.by_id(identity.user_id)
         return user is not None and user.content.generation != identity.generation
 
@@ -360,7 +364,8 @@ class Tokens:
         user = self._owner(claims)
         if user is None or (claims.i or 0) > now + AHEAD:
             raise Unauthorized
-        if (claims.j or "") in self.revocations or user.content.generation != (claims.g or 0):
+        ended = claims.d is not UNSET and self.revocations.until(claims.d) >= (claims.i or 0)
+        if ended or (claims.j or "") in self.revocations or user.content.generation != (claims.g or 0):
             raise TokenRevoked
         # It ends with the refresh token, so that a token does not live for longer than its creator said.
         claims.t, claims.e, claims.i = ACCESS, min(claims.e, now + self.access_lifetime), now
@@ -375,7 +380,9 @@ class Tokens:
 
     def pair(self, claims: Claims, access_expiry: int, refresh_expiry: int, now: int) -> tuple[str, str]:
         """An access and a refresh token with the same rights and the same id."""
-        claims.i, claims.j = now, _token_id()
+        # Later than what has revoked those of its devices, perhaps in the same millisecond.
+        issued = now if claims.d is UNSET else max(now, self.revocations.until(claims.d) + 1)
+        claims.i, claims.j = issued, _token_id()
         user = self._users.by_id(claims.u)
         if user is not None and user.content.generation:
             claims.g = user.content.generation
@@ -428,6 +435,7 @@ def identity(claims: Claims, user: User) -> Identity:
         token=claims.j or "",
         generation=claims.g or 0,
         says_networks=claims.n is not None,
+        devices=frozenset(() if claims.d is UNSET else claims.d),
     )
     if user.content.role == Role.ADMIN and _unrestricted(found, user):
         # A user's token cannot name tenants. An administrator's token for everything includes them all; one that was

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Coroutine
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from hivewire.actions import browsing
 from hivewire.actions.checks import (
@@ -16,13 +17,18 @@ from hivewire.actions.checks import (
     violations,
     within,
 )
+from hivewire.actions.layered import check_read, check_write, conditions
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
+from hivewire.dispatch import Condition
+from hivewire.fleet.conditions import guards_of
+from hivewire.fleet.layer_topic import EVERY
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
     Change,
     Expected,
+    Guard,
     Precondition,
     PreconditionFailed,
     Refused,
@@ -31,7 +37,7 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
-from hivewire.resources import KIND, change_of, info_of, resource_of, written
+from hivewire.resources import KIND, LAYERED, change_of, info_of, resource_of, written
 from hivewire.services import Services, now
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
@@ -66,7 +72,8 @@ from hivewire_protocol.nouns.configuration import (
     is_media_type,
     json_problem,
 )
-from hivewire_protocol.patterns import EVERYTHING
+from hivewire_protocol.nouns.layer import key_of, split
+from hivewire_protocol.patterns import EVERYTHING, Patterns
 
 Judged: TypeAlias = PendingWrite[Reply] | Coroutine[Any, Any, PendingWrite[Reply]]
 """A write whose value fits the schema of its name, or what finds that out."""
@@ -83,8 +90,8 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     if request.atLeast is not None or request.fresh:
         return when_current(get, services, caller, request)
     name = _name(services, caller, request.name)
-    if request.entityVersion is not None or request.revision is not None:
-        return _get_earlier(services, name, request.entityVersion, request.revision)
+    if request.layer is not None or request.entityVersion is not None or request.revision is not None:
+        return _get_other(services, caller, request)
     found = services.resources.read(name)
     if found is None:
         raise _not_found(name)
@@ -94,29 +101,64 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
 async def get_change(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
     """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
     await until_current(services, caller, request)
-    name = _name(services, caller, request.name)
+    place = _place(services, caller, request)
     found: Change | None
     if request.entityVersion is not None or request.revision is not None:
-        found = await _earlier(services, name, request.entityVersion, request.revision)
+        found = await _earlier(services, place, request.entityVersion, request.revision)
     else:
-        found = services.ledger.get(KIND, name)
+        found = services.ledger.get(place.kind, place.key)
     if found is None or found.content is None:
-        raise _not_found(name)
+        raise _not_found(place.name)
     return found
 
 
-async def _get_earlier(services: Services, name: str, version: int | None, revision: int | None) -> Reply:
-    found = await _earlier(services, name, version, revision)
+async def _get_other(services: Services, caller: Caller, request: ConfigurationGet) -> Reply:
+    """One of a layer, or an earlier one."""
+    place = _place(services, caller, request)
+    if request.entityVersion is not None or request.revision is not None:
+        found = await _earlier(services, place, request.entityVersion, request.revision)
+    else:
+        current = services.ledger.get(place.kind, place.key)
+        if current is None:
+            raise _not_found(place.name)
+        found = current
     return ConfigurationReply(resource_of(found), found.revision)
 
 
-async def _earlier(services: Services, name: str, version: int | None, revision: int | None) -> Change:
+class Place(NamedTuple):
+    """Where a configuration is: kind and key of its record, its name, and its layer if it is in one."""
+
+    kind: str
+    key: str
+    name: str
+    layer: str | None
+
+
+def _place(services: Services, caller: Caller, request: ConfigurationGet | ConfigurationHistory) -> Place:
+    """The place that a request to read names. Raises as `_name` and `check_read`."""
+    name, layer = _name(services, caller, request.name), request.layer
+    if layer is None:
+        return Place(KIND, name, name, None)
+    check_read(services, caller, layer)
+    return Place(LAYERED, key_of(layer, name), name, layer)
+
+
+def _place_to_write(services: Services, caller: Caller, name: str, layer: str | None) -> Place:
+    """The same for a request to write. Raises as `check_write`."""
+    if layer is None:
+        return Place(KIND, name, name, None)
+    check_write(services, caller, layer)
+    return Place(LAYERED, key_of(layer, name), name, layer)
+
+
+async def _earlier(services: Services, place: Place, version: int | None, revision: int | None) -> Change:
     """A change of this name, by revision, or else by the version in its current life. Raises NotFound."""
-    last = services.ledger.kind(KIND).last(name)
+    kind, key, name, _ = place
+    last = services.ledger.kind(kind).last(key)
     if last is None:
         raise _not_found(name)
     if revision is not None:
-        found = await services.ledger.history(KIND, name, revision=revision, take=1)
+        found = await services.ledger.history(kind, key, revision=revision, take=1)
         if found and version in (None, found[0].version):
             return found[0]
         raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
@@ -124,7 +166,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
         raise _not_found(name)
     at: Change | None = last
     while at is not None and version is not None and at.id == last.id and at.version >= version:
-        page = await services.ledger.history(KIND, name, revision=at.revision, take=PAGE)
+        page = await services.ledger.history(kind, key, revision=at.revision, take=PAGE)
         for change in page:
             if change.version == version and change.id == last.id:
                 return change
@@ -137,21 +179,21 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
     """The changes of a name, newest first. Raises NotFound when there are none."""
     await until_current(services, caller, request)
-    name = _name(services, caller, request.name)
+    kind, key, name, _ = _place(services, caller, request)
     take = within("take", request.take, HISTORY_TAKE, MOST_HISTORY)
     if request.before is not None and request.before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
-    last = services.ledger.kind(KIND).last(name)
+    last = services.ledger.kind(kind).last(key)
     if last is None:
         raise _not_found(name)
     found: list[Change] = []
     at = last.revision
     if request.before is not None and request.before <= at:
         # Paging gives the revision of a change of this name, which is found directly. Any other is searched for.
-        direct = await services.ledger.history(KIND, name, revision=request.before, take=1)
+        direct = await services.ledger.history(kind, key, revision=request.before, take=1)
         at = direct[0].previous if direct else at
     while at and len(found) < take:
-        page = await services.ledger.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
+        page = await services.ledger.history(kind, key, revision=at, take=min(PAGE, take - len(found)))
         found += [change for change in page if request.before is None or change.revision < request.before]
         if sum(len(change.content or b"") for change in found) > MAX_REPLY:
             raise TooLarge
@@ -161,12 +203,12 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:
     """Create or update one; equal values count as updates too."""
-    return _judged(services, caller, _pending(caller, _put(services, caller, request), request, written))
+    return _judged(services, caller, _pending(services, caller, _put(services, caller, request), request, written))
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
     """The write of a put."""
-    name = _name_to_put(services, caller, request.name)
+    name = _name_to_put(services, caller, request.name, request.layer)
     settings = services.settings
     value = request.value
     if value is None:
@@ -178,19 +220,23 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
         content_type = request.contentType
         _check_type(request, content_type, content)
     description = request.description and description_of(services, request.description)
+    if request.layer is not None:
+        place = _place_to_write(services, caller, name, request.layer)
+        expected = (*expected_of(request), *conditions(services, request.layer, name))
+        return Write(place.kind, place.key, content, content_type, description, expected)
     return Write(KIND, name, content, content_type, description, expected_of(request))
 
 
 def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> Judged:
     """Create or update one with any bytes of the type in `request`; its `value` is ignored."""
-    name = _name_to_put(services, caller, request.name)
+    name = _name_to_put(services, caller, request.name, None)
     content_type = request.contentType or TEXT
     if not content:
         raise OutOfBounds("The content is empty")
     _check_type(request, content_type, content)
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
-    return _judged(services, caller, _pending(caller, write, request, written))
+    return _judged(services, caller, _pending(services, caller, write, request, written))
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
@@ -201,11 +247,11 @@ def _check_type(request: ConfigurationPut | TransactChange, content_type: str, c
         raise OutOfBounds(f"Value is not valid JSON, which its contentType requires: {problem}")
 
 
-def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
+def _name_to_put(services: Services, caller: Caller, given: str | None, layer: str | None) -> str:
     name, most = _name(services, caller, given), services.settings.name_length
     # A longer name may have been written through another dialect; then it can be written here too.
     fits = 1 <= len(name) <= most
-    if not (fits and name.isprintable()) and services.ledger.get(KIND, name) is None:
+    if not (fits and name.isprintable()) and (layer is not None or services.ledger.get(KIND, name) is None):
         if not fits:
             raise out_of_length("Name", name, most, "name_length")
         _refuse_characters(name)
@@ -215,14 +261,18 @@ def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
 async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
     """Write an earlier content and type as a new version."""
     name = _name(services, caller, request.name)
+    place = _place_to_write(services, caller, name, request.layer)
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = description_of(services, request.description)
-    earlier = await _earlier(services, name, request.to, request.toRevision)
+    earlier = await _earlier(services, place, request.to, request.toRevision)
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
-    write = Write(KIND, name, earlier.content, earlier.content_type, description, expected_of(request))
-    return await _settled(services, caller, _pending(caller, write, request, written))
+    expected = expected_of(request)
+    if place.layer is not None:
+        expected = (*expected, *conditions(services, place.layer, name))
+    write = Write(place.kind, place.key, earlier.content, earlier.content_type, description, expected)
+    return await _settled(services, caller, _pending(services, caller, write, request, written))
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
@@ -231,21 +281,21 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
     if not changes or len(changes) > MAX_TRANSACTION:
         raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION}")
     writes: list[Write] = []
-    names: set[str] = set()
+    places: set[tuple[str, str]] = set()
     settled = True
     for index, change in enumerate(changes):
         try:
             write = _write(services, caller, change)
             settled &= services.schemas.check(write)
-            if write.key in names:
+            if (write.kind, write.key) in places:
                 raise OutOfBounds(f"'{write.key}' occurs twice in changes")
         except WireError as error:
             raise _at(error, index) from None
-        names.add(write.key)
+        places.add((write.kind, write.key))
         writes.append(write)
     dry_run = bool(request.dryRun)
     pending: PendingWrite[Reply] = PendingWrite(
-        Transaction(writes, caller.identity.login, dry_run=dry_run),
+        Transaction(writes, caller.identity.login, guards_of(writes), dry_run=dry_run),
         _would_transact if dry_run else _transacted,
         lambda refused: _at(refusal(refused), refused.index),
     )
@@ -267,12 +317,15 @@ def _at(error: WireError, index: int) -> WireError:
 
 def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> PendingWrite[Reply]:
     """Delete a configuration. Raises NotFound when it does not exist."""
-    return _pending(caller, _delete(services, caller, request), request, _deleted)
+    return _pending(services, caller, _delete(services, caller, request), request, _deleted)
 
 
 def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
-    name = _name(services, caller, request.name)
-    return Write(KIND, name, None, "", description_of(services, request.description), expected_of(request))
+    name, description = _name(services, caller, request.name), description_of(services, request.description)
+    place, expected = _place_to_write(services, caller, name, request.layer), expected_of(request)
+    if place.layer is not None:
+        expected = (*expected, *conditions(services, place.layer, name))
+    return Write(place.kind, place.key, None, "", description, expected)
 
 
 def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply | Coroutine[Any, Any, Reply]:
@@ -284,6 +337,8 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
     wanted = checked_patterns(request.names) & caller.identity.names
+    if request.layer is not None:
+        return _list_layers(services, caller, request, wanted, take, skip)
     kind = services.ledger.kind(KIND)
     ranges = list(kind.ranges(wanted))
     count = sum(end - start for start, end in ranges)
@@ -312,13 +367,53 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     return reply
 
 
+def _list_layers(
+    services: Services, caller: Caller, request: ConfigurationList, wanted: Patterns, take: int, skip: int
+) -> Reply:
+    """The same of a layer, or of all by rank, then name."""
+    if request.layer is None or request.layer == EVERY:
+        if request.after is not None:
+            raise OutOfBounds("after goes with one layer")
+        keys = [
+            key_of(layer.name, name)
+            for layer in services.fleet.layers.ranked()
+            for name in sorted(layer.values)
+            if name in wanted
+        ]
+    else:
+        check_read(services, caller, request.layer)
+        layer = services.fleet.layers.by_name.get(request.layer)
+        names = sorted(layer.values) if layer is not None else []
+        keys = [key_of(request.layer, name) for name in names if name in wanted]
+    count = len(keys)
+    if request.after is not None and request.layer is not None:
+        keys = keys[bisect_right(keys, key_of(request.layer, request.after)) :]
+    live = services.ledger.kind(LAYERED).live
+    page = [live[key] for key in keys[skip : skip + take]]
+    shown = [resource_of(change, inline_of(request.inline)) for change in page]
+    if sum(LEAST_RESOURCE + len(each.name) + len(each.value or "") for each in shown) > MAX_REPLY:
+        raise TooLarge
+    reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
+    if request.detail:
+        reply.changes = [info_of(change, each) for change, each in zip(page, shown, strict=True)]
+    else:
+        reply.configurations = shown
+    return reply
+
+
 def refusal(refused: Refused) -> WireError:
     """The error for a refused write."""
     if isinstance(refused, Unfit):
         return refused.error
     if isinstance(refused, PreconditionFailed):
+        if isinstance(refused.failed, Condition):
+            return refused.failed.error(refused.last)
         return conflict(refused, refused.failed)
-    return _not_found(refused.write.key)
+    return _not_found(_name_of(refused.write))
+
+
+def _name_of(write: Write | Guard) -> str:
+    return split(write.key)[1] if write.kind == LAYERED else write.key
 
 
 def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
@@ -328,7 +423,7 @@ def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
     what, current, expected = "version", version_of(last), failed.version
     if expected is None or expected == current:
         what, current, expected = "revision", last.revision if last else 0, failed.revision
-    text = VersionConflict.text.format(name=refused.write.key, what=what, current=current, expected=expected)
+    text = VersionConflict.text.format(name=_name_of(refused.write), what=what, current=current, expected=expected)
     return VersionConflict(text, change=change_of(last) if last is not None else None)
 
 
@@ -354,6 +449,7 @@ def _refuse_characters(name: str) -> None:
 
 
 def _pending(
+    services: Services,
     caller: Caller,
     write: Write,
     request: ConfigurationPut | ConfigurationDelete | ConfigurationRollback,
@@ -361,6 +457,8 @@ def _pending(
 ) -> PendingWrite[Reply]:
     """The write of one configuration, or its dry run."""
     transaction = Transaction((write,), caller.identity.login)
+    if write.kind == LAYERED:
+        transaction.guards = guards_of((write,))
     if request.dryRun:
         transaction.dry_run = True
         answer = _would_delete if write.content is None else _would_write

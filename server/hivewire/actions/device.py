@@ -16,9 +16,9 @@ from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, json_ob
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
-from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists, remove
+from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
 from hivewire.devices.scope import Scope, required
-from hivewire.fleet import view, view_with_presence
+from hivewire.fleet.device_topics import view, view_with_presence
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Transaction, Write
 from hivewire.services import Services, now
@@ -247,7 +247,7 @@ async def delete(services: Services, caller: Caller, request: DeviceDelete) -> R
     device_id = required(request.deviceId)
     while True:
         device = services.registry.reach(caller.identity, device_id)
-        transaction = Transaction([remove(device)], caller.identity.login)
+        transaction = Transaction(services.registry.removal(device), caller.identity.login)
         try:
             pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
             return await commit(services.ledger, pending.tried(request.dryRun))

@@ -303,6 +303,6 @@ def _item(sub: Subscription) -> SubscriptionItem:
         followed.networkIds,
         followed.deviceTypeIds,
         followed.timestamp,
-        resumable,
-        resumable and not sub.served.patterns,
+        resumable=resumable,
+        paused=resumable and not sub.served.patterns,
     )

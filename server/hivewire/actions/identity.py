@@ -202,6 +202,10 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     if user.content.role == Role.ADMIN and (maker is None or maker.content.role != Role.ADMIN):
         # Administrators may do what no permission covers, such as setting passwords.
         raise _denied("only administrators make tokens for administrators")
+    if len(payload.deviceIds or ()) > MAX_DEVICES:
+        raise OutOfBounds(f"deviceIds: a token is of {MAX_DEVICES} devices at most")
+    for device_id in payload.deviceIds or ():
+        services.registry.reach(identity, device_id)
     claims = _claims(identity, scope_of(identity, maker).types, user, payload)
     tokens, moment = services.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")
@@ -230,6 +234,10 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     return TokensReply(*pair)
 
 
+MAX_DEVICES = 1_000
+"""Devices of one token."""
+
+
 async def token_revoke(services: Services, caller: Caller, request: TokenRevoke) -> Reply:
     """Revoke tokens: all of a user, or those with one id. Users who are not administrators can revoke all of their
     own."""
@@ -249,10 +257,11 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if token_id is None or not 1 <= len(token_id) <= MAX_TOKEN_ID:
         raise OutOfBounds("the token has no id: end all tokens of its user")
     transaction = services.tokens.revocations.revoke(token_id, identity.login)
-    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _too_many_revoked))
+    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked))
 
 
-def _too_many_revoked(refused: Refused) -> WireError:
+def too_many_revoked(refused: Refused) -> WireError:
+    """The error for a revocation that there is no room for."""
     return OutOfBounds("too many tokens are revoked: end all tokens of the user")
 
 
@@ -279,6 +288,8 @@ def _claims(granter: Identity, types: frozenset[int] | None, user: User, payload
     claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)
     if (names := _names(granter, payload.configurations)) is not None:
         claims.c = names
+    if payload.deviceIds is not None:
+        claims.d = payload.deviceIds
     return claims
 
 

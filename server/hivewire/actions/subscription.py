@@ -10,11 +10,12 @@ from msgspec import UNSET
 
 from hivewire.actions.feeds import begin
 from hivewire.actions.following import KINDS, items
-from hivewire.actions.topics import CONFIGURATION, FOLLOWED
+from hivewire.actions.topics import FOLLOWED
 from hivewire.actions.waiting import resuming, when_current
 from hivewire.caller import Caller
 from hivewire.dispatch import Handler
 from hivewire.hub.feed import Subscription
+from hivewire.resources import KIND, LAYERED
 from hivewire.services import Services
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
@@ -69,7 +70,7 @@ def list_(services: Services, caller: Caller, request: SubscriptionList) -> Repl
         _item(sub)
         for sub in subscriptions
         if sub.topic.name not in KINDS
-        and (sub.topic is not CONFIGURATION or caller.identity.may(Permission.GET_CONFIGURATION))
+        and (sub.topic.kind not in (KIND, LAYERED) or caller.identity.may(Permission.GET_CONFIGURATION))
     ]
     found += items(caller)
     found.sort(key=attrgetter("subscriptionId"))
@@ -92,7 +93,8 @@ def _item(sub: Subscription) -> SubscriptionItem:
     if noted is None:
         return SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=paused)
     device, networks, types = (getattr(noted, name, UNSET) for name in ("deviceId", "networkIds", "deviceTypeIds"))
-    return SubscriptionItem(sub.id, sub.topic.name, None, device, networks, types, paused=paused)
+    names, layer = getattr(noted, "names", None), getattr(noted, "layer", None) or UNSET
+    return SubscriptionItem(sub.id, sub.topic.name, names, device, networks, types, layer=layer, paused=paused)
 
 
 READS: dict[type[Request], Handler] = {

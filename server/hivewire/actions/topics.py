@@ -15,10 +15,15 @@ from hivewire.access.tenants import DOCUMENT
 from hivewire.actions import following
 from hivewire.actions.checks import checked_patterns, inline_of
 from hivewire.actions.feeds import Wanted
+from hivewire.actions.layered import check_read
 from hivewire.caller import Caller
+from hivewire.devices.scope import required
 from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
-from hivewire.fleet import PLACES, Sight
+from hivewire.fleet.device_topics import PLACES, Sight
+from hivewire.fleet.fleet import follows
+from hivewire.fleet.layer_topic import EVERY, Selection
+from hivewire.hub.catchup import SNAPSHOT_BYTES
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Topic
 from hivewire.ledger.records import Change
@@ -117,18 +122,57 @@ TENANT = Topic("tenant", DOCUMENT, _document_update, key_of, _documents_served, 
 def _configuration(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
     """Configurations by name, or a tenant's document."""
     identity, how = caller.identity, (request.since, request.snapshot is not False, request.conflate is not False)
+    if request.deviceId is not None:
+        return _desired(services, caller, request)
+    if request.frameBytes is not None:
+        raise InvalidParameters("frameBytes goes with deviceId")
     if request.tenant is not None:
-        if request.names is not None:
+        if request.names is not None or request.layer is not None:
             raise InvalidParameters("give either names or tenant")
         check_tenant(services, identity, request.tenant, Privilege.READ)
         return Wanted(TENANT, Patterns((request.tenant,)), *how)
     if not identity.may(Permission.GET_CONFIGURATION):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
+    if request.layer is not None:
+        return _layered(services, caller, request)
     inline = inline_of(request.inline)
     topic = (
         CONFIGURATION if inline == INLINE_CHARACTERS and not request.detail else _topic(inline, bool(request.detail))
     )
     return Wanted(topic, checked_patterns(request.names), *how)
+
+
+def _layered(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
+    """Configurations of a layer, or of all, by name."""
+    if request.inline is not None or request.detail:
+        raise InvalidParameters("inline and detail do not go with layer")
+    names, layer = checked_patterns(request.names), request.layer or EVERY
+    if layer != EVERY:
+        check_read(services, caller, layer)
+    how = (request.since, request.snapshot is not False, request.conflate is not False)
+    return Wanted(services.layer_topic, Selection(layer, names), *how, noted=request)
+
+
+def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
+    """What a device should have, by name."""
+    for name in ("tenant", "layer", "snapshot", "conflate", "inline", "detail"):
+        if getattr(request, name) is not None:
+            raise InvalidParameters(f"{name} does not go with deviceId")
+    device = services.registry.reach(caller.identity, required(request.deviceId), follows=True)
+    if not caller.identity.may(Permission.SYNC_CONFIGURATION):
+        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.SYNC_CONFIGURATION.wire_name}")
+    if not follows(caller.identity, device.id):
+        raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
+    if request.frameBytes is not None and not LEAST_FRAME <= request.frameBytes <= SNAPSHOT_BYTES:
+        raise OutOfBounds(f"frameBytes must be between {LEAST_FRAME:,} and {SNAPSHOT_BYTES:,}")
+    fleet = services.fleet
+    wanted = fleet.sight(device.id, checked_patterns(request.names))
+    earliest = fleet.resumable_from(device.id)
+    return Wanted(fleet.topic_of(request.frameBytes), wanted, request.since, noted=request, earliest=earliest)
+
+
+LEAST_FRAME = 1_024
+"""Bytes of the shortest limit that a device can set on frames."""
 
 
 def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wanted:
@@ -137,20 +181,20 @@ def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wa
     _check(networks, types)
     if request.deviceId == "":
         raise InvalidParameters("Device id is wrong or empty")
-    if services.fleet.sees_too_much(caller.identity, networks, types):
+    if services.device_topics.sees_too_much(caller.identity, networks, types):
         raise OutOfBounds(f"more than {PLACES} pairs of a network and a type: name fewer of them")
     if request.presence and request.snapshot is False:
         raise InvalidParameters("presence needs the state, so it does not go with snapshot false")
-    topic = services.fleet.devices_with_presence if request.presence else services.fleet.devices
+    topic = services.device_topics.devices_with_presence if request.presence else services.device_topics.devices
     return _wanted(services, caller, topic, Sight(request.deviceId, networks, types), request)
 
 
 def _networks(services: Services, caller: Caller, request: NetworkSubscribe) -> Wanted:
-    return _wanted(services, caller, services.fleet.networks, _only(request.networkIds), request)
+    return _wanted(services, caller, services.device_topics.networks, _only(request.networkIds), request)
 
 
 def _device_types(services: Services, caller: Caller, request: DeviceTypeSubscribe) -> Wanted:
-    return _wanted(services, caller, services.fleet.device_types, _only(request.deviceTypeIds), request)
+    return _wanted(services, caller, services.device_topics.device_types, _only(request.deviceTypeIds), request)
 
 
 def _wanted(

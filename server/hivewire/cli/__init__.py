@@ -81,6 +81,7 @@ COMMANDS = {
         "message:notification",
         "Send and follow notifications: what devices tell.",
     ),
+    "layer": ("layer:layer", "Manage layers: configurations for some devices, of which the highest counts."),
     "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (

@@ -73,6 +73,11 @@ def current_options(command: _F) -> _F:
     return at_least(fresh(command))
 
 
+layer_option = click.option(
+    "--layer", metavar="LAYER", help="In this layer: global, device/ID, or one of `hivewire layer list`."
+)
+
+
 def current(at_least: int | None, fresh: bool) -> dict[str, Any]:
     """The members of a request for these options."""
     return {"atLeast": at_least, "fresh": True if fresh else None}
@@ -97,6 +102,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@layer_option
 @dry_run_option
 @output_option
 @url_option
@@ -112,6 +118,7 @@ def put(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    layer: str | None,
     dry_run: bool,
     form: str | None,
 ) -> None:
@@ -130,10 +137,13 @@ def put(
     }
     with reach(url, given_token) as remote:
         if isinstance(content, bytes):
+            if layer is not None:
+                raise click.UsageError("a layer holds text only")
             with explain_refusal():
                 reply = contents.put(remote, name, content, content_type or _guess_type(file), asked)
         else:
-            reply = write(remote, "configuration/put", name=name, value=content, contentType=content_type, **asked)
+            asked |= {"contentType": content_type, "layer": layer}
+            reply = write(remote, "configuration/put", name=name, value=content, **asked)
     print_written(reply, form, "")
 
 
@@ -147,18 +157,19 @@ Examples:
   hivewire get limits.max --json            (with its version and revision)"""
 )
 @name_argument
+@layer_option
 @current_options
 @output_option
 @with_gateway
-def get(remote: Remote, name: str, at_least: int | None, fresh: bool, form: str | None) -> None:
+def get(remote: Remote, name: str, layer: str | None, at_least: int | None, fresh: bool, form: str | None) -> None:
     """Print the value of the configuration NAME.
 
     On a terminal a newline follows; a file or a pipe gets only the value.
     """
     try:
-        reply = remote.request("configuration/get", name=name, **current(at_least, fresh))
+        reply = remote.request("configuration/get", name=name, layer=layer, **current(at_least, fresh))
     except RemoteError as error:
-        if error.code == 404 and _begins(remote, name):
+        if error.code == 404 and layer is None and _begins(remote, name):
             shows = f"  hivewire list {shlex.quote(printable(name) + '*')} shows the names that begin like this"
             raise RefusedByGateway(f"{on_one_line(str(error))}\n{shows}", error.code) from None
         raise
@@ -186,6 +197,7 @@ Examples:
   hivewire list -o table > limits.txt""",
 )
 @patterns_argument
+@layer_option
 @output_option
 @click.option("--after", help="Start after this name.")
 @click.option("--take", type=WholeNumber(min=0), metavar="N", help="At most this many; default all.")
@@ -194,6 +206,7 @@ Examples:
 def list_(
     remote: Remote,
     patterns: tuple[str, ...],
+    layer: str | None,
     form: str | None,
     after: str | None,
     take: int | None,
@@ -204,11 +217,11 @@ def list_(
 
     On a terminal it is a table; into a pipe goes a JSON object for each.
     """
-    replies = pages(remote, patterns, after, take, **current(at_least, fresh))
+    replies = pages(remote, patterns, after, take, layer, **current(at_least, fresh))
     found = (resource for reply in replies for resource in reply["configurations"])
     first = next(found, None)
     show(found if first is None else chain([first], found), form, COLUMNS, "value")
-    if first is None and take != 0:
+    if first is None and take != 0 and layer is None:
         _hint(remote, patterns)
 
 
@@ -238,6 +251,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@layer_option
 @dry_run_option
 @output_option
 @with_gateway
@@ -247,6 +261,7 @@ def delete(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    layer: str | None,
     dry_run: bool,
     form: str | None,
 ) -> None:
@@ -258,6 +273,7 @@ def delete(
         description=description,
         entityVersion=expect,
         revision=expect_revision,
+        layer=layer,
         dryRun=dry_run or None,
     )
     revision = reply.get("revision")
@@ -344,7 +360,12 @@ def _current(change: dict[str, Any] | None) -> list[str]:
 
 
 def pages(
-    remote: Remote, names: Sequence[str], after: str | None = None, take: int | None = None, **members: Any
+    remote: Remote,
+    names: Sequence[str],
+    after: str | None = None,
+    take: int | None = None,
+    layer: str | None = None,
+    **members: Any,
 ) -> Iterator[dict[str, Any]]:
     """Everything that matches, as one reply for each page. Pages get smaller where values are large. Further members
     are of the first request: what a connection has seen, it sees in every later answer."""
@@ -352,7 +373,8 @@ def pages(
     while left is None or left > 0:
         asked = size if left is None else min(size, left)
         try:
-            reply = remote.request("configuration/list", names=list(names) or None, after=after, take=asked, **members)
+            members |= {"names": list(names) or None, "after": after, "take": asked, "layer": layer}
+            reply = remote.request("configuration/list", **members)
         except RemoteError as error:
             if error.code != 413 or asked == 1:
                 raise

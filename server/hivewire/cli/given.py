@@ -71,3 +71,11 @@ class Span(click.ParamType[int]):
         if match is None:
             self.fail(f"{value!r} is not a duration such as 90s, 30m, 12h or 7d", param, ctx)
         return int(match[1]) * UNITS[match[2] or "s"]
+
+
+def key_and_value(text: str) -> tuple[str, str]:
+    """The two parts of `NAME=VALUE`. Raises UsageError for a text without `=`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"{text!r} is not NAME=VALUE")
+    return name, value

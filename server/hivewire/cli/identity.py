@@ -129,6 +129,7 @@ Examples:
   hivewire token --action GetConfiguration --expires 30d
   hivewire token --user alice --action GetConfiguration --name admission.1 --expires 2027-01-01T00:00:00
   hivewire token --action GetDeviceCommand --action UpdateDeviceCommand --network home --type lamp
+  hivewire token --device lamp-1 --expires 365d
   HIVEWIRE_TOKEN=$(hivewire token --action GetConfiguration) hivewire list
 
 \b
@@ -138,7 +139,6 @@ On a terminal it prints both tokens, into a pipe only the access token."""
     "--action",
     "actions",
     multiple=True,
-    required=True,
     metavar="NAME",
     callback=_known_actions,
     shell_complete=_complete_action,
@@ -146,6 +146,13 @@ On a terminal it prints both tokens, into a pipe only the access token."""
 )
 @click.option(
     "--name", "names", multiple=True, metavar="PATTERN", help="Limit it to these configurations: a name, or a prefix*."
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="ID",
+    help="Make it a token of this device, with which it follows its configurations and reports.",
 )
 @networks_option
 @types_option
@@ -160,6 +167,7 @@ def token(
     given_token: str | None,
     actions: tuple[str, ...],
     names: tuple[str, ...],
+    devices: tuple[str, ...],
     networks: tuple[str, ...],
     types: tuple[str, ...],
     user: str | None,
@@ -172,12 +180,16 @@ def token(
     Repeat --action for each action. Without --name the token reaches the same names as your own. With --action '*' it
     reaches your networks and device types too, so an administrator's is for everything, users included; it needs a
     token for all actions. With --network or --type it reaches the devices that are in these networks, of these types;
-    without one of them those in all of yours, and without both none. With only --expires, the refresh token expires
+    without one of them those in all of yours, and without both none. With --device the action is SyncConfiguration
+    unless you name others. With only --expires, the refresh token expires
     together with the access token.
     """
+    if not actions and not devices:
+        raise click.UsageError("Missing option '--action'.")
     payload = {
-        "actions": list(actions),
+        "actions": list(actions) or ["SyncConfiguration"],
         "configurations": list(names) or None,
+        "deviceIds": list(devices) or None,
         "expiration": _to_come(expires),
         "refreshExpiration": _to_come(refresh_expires),
     }
@@ -185,7 +197,7 @@ def token(
     with Remote(access.url) as remote:
         access.authenticate(remote)
         payload["userId"] = _id_of(remote, user)
-        if "*" in actions or networks or types:
+        if "*" in actions or networks or types or devices:
             # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).
             own = claims_of(access.token)
             payload["networkIds"] = [NETWORK.find(remote, name)["id"] for name in networks] or own.get("n")

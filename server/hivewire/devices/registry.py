@@ -73,6 +73,8 @@ class Registry:
         self.on_device: list[Callable[[Device | None, Device | None], None]] = []
         """Called with a device before and after each change of its record; None where there is none. The devices of a
         deleted network or type are no exception, although `device` no longer finds them."""
+        self.belongings: Callable[[str], tuple[list[Write], tuple[Precondition, ...]]] = lambda device_id: ([], ())
+        """The writes that delete what belongs to the device with an id, and conditions that there is nothing else."""
         self._task: asyncio.Task[None] | None = None
         self._deleted = asyncio.Event()
         ledger.observe(self._apply, NETWORK, DEVICE_TYPE, DEVICE)
@@ -193,11 +195,23 @@ class Registry:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def _remove(self, devices: list[Device]) -> None:
-        """Delete the records of these devices together, unless one of them has changed."""
+        """Delete the records of these devices together, or of the first ones, unless one of them has changed."""
+        writes: list[Write] = []
+        for device in devices:
+            removal = self.removal(device)
+            if writes and len(writes) + len(removal) > REMOVED_AT_ONCE:
+                break
+            writes += removal
         try:
-            await self.ledger.commit(Transaction([remove(device) for device in devices]))
+            await self.ledger.commit(Transaction(writes))
         except Refused:
             await asyncio.sleep(0)  # another gateway was faster, or a device was registered anew: look again
+
+    def removal(self, device: Device) -> list[Write]:
+        """The writes that delete a device with what belongs to it, unless it has changed."""
+        belongings, conditions = self.belongings(device.id)
+        expected = (device.unchanged, *conditions)
+        return [*belongings, Write(DEVICE, device.id, None, description=device.farewell, preconditions=expected)]
 
     def _left_over(self) -> Iterator[Device]:
         """The devices whose network or type does not exist."""
@@ -235,11 +249,6 @@ class Vacant(Struct):
         return (self.networks is None or device.network in self.networks) and (
             self.types is None or device.type in self.types
         )
-
-
-def remove(device: Device) -> Write:
-    """The write that deletes a device, unless it has changed."""
-    return Write(DEVICE, device.id, None, description=device.farewell, preconditions=(device.unchanged,))
 
 
 # The writes of a network or a device type, with its name.

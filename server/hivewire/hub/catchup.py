@@ -152,17 +152,22 @@ class CatchUp:
             return None
         tail = sub.channel.tail
         idle, sub.idle = sub.idle, False  # evaluated once for each pause
-        if idle and sub.copy is None and sub.channel.stateful:  # a copy has only the latest changes anyway
+        latest = sub.topic.latest
+        # A copy has only the latest changes anyway.
+        if idle and sub.copy is None and sub.channel.stateful and not latest:
             return partial(self._evaluate, sub, sub.generation)
         if sub.offset < tail.source.tip:
             events = tail.after(sub.offset, PORTION)
             if events is None:
+                if latest:
+                    sub.copy_state(sub.offset if sub.copy is None else sub.copy.floor)
+                    return None
                 if (further := tail.source.skip(sub.offset, sub.served)) == sub.offset:
                     return partial(self._read_on, sub, sub.generation)
                 sub.offset, sub.sent = further, 0
                 return None
             # Most often the rest is other people's events: there is no need to look at each of them.
-            last = sub.channel.last_within(sub.served)
+            last = tail.source.tip if latest else sub.channel.last_within(sub.served)
             if last is None:
                 return None
             if events and events[0].offset > last:
@@ -249,7 +254,7 @@ class CatchUp:
         out: list[bytes] = []
         size = 0
         feed, tail = sub.feed, sub.channel.tail
-        conflated = sub.copy is not None and sub.copy.floor > 0
+        conflated = sub.copy is not None and sub.copy.floor > 0 and not sub.topic.latest
         for transaction in portion:
             offset = transaction[0].offset
             events = _wanted(sub, transaction)
@@ -345,7 +350,7 @@ class CatchUp:
             if item is not None:
                 element = encode(item)
                 size += len(element) + 1
-                if elements and size > SNAPSHOT_BYTES - ENVELOPE:
+                if elements and size > (sub.topic.frame_bytes or SNAPSHOT_BYTES) - ENVELOPE:
                     last = False
                     break
                 elements.append(element)
@@ -370,9 +375,13 @@ class CatchUp:
             return
         events, finished = _gather(sub, copy)
         # Each event but the very last says that more follows: the state is right only at the end.
-        last = events.pop() if finished and events else None
-        frames = [self._update(sub, event, None, True) for event in events]
-        if finished:
+        latest = sub.topic.latest
+        last = events.pop() if finished and events and not latest else None
+        frames = [self._update(sub, event, None, not latest) for event in events]
+        if finished and latest:
+            frames.append(sub.shape.bookmark(sub.position, live=True))
+            _finish(sub)
+        elif finished:
             position = sub.position
             frames.append(self._update(sub, last, position, True) if last else sub.shape.bookmark(position))
             _finish(sub)
@@ -435,7 +444,10 @@ def _wants(sub: Subscription, event: Event) -> bool:
     if event.kind != topic.kind or sub.channel.tail.source.is_over(event.item):
         return False
     keys = topic.keys(event.item)
-    if keys[0] not in sub.served and (len(keys) == 1 or not any(key in sub.served for key in keys)):
+    if topic.wants is not None:
+        if not topic.wants(event.item, sub.served):
+            return False
+    elif keys[0] not in sub.served and (len(keys) == 1 or not any(key in sub.served for key in keys)):
         return False
     # In a conflated run a delete is sent at once, wherever its key is: its record is gone, so the cursor over records
     # would not meet it, and its tombstone is too new for the cursor over tombstones.

@@ -179,6 +179,9 @@ class Subscription:
             epoch, offset = since
             # Offsets of another epoch belong to another history. Those before the log cannot be resumed either.
             covered = epoch == source.epoch and source.covers(offset) and offset >= earliest
+            if covered and self.topic.latest:
+                self.copy_state(floor=offset)
+                return "resumed"
             if covered and not self.topic.volatile:
                 self.offset = self.last_position = offset
                 self.resuming = True
@@ -299,6 +302,8 @@ class Feed:
         self.starting.append(sub)
         # It is found from now on, but not live before `begin`; what is announced until then is read from the log.
         sub.channel.index.add(sub.served, sub)
+        if topic.joined is not None:
+            topic.joined(sub)
         return sub
 
     def begin(self, rpc: bool) -> None:
@@ -418,7 +423,9 @@ class Feed:
             sub.serve(served)
             # With more names the client lacks their records; with fewer of a fleet it would keep those of the others.
             # And `sent` counted events of the old names: in a transaction it would skip the wrong ones.
-            if not narrower or sub.sent or (sub.topic.scoped and sub.channel.stateful):
+            # A device keeps what its token does not show any more.
+            of_fleet = sub.topic.scoped and sub.channel.stateful and not sub.topic.latest
+            if not narrower or sub.sent or of_fleet:
                 sub.start_over()
 
     def behind(self) -> list[Subscription]:

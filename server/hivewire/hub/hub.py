@@ -157,6 +157,8 @@ class Hub:
         if sub.device:
             self.leave(sub.device)
             sub.device = 0
+        if sub.topic.left is not None:
+            sub.topic.left(sub)
 
     def watch_token(self, feed: Feed) -> None:
         """Set a timer if the feed's token needs a push, or expires, before the round of bookmarks after next.
@@ -304,6 +306,30 @@ class Hub:
             else:
                 sub.feed.listener.push(sub.shape.notice(topic.name, what, members))
 
+    def switch(self, sub: Subscription, served: Patterns, events: Sequence[Event], frames: dict[Shape, bytes]) -> None:
+        """Serve a subscription other patterns from now on, after these events, which say what is different.
+
+        One that is behind begins anew. `frames` keeps what was encoded, for the next subscription with the same events.
+        """
+        sub.serve(served)
+        if not sub.live or sub.feed.stalled or sub.feed.expires < self._now():
+            sub.fall_behind()
+            if sub.served.patterns:
+                sub.start_over()
+                self.serve(sub.feed)
+            return
+        if not events:
+            return
+        frame = frames.get(sub.shape)
+        if frame is None:
+            *others, last = events
+            made = [sub.shape.update(event, None) for event in others]
+            made.append(sub.shape.update(last, sub.channel.tail.position(last.offset)))
+            frame = frames[sub.shape] = b"".join(made)
+        self.catch_up.pushes += len(events)
+        sub.last_position = events[-1].offset
+        sub.feed.listener.push(frame)
+
     def _leave_behind(self, sub: Subscription, moment: int) -> None:
         """Let a live subscription catch up later, or suspend its feed if the token has expired."""
         if sub.feed.expires < moment:
@@ -356,7 +382,7 @@ class Hub:
             return due
         for sub in feed.subscriptions:
             tail = sub.channel.tail
-            if not sub.live or feed.stalled or sub.last_position >= tail.offset:
+            if not sub.live or feed.stalled or sub.last_position >= tail.offset or sub.topic.latest:
                 continue
             sub.last_position = tail.offset
             frame = frames.get((sub.shape, tail.offset))

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from hivewire.access.identity import Identity
-from hivewire.access.revocations import REVOCATION
+from hivewire.access.revocations import OF_DEVICE, REVOCATION
 from hivewire.access.tenants import CLIENT, TENANT
 from hivewire.access.users import KIND as USER
 from hivewire.devices.index import KIND as DEVICE
@@ -85,6 +85,10 @@ class LedgerSource:
         """It has no index of its log."""
         return offset
 
+    def safe(self, offset: int) -> int:
+        """The same: what is announced is all there is."""
+        return offset
+
     def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
         """Call the observer with the changes of each commit from now on."""
         self._ledger.observe(observer)
@@ -117,7 +121,16 @@ def _concerned(changes: Sequence[Change]) -> Callable[[Identity], bool]:
     """Whether these changes may give access to an identity, or end it."""
     changed = {(change.kind, change.id) for change in changes}
     revoked = {change.key for change in changes if change.kind == REVOCATION}
-    return lambda identity: identity.subject in changed or identity.token in revoked
+    devices = {key.removeprefix(OF_DEVICE) for key in revoked if key.startswith(OF_DEVICE)}
+
+    def concerned(identity: Identity) -> bool:
+        return (
+            identity.subject in changed
+            or identity.token in revoked
+            or (bool(devices) and not devices.isdisjoint(identity.devices))
+        )
+
+    return concerned
 
 
 class Records:

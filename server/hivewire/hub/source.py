@@ -59,6 +59,11 @@ class Topic(NamedTuple):
 
     A `passing` topic is one of many forms of the same: its pushes are not kept with the event, and it is forgotten when
     nobody follows it.
+
+    Subscribers of a `latest` topic need of each key the latest item only, and get no bookmarks but those that say that
+    the present is reached. Who is behind what is in memory gets a run of what has changed. `wants` says whether served
+    patterns match an item that has very many keys. `frame_bytes` is its longest snapshot frame, if
+    that is not the usual. `joined` and `left` are called with each subscription as it begins and when it has ended.
     """
 
     name: str
@@ -76,6 +81,11 @@ class Topic(NamedTuple):
     view: View | None = None
     volatile: bool = False
     passing: bool = False
+    latest: bool = False
+    wants: Callable[[Any, Patterns], bool] | None = None
+    frame_bytes: int | None = None
+    joined: Callable[[Any], None] | None = None
+    left: Callable[[Any], None] | None = None
 
 
 class Event(Struct, gc=False):
@@ -170,6 +180,10 @@ class Source(Protocol):
     def skip(self, offset: int, served: Patterns) -> int:
         """An offset up to which nothing after the given one can match these patterns, as far as that costs nothing to
         find out: a reader may go on there."""
+
+    def safe(self, offset: int) -> int:
+        """The offset to resume from for who was served up to this one: the same, or an earlier one while the source
+        has not announced all that it will at this one."""
 
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
         """Call the observer with new items, whole transactions in order, after `tip` has moved past them.

@@ -118,7 +118,7 @@ class Tail(Generic[_S]):
 
     def position(self, offset: int) -> str:
         """The position after an offset, as clients see it."""
-        return render_position(self.source.epoch, offset)
+        return render_position(self.source.epoch, self.source.safe(offset))
 
 
 class Channel(Generic[_S]):

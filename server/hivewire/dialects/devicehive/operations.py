@@ -28,6 +28,7 @@ from hivewire.http.response import JSON
 from hivewire.transport.events import EVENTS
 from hivewire_protocol.messages import Request, action_of, errors_of
 from hivewire_protocol.nouns.configuration import ConfigurationReply, ConfigurationTransactReply, RevisionReply
+from hivewire_protocol.nouns.device_configuration import DeviceEffectiveReply
 from hivewire_protocol.nouns.poll import CommandWait
 from hivewire_protocol.schemas import ADDRESS, components, member, members_of, refer, sentence
 
@@ -44,6 +45,13 @@ def operations() -> tuple[Operation, ...]:
     welcome = Content("A sentence.", {"text/plain": TEXT})
     first = Operation("GET", f"{ROOT}/", "welcome", "server", "Say what this is.", {200: welcome}, ERRORS, ERROR)
     return (first, *map(_operation, ROWS))
+
+
+def _id(row: Row) -> str:
+    """The action; with the path behind it where it stands for several rows."""
+    action = re.sub(r"\W", "_", action_of(row.request))
+    first = next(each for each in ROWS if each.request is row.request)
+    return action if row is first else action + re.sub(r"\W+", "_", f"_{row.method.lower()}{row.path}").rstrip("_")
 
 
 def _operation(row: Row) -> Operation:
@@ -67,7 +75,7 @@ def _operation(row: Row) -> Operation:
     return Operation(
         row.method,
         ROOT + row.path,
-        re.sub(r"\W", "_", action_of(request)),
+        _id(row),
         action_of(request).partition("/")[0],
         sentence(request),
         _answers(row),
@@ -107,7 +115,7 @@ def _body(row: Row, in_path: list[str]) -> Content | None:
 
 def _answers(row: Row) -> dict[int, Content]:
     request, reply = row.request, row.request.reply
-    headers = [ETAG] if reply is ConfigurationReply else []
+    headers = [ETAG] if reply in (ConfigurationReply, DeviceEffectiveReply) else []
     headers += [REVISION] if reply in _WRITTEN else []
     headers += [DRY_RUN] if "dryRun" in request.__annotations__ else []
     if row.request is row.stream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
+from hashlib import sha256
 from itertools import chain
 
 import msgspec
@@ -30,6 +31,7 @@ from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType, WireError
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import ConfigurationReply, RevisionReply
+from hivewire_protocol.nouns.device_configuration import DeviceEffectiveReply
 
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
@@ -88,6 +90,8 @@ class Rest:
                 row.check_if_wrong(self._services, call.caller, call.request.parameters)
             raise
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
+        if isinstance(reply, DeviceEffectiveReply):
+            return _unless_known(call.request, reply, _render(row, reply))
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Admitted) -> Response:
@@ -172,6 +176,21 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
     for portion in portions:
         yield portion
         await asyncio.sleep(0)  # so that a long list does not block other connections
+
+
+def _unless_known(request: HttpRequest, reply: DeviceEffectiveReply, response: Response) -> Response:
+    """304 without a body for who has just these tags already (RFC 9110, section 13.1.2)."""
+    tags = "".join([f"{each.name}\0{each.tag}\0" for each in reply.configurations])
+    etag = f'"{sha256(tags.encode()).hexdigest()[:ETAG_DIGITS]}"'
+    known = {each.strip() for each in (request.header("if-none-match") or "").split(",")}
+    if etag in known or "*" in known:
+        return Response(304, headers={"ETag": etag})
+    response.headers["ETag"] = etag
+    return response
+
+
+ETAG_DIGITS = 32
+"""Hexadecimal digits that stand for all tags of a device."""
 
 
 def _headers(reply: Reply) -> dict[str, str]:

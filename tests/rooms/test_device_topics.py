@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivewire import fleet
 from hivewire.devices import registry
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK
+from hivewire.fleet import device_topics
 from hivewire.hub import catchup
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.subscription import DeviceSubscribe
@@ -378,7 +378,7 @@ async def test_large_snapshots_come_in_frames_and_few_devices_are_found_among_ma
     for number in range(40):
         await world.save(f"d{number:02}", 1 + (number % 4 == 0), 1)
     for few in (1_000, 3):
-        monkeypatch.setattr(fleet, "FEW", few)
+        monkeypatch.setattr(device_topics, "FEW", few)
         for user, claims in ((ADMIN, {}), (ANN, {}), (BEN, {"dt": ["1"]}), (ADMIN, {"n": ["3"]})):
             follower = Follower(world, "device", user, claims, {})
             follower.subscribe()
@@ -641,7 +641,7 @@ async def play(script: list[Any], frame: int) -> None:
     world = await World().begin()
     patch = pytest.MonkeyPatch()
     patch.setattr(registry, "REMOVED_AT_ONCE", 2)
-    patch.setattr(fleet, "FEW", 2)
+    patch.setattr(device_topics, "FEW", 2)
     patch.setattr(catchup, "SNAPSHOT_BYTES", frame)
     patch.setattr(world.hub.catch_up, "conflate_after", 5)
     try:

@@ -1,4 +1,4 @@
-"""What can be followed of the fleet: devices, networks and device types.
+"""What can be followed of devices, networks and device types.
 
 Who may see a device depends on where it is. So a subscription to devices has the keys of the places that its user
 reaches, and a device has those of its place: as in `streams/filters.py`, one of them is the same exactly if the user
@@ -138,7 +138,7 @@ def _id(device: Device) -> str:
     return device.id
 
 
-class Fleet:
+class DeviceTopics:
     """The topics. What they serve depends on what the user belongs to, so a change of that is a new beginning."""
 
     def __init__(self, registry: Registry, presence: Presence, hub: Hub) -> None:

@@ -1,0 +1,108 @@
+"""What a device should have, and what it says it has (fleet.md, sections 3 to 5)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Struct, UnsetType
+
+from hivewire_protocol.errors import NotFound, OutOfBounds, Unavailable, VersionConflict
+from hivewire_protocol.messages import Reply, Request, says
+from hivewire_protocol.nouns.configuration import ExpectedRevision, ExpectedVersion
+from hivewire_protocol.permissions import Permission
+
+_Name = Annotated[str, says("Its name.")]
+_Tag = Annotated[str | None, says("12 characters that stand for the content; null: gone.")]
+
+
+class DesiredConfiguration(Struct, gc=False):
+    """A configuration as its device sees it."""
+
+    name: _Name
+    value: Annotated[str | None, says("Its content; null if gone, binary, or too long.")]
+    tag: _Tag
+    contentType: Annotated[str | UnsetType, says("The media type; absent of plain text that is there.")] = UNSET
+    size: Annotated[int | UnsetType, says("The length of the content in bytes, likewise.")] = UNSET
+
+
+class Reported(Struct, omit_defaults=True, gc=False):
+    """What a device reported about a name."""
+
+    tag: Annotated[str | UnsetType | None, says("The tag of what it has; null: gone; absent: something else.")] = UNSET
+    error: Annotated[str | UnsetType, says("Why it refused that.")] = UNSET
+    value: Annotated[str | UnsetType, says("What it has instead.")] = UNSET
+
+
+class EffectiveConfiguration(Struct, gc=False):
+    """A configuration of a device, and where it comes from."""
+
+    name: _Name
+    value: Annotated[str | None, says("Its content; null if binary, or longer than 65,536 characters.")]
+    tag: _Tag
+    layer: Annotated[
+        str | UnsetType | None,
+        says("The layer that it is from, null for what only the device has. This and what follows is not for devices."),
+    ] = UNSET
+    entityVersion: Annotated[int | UnsetType, says("Its version in this layer; 0 while a rollout has it.")] = UNSET
+    contentType: Annotated[str | UnsetType, says("The media type, if it is not plain text.")] = UNSET
+    size: Annotated[int | UnsetType, says("The length of the content in bytes, likewise.")] = UNSET
+    rollout: Annotated[int | UnsetType, says("The rollout whose new value this is.")] = UNSET
+    hidden: Annotated[list[str] | UnsetType, says("Lower layers that have the name too, the highest first.")] = UNSET
+    state: Annotated[str | UnsetType, says("`refused`, `applied`, `local` or `pending`.")] = UNSET
+    reported: Annotated[Reported | UnsetType, says("What the device reported; absent if nothing.")] = UNSET
+
+
+class DeviceEffectiveReply(Reply):
+    """What a device should have."""
+
+    layers: Annotated[list[str] | UnsetType, says("The layers of the device, the highest first.")]
+    configurations: Annotated[list[EffectiveConfiguration], says("Its configurations by name.")]
+    revision: Annotated[int, says("The revision of the ledger that this shows.")]
+
+
+class DeviceEffective(Request, tag="device/effective"):
+    """What a device should have, which layer it is from, and what the device says about it.
+
+    A token of the device needs `SyncConfiguration` only, and is shown names, values and tags.
+    """
+
+    permission = Permission.GET_CONFIGURATION
+    or_one_of = (Permission.SYNC_CONFIGURATION,)
+    of_device = True
+    read_only = True
+    required = ("deviceId",)
+    reply = DeviceEffectiveReply
+    errors = (NotFound, OutOfBounds)
+
+    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+
+
+class DeviceLabelReply(Reply):
+    """The labels as they are now."""
+
+    labels: Annotated[dict[str, str], says("All labels of the device.")]
+    revision: Annotated[int, says("The revision of their last change.")]
+
+
+class DeviceLabel(Request, tag="device/label", forbid_unknown_fields=True):
+    """Set the labels of a device, which needs `ManageConfiguration`; without `labels` only show them."""
+
+    permission = Permission.GET_CONFIGURATION
+    of_device = True
+    required = ("deviceId",)
+    reply = DeviceLabelReply
+    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
+
+    labels: Annotated[dict[str, str] | None, says("All labels, in place of the former ones: texts by name.")] = None
+    entityVersion: ExpectedVersion = UNSET
+    revision: ExpectedRevision = UNSET
+
+
+class DeviceRevoke(Request, tag="device/revoke"):
+    """End all tokens of a device at once, and close the sockets over which it listens."""
+
+    permission = Permission.MANAGE_TOKEN
+    of_device = True
+    required = ("deviceId",)
+    reply = Reply
+    errors = (NotFound, OutOfBounds, Unavailable)

@@ -1,0 +1,107 @@
+"""What a device should have, and its labels (fleet.md, sections 2 and 3)."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, json
+
+from hivewire.actions.checks import checked_patterns
+from hivewire.actions.identity import too_many_revoked
+from hivewire.actions.layer import check_labels, moved
+from hivewire.caller import Caller
+from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.scope import required
+from hivewire.fleet.fleet import follows
+from hivewire.fleet.layers import LABEL
+from hivewire.fleet.source import shown as desired
+from hivewire.fleet.views import Effective, View
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Exists, Expected, Guard, PreconditionFailed, Refused, Transaction, Write
+from hivewire.services import Services, now
+from hivewire_protocol.errors import AccessDenied, NotFound, WireError
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.configuration import resource
+from hivewire_protocol.nouns.device_configuration import (
+    DeviceEffective,
+    DeviceEffectiveReply,
+    DeviceLabel,
+    DeviceLabelReply,
+    DeviceRevoke,
+    EffectiveConfiguration,
+)
+from hivewire_protocol.permissions import Permission
+
+
+def effective(services: Services, caller: Caller, request: DeviceEffective) -> Reply:
+    """What counts for a device, by name, and where it is from. Raises AccessDenied or NotFound."""
+    device = services.registry.reach(caller.identity, required(request.deviceId))
+    manages = caller.identity.may(Permission.GET_CONFIGURATION)
+    if not manages and not follows(caller.identity, device.id):
+        raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
+    names = checked_patterns(request.names) & caller.identity.names
+    member = services.fleet.member(device.id)
+    if member is None:
+        raise NotFound(f"Device with such deviceId = {device.id} not found")
+    view = member.view
+    found = [(name, view.find(name)) for name in view.names() if name in names]
+    revision = services.ledger.revision
+    if not manages:
+        own = [_desired(name, what) for name, what in found if what is not None]
+        return DeviceEffectiveReply(UNSET, own, revision)
+    shown = [_shown(view, name, what) for name, what in found if what is not None]
+    return DeviceEffectiveReply([layer.name for layer in view.layers], shown, revision)
+
+
+def _desired(name: str, found: Effective) -> EffectiveConfiguration:
+    plain = desired(name, found.value)
+    return EffectiveConfiguration(name, plain.value, plain.tag, contentType=plain.contentType, size=plain.size)
+
+
+def _shown(view: View, name: str, found: Effective) -> EffectiveConfiguration:
+    value = found.value
+    plain = resource(name, value.content, value.content_type, value.version)
+    return EffectiveConfiguration(
+        name,
+        plain.value,
+        value.tag,
+        found.layer.name,
+        value.version,
+        plain.contentType,
+        plain.size,
+        hidden=view.hidden(name, found.layer) or UNSET,
+        state="pending",
+    )
+
+
+async def label(services: Services, caller: Caller, request: DeviceLabel) -> Reply:
+    """Set the labels of a device, or show them. Raises AccessDenied or NotFound."""
+    device = services.registry.reach(caller.identity, required(request.deviceId))
+    if request.labels is None:
+        last = services.ledger.get(LABEL, device.id)
+        return DeviceLabelReply(*((json.decode(last.content or b"{}"), last.revision) if last is not None else ({}, 0)))
+    if not caller.identity.may(Permission.MANAGE_CONFIGURATION):
+        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.MANAGE_CONFIGURATION.wire_name}")
+    labels = dict(sorted(request.labels.items()))
+    check_labels(labels, "labels")
+    version = None if request.entityVersion is UNSET else request.entityVersion
+    revision = None if request.revision is UNSET else request.revision
+    write = Write(LABEL, device.id, json.encode(labels), "application/json", None, (Expected(version, revision),))
+    guard = Guard(DEVICE, device.id, (Exists(device.record_id),))
+    transaction = Transaction([write], caller.identity.login, (guard,))
+    change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], _refusal))
+    return DeviceLabelReply(labels, change.revision)
+
+
+def _refusal(refused: Refused) -> WireError:
+    if isinstance(refused, PreconditionFailed) and isinstance(refused.failed, Expected):
+        return moved(f"The labels of device '{refused.write.key}'", refused.failed, refused.last)
+    return NotFound(f"Device with such deviceId = {refused.write.key} not found")
+
+
+async def revoke(services: Services, caller: Caller, request: DeviceRevoke) -> Reply:
+    """End the tokens of a device. Raises AccessDenied or NotFound."""
+    device = services.registry.reach(caller.identity, required(request.deviceId))
+    transaction = services.tokens.revocations.revoke_device(device.id, now(), caller.identity.login)
+    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked))
+
+
+READS = {DeviceEffective: effective, DeviceLabel: label, DeviceRevoke: revoke}

@@ -1,0 +1,184 @@
+"""Layers: which devices have which configurations (fleet.md, section 3)."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET
+
+from hivewire.actions.layered import check_target
+from hivewire.caller import Caller
+from hivewire.dispatch import Condition
+from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
+from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.layers import LAYER, Layer, LayerContent
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import (
+    Change,
+    Expected,
+    Precondition,
+    PreconditionFailed,
+    Refused,
+    Transaction,
+    Write,
+    version_of,
+)
+from hivewire.resources import LAYERED
+from hivewire.services import Services
+from hivewire_protocol.errors import (
+    Conflict,
+    InvalidParameters,
+    NotAllowed,
+    OutOfBounds,
+    VersionConflict,
+    WireError,
+)
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.device import DEVICE_ID, MAX_DEVICE_ID
+from hivewire_protocol.nouns.layer import (
+    GLOBAL,
+    LAYER_NAME,
+    OF_DEVICE,
+    TOP_RANK,
+    LayerDelete,
+    LayerDeleteReply,
+    LayerList,
+    LayerListReply,
+    LayerPut,
+    LayerPutReply,
+    LayerView,
+    Target,
+    key_of,
+)
+
+MOST_LABELS, MOST_LABEL = 32, 64
+"""Labels of a device or a target, and characters of each and of its value (fleet.md, section 10)."""
+
+MOST_IDS = 1_000
+"""Ids, or values of labels, in a target."""
+
+
+def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
+    """The layers by rank."""
+    fleet = services.fleet
+    if request.layer is not None:
+        layer = fleet.layers.by_name.get(request.layer)
+        if layer is None or layer.rank > TOP_RANK:
+            raise missing(request.layer)
+        return LayerListReply([_view(fleet, layer)])
+    return LayerListReply([_view(fleet, layer) for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK])
+
+
+def _view(fleet: Fleet, layer: Layer) -> LayerView:
+    return LayerView(layer.name, layer.rank, layer.target, layer.revision, len(layer.values), fleet.having(layer))
+
+
+async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
+    """Create or change a layer. Raises Conflict for a rank that is taken."""
+    name, target, rank = _name(request.layer), request.target, request.rank
+    if target is None or rank is None:
+        raise InvalidParameters("target and rank are required")
+    if not 1 <= rank <= TOP_RANK:
+        raise OutOfBounds(f"rank must be between 1 and {TOP_RANK:,}")
+    check_bounds(target)
+    check_target(services, caller.identity, target)
+    if (found := services.fleet.layers.by_name.get(name)) is not None:
+        check_target(services, caller.identity, found.target)
+    fleet = services.fleet
+    conditions = (*_expected(request), Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
+    content = msgspec.json.encode(LayerContent(rank, target))
+    write = Write(LAYER, name, content, "application/json", None, conditions)
+    pending = PendingWrite(Transaction([write], caller.identity.login), lambda changes: changes[0], refusal)
+    change = await commit(services.ledger, pending)
+    await fleet.settled()
+    current = fleet.layers.by_name.get(name)
+    return LayerPutReply(name, change.revision, 0 if current is None else fleet.having(current))
+
+
+async def delete(services: Services, caller: Caller, request: LayerDelete) -> Reply:
+    """Delete a layer, with `force` together with what it holds."""
+    name, fleet = _name(request.layer), services.fleet
+    while True:
+        layer = fleet.layers.by_name.get(name)
+        if layer is None:
+            raise missing(name)
+        check_target(services, caller.identity, layer.target)
+        held = sorted(layer.values) if request.force else ()
+        writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
+        conditions = (*_expected(request), Empty(fleet.layers, name), *fleet.unheld(name))
+        writes.append(Write(LAYER, name, None, "", None, conditions))
+        pending = PendingWrite(Transaction(writes, caller.identity.login), lambda changes: changes[0], refusal)
+        try:
+            return LayerDeleteReply((await commit(services.ledger, pending)).revision)
+        except Conflict:
+            if not request.force or sorted(layer.values) == held:
+                raise  # otherwise something was put into it meanwhile
+
+
+def refusal(refused: Refused) -> WireError:
+    """The error for a refused write of a layer."""
+    if isinstance(refused, PreconditionFailed):
+        failed, last = refused.failed, refused.last
+        if isinstance(failed, Condition):
+            return failed.error(last)
+        assert isinstance(failed, Expected)  # noqa: S101 - the only other one
+        return moved(f"Layer '{refused.write.key}'", failed, last)
+    return missing(refused.write.key)
+
+
+def moved(what: str, failed: Expected, last: Change | None) -> VersionConflict:
+    """The error for a record that is at another version or revision than its writer expected."""
+    if failed.version is not None and failed.version != version_of(last):
+        return VersionConflict(f"{what} is at version {version_of(last)}, not {failed.version}")
+    current = 0 if last is None else last.revision
+    return VersionConflict(f"{what} is at revision {current}, not {failed.revision}")
+
+
+def _expected(request: LayerPut | LayerDelete) -> tuple[Precondition, ...]:
+    version = None if request.entityVersion is UNSET else request.entityVersion
+    revision = None if request.revision is UNSET else request.revision
+    return () if version is None and revision is None else (Expected(version, revision),)
+
+
+def _name(given: str | None) -> str:
+    if given is None:
+        raise InvalidParameters("layer is required")
+    if given == GLOBAL or given.startswith(OF_DEVICE):
+        raise NotAllowed(f"Layer '{given[:128]}' is always there, and cannot be changed")
+    if not LAYER_NAME.fullmatch(given):
+        raise OutOfBounds("a layer's name has 1 to 32 characters of a-z 0-9 . -")
+    return given
+
+
+def check_bounds(target: Target) -> None:
+    """Raise OutOfBounds for a target that is too large, or that says what no device can have."""
+    for what, given in (
+        ("networkIds", target.networkIds),
+        ("deviceTypeIds", target.deviceTypeIds),
+        ("deviceIds", target.deviceIds),
+    ):
+        if given is not None and not 1 <= len(given) <= MOST_IDS:
+            raise OutOfBounds(f"target.{what} must have 1 to {MOST_IDS:,} elements")
+    for device in target.deviceIds or ():
+        if not DEVICE_ID.fullmatch(device) or len(device) > MAX_DEVICE_ID:
+            raise OutOfBounds(f"target.deviceIds: '{device[:MAX_DEVICE_ID]}' is no id of a device")
+    if target.percent is not None and not 0 < target.percent <= 100:
+        raise OutOfBounds("target.percent must be over 0, and at most 100")
+    labels = target.labels or {}
+    check_labels(dict.fromkeys(labels, ""), "target.labels")
+    for label, given in labels.items():
+        if given is not None and not 1 <= len(given) <= MOST_IDS:
+            raise OutOfBounds(f"target.labels: '{label}' must have 1 to {MOST_IDS:,} values, or be null")
+        for value in given or ():
+            check_labels({label: value}, "target.labels")
+
+
+def check_labels(labels: dict[str, str], what: str) -> None:
+    """Raise OutOfBounds for labels that are too many or too long."""
+    if len(labels) > MOST_LABELS:
+        raise OutOfBounds(f"{what} must have at most {MOST_LABELS} labels")
+    for label, value in labels.items():
+        if not 1 <= len(label) <= MOST_LABEL or len(value) > MOST_LABEL:
+            raise OutOfBounds(f"{what}: a label has 1 to {MOST_LABEL} characters, and its value at most {MOST_LABEL}")
+
+
+READS = {LayerList: list_, LayerPut: put, LayerDelete: delete}

@@ -1,0 +1,72 @@
+"""`hivewire device effective|label`: what a device should have, and its labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hivewire.cli.configuration import patterns_argument, shown, write
+from hivewire.cli.gateway import with_gateway
+from hivewire.cli.given import key_and_value
+from hivewire.cli.output import Columns, output_option, print_result, printable, show
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
+
+COLUMNS: Columns = {
+    "name": lambda row: row["name"],
+    "value": shown,
+    "layer": lambda row: row["layer"] or "",
+    "hides": lambda row: ", ".join(row.get("hidden", ())),
+    "state": lambda row: row["state"],
+    "reported": lambda row: _reported(row.get("reported", {})),
+}
+
+
+def _reported(reported: dict[str, Any]) -> str:
+    return str(reported.get("error") or reported.get("value") or "")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire device effective lamp-1
+  hivewire device effective lamp-1 'net.*'
+  hivewire device effective lamp-1 --json | jq -c 'select(.state == "refused")'"""
+)
+@click.argument("device_id", metavar="DEVICE")
+@patterns_argument
+@output_option
+@with_gateway
+def effective(remote: Remote, device_id: str, patterns: tuple[str, ...], form: str | None) -> None:
+    """Show what a device should have, the layer that each value is from, and what the device says about it."""
+    reply = remote.request("device/effective", deviceId=device_id, names=list(patterns) or None)
+    show(reply["configurations"], form, COLUMNS, "value")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire device label lamp-1
+  hivewire device label lamp-1 site=bonn floor=2
+  hivewire device label lamp-1 floor-            (removes it)"""
+)
+@click.argument("device_id", metavar="DEVICE")
+@click.argument("labels", nargs=-1, metavar="[LABEL=VALUE|LABEL-]...")
+@output_option
+@with_gateway
+def label(remote: Remote, device_id: str, labels: tuple[str, ...], form: str | None) -> None:
+    """Show the labels of a device, or set and remove some."""
+    reply = remote.request("device/label", deviceId=device_id)
+    if labels:
+        now = dict(reply["labels"])
+        for each in labels:
+            if each.endswith("-") and "=" not in each:
+                now.pop(each[:-1], None)
+            else:
+                name, value = key_and_value(each)
+                now[name] = value
+        reply = write(remote, "device/label", deviceId=device_id, labels=now, revision=reply["revision"])
+    words = " ".join(f"{printable(name)}={printable(value)}" for name, value in reply["labels"].items())
+    print_result(reply, form, words or "no labels", words)

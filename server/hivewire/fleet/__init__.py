@@ -1,0 +1,1 @@
+"""Layers, what counts for each device, and who follows that (fleet.md)."""

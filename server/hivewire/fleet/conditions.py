@@ -1,0 +1,136 @@
+"""The conditions of writes into layers and of layers themselves, each with its error (fleet.md, sections 3 and 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.scope import SHOWN
+from hivewire.fleet.layers import LAYER, LayerContent, Layers
+from hivewire.ledger.records import Change, Guard, View, Write, version_of
+from hivewire.resources import LAYERED
+from hivewire_protocol.errors import Conflict, NotFound, OutOfBounds, WireError
+from hivewire_protocol.nouns.layer import GLOBAL, OF_DEVICE, split
+
+MOST_LAYERS, MOST_NAMES = 1_000, 1_000
+"""Layers of a ledger, and names in each."""
+
+
+class Exists(Struct, gc=False):
+    """A condition: the layer is there, or the device of which it is."""
+
+    layer: str
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is."""
+        return last is not None and last.content is not None
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for one that is not."""
+        return missing(self.layer)
+
+
+class Room(Struct):
+    """A condition: the layer has room for another name, or has this one."""
+
+    layers: Layers
+    layer: str
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it has."""
+        if version_of(last):
+            return True
+        return len(names_in(self.layers, self.layer, view)) < MOST_NAMES
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for one that is full."""
+        return OutOfBounds(f"Layer '{self.layer}' holds {MOST_NAMES:,} configurations, the most that a layer can")
+
+
+class Vacant(Struct):
+    """A condition: no other layer has this rank. `holder` is the one that has."""
+
+    layers: Layers
+    layer: str
+    rank: int
+    holder: str | None = None
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether none has."""
+        ranks = {layer.name: rank for rank, layer in self.layers.ranks.items()}
+        for change in view.written(LAYER):
+            ranks.pop(change.key, None)
+            if change.content is not None:
+                ranks[change.key] = msgspec.json.decode(change.content, type=LayerContent).rank
+        self.holder = next((name for name, rank in ranks.items() if rank == self.rank and name != self.layer), None)
+        return self.holder is None
+
+    def error(self, last: Change | None) -> WireError:
+        """The error that names the holder."""
+        return Conflict(f"Rank {self.rank} belongs to layer '{self.holder}'")
+
+
+class Countable(Struct, gc=False):
+    """A condition: there is room for another layer, or this one exists."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is true."""
+        return version_of(last) > 0 or view.count(LAYER) < MOST_LAYERS
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for one too many."""
+        return OutOfBounds(f"there are {MOST_LAYERS:,} layers, the most that there can be")
+
+
+class Empty(Struct):
+    """A condition: the layer holds nothing any more."""
+
+    layers: Layers
+    layer: str
+    left: int = 0
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is true after the writes before this one."""
+        self.left = len(names_in(self.layers, self.layer, view))
+        return not self.left
+
+    def error(self, last: Change | None) -> WireError:
+        """The error that says how much is left."""
+        return Conflict(f"Layer '{self.layer}' holds {self.left:,} configurations")
+
+
+def names_in(layers: Layers, layer: str, view: View) -> set[str]:
+    """The names that a layer holds at the moment of an evaluation."""
+    found = layers.by_name.get(layer)
+    names = set() if found is None else set(found.values)
+    for change in view.written(LAYERED):
+        where, name = split(change.key)
+        if where == layer:
+            (names.discard if change.content is None else names.add)(name)
+    return names
+
+
+def missing(layer: str) -> NotFound:
+    """The error for a layer that does not exist."""
+    if layer.startswith(OF_DEVICE):
+        return NotFound(f"Device with such deviceId = {layer.removeprefix(OF_DEVICE)[:SHOWN]} not found")
+    return NotFound(f"Layer '{layer[:SHOWN]}' does not exist")
+
+
+def guards_of(writes: Sequence[Write]) -> tuple[Guard, ...]:
+    """What must be true of the layers that a transaction writes into."""
+    return tuple(
+        guard
+        for layer in dict.fromkeys(split(write.key)[0] for write in writes if write.kind == LAYERED)
+        for guard in _guards(layer)
+    )
+
+
+def _guards(layer: str) -> list[Guard]:
+    if layer == GLOBAL:
+        return []
+    kind, key = (DEVICE, layer.removeprefix(OF_DEVICE)) if layer.startswith(OF_DEVICE) else (LAYER, layer)
+    return [Guard(kind, key, (Exists(layer),))]

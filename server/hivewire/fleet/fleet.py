@@ -1,0 +1,427 @@
+"""The fleet: the layers of each device, and who is told when they change (fleet.md, sections 3 and 4).
+
+This follows every change of layers, what they hold, labels and devices. A change of a target can concern very many
+devices: they move to their new views in slices of time, and whoever asks for one meanwhile finds it moved already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from time import perf_counter
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from hivewire.access.bootstrap import SECRET, TAG_KEY
+from hivewire.access.identity import Identity
+from hivewire.access.revocations import OF_DEVICE as REVOKED_DEVICE
+from hivewire.access.revocations import REVOCATION
+from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.index import Device
+from hivewire.devices.registry import Registry
+from hivewire.fleet.conditions import Empty
+from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
+from hivewire.fleet.source import (
+    KIND,
+    SOURCE,
+    Desired,
+    FleetSource,
+    Present,
+    Sight,
+    desired,
+    element_of,
+    event_of,
+    update_of,
+    wants,
+)
+from hivewire.fleet.views import View, Views
+from hivewire.hub.feed import Subscription
+from hivewire.hub.frames import Shape
+from hivewire.hub.hub import Hub
+from hivewire.hub.source import Event, Topic
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Precondition, Write
+from hivewire.resources import LAYERED
+from hivewire.slices import SLICE_SECONDS
+from hivewire.telemetry import Gauges
+from hivewire_protocol.close import Code
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
+from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, Target, key_of
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
+
+NO_LABELS: Mapping[str, str] = {}
+
+LOOK = 20
+"""Devices that are looked at between two looks at the clock."""
+
+
+@lru_cache(4_096)
+def labels_of(content: bytes) -> Mapping[str, str]:
+    """The labels in a record; equal ones are one object."""
+    found: dict[str, str] = msgspec.json.decode(content, type=dict[str, str])
+    return found
+
+
+class Member(Struct, gc=False):
+    """A device, its labels and its view."""
+
+    device: Device
+    labels: Mapping[str, str]
+    view: View
+
+    @property
+    def placed(self) -> Placed:
+        """What targets look at."""
+        return Placed(self.device.id, self.device.network, self.device.type, self.labels)
+
+
+class Sweep(NamedTuple):
+    """Devices that may have other layers since a revision."""
+
+    revision: int
+    devices: Iterator[str]
+
+
+class Fleet:
+    """All devices with their views, and the topic that they follow."""
+
+    def __init__(self, ledger: Ledger, registry: Registry, hub: Hub) -> None:
+        self.ledger = ledger
+        self.layers = Layers(ledger)
+        self.views = Views()
+        self.members: dict[str, Member] = {}
+        self._registry = registry
+        self._hub = hub
+        self._by_label: dict[tuple[str, str], dict[str, None]] = {}
+        self._followers: dict[str, list[Subscription]] = {}
+        self._sweeps: list[Sweep] = []
+        self._task: asyncio.Task[None] | None = None
+        self._source = FleetSource(ledger)
+        hub.add(SOURCE, self._source)
+        self.topic = Topic(
+            "configuration",
+            KIND,
+            update_of(INLINE_CHARACTERS * 4),
+            lambda item: item.keys,
+            self._served,
+            "configurations",
+            element_of(INLINE_CHARACTERS * 4),
+            source=SOURCE,
+            scoped=True,
+            view=Present(),
+            latest=True,
+            wants=wants,
+            joined=self._join,
+            left=self._leave,
+        )
+        registry.belongings = self.belongings
+        ledger.observe(self._end_revoked, REVOCATION)
+        ledger.observe(self._apply, LAYER, LAYERED, LABEL, DEVICE)
+
+    @lru_cache(64)  # noqa: B019 - there is one fleet
+    def topic_of(self, frame_bytes: int | None) -> Topic:
+        """The topic with frames of at most so many bytes."""
+        if frame_bytes is None:
+            return self.topic
+        most = frame_bytes - FRAME_ROOM
+        update, element = update_of(most), element_of(most)
+        return self.topic._replace(update=update, element=element, frame_bytes=frame_bytes, passing=True)
+
+    # The life of the component.
+
+    def load(self) -> None:
+        """Read what the ledger holds; the registry must have done so."""
+        key = self.ledger.get(SECRET, TAG_KEY)
+        self.layers.load(Tagger(b"" if key is None else key.content or b""))
+        for device in self._registry.devices_in(None, None):
+            self._place(device.id)
+
+    def start(self) -> None:
+        """Read what the ledger holds."""
+        self.load()
+
+    async def close(self) -> None:
+        """Stop moving devices."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def gauges(self) -> Gauges:
+        """The metrics: a sentence and a function for each name."""
+        return {
+            "fleet_layers": ("Layers with a record.", lambda: len(self.layers.ranks)),
+            "fleet_views": ("Different sets of layers that devices have.", lambda: sum(1 for _ in self.views)),
+            "fleet_online": ("Devices that follow their configurations here.", lambda: len(self._followers)),
+        }
+
+    # Reading.
+
+    def member(self, device_id: str) -> Member | None:
+        """A device as it is now, also while others are on their way to other views."""
+        if self._sweeps:
+            self._place(device_id)
+        return self.members.get(device_id)
+
+    def having(self, layer: Layer) -> int:
+        """How many devices have a layer, once all have moved."""
+        return sum(view.members for view in self.views if layer in view.layers)
+
+    def belongings(self, device_id: str) -> tuple[list[Write], tuple[Precondition, ...]]:
+        """The writes that delete what belongs to a device, and the condition that its layer is empty then."""
+        name = OF_DEVICE + device_id
+        layer = self.layers.by_name.get(name)
+        held = () if layer is None else sorted(layer.values)
+        writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
+        if self.ledger.get(LABEL, device_id) is not None:
+            writes.append(Write(LABEL, device_id, None, if_present=True))
+        return writes, (Empty(self.layers, name),)
+
+    def unheld(self, layer: str) -> tuple[Precondition, ...]:
+        """The conditions of a change of a layer itself."""
+        return ()
+
+    def online(self, device_id: str) -> bool:
+        """Whether a device follows its configurations here."""
+        return device_id in self._followers
+
+    async def settled(self) -> None:
+        """Return when all devices have moved."""
+        while self._task is not None and self._sweeps:
+            await asyncio.shield(asyncio.gather(self._task, return_exceptions=True))
+
+    def resumable_from(self, device_id: str) -> int:
+        """The first revision since which a device has had the same layers."""
+        device, label = self._registry.device(device_id), self.ledger.kind(LABEL).last(device_id)
+        defined = self.ledger.kind(LAYER)
+        return max(
+            0 if device is None else device.change.revision,
+            0 if label is None else label.revision,
+            max((change.revision for change in defined.live.values()), default=0),
+            max((change.revision for change in defined.tombstones.values()), default=0),
+        )
+
+    def sight(self, device_id: str, names: Patterns) -> Sight:
+        """What a device follows of its view."""
+        member = self.member(device_id)
+        return Sight(device_id, None if member is None else member.view, names)
+
+    def candidates(self, target: Target) -> Iterable[str]:
+        """The devices that may be of a target: all that are, and perhaps others."""
+        if target.deviceIds is not None:
+            return [each for each in target.deviceIds if each in self.members]
+        for label, given in (target.labels or {}).items():
+            if given is not None:
+                return [device for each in given for device in self._by_label.get((label, each), ())]
+        if target.networkIds is not None or target.deviceTypeIds is not None:
+            types = None if target.deviceTypeIds is None else frozenset(target.deviceTypeIds)
+            return [device.id for device in self._registry.devices_in(target.networkIds, types)]
+        return list(self.members)
+
+    # Who follows.
+
+    def _served(self, identity: Identity, wanted: Patterns) -> Patterns:
+        assert isinstance(wanted, Sight)  # noqa: S101 - what requests make
+        if not follows(identity, wanted.device):
+            return Sight(wanted.device, None, wanted.names)
+        return self.sight(wanted.device, wanted.names & identity.names)
+
+    def _join(self, sub: Subscription) -> None:
+        served = sub.served
+        if isinstance(served, Sight) and served.view is not None:
+            self._followers.setdefault(served.device, []).append(sub)
+            self.views.follow(served.view, sub)
+
+    def _leave(self, sub: Subscription) -> None:
+        wanted = sub.wanted
+        assert isinstance(wanted, Sight)  # noqa: S101 - what the topic serves
+        found = self._followers.get(wanted.device, [])
+        if sub in found:
+            found.remove(sub)
+            if not found:
+                del self._followers[wanted.device]
+        if isinstance(sub.served, Sight) and sub.served.view is not None:
+            self.views.leave(sub.served.view, sub)
+
+    def _end_revoked(self, changes: Iterable[Change]) -> None:
+        """Close the connections over which devices listen whose tokens were revoked."""
+        for change in changes:
+            if change.kind == REVOCATION and change.key.startswith(REVOKED_DEVICE):
+                for sub in list(self._followers.get(change.key.removeprefix(REVOKED_DEVICE), ())):
+                    sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
+
+    # Following the ledger.
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        items: list[Desired] = []
+        touched: dict[str, None] = {}
+        for change in changes:
+            if change.kind == LAYERED:
+                items += self._edit(change, touched)
+            elif change.kind == LAYER:
+                found: dict[str, None] = {}
+                for target in self.layers.define(change):
+                    if target is not None:
+                        found.update(dict.fromkeys(self.candidates(target)))
+                self._sweeps.append(Sweep(change.revision, iter(found)))
+            elif change.kind == LABEL or change.kind == DEVICE:
+                touched[change.key] = None
+        self._unsettle(changes, touched)
+        if items:
+            self._source.announce(items)
+        self._unsettle((), ())
+        if touched:
+            self._move_all(touched)
+        if self._sweeps and self._task is None and not self._sweep():
+            self._task = asyncio.get_running_loop().create_task(self._keep_sweeping(), name="devices change views")
+
+    def _edit(self, change: Change, touched: dict[str, None]) -> list[Desired]:
+        """What an edit of a layer changes in the views that are followed."""
+        layer, name, before, _ = self.layers.write(change)
+        if layer.rank > TOP_RANK:
+            device = layer.name.removeprefix(OF_DEVICE)
+            member = self.members.get(device)
+            if member is None or layer not in member.view.layers or self._registry.device(device) is None:
+                touched[device] = None  # the layer is new, or goes with its device
+                return []
+        found: dict[int, tuple[Value | None, list[View]]] = {}
+        for view in self.views.followed(layer):
+            if not view.shows(layer, name):
+                continue
+            now = view.find(name)
+            value = None if now is None else now.value
+            former = before if before is not None else _below(view, layer, name)
+            tag = None if former is None else former.tag
+            after = None if value is None else value.tag
+            if tag != after:
+                found.setdefault(id(value), (value, []))[1].append(view)
+        return [desired(name, value, change.revision, views) for value, views in found.values()]
+
+    def _unsettle(self, changes: Iterable[Change], touched: Iterable[str]) -> None:
+        """Note from when on positions are not safe to resume from."""
+        first = [sweep.revision for sweep in self._sweeps[:1]]
+        if touched:
+            first += [change.revision for change in changes]
+        self._source.unsettled = min(first, default=None)
+
+    def _sweep(self) -> bool:
+        """Move devices for a slice of time. Whether all have moved."""
+        began = perf_counter()
+        moves = Moves(self._hub, self.ledger.revision)
+        while self._sweeps:
+            for number, device in enumerate(self._sweeps[0].devices, 1):
+                self._place(device, moves)
+                if number % LOOK == 0 and perf_counter() - began > SLICE_SECONDS:
+                    return False
+            self._sweeps.pop(0)
+        self._unsettle((), ())
+        return True
+
+    async def _keep_sweeping(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(0)  # others are served between two slices
+                if self._sweep():
+                    return
+        finally:
+            self._task = None
+
+    def _move_all(self, devices: Iterable[str]) -> None:
+        moves = Moves(self._hub, self.ledger.revision)
+        for device in devices:
+            self._relabel(device)
+            self._place(device, moves)
+
+    def _relabel(self, device_id: str) -> None:
+        """Follow the labels of a device in the index."""
+        member = self.members.get(device_id)
+        for label in (member.labels if member is not None else NO_LABELS).items():
+            if (found := self._by_label.get(label)) is not None:
+                found.pop(device_id, None)
+                if not found:
+                    del self._by_label[label]
+
+    def _place(self, device_id: str, moves: Moves | None = None) -> None:
+        """Let a device have the view of its layers as they are now."""
+        device, member = self._registry.device(device_id), self.members.get(device_id)
+        before = None if member is None else member.view
+        if device is None:
+            view = None
+            if member is not None:
+                del self.members[device_id]
+        else:
+            record = self.ledger.get(LABEL, device_id)
+            labels = NO_LABELS if record is None else labels_of(record.content or b"{}")
+            if member is None or member.labels is not labels:
+                for label in labels.items():
+                    self._by_label.setdefault(label, {})[device_id] = None
+            placed = Placed(device_id, device.network, device.type, labels)
+            view = self.views.view(self.layers.of(placed))
+            if member is None:
+                self.members[device_id] = Member(device, labels, view)
+            else:
+                member.device, member.labels, member.view = device, labels, view
+        if view is before:
+            return
+        if view is not None:
+            view.members += 1
+        if before is not None:
+            before.members -= 1
+        for sub in self._followers.get(device_id, ()):
+            (moves or Moves(self._hub, self.ledger.revision)).move(sub, self.views, before, view)
+        if before is not None:
+            self.views.forget(before)
+
+
+FRAME_ROOM = 512
+"""Bytes of a frame for what is around a value."""
+
+NOWHERE = View(0, (), ())
+"""What a device sees that does not exist."""
+
+
+class Moves:
+    """Subscriptions that get other views at a revision. What two views differ in is worked out and encoded once."""
+
+    def __init__(self, hub: Hub, revision: int) -> None:
+        self._hub = hub
+        self._revision = revision
+        self._events: dict[tuple[View, View], tuple[list[Event], dict[Shape, bytes]]] = {}
+
+    def move(self, sub: Subscription, views: Views, before: View | None, after: View | None) -> None:
+        """Serve a subscription what its device has now, and say what is different."""
+        former = sub.served
+        assert isinstance(former, Sight)  # noqa: S101 - what the topic serves
+        if former.view is not before:  # its token does not allow it to follow
+            return
+        if before is not None:
+            views.leave(before, sub)
+        if after is not None:
+            views.follow(after, sub)
+        key = before or NOWHERE, after or NOWHERE
+        found = self._events.get(key)
+        if found is None:
+            made = [
+                event_of(Desired(name, value, self._revision, frozenset(), (name,)))
+                for name, value in key[0].differences(key[1])
+            ]
+            found = self._events[key] = made, {}
+        events, frames = found
+        if former.names is not EVERYTHING:
+            events, frames = [event for event in events if event.item.name in former.names], {}
+        self._hub.switch(sub, Sight(former.device, after, former.names), events, frames)
+
+
+def follows(identity: Identity, device_id: str) -> bool:
+    """Whether a token is one with which this device follows its configurations."""
+    return identity.may(Permission.SYNC_CONFIGURATION) and device_id in identity.devices
+
+
+def _below(view: View, layer: Layer, name: str) -> Value | None:
+    """What the layers below one say of a name."""
+    lower = View(0, view.layers[view.layers.index(layer) + 1 :], view.overlays)
+    found = lower.find(name)
+    return None if found is None else found.value

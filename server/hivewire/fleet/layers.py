@@ -1,0 +1,237 @@
+"""Layers and what they hold: which devices a layer is for, and of each name its value (fleet.md, sections 2 and 3).
+
+The record of a layer's configuration has the key `LAYER/NAME`. A layer is known here when its record exists or it
+holds something; `global` always is.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change
+from hivewire.resources import LAYERED
+from hivewire_protocol.nouns.layer import GLOBAL, OF_DEVICE, TOP_RANK, Target, bucket, split
+
+LAYER, LABEL = "layer", "label"
+
+DEVICE_RANK = TOP_RANK + 1
+"""Of the layer of a single device: above all others."""
+
+TAG_BYTES = 9
+"""Bytes of the HMAC in a tag: 12 characters."""
+
+EVERYBODY = Target()
+
+
+class LayerContent(Struct, omit_defaults=True):
+    """The content of a layer's record. Its key is the layer's name."""
+
+    rank: int
+    target: Target
+
+
+class Value(Struct, frozen=True, gc=False):
+    """What a layer says of a name."""
+
+    content: bytes
+    content_type: str
+    tag: str
+    version: int
+    revision: int
+
+
+class Placed(NamedTuple):
+    """What targets look at: a device, where it is, and its labels."""
+
+    id: str
+    network: int
+    type: int
+    labels: Mapping[str, str]
+
+
+class Tagger:
+    """Makes tags: 12 characters that stand for a content, and from which nobody without the key can guess it."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def tag(self, content_type: str, content: bytes) -> str:
+        """The tag of a content of this type."""
+        digest = hmac.digest(self._key, content_type.encode() + b"\0" + content, "sha256")
+        return urlsafe_b64encode(digest[:TAG_BYTES]).decode()
+
+
+class Layer:
+    """A layer as it is now. `revision` is that of its record's last change, 0 without one.
+
+    `gone` are the revisions at which names were deleted that are not there now, as long as the log covers them.
+    """
+
+    __slots__ = ("gone", "id", "name", "rank", "revision", "target", "values")
+
+    def __init__(self, name: str, rank: int, target: Target = EVERYBODY, revision: int = 0, id: int = 0) -> None:
+        self.name = name
+        self.rank = rank
+        self.target = target
+        self.revision = revision
+        self.id = id
+        self.values: dict[str, Value] = {}
+        self.gone: dict[str, int] = {}
+
+    def put(self, name: str, value: Value | None, revision: int) -> Value | None:
+        """Set or delete a name's value. Returns the one before."""
+        before = self.values.get(name)
+        if value is not None:
+            self.values[name] = value
+            self.gone.pop(name, None)
+        elif before is not None:
+            del self.values[name]
+            self.gone[name] = revision
+        return before
+
+    def covers(self, device: Placed) -> bool:
+        """Whether a device is one of its target."""
+        return targets(self.target, device, f"layer/{self.name}")
+
+
+def targets(target: Target, device: Placed, salt: str) -> bool:
+    """Whether all members of a target hold for a device."""
+    return (
+        (target.networkIds is None or device.network in target.networkIds)
+        and (target.deviceTypeIds is None or device.type in target.deviceTypeIds)
+        and (target.deviceIds is None or device.id in target.deviceIds)
+        and (target.labels is None or _labelled(target.labels, device.labels))
+        and (target.percent is None or within(target.percent, salt, device.id))
+    )
+
+
+def _labelled(wanted: Mapping[str, list[str] | None], labels: Mapping[str, str]) -> bool:
+    return all(
+        (label not in labels) if given is None else labels.get(label) in given for label, given in wanted.items()
+    )
+
+
+def within(percent: float, salt: str, device_id: str) -> bool:
+    """Whether a device is in this part of all under a salt. A greater part has all of a smaller one."""
+    return bucket(salt, device_id) < round(percent * 100, 6)
+
+
+def anchors(target: Target) -> list[tuple[object, ...]]:
+    """Where a target is found by a device: by the member that says most, or among those for everybody (`()`)."""
+    if target.deviceIds is not None:
+        return [("device", each) for each in target.deviceIds]
+    for label, given in (target.labels or {}).items():
+        if given is not None:
+            return [("label", label, each) for each in given]
+    if target.networkIds is not None:
+        return [("network", each) for each in target.networkIds]
+    if target.deviceTypeIds is not None:
+        return [("type", each) for each in target.deviceTypeIds]
+    return [()]
+
+
+class Layers:
+    """All layers, found by name, by rank and by device. `apply` follows the ledger's changes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.tagger = Tagger(b"")
+        self.by_name: dict[str, Layer] = {GLOBAL: Layer(GLOBAL, 0)}
+        self.ranks: dict[int, Layer] = {}
+        self._anchored: dict[tuple[object, ...], dict[str, Layer]] = {}
+
+    def load(self, tagger: Tagger) -> None:
+        """Read what the ledger holds."""
+        self.tagger = tagger
+        for change in self._ledger.kind(LAYER).live.values():
+            self.define(change)
+        held = self._ledger.kind(LAYERED)
+        for change in (*held.live.values(), *held.tombstones.values()):
+            self.write(change)
+
+    def define(self, change: Change) -> tuple[Target | None, Target | None]:
+        """Follow a change of a layer's record. Returns its target before and after it."""
+        layer, before = self.by_name.get(change.key), None
+        if layer is not None and layer.id:
+            before = layer.target
+            self._anchor(layer, add=False)
+            self.ranks.pop(layer.rank, None)
+        if change.content is None:
+            self.by_name.pop(change.key, None)
+            return before, None
+        content = msgspec.json.decode(change.content, type=LayerContent)
+        if layer is None:
+            layer = self.by_name[change.key] = Layer(change.key, content.rank)
+        layer.rank, layer.target = content.rank, content.target
+        layer.revision, layer.id = change.revision, change.id
+        self.ranks[layer.rank] = layer
+        self._anchor(layer, add=True)
+        return before, layer.target
+
+    def _anchor(self, layer: Layer, *, add: bool) -> None:
+        for anchor in anchors(layer.target):
+            found = self._anchored.setdefault(anchor, {})
+            if add:
+                found[layer.name] = layer
+            else:
+                found.pop(layer.name, None)
+                if not found:
+                    del self._anchored[anchor]
+
+    def write(self, change: Change) -> tuple[Layer, str, Value | None, Value | None]:
+        """Follow a change of a layer's configuration: the layer, the name, and its value before and after it."""
+        name_of_layer, name = split(change.key)
+        layer = self.by_name.get(name_of_layer)
+        if layer is None:
+            layer = Layer(name_of_layer, DEVICE_RANK)
+            if name_of_layer.startswith(OF_DEVICE):  # else it was deleted, with what it held
+                self.by_name[name_of_layer] = layer
+        value = None
+        if change.content is not None:
+            tag = self.tagger.tag(change.content_type, change.content)
+            value = Value(change.content, change.content_type, tag, change.version, change.revision)
+        before = layer.put(name, value, change.revision)
+        if value is None and before is None:
+            layer.gone[name] = change.revision
+        return layer, name, before, value
+
+    def of(self, device: Placed) -> tuple[Layer, ...]:
+        """The layers of a device, the highest first."""
+        found = [self.by_name[GLOBAL]]
+        own = self.by_name.get(OF_DEVICE + device.id)
+        if own is not None:
+            found.append(own)
+        keys: list[tuple[object, ...]] = [("label", label, value) for label, value in device.labels.items()]
+        keys += (("device", device.id), ("network", device.network), ("type", device.type), ())
+        for key in keys:
+            if (candidates := self._anchored.get(key)) is not None:
+                found += [layer for layer in candidates.values() if layer.covers(device)]
+        return tuple(sorted(found, key=_rank, reverse=True))
+
+    def gone(self, layer: Layer) -> Mapping[str, int]:
+        """The names that are gone from a layer and when, as far as the log reaches."""
+        oldest = self._ledger.oldest
+        for name in [name for name, revision in layer.gone.items() if revision < oldest]:
+            del layer.gone[name]
+        return layer.gone
+
+    def ranked(self) -> Iterator[Layer]:
+        """The layers by rank: `global`, those with a record, and those of single devices by name."""
+        yield self.by_name[GLOBAL]
+        yield from (self.ranks[rank] for rank in sorted(self.ranks))
+        yield from sorted((layer for layer in self.by_name.values() if layer.rank == DEVICE_RANK), key=_name)
+
+
+def _rank(layer: Layer) -> int:
+    return layer.rank
+
+
+def _name(layer: Layer) -> str:
+    return layer.name

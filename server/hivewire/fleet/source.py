@@ -1,0 +1,200 @@
+"""What devices follow, as a source and a topic of the hub (fleet.md, section 4).
+
+An event says of a name what counts from now on in some views. A subscription is served the names of one view. There is
+no log of this: who was away gets a run of the names that its layers have changed since, from what is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from hivewire.fleet.layers import Value
+from hivewire.fleet.views import View
+from hivewire.hub.source import Event, NotCovered, Row
+from hivewire.ledger.ledger import Ledger
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, resource
+from hivewire_protocol.nouns.device_configuration import DesiredConfiguration
+from hivewire_protocol.patterns import Patterns
+
+SOURCE, KIND = "fleet", "desired"
+"""The name of the source at the hub, and the kind of its events."""
+
+EVENT_BYTES, KEY_BYTES = 600, 120
+"""Approximate memory of an event without its content, and of each view in it."""
+
+
+class Desired(Struct, frozen=True, gc=False):
+    """What counts for a name since a revision in the views with these ids: a value, or None when it is gone."""
+
+    name: str
+    value: Value | None
+    revision: int
+    views: frozenset[str]
+    keys: tuple[str, ...]
+
+
+def desired(name: str, value: Value | None, revision: int, views: Sequence[View]) -> Desired:
+    """The item about a name."""
+    # The name alone comes first, by which a snapshot knows whether it was sent already. No pattern matches it.
+    keys = (name, *(f"{view.id}\0{name}" for view in views))
+    return Desired(name, value, revision, frozenset(view.id for view in views), keys)
+
+
+class Sight(Patterns):
+    """The names of a view that a device follows, as keys of the hub's index; no name has a NUL."""
+
+    __slots__ = ("device", "names", "view")
+
+    def __init__(self, device: str, view: View | None, names: Patterns) -> None:
+        super().__init__([] if view is None else [f"{view.id}\0{pattern}" for pattern in names.patterns])
+        self.device = device
+        self.view = view
+        self.names = names
+
+
+def wants(item: Desired, served: Patterns) -> bool:
+    """Whether an item is about a name that is served."""
+    return (
+        isinstance(served, Sight)
+        and served.view is not None
+        and served.view.id in item.views
+        and item.name in served.names
+    )
+
+
+def shown(name: str, value: Value | None, most: int = INLINE_CHARACTERS) -> DesiredConfiguration:
+    """A configuration as devices see it; a value of more than `most` bytes or characters is left out."""
+    if value is None:
+        return DesiredConfiguration(name, None, None)
+    found = resource(name, value.content, value.content_type, 1, min(most, INLINE_CHARACTERS))
+    text = found.value if found.value is None or len(encode(found.value)) <= most else None
+    left_out = text is None
+    size = len(value.content) if left_out else found.size
+    content_type = value.content_type if left_out else found.contentType
+    return DesiredConfiguration(name, text, value.tag, content_type, size)
+
+
+class Records:
+    """The state of views as a compacted log: of each name what counts, or that it is gone."""
+
+    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+        """What counts in a view, and what is gone from it as far as the log reaches, in the order of names."""
+        assert isinstance(names, Sight)  # noqa: S101 - what the topic serves
+        if names.view is None:
+            return
+        view = names.view
+        known = {name for layer in view.layers for name in (*layer.values, *layer.gone)}
+        known.update(name for overlay in view.overlays for name in overlay.values)
+        for name in sorted(known):
+            if name > after and name in names.names:
+                found = view.find(name)
+                value, revision = None if found is None else found.value, view.changed(name)
+                yield name, revision, Desired(name, value, revision, frozenset((view.id,)), (name,))
+
+    def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
+        """None: what is gone is among the records."""
+        yield from ()
+
+    def event(self, row: Row) -> Event:
+        """The row as an event."""
+        return event_of(row[2])
+
+
+class Present(Records):
+    """The same without what is gone, for snapshots."""
+
+    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+        """What counts in a view, in the order of names."""
+        for name, revision, item in super().records(names, after):
+            yield name, revision, item if item.value is not None else None
+
+
+def event_of(item: Desired) -> Event:
+    """An item as an event. Its content counts twice: once more when it is encoded."""
+    size = EVENT_BYTES + KEY_BYTES * len(item.keys) + 2 * (0 if item.value is None else len(item.value.content))
+    return Event(item.revision, KIND, item, size, removed=item.value is None)
+
+
+def update_of(most: int) -> Callable[[Desired], bytes]:
+    """The function that encodes the members of a push; values of more than `most` bytes are left out."""
+
+    def update(item: Desired) -> bytes:
+        operation = "put" if item.value is not None else "delete"
+        members = {
+            "revision": item.revision,
+            "operation": operation,
+            "configuration": shown(item.name, item.value, most),
+        }
+        return encode(members)[1:-1]
+
+    return update
+
+
+def element_of(most: int) -> Callable[[Desired], bytes]:
+    """The same for an element of a snapshot."""
+    return lambda item: encode(shown(item.name, item.value, most))
+
+
+class FleetSource:
+    """The source. Its offsets are the ledger's revisions."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.covers = ledger.covers
+        self.confirm = ledger.confirm
+        self.as_event = event_of
+        self.announce: Callable[[Sequence[Desired]], None] = lambda items: None
+        """Tell the hub of new items, whole transactions in order."""
+        self.unsettled: int | None = None
+        """The first revision at which devices have got another view and were not told yet; None if there is none."""
+
+    @property
+    def epoch(self) -> str:
+        """The identity of the ledger's history."""
+        return self._ledger.epoch
+
+    @property
+    def tip(self) -> int:
+        """The ledger's revision."""
+        return self._ledger.revision
+
+    @property
+    def oldest(self) -> int:
+        """The first revision from which the log is complete."""
+        return self._ledger.oldest
+
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways write to the ledger too."""
+        return self._ledger.shared
+
+    async def since(self, offset: int, *, take: int) -> list[Event]:
+        """There is no log."""
+        raise NotCovered
+
+    def skip(self, offset: int, served: Patterns) -> int:
+        """There is no log."""
+        return offset
+
+    def safe(self, offset: int) -> int:
+        """An earlier one while devices move to other views: who has not moved must not resume from here."""
+        return offset if self.unsettled is None else min(offset, self.unsettled - 1)
+
+    def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
+        """Call the observer with new items from now on."""
+        self.announce = observer
+
+    def on_gap(self, call: Callable[[], None]) -> None:
+        """There are no gaps."""
+
+    def is_over(self, item: Desired) -> bool:
+        """Items have no end."""
+        return False
+
+    def compacted(self, kind: str) -> Records:
+        """The state of views."""
+        return Records()

@@ -1,0 +1,154 @@
+"""Views: what devices with the same layers and rollouts share, of each name the value that counts (fleet.md, 3).
+
+Nothing is kept by name: what counts is found from the top layer down, when somebody asks or an edit is announced. So an
+edit costs nothing for the devices that do not listen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any, NamedTuple
+
+from hivewire.fleet.layers import Layer, Value
+
+
+class Overlay:
+    """New values of a layer's names that some of its devices have already. None is a delete."""
+
+    layer: Layer
+    values: Mapping[str, Value | None]
+
+
+class Effective(NamedTuple):
+    """The value that counts, the layer that it is from, and the overlay if it is not the layer's own."""
+
+    value: Value
+    layer: Layer
+    overlay: Overlay | None
+
+
+class View:
+    """The layers of some devices, the highest first, and the overlays that show themselves to them.
+
+    `id` is never used again. `members` counts the devices, `reports` by what they reported. `followers` are the
+    subscriptions of those that listen.
+    """
+
+    __slots__ = ("followers", "id", "layers", "members", "overlays", "reports")
+
+    def __init__(self, number: int, layers: tuple[Layer, ...], overlays: tuple[Overlay, ...]) -> None:
+        self.id = str(number)
+        self.layers = layers
+        self.overlays = overlays
+        self.members = 0
+        self.reports: Counter[Any] = Counter()
+        self.followers: dict[Any, None] = {}
+
+    def find(self, name: str) -> Effective | None:
+        """What counts for a name."""
+        for layer in self.layers:
+            overlay = self._over(layer, name) if self.overlays else None
+            value = layer.values.get(name) if overlay is None else overlay.values[name]
+            if value is not None:
+                return Effective(value, layer, overlay)
+        return None
+
+    def _over(self, layer: Layer, name: str) -> Overlay | None:
+        for overlay in self.overlays:
+            if overlay.layer is layer and name in overlay.values:
+                return overlay
+        return None
+
+    def tag(self, name: str) -> str | None:
+        """The tag of what counts for a name."""
+        found = self.find(name)
+        return None if found is None else found.value.tag
+
+    def shows(self, layer: Layer, name: str) -> bool:
+        """Whether what a layer itself says of a name counts, or would if it said something."""
+        for above in self.layers:
+            if above is layer:
+                return not self.overlays or self._over(layer, name) is None
+            overlay = self._over(above, name) if self.overlays else None
+            if (above.values.get(name) if overlay is None else overlay.values[name]) is not None:
+                return False
+        return False
+
+    def hidden(self, name: str, below: Layer) -> list[str]:
+        """The layers below one that have a name too, the highest first."""
+        lower = self.layers[self.layers.index(below) + 1 :]
+        return [layer.name for layer in lower if name in layer.values]
+
+    def names(self) -> list[str]:
+        """All names that have a value here, in order."""
+        found = {name for layer in self.layers for name in layer.values}
+        found.update(name for overlay in self.overlays for name in overlay.values)
+        return sorted(name for name in found if not self.overlays or self.find(name) is not None)
+
+    def changed(self, name: str) -> int:
+        """The revision at which the layers last said something else about a name."""
+        last = 0
+        for layer in self.layers:
+            value = layer.values.get(name)
+            last = max(last, layer.gone.get(name, 0) if value is None else value.revision)
+            if value is not None:
+                break
+        return last
+
+    def differences(self, other: View) -> list[tuple[str, Value | None]]:
+        """What another view says of the names for which the tags differ, in the order of names."""
+        found = []
+        for name in sorted({*self.names(), *other.names()}):
+            after = other.find(name)
+            if self.tag(name) != (None if after is None else after.value.tag):
+                found.append((name, None if after is None else after.value))
+        return found
+
+
+class Views:
+    """The views that devices have, each once, and those that are followed by the layers they have."""
+
+    def __init__(self) -> None:
+        self._views: dict[tuple[tuple[Layer, ...], tuple[Overlay, ...]], View] = {}
+        self._followed: dict[Layer, dict[View, None]] = {}
+        self._numbers = count(1)
+
+    def __iter__(self) -> Iterator[View]:
+        """All of them."""
+        return iter(self._views.values())
+
+    def view(self, layers: tuple[Layer, ...], overlays: tuple[Overlay, ...] = ()) -> View:
+        """The view of these layers and overlays."""
+        found = self._views.get((layers, overlays))
+        if found is None:
+            found = self._views[layers, overlays] = View(next(self._numbers), layers, overlays)
+        return found
+
+    def forget(self, view: View) -> None:
+        """Drop a view that no device has any more."""
+        if not view.members and not view.followers:
+            self._views.pop((view.layers, view.overlays), None)
+
+    def follow(self, view: View, follower: Any) -> None:
+        """Somebody follows a view."""
+        if not view.followers:
+            for layer in view.layers:
+                self._followed.setdefault(layer, {})[view] = None
+        view.followers[follower] = None
+
+    def leave(self, view: View, follower: Any) -> None:
+        """Somebody does not follow it any more."""
+        view.followers.pop(follower, None)
+        if not view.followers:
+            for layer in view.layers:
+                found = self._followed.get(layer, {})
+                found.pop(view, None)
+                if not found:
+                    self._followed.pop(layer, None)
+            self.forget(view)
+
+    def followed(self, layer: Layer) -> list[View]:
+        """The views with a layer that somebody follows."""
+        return list(self._followed.get(layer, ()))

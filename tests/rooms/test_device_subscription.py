@@ -1,0 +1,388 @@
+"""A device listens: what it is sent, when, and from where it can go on (fleet.md, section 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hivewire.fleet import fleet as fleets
+from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
+from tests.rooms.test_hub import Peer
+
+
+class Device:
+    """What a device knows that does with pushes what the contract says."""
+
+    def __init__(self, world: World, device: str, **members: Any) -> None:
+        self.world, self.id, self.members = world, device, members
+        self.have: dict[str, Any] = {}
+        self.position: str | None = None
+        self.mode = ""
+        self.log: list[Any] = []
+        self._group: list[Any] = []
+        self._stale: set[str] = set()
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin, or go on over another connection."""
+        self._group.clear()
+        self.peer = self.world.device(self.id)
+        since = {} if self.position is None else {"since": self.position}
+        self.mode = self.peer.subscribe(deviceId=self.id, **since, **self.members)["mode"]
+        if self.mode != "resumed":
+            self._stale = set(self.have)
+
+    async def listen(self) -> list[Any]:
+        """Apply what has come; what changed since the last call."""
+        await self.world.quiet()
+        for frame in self.peer.taken():
+            if "status" in frame:
+                self.position = frame.get("position", self.position)
+                continue
+            if frame["action"] == "configuration/snapshot":
+                if frame.get("reset"):
+                    self._stale = set(self.have)
+                for each in frame["configurations"]:
+                    self._stale.discard(each["name"])
+                    self._set(each)
+                if frame["last"]:
+                    for name in self._stale:
+                        self._set({"name": name, "value": None, "tag": None})
+            elif frame["action"] == "configuration/update":
+                self._set(frame["configuration"])
+            self.position = frame.get("position", self.position)
+        found, self.log = self.log, []
+        return found
+
+    def _set(self, configuration: Any) -> None:
+        name, value = configuration["name"], configuration["value"]
+        if configuration["tag"] is None:
+            self.have.pop(name, None)
+        else:
+            self.have[name] = value
+        self.log.append((name, value))
+
+
+async def test_a_device_is_sent_what_counts_for_it_and_what_changes_that() -> None:
+    """The state, then each change that it can see, with a tag and without version, time or author."""
+    async with fleet("a") as world:
+        await world.layer("x", 5)
+        await world.put("global", n="0", hidden="0")
+        await world.put("x", n="1")
+        peer = world.follow("a")
+        await world.quiet()
+        [snapshot] = peer.taken()
+        assert [{*each} for each in snapshot["configurations"]] == [{"name", "value", "tag"}] * 2
+        assert snapshot["last"]
+        revision = await world.put("x", n="2")
+        await world.put("global", n="8")
+        await world.put("global", hidden="9")
+        await world.put("x", n=None)
+        first, second, third = peer.taken()
+        tag = first["configuration"].pop("tag")
+        assert len(tag) == 12
+        assert first == {
+            "action": "configuration/update",
+            "subscriptionId": 1,
+            "position": f"{world.ledger.epoch}-{revision}",
+            "revision": revision,
+            "operation": "put",
+            "configuration": {"name": "n", "value": "2"},
+        }
+        assert second["configuration"]["value"] == "9"
+        assert third["configuration"]["value"] == "8"  # the layer below counts again
+        await world.put("global", n=None)
+        [gone] = peer.taken()
+        assert gone["operation"] == "delete"
+        assert gone["configuration"] == {"name": "n", "value": None, "tag": None}
+
+
+async def test_one_edit_for_a_thousand_devices_is_one_record_and_one_frame() -> None:
+    """All devices with the same layers get the same bytes; who has other layers gets nothing."""
+    ids = [f"d-{number}" for number in range(1_000)]
+    async with fleet(*ids, "other") as world:
+        await world.layer("most", 5, deviceIds=ids)
+        peers = [world.follow(each) for each in ids]
+        other = world.follow("other")
+        await world.quiet()
+        for peer in (*peers, other):
+            peer.frames.clear()
+        before = world.ledger.revision
+        await world.put("most", n="v")
+        await world.quiet()
+        assert world.ledger.revision == before + 1
+        frames = [peer.taken() for peer in peers]
+        assert frames[0][0]["configuration"]["value"] == "v"
+        assert all(each == frames[0] for each in frames)
+        assert other.taken() == []
+
+
+async def test_a_transaction_is_one_group() -> None:
+    """Only its last change has a position, also when the device sees only some of it."""
+    async with fleet("a") as world:
+        await world.put("device/a", own="1")
+        peer = world.follow("a")
+        await world.quiet()
+        peer.frames.clear()
+        revision = await world.put("global", a="1", own="2", b="3")
+        first, last = peer.taken()
+        assert (first["more"], "position" in first) == (True, False)
+        assert last["position"].endswith(f"-{revision}")
+        assert [each["configuration"]["name"] for each in (first, last)] == ["a", "b"]
+
+
+async def test_labels_network_and_target_push_what_they_change() -> None:
+    """A name that has left is a delete; one with the same tag is not pushed."""
+    async with fleet("a") as world:
+        await world.layer("bonn", 5, labels={"site": ["bonn"]})
+        await world.layer("ulm", 6, labels={"site": ["ulm"]})
+        await world.put("bonn", same="s", n="bonn", only="b")
+        await world.put("ulm", same="s", n="ulm")
+        device = Device(world, "a")
+        assert await device.listen() == []
+        await world.label("a", site="bonn")
+        assert await device.listen() == [("n", "bonn"), ("only", "b"), ("same", "s")]
+        await world.label("a", site="ulm")
+        assert await device.listen() == [("n", "ulm"), ("only", None)]
+        await world.layer("ulm", 6, networkIds=[2])
+        assert await device.listen() == [("n", None), ("same", None)]
+        await world.do("device/save", deviceId="a", device={"networkId": 2})
+        assert await device.listen() == [("n", "ulm"), ("same", "s")]
+        await world.put("device/a", n="own")
+        assert await device.listen() == [("n", "own")]
+        await world.do("device/delete", deviceId="a")
+        assert await device.listen() == [("n", None), ("same", None)]
+        assert device.have == {}
+
+
+async def test_a_device_that_was_away_gets_what_changed() -> None:
+    """It resumes as long as it has the same layers: the latest value of each name that changed, and what is gone."""
+    async with fleet("a") as world:
+        await world.layer("x", 5)
+        await world.put("global", a="1", b="1", c="1", d="1")
+        await world.put("x", c="2")
+        device = Device(world, "a")
+        await device.listen()
+        device.peer.session.close()
+        await world.put("global", a="2", b=None, d="1")
+        await world.put("global", a="3")
+        await world.put("x", c=None)
+        device.connect()
+        assert device.mode == "resumed"
+        assert await device.listen() == [("a", "3"), ("b", None), ("c", "1"), ("d", "1")]
+        assert device.have == await world.has("a")
+        device.peer.session.close()
+        device.connect()
+        assert (device.mode, await device.listen()) == ("resumed", [])
+
+
+async def test_the_end_of_a_resume_says_so() -> None:
+    """The last frame is a bookmark with `live` and the position; there are no other bookmarks."""
+    async with fleet("a") as world:
+        await world.put("global", a="1")
+        device = Device(world, "a")
+        await device.listen()
+        device.peer.session.close()
+        await world.put("global", a="2")
+        device.connect()
+        await world.quiet()
+        _, update, bookmark = device.peer.taken()
+        assert update["more"] is True
+        assert "conflated" not in update
+        assert bookmark["action"] == "configuration/bookmark"
+        assert bookmark["live"] is True
+        await world.store("plain")
+        await world.hub.bookmarks()
+        assert device.peer.taken() == []
+
+
+async def test_who_has_other_layers_begins_anew() -> None:
+    """After new labels, another network or a changed layer the answer is `reset`, with all of the state."""
+    async with fleet("a") as world:
+        await world.layer("x", 5, labels={"site": ["bonn"]})
+        await world.put("global", a="1")
+        await world.put("x", b="1")
+        device = Device(world, "a")
+        await device.listen()
+        for change in (
+            lambda: world.label("a", site="bonn"),
+            lambda: world.layer("x", 6, networkIds=[2]),
+            lambda: world.do("device/save", deviceId="a", device={"networkId": 2}),
+            lambda: world.do("layer/delete", layer="x", force=True),
+        ):
+            device.peer.session.close()
+            await change()
+            device.connect()
+            assert device.mode == "reset"
+            await device.listen()
+            assert device.have == await world.has("a")
+
+
+async def test_a_slow_device_gets_the_latest_values() -> None:
+    """While it does not read nothing is kept for it; then it gets of each name what counts, and moves too."""
+    async with fleet("a") as world:
+        await world.layer("x", 5, labels={"site": ["bonn"]})
+        await world.put("x", m="1")
+        device = Device(world, "a")
+        await device.listen()
+        device.peer.session.pause()
+        for number in range(5):
+            await world.put("global", n=str(number))
+        device.peer.read()
+        await device.listen()
+        assert device.have == {"n": "4"}
+        device.peer.session.pause()
+        await world.put("global", n="5", o="1")
+        await world.label("a", site="bonn")
+        await world.put("x", n="x")
+        device.peer.read()
+        await device.listen()
+        assert device.have == {"n": "x", "m": "1", "o": "1"} == await world.has("a")
+
+
+async def test_frames_are_no_longer_than_a_device_can_take() -> None:
+    """A snapshot comes in frames of `frameBytes`; a value that does not fit alone is left out, in updates too."""
+    async with fleet("a") as world:
+        await world.put("global", **{f"n{number:02}": "x" * 100 for number in range(30)}, long="y" * 2_000)
+        peer = world.follow("a", frameBytes=1_024)
+        await world.quiet()
+        raw = peer.taken()
+        lengths = [len(str(frame)) for frame in raw]
+        assert len(raw) > 5
+        assert max(lengths) < 1_100
+        found = {each["name"]: each for frame in raw for each in frame["configurations"]}
+        assert len(found) == 31
+        assert found["long"]["value"] is None
+        assert found["long"]["size"] == 2_000
+        assert [frame["last"] for frame in raw] == [False] * (len(raw) - 1) + [True]
+        await world.put("global", long="z" * 3_000, n00="new")
+        first, last = peer.taken()
+        assert first["configuration"]["value"] is None
+        assert last["configuration"]["value"] == "new"
+
+
+async def test_names_limit_what_a_device_is_sent() -> None:
+    """By its request and by its token, for snapshots, edits and moves."""
+    async with fleet("a") as world:
+        await world.layer("x", 5, labels={"site": ["bonn"]})
+        await world.put("global", **{"net.a": "1", "net.b": "1", "app.a": "1"})
+        await world.put("x", **{"net.a": "2", "app.a": "2"})
+        peer = world.device("a", "net.*")
+        peer.subscribe(deviceId="a", names=["net.a", "app.a"])
+        await world.quiet()
+        _, snapshot = peer.taken()
+        assert [each["name"] for each in snapshot["configurations"]] == ["net.a"]
+        await world.put("global", **{"net.a": "3", "net.b": "3", "app.a": "3"})
+        await world.label("a", site="bonn")
+        assert [frame["configuration"]["value"] for frame in peer.taken()] == ["3", "2"]
+
+
+async def test_only_a_device_s_own_token_follows_its_configurations() -> None:
+    """It needs the permission 101 and the device in its claim `d`; what else a request may have is refused."""
+    async with fleet("a", "b") as world:
+        admin = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        assert admin.subscribe(deviceId="a")["code"] == 403
+        own = world.device("a")
+        assert own.subscribe(deviceId="b")["code"] == 403
+        lacking = Peer(world, world.caller(ADMIN, [100], d=["a"]).identity)  # type: ignore[arg-type]
+        assert "SyncConfiguration" in lacking.subscribe(deviceId="a")["error"]
+        assert own.subscribe()["code"] == 403
+        for wrong in ({"frameBytes": 1_023}, {"frameBytes": 262_145}, {"layer": "global"}, {"snapshot": False}):
+            assert own.subscribe(deviceId="a", **wrong)["code"] == 400
+        assert own.subscribe(deviceId="z")["code"] == 404
+        assert own.subscribe(deviceId="a", names=["n"])["status"] == "success"
+        own.ask("subscription/list")
+        [listed] = own.frames[-1]["subscriptions"]
+        assert listed == {"subscriptionId": 1, "type": "configuration", "names": ["n"], "deviceId": "a"}
+        own.ask("configuration/unsubscribe", subscriptionId=1)
+        assert own.frames[-1]["status"] == "success"
+        assert not world.services.fleet.online("a")
+
+
+async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile whoever asks sees the truth, edits are pushed, and no position lets a device miss its move."""
+    monkeypatch.setattr(fleets, "SLICE_SECONDS", 0.0)
+    ids = [f"d-{number:03}" for number in range(100)]
+    async with fleet(*ids) as world:
+        await world.layer("x", 5, networkIds=[2])
+        await world.put("x", n="x")
+        await world.put("global", n="0", m="0")
+        devices = [Device(world, each) for each in ids]
+        for device in devices:
+            await device.listen()
+        put = {"layer": "x", "rank": 5, "target": {}}
+        moving = world.dispatcher.carry_out(world.admin, world_request("layer/put", put))
+        moving.send(None)
+        await world.put("global", m="1")
+        last = world.follow(ids[-1])
+        assert await world.has(ids[50]) == {"n": "x", "m": "1"}
+        early = [frame for frame in devices[99].peer.taken() if "position" in frame]
+        moving.close()
+        for frame in early:
+            devices[99].position = frame["position"]
+        devices[99].peer.session.close()
+        devices[99].connect()
+        for device in devices:
+            await device.listen()
+            assert device.have == {"n": "x", "m": "1"}
+        assert last.frames
+
+
+def world_request(action: str, members: Any) -> Any:
+    """A request."""
+    import msgspec
+
+    from hivewire_protocol.catalogue import REQUESTS
+    from hivewire_protocol.coercion import build, decode_members
+
+    return build(REQUESTS[action], decode_members(msgspec.json.encode(members)))
+
+
+async def test_layers_can_be_followed_as_they_are_written() -> None:
+    """Operators follow a layer, or all of them: changes with version, author and layer."""
+    async with fleet("a") as world:
+        await world.put("global", n="0", m="0")
+        await world.put("device/a", n="1")
+        admin = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        assert admin.subscribe(layer="device/a")["mode"] == "snapshot"
+        assert admin.subscribe(layer="*", names=["n"])["mode"] == "snapshot"
+        await world.quiet()
+        shown = [frame["configurations"] for frame in admin.taken() if frame["action"] == "configuration/snapshot"]
+        assert [[(each["layer"], each["name"]) for each in frame] for frame in shown] == [
+            [("device/a", "n")],
+            [("device/a", "n"), ("global", "n")],
+        ]
+        await world.put("device/a", n="2")
+        await world.put("global", m="3")
+        await world.put("global", n="4")
+        pushed = admin.taken()
+        assert [(each["subscriptionId"], each["configuration"]["value"]) for each in pushed] == [
+            (1, "2"),
+            (2, "2"),
+            (2, "4"),
+        ]
+        assert pushed[0]["modifiedBy"] == "admin"
+
+
+async def test_a_new_token_may_see_other_names() -> None:
+    """With fewer rights a device is sent less, and keeps what it has; with more again, all of it."""
+    async with fleet("a") as world:
+        await world.put("global", **{"net.a": "1", "app.a": "1"})
+        peer = world.follow("a")
+        await world.quiet()
+        peer.frames.clear()
+        peer.ask("authenticate", token=world.token(ADMIN, DEVICE_RIGHTS, d=["a"], c=["net.*"]))
+        await world.put("global", **{"net.a": "2", "app.a": "2"})
+        await world.quiet()
+        [pushed] = [frame for frame in peer.taken() if "configuration" in frame]
+        assert pushed["configuration"]["name"] == "net.a"
+        peer.ask("authenticate", token=world.token(ADMIN, DEVICE_RIGHTS))
+        await world.put("global", **{"net.a": "3"})
+        await world.quiet()
+        assert [frame for frame in peer.taken() if "status" not in frame] == []
+        peer.ask("authenticate", token=world.token(ADMIN, DEVICE_RIGHTS, d=["a"]))
+        await world.quiet()
+        snapshot = peer.taken()[-1]
+        assert snapshot["reset"] is True
+        assert {each["name"] for each in snapshot["configurations"]} == {"net.a", "app.a"}

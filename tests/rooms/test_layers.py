@@ -1,0 +1,294 @@
+"""Layers: which devices have which, what counts for a device, and every refusal (fleet.md, sections 2, 3 and 10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hivewire_protocol.nouns.layer import bucket
+from tests.rooms.fleets import ANN, World, fleet
+
+TAG = 12
+
+
+@pytest.mark.parametrize(
+    ("salt", "device", "expected"),
+    [
+        ("rollout/17", "dev-1", 2032),
+        ("rollout/17", "dev-2", 3122),
+        ("rollout/17", "A", 8603),
+        ("rollout/18", "dev-1", 2497),
+        ("layer/canary", "dev-1", 7061),
+    ],
+)
+def test_buckets_are_those_of_the_contract(salt: str, device: str, expected: int) -> None:
+    """Anybody can work out which devices a percentage has."""
+    assert bucket(salt, device) == expected
+
+
+async def test_the_highest_layer_that_has_a_name_wins() -> None:
+    """A device has the whole value of its highest layer; what that hides is named, and counts again when it goes."""
+    async with fleet("dev-1") as world:
+        await world.put("global", a="1", b="1", c="1")
+        await world.layer("cold", 500, labels={"site": ["bonn"]})
+        await world.put("cold", b="2", c="2")
+        await world.put("device/dev-1", c="3")
+        assert await world.has("dev-1") == {"a": "1", "b": "1", "c": "3"}
+        await world.label("dev-1", site="bonn")
+        found = await world.do("device/effective", deviceId="dev-1", names=["b*", "c"])
+        assert found["layers"] == ["device/dev-1", "cold", "global"]
+        b, c = found["configurations"]
+        assert len(b.pop("tag")) == TAG
+        assert b == {
+            "name": "b",
+            "value": "2",
+            "layer": "cold",
+            "entityVersion": 1,
+            "hidden": ["global"],
+            "state": "pending",
+        }
+        assert (c["value"], c["hidden"]) == ("3", ["cold", "global"])
+        await world.put("device/dev-1", c=None)
+        await world.put("cold", b=None)
+        assert await world.has("dev-1") == {"a": "1", "b": "1", "c": "2"}
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ({}, {"a", "b", "c"}),
+        ({"networkIds": [2]}, {"c"}),
+        ({"deviceTypeIds": [2]}, {"b"}),
+        ({"deviceIds": ["a", "z"]}, {"a"}),
+        ({"labels": {"site": ["bonn", "ulm"]}}, {"a", "b"}),
+        ({"labels": {"site": ["bonn", "ulm"], "spare": None}}, {"a"}),
+        ({"labels": {"spare": None}}, {"a", "c"}),
+        ({"networkIds": [1], "labels": {"site": ["ulm"]}}, {"b"}),
+        ({"percent": 100}, {"a", "b", "c"}),
+    ],
+)
+async def test_all_members_of_a_target_must_hold(target: Any, expected: set[str]) -> None:
+    """Networks, types, ids, labels and parts of all devices, alone and together."""
+    async with fleet("a") as world:
+        await world.register("b", device_type=2)
+        await world.register("c", network=2)
+        await world.label("a", site="bonn")
+        await world.label("b", site="ulm", spare="")
+        assert await world.layer("x", 5, **target) == len(expected)
+        await world.put("x", n="v")
+        assert {device for device in "abc" if await world.has(device)} == expected
+        [_, listed] = (await world.do("layer/list"))["layers"]
+        assert listed["target"] == target
+        assert (listed["layer"], listed["rank"], listed["configurations"]) == ("x", 5, 1)
+
+
+async def test_a_greater_part_has_all_of_a_smaller_one() -> None:
+    """A percentage that grows takes no device out, and the buckets decide which come in."""
+    ids = [f"d-{number}" for number in range(300)]
+    async with fleet(*ids) as world:
+        before: set[str] = set()
+        await world.put("global", n="0")
+        for percent in (0.5, 10, 33.3, 100):
+            count = await world.layer("part", 7, percent=percent)
+            await world.put("part", n="1")
+            now = {each for each in ids if (await world.has(each))["n"] == "1"}
+            assert now == {each for each in ids if bucket("layer/part", each) < percent * 100}
+            assert len(now) == count
+            assert before <= now
+            before = now
+
+
+async def test_membership_is_true_at_once() -> None:
+    """Labels, network, type and target decide from the moment that they are written."""
+    async with fleet("a") as world:
+        await world.layer("site", 5, labels={"site": ["bonn"]})
+        await world.layer("two", 6, networkIds=[2])
+        await world.put("site", n="site")
+        await world.put("two", n="two")
+        assert await world.has("a") == {}
+        await world.label("a", site="bonn")
+        assert await world.has("a") == {"n": "site"}
+        await world.do("device/save", deviceId="a", device={"networkId": 2})
+        assert await world.has("a") == {"n": "two"}
+        await world.layer("two", 6, networkIds=[1])
+        assert await world.has("a") == {"n": "site"}
+        await world.label("a")
+        assert await world.has("a") == {}
+
+
+async def test_a_layer_s_configurations_have_versions_and_history() -> None:
+    """Put, get, list, history, rollback and delete are those of plain configurations, beside them."""
+    async with fleet("a") as world:
+        await world.layer("x", 5)
+        put = {"name": "n", "layer": "x"}
+        first = await world.do("configuration/put", **put, value="1")
+        assert first["configuration"] == {"name": "n", "value": "1", "entityVersion": 1, "layer": "x"}
+        await world.do("configuration/put", **put, value="2", entityVersion=1, description="why")
+        assert await world.no("configuration/get", name="n") == (
+            404,
+            "Requested config with name = n not found in the database",
+        )
+        await world.do("configuration/put", name="n", value="plain")
+        assert (await world.do("configuration/get", **put))["configuration"]["value"] == "2"
+        assert (await world.do("configuration/get", **put, entityVersion=1))["configuration"]["value"] == "1"
+        changes = (await world.do("configuration/history", **put))["changes"]
+        assert [(each["configuration"]["entityVersion"], each["description"]) for each in changes] == [
+            (2, "why"),
+            (1, None),
+        ]
+        assert await world.no("configuration/put", **put, value="3", entityVersion=1) == (
+            409,
+            "Configuration 'n' is at version 2, not 1",
+        )
+        back = await world.do("configuration/rollback", **put, to=1)
+        assert (back["configuration"]["value"], back["configuration"]["entityVersion"]) == ("1", 3)
+        await world.put("global", z="0", n="g")
+        await world.put("device/a", n="own")
+        listed = await world.do("configuration/list", layer="*")
+        assert [(each["layer"], each["name"]) for each in listed["configurations"]] == [
+            ("global", "n"),
+            ("global", "z"),
+            ("x", "n"),
+            ("device/a", "n"),
+        ]
+        [only] = (await world.do("configuration/list", layer="global", after="n"))["configurations"]
+        assert only["name"] == "z"
+        assert (await world.do("configuration/list"))["count"] == 1
+        await world.do("configuration/delete", **put)
+        assert (await world.no("configuration/get", **put))[0] == 404
+
+
+async def test_what_is_refused_is_refused_in_these_words() -> None:
+    """Ranks, layers that hold something, and what does not exist."""
+    async with fleet("a") as world:
+        await world.layer("cold-chain", 500)
+        await world.put("cold-chain", **{f"n{number}": "v" for number in range(12)})
+        one = {"layer": "x", "target": {}, "rank": 500}
+        assert await world.no("layer/put", **one) == (409, "Rank 500 belongs to layer 'cold-chain'")
+        assert await world.no("layer/delete", layer="cold-chain") == (
+            409,
+            "Layer 'cold-chain' holds 12 configurations",
+        )
+        assert await world.no("layer/delete", layer="x") == (404, "Layer 'x' does not exist")
+        assert await world.no("configuration/put", name="n", value="v", layer="x") == (
+            404,
+            "Layer 'x' does not exist",
+        )
+        assert await world.no("configuration/put", name="n", value="v", layer="device/z") == (
+            404,
+            "Device with such deviceId = z not found",
+        )
+        assert (await world.no("device/effective", deviceId="z"))[0] == 404
+        assert (await world.no("device/label", deviceId="z", labels={}))[0] == 404
+        assert await world.no("layer/put", layer="global", target={}, rank=1) == (
+            403,
+            "Layer 'global' is always there, and cannot be changed",
+        )
+        assert await world.no("layer/put", layer="cold-chain", target={}, rank=1, entityVersion=7) == (
+            409,
+            "Layer 'cold-chain' is at version 1, not 7",
+        )
+        deleted = await world.do("layer/delete", layer="cold-chain", force=True)
+        assert await world.has("a") == {}
+        assert deleted["revision"] == world.ledger.revision
+        assert (await world.do("layer/list"))["layers"][0]["layer"] == "global"
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank", "target", "expected"),
+    [
+        ("A", 1, {}, "a layer's name has 1 to 32 characters of a-z 0-9 . -"),
+        ("a" * 33, 1, {}, "a layer's name has 1 to 32 characters of a-z 0-9 . -"),
+        ("a", 0, {}, "rank must be between 1 and 9,999"),
+        ("a", 10_000, {}, "rank must be between 1 and 9,999"),
+        ("a", 1, {"percent": 0}, "target.percent must be over 0, and at most 100"),
+        ("a", 1, {"percent": 101}, "target.percent must be over 0, and at most 100"),
+        ("a", 1, {"networkIds": []}, "target.networkIds must have 1 to 1,000 elements"),
+        ("a", 1, {"deviceIds": ["a b"]}, "target.deviceIds: 'a b' is no id of a device"),
+        ("a", 1, {"labels": {str(n): None for n in range(33)}}, "target.labels must have at most 32 labels"),
+        ("a", 1, {"labels": {"a": []}}, "target.labels: 'a' must have 1 to 1,000 values, or be null"),
+        ("a", 1, {"city": ["bonn"]}, "Unknown member 'city'"),
+    ],
+)
+async def test_bounds_of_a_layer(layer: str, rank: int, target: Any, expected: str) -> None:
+    """What is out of bounds is refused with 400, and nothing is written."""
+    async with fleet() as world:
+        before = world.ledger.revision
+        code, text = await world.no("layer/put", layer=layer, rank=rank, target=target)
+        assert code == 400
+        assert text.startswith(expected)
+        assert world.ledger.revision == before
+
+
+async def test_a_layer_holds_a_thousand_names() -> None:
+    """One more is refused, also within a transaction; a name that is there can be put again."""
+    async with fleet() as world:
+        await world.put("global", **{f"n{number}": "v" for number in range(999)})
+        two = [{"operation": "put", "name": name, "value": "v", "layer": "global"} for name in ("x", "y")]
+        code, text = await world.no("configuration/transact", changes=two)
+        assert (code, text) == (
+            400,
+            "changes[1]: Layer 'global' holds 1,000 configurations, the most that a layer can",
+        )
+        await world.put("global", x="v")
+        await world.put("global", x="w")
+        await world.put("global", x=None, y="v")
+
+
+async def test_a_deleted_device_takes_its_labels_and_its_layer_along() -> None:
+    """A new device of the same id begins with nothing; a device that is deleted with its network, too."""
+    async with fleet("a", "b") as world:
+        await world.layer("site", 5, labels={"site": ["bonn"]})
+        for device in "ab":
+            await world.label(device, site="bonn")
+            await world.put(f"device/{device}", own="1", too="2")
+        await world.put("site", n="v")
+        await world.do("device/delete", deviceId="a")
+        await world.register("a")
+        assert await world.has("a") == {}
+        assert await world.do("device/label", deviceId="a") == {"labels": {}, "revision": 0}
+        await world.do("network/delete", networkId=1, force=True)
+        await world.services.registry.forget("b")
+        await world.register("b", network=2)
+        assert await world.has("b") == {}
+        assert not [key for key in world.ledger.kind("layerConfiguration").live if key.startswith("device/")]
+
+
+async def test_tokens_of_some_networks_write_the_layers_of_their_devices() -> None:
+    """A layer's target must name only networks of the token; everybody else's are 403."""
+    async with fleet("a") as world:
+        await world.register("b", network=2)
+        ann = world.caller(ANN)
+        await world.layer("one", 5, networkIds=[1])
+        await world.layer("both", 6, networkIds=[1, 2])
+        put = {"name": "n", "value": "v"}
+        await world.do("configuration/put", ann, **put, layer="one")
+        await world.do("configuration/put", ann, **put, layer="device/a")
+        assert (await world.no("configuration/put", ann, **put, layer="device/b"))[0] == 404
+        for layer in ("both", "global"):
+            assert (await world.no("configuration/put", ann, **put, layer=layer))[0] == 403
+        await world.do("layer/put", ann, layer="one", rank=7, target={"networkIds": [1], "percent": 5})
+        for target in ({}, {"networkIds": [2]}, {"labels": {"a": ["b"]}}):
+            assert (await world.no("layer/put", ann, layer="one", rank=7, target=target))[0] == 403
+        assert (await world.no("layer/delete", ann, layer="both", force=True))[0] == 403
+        named = world.caller(c=["m*"])
+        assert (await world.no("configuration/put", named, **put, layer="one"))[0] == 403
+        assert (await world.do("device/effective", named, deviceId="a"))["configurations"] == []
+
+
+async def test_a_restart_finds_the_same() -> None:
+    """Layers, labels and what they hold are in the ledger; what counts is worked out again, with the same tags."""
+    async with fleet("a", "b") as world:
+        await world.layer("site", 5, labels={"site": ["bonn"]})
+        await world.label("a", site="bonn")
+        await world.put("site", n="1", m="1")
+        await world.put("global", n="0", o="0")
+        await world.put("device/b", o="own")
+        await world.put("site", m=None)
+        before = [await world.do("device/effective", deviceId=device) for device in "ab"]
+        again = World(world.journal, world.clock)
+        await again.load()
+        again.admin = again.caller()
+        assert [await again.do("device/effective", deviceId=device) for device in "ab"] == before
+        await again.messages.close()
