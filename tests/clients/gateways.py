@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 import msgspec
 from uvicorn import Config
@@ -21,11 +20,10 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
 from hivewire_client import values
+from hivewire_client.thread import LoopThread
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.identity import TokenRevoke
 from tests.world import ADMIN, Clock, World
-
-T = TypeVar("T")
 
 
 class Gateway(Protocol):
@@ -67,34 +65,31 @@ class RealGateway:
         self.url = ""
         self._given = dict(configurations or {})
         self._cuts: list[str] = []
+        self._thread = LoopThread()
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._run(self._open(self._given))
+        self._thread.run(self._open(self._given))
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._run(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.run(self._close())
+        self._thread.stop()
 
     def change(self, name: str | Mapping[str, Any], value: Any = None, *, by: str = "admin") -> int:
-        return self._run(self._change({name: value} if isinstance(name, str) else name, by))
+        return self._thread.run(self._change({name: value} if isinstance(name, str) else name, by))
 
     def value(self, name: str) -> str | None:
         async def find() -> str | None:
             record = self._world.ledger.kind("configuration").live.get(name)
             return None if record is None or record.content is None else record.content.decode()
 
-        return self._run(find())
+        return self._thread.run(find())
 
     def drop(self) -> None:
-        self._run(self._drop())
+        self._thread.run(self._drop())
 
     def drain(self, alternatives: Iterable[str] = (), retry: int = 0) -> None:
         """The gateway chooses a time up to `retry`."""
@@ -106,7 +101,7 @@ class RealGateway:
             for socket in list(self._sockets.open_sockets.values()):
                 socket.shutdown()
 
-        self._run(drain())
+        self._thread.run(drain())
 
     def expire(self) -> None:
         """The tokens are revoked, which pauses subscriptions as their expiry does."""
@@ -114,7 +109,7 @@ class RealGateway:
         async def expire() -> None:
             await self._ask(TokenRevoke(userId=ADMIN))
 
-        self._run(expire())
+        self._thread.run(expire())
 
     def lose_history(self) -> None:
         """The ledger is made anew with the same configurations, as from a dump; connections do not survive that."""
@@ -127,15 +122,15 @@ class RealGateway:
 
         was_running = self._server.is_serving()
         self.stop()
-        self._run(lose())
+        self._thread.run(lose())
         if was_running:
             self.start()
 
     def stop(self) -> None:
-        self._run(self._stop())
+        self._thread.run(self._stop())
 
     def start(self) -> None:
-        self._run(self._start())
+        self._thread.run(self._start())
 
     def token(self, seconds: float = 1_800) -> str:
         async def mint() -> str:
@@ -145,7 +140,7 @@ class RealGateway:
             claims = Claims([0], end, ACCESS, ADMIN, n=["*"], dt=["*"], g=generation, i=now())
             return self._world.tokens.mint(claims)
 
-        return self._run(mint())
+        return self._thread.run(mint())
 
     def cut(self, action: str) -> None:
         """The connection is cut as soon as the request has been carried out, before its answer is written."""
@@ -160,16 +155,13 @@ class RealGateway:
             self._cuts.append(action)
             self._world.ledger.observe(stored, "configuration")
 
-        self._run(watch())
+        self._thread.run(watch())
 
     @property
     def connections(self) -> int:
         return len(self._sockets.open_sockets)
 
     # In its thread.
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _open(self, configurations: Mapping[str, Any]) -> None:
         self._world = await World(clock=TimeOfDay(), anonymous_rate=0).open()
@@ -191,7 +183,7 @@ class RealGateway:
 
     async def _start(self) -> None:
         port = int(self.url.rpartition(":")[2]) if self.url else 0
-        self._server = await self._loop.create_server(self._connection, "127.0.0.1", port)
+        self._server = await asyncio.get_running_loop().create_server(self._connection, "127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _stop(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -86,6 +88,8 @@ class Connection:
         self._answers: dict[int, asyncio.Future[bytes]] = {}
         self._begins: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._end: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -153,8 +157,20 @@ class Connection:
 
     async def close(self) -> None:
         """Close it, unless it is closed."""
-        await self._socket.close()
-        await self._reading
+        self.resume()
+        try:
+            await self._socket.close()
+            await self._reading
+        finally:
+            self.abort()  # if the peer did not answer, or nobody waits any more
+
+    def pause(self) -> None:
+        """Read nothing more until `resume`, not even answers: the gateway keeps what comes."""
+        self._may_read.clear()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._may_read.set()
 
     def abort(self) -> None:
         """Cut it, without a close frame."""
@@ -165,11 +181,12 @@ class Connection:
         try:
             while True:
                 self._receive(await self._socket.recv(decode=False))
+                await self._may_read.wait()
         except ConnectionClosed as error:
             end = self._closed(error)
         except msgspec.DecodeError as error:
             end = Closed(f"{self.url}: not an answer of a gateway: {error}")
-            await self._socket.close(1002)
+            self.abort()
         self._end.set_result(end)
         for answer in self._answers.values():
             if not answer.done():
@@ -238,7 +255,7 @@ def _refused(url: str, error: InvalidStatus) -> Unreachable:
     status, headers = error.response.status_code, error.response.headers
     text = f"{url} answers with HTTP {status}"
     if "Location" in headers:
-        text += f" and a redirect to {headers['Location'][:200]!r}, which is not followed"
+        text += f" and a redirect to {ascii(headers['Location'])[1:-1][:200]}, which is not followed"
     else:
         text += ": is it a gateway?"
     found = Unreachable(text)
@@ -253,10 +270,17 @@ def not_reached(url: str, error: Exception, what: str) -> Unreachable:
         if error.reason in _NOT_TLS:
             return Unreachable(f"{url} does not use TLS; try {_other(url)}")
         return Unreachable(f"no secure connection to {url}: {_why_tls_failed(error)}")
+    return Unreachable(f"cannot reach {what} at {url}: {_why(error)}")
+
+
+def _why(error: Exception) -> str:
+    """What the system says. asyncio puts words of its own in their place, and several errors into one."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
     if isinstance(error, socket.gaierror):
-        return Unreachable(f"cannot reach {what} at {url}: {error.strerror}")
-    reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
-    return Unreachable(f"cannot reach {what} at {url}: {reason}")
+        return str(error.strerror)
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    return os.strerror(int(found[1])) if found is not None else str(error)
 
 
 def _other(url: str) -> str:

@@ -42,6 +42,10 @@ class Stream(Generic[T]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __len__(self) -> int:
+        """How many items wait to be read."""
+        return len(self._items)
+
     async def close(self) -> None:
         """End the iteration."""
         self.end()

@@ -50,7 +50,12 @@ class Transaction:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._changes:
+        if kind is None:
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Send the writes, if there are any. The end of the block does it."""
+        if self._changes:
             reply = await self._link.request("configuration/transact", {"changes": self._changes})
             self.entries = msgspec.convert(reply["configurations"], tuple[Entry[str], ...])
             self.revision = reply["revision"]

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from hivewire.cli.errors import RefusedByGateway, Unreachable
 from hivewire.cli.output import shorten
-from hivewire.cli.remote import endpoint, not_reached
+from hivewire.cli.remote import endpoint
+from hivewire_client.connection import not_reached
 
 SECONDS = 60
 """The longest wait for a connection or for more of an answer. DeviceHive may think long about a list."""
@@ -216,7 +217,7 @@ class DeviceHiveServer:
 
     def _lost(self, error: Exception) -> Unreachable:
         if isinstance(error, OSError):
-            return not_reached(self.url, error, "a DeviceHive server")
+            return Unreachable(str(not_reached(self.url, error, "a DeviceHive server")))
         return Unreachable(f"{self.url} gives no whole HTTP answer: {type(error).__name__}")
 
     def _exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:

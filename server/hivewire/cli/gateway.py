@@ -12,11 +12,11 @@ import click
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable
-from hivewire.cli.plain import Answer
 from hivewire.cli.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
+    from hivewire_client.plain import Answer
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 COMPLETION_SECONDS, MOST_COMPLETED = 2, 100

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from hivewire.cli.errors import RemoteError, Unreachable
-from hivewire.cli.output import on_one_line
+from hivewire.cli.errors import RemoteError
 
 if TYPE_CHECKING:
-    from email.message import Message
-
-_SOCKETS = ("/api/websocket", "/dh/websocket")
-
-
-class Answer(NamedTuple):
-    """The response of the gateway."""
-
-    status: int
-    headers: Message
-    body: bytes
+    from hivewire_client.plain import Answer
 
 
 def ask(
@@ -31,27 +19,12 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Send a request to the gateway at an address. Raises Unreachable.
+    """Send a request to the gateway at an address, as `hivewire_client.plain.ask`. Raises Unreachable."""
+    from hivewire.cli.remote import translated
+    from hivewire_client import plain  # here, so that help and completion load no network library
 
-    It follows no redirects and uses no proxies, because they would get the token.
-    """
-    import http.client
-
-    from hivewire.cli.remote import SECONDS, endpoint
-
-    parts = urlsplit(endpoint(url))
-    root = next((parts.path.removesuffix(end) for end in _SOCKETS if parts.path.endswith(end)), parts.path)
-    make = http.client.HTTPSConnection if parts.scheme == "wss" else http.client.HTTPConnection
-    connection = make(parts.hostname or "", parts.port, timeout=SECONDS)
-    given = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token is not None else {})
-    try:
-        connection.request(method, root + path, body, given)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"no answer from {url}: {on_one_line(str(error))}") from None
-    finally:
-        connection.close()
+    with translated():
+        return plain.ask(url, method, path, token, body, headers)
 
 
 def checked(answer: Answer) -> Answer:
@@ -64,9 +37,8 @@ def checked(answer: Answer) -> Answer:
 
 def object_of(answer: Answer) -> dict[str, Any]:
     """The JSON object in an answer. Raises Unreachable when there is none."""
-    import msgspec
+    from hivewire.cli.remote import translated
+    from hivewire_client import plain
 
-    try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        raise Unreachable(f"HTTP {answer.status} does not come from a gateway") from None
+    with translated():
+        return plain.object_of(answer)

@@ -14,6 +14,7 @@ from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
 from hivewire.cli.output import Row, aligned, local, on_one_line, output_option, print_result, printable
 from hivewire.cli.remote import Remote, endpoint
+from hivewire_client.plain import Answer
 from hivewire_protocol.permissions import effective
 
 
@@ -140,7 +141,7 @@ def _actions(claims: dict[str, Any]) -> list[str]:
     return [permission.wire_name for permission in sorted(effective(claims.get("a")))] if given is not None else []
 
 
-def _member(answer: plain.Answer, name: str) -> Any:
+def _member(answer: Answer, name: str) -> Any:
     try:
         return msgspec.json.decode(answer.body, type=dict[str, Any]).get(name)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -27,8 +27,8 @@ from hivewire.cli.output import (
     printable_json,
     show,
 )
-from hivewire.cli.plain import Answer
 from hivewire.cli.remote import Remote
+from hivewire_client.plain import Answer
 from hivewire_protocol import times
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.differences import compare

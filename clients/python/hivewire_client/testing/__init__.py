@@ -19,11 +19,10 @@ import base64
 import contextlib
 import json
 import logging
-import threading
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -31,8 +30,7 @@ from websockets.exceptions import ConnectionClosed
 from hivewire_client import values
 from hivewire_client.testing.session import Session
 from hivewire_client.testing.store import Members, Messages, Refusal, Store
-
-T = TypeVar("T")
+from hivewire_client.thread import LoopThread
 
 _quiet = logging.getLogger("hivewire_client.testing")
 _quiet.setLevel(logging.WARNING)  # what clients say is enough
@@ -61,6 +59,7 @@ class FakeGateway:
         self._tokens = count(1)
         self._refusals: dict[str, list[Refusal]] = {}
         self._cuts: list[str] = []
+        self._thread = LoopThread()
         self._server: Server | None = None
 
     # What happens at the gateway.
@@ -68,19 +67,19 @@ class FakeGateway:
     def change(self, name: str | Mapping[str, Any], value: Any = None, *, by: str = "admin") -> int:
         """Write a configuration, or delete it with the value None; or several together, as a mapping. The revision."""
         given = {name: value} if isinstance(name, str) else name
-        return self._run(self._change(given, by))
+        return self._thread.run(self._change(given, by))
 
     def drop(self) -> None:
         """Cut all connections, without a word."""
-        self._run(self._drop())
+        self._thread.run(self._drop())
 
     def drain(self, alternatives: Iterable[str] = (), retry: int = 0) -> None:
         """Close all connections as a gateway that stops; clients go to `alternatives`, or come back in `retry` ms."""
-        self._run(self._drain(list(alternatives), retry))
+        self._thread.run(self._drain(list(alternatives), retry))
 
     def expire(self) -> None:
         """Accept none of the tokens any more that connections have; what they follow pauses."""
-        self._run(self._expire())
+        self._thread.run(self._expire())
 
     def lose_history(self) -> None:
         """Forget how the present came about, as after a backup was restored: no position can be resumed."""
@@ -89,7 +88,7 @@ class FakeGateway:
             self.store.lose_history()
             await self._drop()
 
-        self._run(lose())
+        self._thread.run(lose())
 
     def refuse(self, action: str, code: int, text: str = "refused by the test", **members: Any) -> None:
         """Refuse the next request of this action. `members` are further ones of the reply, such as `retryAfter`."""
@@ -101,11 +100,11 @@ class FakeGateway:
 
     def stop(self) -> None:
         """Cut all connections and listen no more; `start` listens again."""
-        self._run(self._stop())
+        self._thread.run(self._stop())
 
     def start(self) -> None:
         """Listen, at the same address as before."""
-        self._run(self._start())
+        self._thread.run(self._start())
 
     # What it knows.
 
@@ -126,24 +125,17 @@ class FakeGateway:
         return f"fake.{encoded}.{payload['payload']['j']}"
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._run(self._start())
+        self._thread.run(self._start())
         if self._given:
             self.change(self._given)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.run(self._stop())
+        self._thread.stop()
 
     # In its thread.
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _start(self) -> None:
         port = int(self.url.rpartition(":")[2]) if self.url else 0

@@ -1,0 +1,59 @@
+"""An event loop in a thread of its own, for programs without one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hivewire_client.errors import Stopped
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs coroutines for other threads, from `start` to `stop`."""
+
+    is_running = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.is_running = True
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="hivewire", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What the coroutine returns; waits for it. It is cancelled if the waiting thread is interrupted.
+
+        Raises Stopped if the thread does not run.
+        """
+        if not self.is_running:
+            work.close()
+            raise Stopped("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End what still runs, and the thread."""
+        self.run(_end_others())
+        self.is_running = False
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _end_others() -> None:
+    """Cancel all other tasks of the loop, and wait for them; then what generators have to do, and threads."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
