@@ -18,7 +18,7 @@ class Entry(Struct, Generic[T], frozen=True, gc=False):
     """A configuration: its `name`, `value` and `version`.
 
     As text, the value is None where the gateway leaves it out: what is binary, or longer than 65,536 characters. Then
-    `size` says how many bytes it has. `size` is None for plain text.
+    `size` says how many bytes it has. `size` is None for plain text, and `layer` unless it is in a layer.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Entry(Struct, Generic[T], frozen=True, gc=False):
     version: int = field(name="entityVersion")
     content_type: str = field(name="contentType", default=TEXT)
     size: int | None = None
+    layer: str | None = None
 
 
 class Change(Struct, frozen=True):
