@@ -49,6 +49,7 @@ test-long: $(VENV)/.test ## try a thousand examples of each property instead of 
 
 coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches of the gateway that it does not reach
 	@rm -rf .coverage && mkdir .coverage
+	@$(BIN)/coverage run --source server,protocol,clients/python/hivewire_client -m hivewire --version >/dev/null  # names each file, also what nothing loads
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 6 --dist worksteal
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
