@@ -25,7 +25,7 @@ async def test_the_address_of_the_gateway_leads_to_the_login(browser: Browser, g
         await visit.accessible()
         await visit.fits()
         await visit.log_in()
-        await expect(page.get_by_role("grid", name="Configurations")).to_be_visible()
+        await expect(page.get_by_role("searchbox", name="Search")).to_be_visible()
         assert {url.split("/", 3)[2] for url in asked} == {gateway.url.removeprefix("http://")}
 
 

@@ -91,12 +91,19 @@ class Visit:
 
 
 @asynccontextmanager
-async def visiting(browser: Browser, gateway: RunningGateway, place: str = "", **options: Any) -> AsyncIterator[Visit]:
+async def visiting(
+    browser: Browser,
+    gateway: RunningGateway,
+    place: str = "",
+    login: str = "admin",
+    password: str = PASSWORD,
+    **options: Any,
+) -> AsyncIterator[Visit]:
     """Somebody logged in. What goes wrong in the page fails the test at the end."""
     async with guarded(browser, **options) as guard:
         visit = Visit(guard, await guard.page(), gateway)
         await visit.open(place)
-        await visit.log_in()
+        await visit.log_in(login, password)
         yield visit
 
 

@@ -1,8 +1,8 @@
 /** The one client of the page: what is known, in which state, and who is logged in. */
 
-import {signal, batch} from "../vendor/preact.js";
+import {signal} from "../vendor/preact.js";
 import {Hivewire} from "../vendor/hivewire/index.js";
-import {known, token} from "./session.js";
+import {may, tokenOrFirst} from "./session.js";
 import {Names} from "./names.js";
 
 /** Values of more characters are left out until they are opened. */
@@ -19,8 +19,8 @@ export const about = signal(undefined);
 
 /** The client. The address is that of the page, so that the prefix of a proxy is kept. */
 export const hw = new Hivewire(new URL("..", location.href).href.replace(/#.*/, ""), {
-  token,
-  names: ["*"],
+  token: tokenOrFirst,
+  names: may("GetConfiguration") ? undefined : [], // all that the login reaches, or none
   detail: true,
   inline: INLINE,
 });
@@ -29,10 +29,7 @@ export const hw = new Hivewire(new URL("..", location.href).href.replace(/#.*/, 
 export const names = new Names(hw);
 
 hw.on("state", ({state, staleSince, reason}) => {
-  batch(() => {
-    status.value = {state, staleSince, reason};
-    if (state === "live") known();
-  });
+  status.value = {state, staleSince, reason};
   if (state === "live" || state === "catching_up") introduce();
 });
 hw.on("reset", ({changes}) => names.reset(changes));

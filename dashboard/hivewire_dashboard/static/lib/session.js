@@ -19,11 +19,38 @@ async function post(path, body) {
 /** What the client asks for a token: of the cookie, or else of a person. Rejects while the gateway cannot be asked. */
 export async function token() {
   const {status, answer} = await post("token");
-  if (status === 200) return answer.accessToken;
+  if (status === 200) return taken(answer.accessToken);
   if (status !== 401) throw new Error(answer.message);
-  const first = !login.peek().known;
-  login.value = {wanted: true, known: !first, why: first ? "" : "Your login has ended. Nothing that you typed is lost."};
+  const why = claims ? "Your login has ended. Nothing that you typed is lost." : "";
+  login.value = {wanted: true, why};
   return new Promise((resolve) => waiting.push(resolve));
+}
+
+let claims;
+let unused = "";
+
+/** A token that has come. When it reaches other things than the page was made for, the page is made anew. */
+function taken(found) {
+  const before = claims;
+  claims = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).payload;
+  if (before && (before.u !== claims.u || String(before.a) !== String(claims.a))) location.reload();
+  if (!before) unused = found;
+  return found;
+}
+
+/** The token with which the page began, once, and then what `token` gives. */
+export async function tokenOrFirst() {
+  const found = unused;
+  unused = "";
+  return found || token();
+}
+
+/** The numbers in tokens that stand for a right: 0 for all of them (core protocol, section 3.4). */
+const NUMBERS = {GetConfiguration: [0, 13, 100]};
+
+/** Whether the login has a right. */
+export function may(right) {
+  return NUMBERS[right].some((number) => claims.a.includes(number));
 }
 
 /** Try a login. Resolves with undefined, or with `{message, wait}` when it is refused. */
@@ -33,14 +60,10 @@ export async function logIn(name, password) {
     answer: {message: `The gateway does not answer: ${error.message}`},
   }));
   if (status !== 200) return {message: answer.message, wait};
-  login.value = {wanted: false, known: true, why: ""};
-  for (const resolve of waiting) resolve(answer.accessToken);
+  login.value = {wanted: false, why: ""};
+  const found = taken(answer.accessToken);
+  for (const resolve of waiting) resolve(found);
   waiting = [];
-}
-
-/** There was a login: the next one is over the page. */
-export function known() {
-  if (!login.peek().known) login.value = {...login.peek(), known: true};
 }
 
 /** End the login, and everything that is in memory with the page. */

@@ -1,0 +1,180 @@
+/** One device: what it is, what it was told and what it answered, what it says, and a command to send. */
+
+import {html, useEffect, useState} from "../vendor/preact.js";
+import {Reader} from "../lib/editor.js";
+import {called, devices, networks, types} from "../lib/fleet.js";
+import {hw} from "../lib/gateway.js";
+import {go, to} from "../lib/router.js";
+import {count, plain, Text, When} from "../lib/text.js";
+import {announce, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {DeviceForm, Presence, problem} from "./devices.js";
+
+/** Messages that are shown. */
+const MOST = 200;
+/** Commands that others send are not pushed without making the device look online; they are asked for. */
+const LOOK = 5_000;
+
+export default function Device({rest: [id], query}) {
+  devices.use();
+  networks.use();
+  types.use();
+  const [open, setOpen] = useState();
+  const device = devices.items.get(id);
+  const tab = query.get("tab") ?? "commands";
+  if (devices.error.value) return html`<${Problem} error=${devices.error.value} />`;
+  if (!devices.ready.value) return html`<p class="quiet" role="status">Reading…</p>`;
+  if (!device) return html`<${Empty} title="There is no such device"><p>It was deleted, or you do not reach it. <a href=${to("devices")}>All devices</a></p><//>`;
+  return html`<article class="screen">
+    <nav class="path" aria-label="Above"><a href=${to("devices")}>Devices</a><span aria-hidden="true">›</span>
+      <a href=${to("devices", {network: String(device.networkId)})}><${Text} of=${called(networks, device.networkId)} /></a></nav>
+    <header class="title">
+      <h1><${Text} of=${device.name} /> <${Presence} online=${device.online} blocked=${device.isBlocked} /></h1>
+      <div class="row-of">
+        <${Button} onClick=${() => setOpen("change")}>Change<//>
+        <${Button} kind="danger" onClick=${() => setOpen("remove")}>Delete…<//>
+      </div>
+    </header>
+    <p class="facts"><${Text} of=${device.id} mono /> · type <${Text} of=${called(types, device.deviceTypeId)} /> · last seen <${When} time=${device.lastSeen} /></p>
+    <${Tabs} label="About this device" chosen=${tab} tabs=${[
+      ["commands", "Commands", to("device", id)],
+      ["notifications", "Notifications", to("device", id, {tab: "notifications"})],
+      ["data", "Data", to("device", id, {tab: "data"})],
+      ["lines", "For programs", to("device", id, {tab: "lines"})],
+    ]} />
+    ${tab === "notifications"
+      ? html`<${Notifications} id=${id} />`
+      : tab === "data"
+        ? html`<${Reader} value=${JSON.stringify(device.data, null, 2) ?? "null"} label="Data" json />`
+        : tab === "lines"
+          ? html`<${Lines} id=${id} />`
+          : html`<${Commands} id=${id} />`}
+    ${open === "change" && html`<${DeviceForm} device=${device} close=${() => setOpen()} />`}
+    ${open === "remove" && html`<${Remove} device=${device} close=${() => setOpen()} />`}
+  </article>`;
+}
+
+/** Messages by id, newest first; `take` adds some. */
+function useMessages(load, on) {
+  const [found, setFound] = useState(new Map());
+  const take = (list) => setFound((before) => {
+    const all = new Map(before);
+    for (const each of list) all.set(each.id, {...all.get(each.id), ...each});
+    return new Map([...all].sort(([, a], [, b]) => (a.timestamp < b.timestamp ? 1 : -1)).slice(0, MOST));
+  });
+  const {error, again, loading} = useLoaded(async () => take(await load()), on);
+  return {messages: [...found.values()], take, error, again, waiting: loading && !found.size};
+}
+
+function Commands({id}) {
+  const {messages, take, error, again, waiting} = useMessages(async () => (await hw.call("command/list", {deviceId: id, take: MOST})).commands, [id]);
+  useEffect(() => {
+    const timer = setInterval(() => !document.hidden && again(), LOOK);
+    return () => clearInterval(timer);
+  }, [again]);
+  useEffect(() => hw.follow("command/subscribe", {deviceId: id, returnUpdatedCommands: true, resumable: true}, ({frames}) => {
+    const updated = frames.map(({command}) => command).filter(Boolean);
+    take(updated);
+    for (const {command, status} of updated) announce(`${plain(command)}: ${plain(status ?? "updated")}`);
+  }, () => {}), [id]);
+  const sent = [...new Set(messages.map(({command}) => command))].filter(Boolean);
+  return html`<div class="aside">
+    <${Send} id=${id} names=${sent} messages=${messages} take=${take} />
+    <section aria-label="Commands that were sent" class="stack">
+      ${error && html`<${Problem} error=${error} retry=${again} />`}
+      ${!waiting && !error && !messages.length && html`<${Empty} title="No commands"><p>Send the first one. Those that were sent stay here until they expire.</p><//>`}
+      ${messages.length > 0 && html`<ol class="cards" aria-label="Commands">${messages.map((each) => html`<${Command} key=${each.id} command=${each} />`)}</ol>`}
+    </section>
+  </div>`;
+}
+
+function Command({command: {command, parameters, status, result, timestamp}}) {
+  return html`<li class="card message">
+    <span class="grow"><strong><${Text} of=${command} mono /></strong> <${Json} value=${parameters} /></span>
+    <span class=${`tag ${status ? "new" : ""}`}>${status ? html`<${Text} of=${status} />` : "no answer yet"}</span>
+    <span class="quiet"><${When} time=${timestamp} /></span>
+    ${result !== null && result !== undefined && html`<div class="result">answered <${Json} value=${result} /></div>`}
+  </li>`;
+}
+
+/** A value in one line; long ones are cut. */
+function Json({value}) {
+  if (value === null || value === undefined) return null;
+  return html`<${Text} of=${JSON.stringify(value)} most=${500} mono />`;
+}
+
+/** Send a command, also one like an earlier one. */
+function Send({id, names, messages, take}) {
+  const [command, setCommand] = useState("");
+  const [parameters, setParameters] = useState("");
+  const [expires, setExpires] = useState("");
+  const wrong = problem(parameters);
+  const [send, busy, error] = useAction(async () => {
+    const fields = {command, parameters: parameters ? JSON.parse(parameters) : undefined};
+    const members = {deviceId: id, command: fields, expiresIn: expires ? Number(expires) : undefined, idempotencyKey: crypto.randomUUID?.()};
+    const made = (await hw.call("command/insert", members)).command;
+    take([{...fields, status: null, result: null, ...made}]);
+    tell(`Sent ${plain(command)}.`);
+  });
+  const ready = command && !wrong;
+  const repeat = (event) => {
+    const found = messages.find(({id: number}) => String(number) === event.currentTarget.value);
+    if (!found) return;
+    setCommand(found.command);
+    setParameters(found.parameters === null || found.parameters === undefined ? "" : JSON.stringify(found.parameters, null, 2));
+  };
+  return html`<form class="stack panel" aria-label="Send a command" onSubmit=${(event) => (event.preventDefault(), ready && send())}>
+    <h2>Send a command</h2>
+    ${messages.length > 0 && html`<${Field} as="select" label="Like an earlier one" value="" onChange=${repeat}>
+      <option value="">–</option>
+      ${messages.slice(0, 20).map((each) => html`<option value=${String(each.id)}>${plain(each.command)} ${plain(JSON.stringify(each.parameters ?? null)).slice(0, 60)}</option>`)}
+    <//>`}
+    <${Field} label="Command" value=${command} onInput=${setCommand} list="sent" />
+    <datalist id="sent">${names.map((name) => html`<option value=${name}></option>`)}</datalist>
+    <${Field} as="textarea" label="Parameters, as JSON" value=${parameters} onInput=${setParameters} wrong=${wrong} rows="3" class="mono" />
+    <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds; no limit when empty." />
+    ${error && html`<${Problem} error=${error} />`}
+    <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Sending…" : "Send"}<//>
+  </form>`;
+}
+
+function Notifications({id}) {
+  const [name, setName] = useState("");
+  const {messages, take, error, again, waiting} = useMessages(async () => (await hw.call("notification/list", {deviceId: id, take: MOST})).notifications, [id]);
+  useEffect(() => hw.follow("notification/subscribe", {deviceId: id, resumable: true}, ({frames}) => {
+    take(frames.map(({notification}) => notification).filter(Boolean));
+  }, () => {}), [id]);
+  const shown = messages.filter(({notification}) => !name || notification.includes(name));
+  return html`<section class="stack" aria-label="Notifications">
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
+    ${messages.length > 0 && html`<div class="row-of"><input type="search" aria-label="Only these notifications" placeholder="Name" value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></div>`}
+    ${!waiting && !error && !messages.length && html`<${Empty} title="No notifications"><p>What the device says appears here as it comes. It is kept for a while (<code>notifications_retention</code>).</p><//>`}
+    ${shown.length > 0 && html`<ol class="cards" aria-label="Notifications">${shown.map((each) => html`<li class="card" key=${each.id}>
+      <span class="grow"><strong><${Text} of=${each.notification} mono /></strong> <${Json} value=${each.parameters} /></span>
+      <span class="quiet"><${When} time=${each.timestamp} /></span>
+    </li>`)}</ol>`}
+    ${messages.length === MOST && html`<p class="quiet">The newest ${count(MOST)} are shown.</p>`}
+  </section>`;
+}
+
+function Lines({id}) {
+  const quoted = `'${id.replace(/'/g, "'\\''")}'`;
+  return html`<div class="stack lines">
+    <${Copied} label="Terminal: send a command, and wait for the answer" text=${`hivewire command send ${quoted} on '{"level": 3}' --wait`} />
+    <${Copied} label="Terminal: follow what it says" text=${`hivewire notification watch ${quoted}`} />
+    <${Copied} label="A frame on the WebSocket" text=${JSON.stringify({action: "command/insert", requestId: 1, deviceId: id, command: {command: "on"}})} />
+  </div>`;
+}
+
+function Remove({device, close}) {
+  const [remove, busy, error] = useAction(async () => {
+    await hw.call("device/delete", {deviceId: device.id});
+    close();
+    go(to("devices"));
+    tell(`Deleted ${plain(device.name)}.`);
+  });
+  return html`<${Dialog} title="Delete this device?" close=${close}
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${remove}>Delete<//>`}>
+    <div class="stack"><p>Its commands and notifications are deleted with it.</p>${error && html`<${Problem} error=${error} />`}</div>
+  <//>`;
+}
+

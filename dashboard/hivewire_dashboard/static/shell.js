@@ -1,0 +1,104 @@
+/** What is around every screen, and which screen is shown. Loaded when somebody is logged in. */
+
+import {html, useEffect, useState} from "./vendor/preact.js";
+import {about, me, status} from "./lib/gateway.js";
+import {bind} from "./lib/keys.js";
+import {go, route, to} from "./lib/router.js";
+import {logOut, login, may} from "./lib/session.js";
+import {hour, moment, plain, Text} from "./lib/text.js";
+import {announce, Button, Empty, Icon, Notices, Problem, useLoaded} from "./lib/ui.js";
+import {staged} from "./lib/basket.js";
+import {Login} from "./screens/login.js";
+
+/** The screens: the first word of their address, what they are called, their key after `g`, and their file. */
+const SCREENS = [
+  {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
+  {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
+  {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
+  {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},
+  {path: "transfer", needs: "GetConfiguration", label: "Import and export", icon: "transfer", key: "i", load: () => import("./screens/transfer.js")},
+  {path: "access", label: "Access", icon: "people", key: "u", load: () => import("./screens/access.js")},
+  {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
+  {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js")},
+];
+
+const STATES = {
+  connecting: () => ["waiting", "Connecting…"],
+  catching_up: () => ["waiting", "Catching up…"],
+  live: () => ["live", "Live"],
+  stale: ({staleSince}) => [
+    "offline",
+    `Offline since ${staleSince ? hour(staleSince) : "the start"}`,
+    "What you see is of then. Saving waits until the gateway is back.",
+  ],
+  closed: () => ["offline", "Logged out"],
+};
+
+/** The state of the connection, always seen. */
+function Status() {
+  const [kind, text, more] = login.value.wanted ? ["offline", "Logged out"] : STATES[status.value.state](status.value);
+  useEffect(() => {
+    if (kind !== "waiting") announce(more ? `${text}. ${more}` : text);
+  }, [text]);
+  const reason = status.value.reason?.message ?? status.value.reason;
+  const since = status.value.staleSince && moment(status.value.staleSince.getTime());
+  return html`<p class=${`status ${kind}`} title=${[since, reason].filter(Boolean).map(plain).join(" · ") || undefined}>
+    <span class="dot"></span>${text}${more && html`<span class="more"> ${more}</span>`}
+  </p>`;
+}
+
+function Navigation({close}) {
+  const current = SCREENS.find(({path}) => path === route.value.screen)?.of ?? route.value.screen;
+  return html`<nav class="main" aria-label="Screens">
+    <ul>
+      ${SCREENS.filter(({hidden}) => !hidden).map(
+        ({path, label, icon}) => html`<li>
+          <a href=${to(path)} aria-current=${path === current ? "page" : undefined} onClick=${close}>
+            <${Icon} name=${icon} />${label}
+            ${path === "basket" && staged.value.size > 0 && html`<span class="number">${staged.value.size}</span>`}
+          </a>
+        </li>`,
+      )}
+    </ul>
+  </nav>`;
+}
+
+export function Shell() {
+  const [open, setOpen] = useState(false);
+  const close = () => setOpen(false);
+  useEffect(
+    () => bind({b: () => go(to("basket")), ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))]))}),
+    [],
+  );
+  return html`<a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the screen</a>
+    <header class="top">
+      <button type="button" class="plain square narrow-only" aria-expanded=${open} aria-label="Screens" onClick=${() => setOpen(!open)}><${Icon} name="menu" /></button>
+      <a class="brand" href=${to("c")}><img src="icon.svg" alt="" width="24" height="24" />Hivewire</a>
+      <span class="host" title=${about.value && `Version ${about.value.serverVersion ?? about.value.apiVersion}`}>${location.host}</span>
+      <${Notices} />
+      <${Status} />
+      ${me.value && html`<span class="who"><${Text} of=${me.value.login} /></span>
+        <${Button} kind="small" onClick=${logOut}>Log out<//>`}
+    </header>
+    <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
+    <main id="main" tabindex="-1"><${Screen} /></main>
+    ${login.value.wanted && html`<${Login} />`}`;
+}
+
+function Screen() {
+  const found = SCREENS.find(({path}) => path === route.value.screen);
+  const {value, error, again} = useLoaded(async () => (found ? (await found.load()).default : undefined), [found]);
+  useEffect(() => {
+    document.title = `${[...route.value.rest.map(plain), found?.label].filter(Boolean).join(" · ")} – Hivewire`;
+  }, [route.value]);
+  if (found?.needs && !may(found.needs)) {
+    const first = route.value.screen === "c";
+    return html`<${Empty} title="You may not see configurations">
+      <p>This login has not the right <code>${found.needs}</code>. ${first && html`You may look at <a href=${to("devices")}>devices</a>.`}</p>
+    <//>`;
+  }
+  if (!found) return html`<h1>There is no such screen</h1><p><a href=${to("c")}>Go to the configurations</a></p>`;
+  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  // The key makes a new screen of another path, so that nothing of the old one stays in its state.
+  return value && html`<${value} key=${[route.value.screen, ...route.value.rest].join("/")} ...${route.value} />`;
+}

@@ -1,0 +1,102 @@
+"""Users, tokens, clients and tenants."""
+
+from __future__ import annotations
+
+import httpx
+from playwright.async_api import Browser, expect
+
+from tests.dashboard.visit import Visit, visiting
+from tests.running import PATIENCE, RunningGateway
+
+
+async def test_a_user_is_made_given_a_network_and_locked(visit: Visit, gateway: RunningGateway) -> None:
+    """What is changed holds at once; the caller's own user is marked."""
+    await visit.open("access")
+    await expect(visit.row("admin")).to_contain_text("(you)")
+    await visit.accessible()
+    await visit.fits()
+    await visit.button("New user").click()
+    await visit.dialog.get_by_label("Login").fill("ada.l")
+    await visit.dialog.get_by_label("Password").fill("the first one")
+    await visit.accessible()
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.row("ada.l")).to_contain_text("client")
+    gateway.token("ada.l", "the first one")
+    await visit.row("ada.l").get_by_role("button", name="Open").click()
+    await visit.dialog.get_by_label("Sample Network").click()
+    await expect(visit.dialog.get_by_label("Sample Network")).to_be_checked()
+    await visit.accessible()
+    with gateway.http(gateway.token("ada.l", "the first one")) as client:
+        assert [each["name"] for each in client.get("/user/current").json()["networks"]] == ["Sample Network"]
+    await visit.dialog.get_by_label("Status").select_option("locked")
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.row("ada.l")).to_contain_text("locked")
+    login = {"login": "ada.l", "password": "the first one"}
+    assert httpx.post(gateway.rest_url + "/token", json=login, timeout=PATIENCE).status_code == 401
+    await visit.row("ada.l").get_by_role("button", name="Open").click()
+    await visit.button("Delete this user…").click()
+    await visit.page.get_by_role("dialog", name="Delete this user?").get_by_role("button", name="Delete").click()
+    await expect(visit.row("ada.l")).to_have_count(0)
+
+
+async def test_a_token_has_the_rights_that_were_ticked_and_is_ended(visit: Visit, gateway: RunningGateway) -> None:
+    """It is shown once, for the names that were given, and its id ends it."""
+    await visit.open("access?of=tokens")
+    await visit.accessible()
+    await visit.fits()
+    await visit.page.get_by_label("Only these configurations").fill("minted.*")
+    await visit.button("Make it").click()
+    await visit.accessible()
+    token = await visit.dialog.get_by_role("figure", name="Access token").locator("code").inner_text()
+    number = await visit.dialog.get_by_role("figure", name="Id, to end it").locator("code").inner_text()
+    await visit.button("Done").click()
+    assert token not in await visit.page.content()
+    with gateway.http(token) as client:
+        assert client.get("/configuration/minted.a").status_code == 404
+        assert client.get("/configuration/others").status_code == 403
+        assert client.put("/configuration/minted.a", json={"value": "1"}).status_code == 403
+        await visit.page.get_by_label("The token, or its id").fill(number)
+        await visit.button("End it").click()
+        await expect(visit.page.get_by_role("status").filter(has_text="Ended")).to_be_visible()
+        assert client.get("/configuration/minted.a").status_code == 401
+
+
+async def test_a_tenant_and_a_client_with_its_secret(visit: Visit, gateway: RunningGateway) -> None:
+    """The secret is shown once and works; a new one ends the old; deletes say what goes with them."""
+    await visit.open("access?of=tenants")
+    await visit.page.get_by_label("Id of a new tenant").fill("shop")
+    await visit.button("Make it").click()
+    await expect(visit.row("shop")).to_be_visible()
+    await visit.accessible()
+    await visit.open("access?of=clients")
+    await visit.button("New client").click()
+    await visit.dialog.get_by_label("Id").fill("till-1")
+    await visit.dialog.get_by_role("group", name="shop").get_by_label("READ").check()
+    await visit.accessible()
+    await visit.dialog.get_by_role("button", name="Save").click()
+    secret = await visit.dialog.get_by_role("figure", name="Client secret").locator("code").inner_text()
+    asked = httpx.post(
+        gateway.url + "/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=("till-1", secret),
+        timeout=PATIENCE,
+    )
+    assert asked.json()["scope"] == "shop:READ"
+    await visit.button("Done").click()
+    await expect(visit.row("till-1")).to_contain_text("shop: READ")
+    await visit.row("till-1").get_by_role("button", name="Delete…").click()
+    await visit.dialog.get_by_role("button", name="Delete").click()
+    await expect(visit.row("till-1")).to_have_count(0)
+
+
+async def test_who_may_not_is_told_so_and_stays_logged_in(browser: Browser, gateway: RunningGateway) -> None:
+    """The words of the gateway name what is missing; the rest of the dashboard goes on."""
+    with gateway.http() as admin:
+        user = {"login": "little", "password": "little password", "role": 1, "status": 0}
+        assert admin.post("/user", json=user).status_code == 201
+    async with visiting(browser, gateway, login="little", password="little password") as visit:
+        await visit.open("access")
+        await expect(visit.page.get_by_role("alert")).to_contain_text("You may not do this.")
+        await visit.accessible()
+        await expect(visit.page.locator(".who")).to_have_text("little")
+        await expect(visit.page.locator(".status")).to_have_text("Live")
