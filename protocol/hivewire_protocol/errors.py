@@ -264,6 +264,13 @@ class TooManyRequests(WireError):
     text = "Too many requests without a token from this address; try again in {seconds} s"
 
 
+class TooManyReports(WireError):
+    """A device reports too often; the text says when it may again."""
+
+    code = 429
+    text = "Report again in {milliseconds} ms"
+
+
 class TooManyMessages(WireError):
     """A device has too many commands or notifications stored, or they come too fast; try again later."""
 

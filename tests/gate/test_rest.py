@@ -155,6 +155,7 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/device/{deviceId}/configuration", None, 200, ["layers", "configurations", "revision"], False),
     ("PUT", "/device/{deviceId}/label", {"labels": {}}, 200, ["labels", "revision"], False),
     ("GET", "/device/{deviceId}/label", None, 200, ["labels", "revision"], False),
+    ("POST", "/device/{deviceId}/report", {"report": []}, 204, None, False),
     ("POST", "/device/{deviceId}/revoke", None, 204, None, False),
     ("PUT", "/layer/{layer}", {"target": {}, "rank": 5}, 200, ["layer", "revision", "devices"], False),
     ("GET", "/layer", None, 200, [], False),
@@ -228,7 +229,13 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
             if (method, path) == ("POST", "/user"):
                 sent = body | {"login": f"rest.page.{context}"}
             asked = {"waitTimeout": 0} if path.endswith("/poll") else None
+            if path.endswith("/report") and context != "auth":
+                own = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+                client.headers["Authorization"] = (
+                    "Bearer " + talk("token/create", payload=own | {"deviceIds": ["page"]})["accessToken"]
+                )
             answer = client.request(method, page, json=sent, params=asked)
+            client.headers |= headers
             if context == "auth" and not auth:
                 # There, `transact` is the name of a configuration like any other.
                 assert answer.status_code == (405 if path == "/configuration/transact" else 404), page

@@ -61,6 +61,7 @@ EXAMPLES: dict[str, Any] = {
     "layer": "cold",
     "target": {},
     "rank": 5,
+    "report": [{"name": "n", "tag": "t"}],
 }
 """A good value for each member that some request requires, unless it is a token."""
 

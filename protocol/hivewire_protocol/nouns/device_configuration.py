@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.errors import NotFound, OutOfBounds, Unavailable, VersionConflict
+from hivewire_protocol.errors import NotFound, OutOfBounds, TooManyReports, Unavailable, VersionConflict
 from hivewire_protocol.messages import Reply, Request, says
 from hivewire_protocol.nouns.configuration import ExpectedRevision, ExpectedVersion
 from hivewire_protocol.permissions import Permission
@@ -106,3 +106,31 @@ class DeviceRevoke(Request, tag="device/revoke"):
     required = ("deviceId",)
     reply = Reply
     errors = (NotFound, OutOfBounds, Unavailable)
+
+
+class ReportEntry(Struct):
+    """What a device says of a name: with `tag` that it has applied or, with `error`, refused it; else what it has."""
+
+    required: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: Annotated[str | None, says("The name.")] = None
+    tag: Annotated[str | UnsetType | None, says("The tag that it was sent; null: gone.")] = UNSET
+    error: Annotated[str | None, says("Why it was refused: at most 256 characters.")] = None
+    value: Annotated[str | None, says("What the device has instead: at most 1,024 characters.")] = None
+
+
+class DeviceReport(Request, tag="device/report"):
+    """Say what a device has, has refused or has changed. It changes nothing that is desired.
+
+    The answer comes when it is counted, and it is on the disk 5 s later at most. A device may report once a second, and
+    20 times at once.
+    """
+
+    permission = Permission.SYNC_CONFIGURATION
+    heeds = ("deviceId",)
+    required = ("report",)
+    reply = Reply
+    errors = (NotFound, OutOfBounds, TooManyReports)
+
+    report: Annotated[list[ReportEntry] | None, says("What it says of each name: at most 256, 32 KiB in all.")] = None
+    complete: Annotated[bool | None, says("True: of other names it has nothing.")] = None

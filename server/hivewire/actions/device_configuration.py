@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, json
+from operator import attrgetter
+
+from msgspec import UNSET, UnsetType, json
 
 from hivewire.actions.checks import checked_patterns
 from hivewire.actions.identity import too_many_revoked
@@ -12,12 +14,20 @@ from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.scope import required
 from hivewire.fleet.fleet import follows
 from hivewire.fleet.layers import LABEL
+from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, Report, state
 from hivewire.fleet.source import shown as desired
 from hivewire.fleet.views import Effective, View
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Exists, Expected, Guard, PreconditionFailed, Refused, Transaction, Write
 from hivewire.services import Services, now
-from hivewire_protocol.errors import AccessDenied, NotFound, WireError
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotFound,
+    TooLarge,
+    TooManyReports,
+    WireError,
+)
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import resource
 from hivewire_protocol.nouns.device_configuration import (
@@ -25,9 +35,13 @@ from hivewire_protocol.nouns.device_configuration import (
     DeviceEffectiveReply,
     DeviceLabel,
     DeviceLabelReply,
+    DeviceReport,
     DeviceRevoke,
     EffectiveConfiguration,
+    Reported,
+    ReportEntry,
 )
+from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
 
 
@@ -47,7 +61,9 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
     if not manages:
         own = [_desired(name, what) for name, what in found if what is not None]
         return DeviceEffectiveReply(UNSET, own, revision)
-    shown = [_shown(view, name, what) for name, what in found if what is not None]
+    report = member.report
+    shown = [_shown(view, report, name, what) for name, what in found if what is not None]
+    shown = sorted([*shown, *_own(report, view, names)], key=attrgetter("name"))
     return DeviceEffectiveReply([layer.name for layer in view.layers], shown, revision)
 
 
@@ -56,7 +72,7 @@ def _desired(name: str, found: Effective) -> EffectiveConfiguration:
     return EffectiveConfiguration(name, plain.value, plain.tag, contentType=plain.contentType, size=plain.size)
 
 
-def _shown(view: View, name: str, found: Effective) -> EffectiveConfiguration:
+def _shown(view: View, report: Report | None, name: str, found: Effective) -> EffectiveConfiguration:
     value = found.value
     plain = resource(name, value.content, value.content_type, value.version)
     return EffectiveConfiguration(
@@ -68,8 +84,23 @@ def _shown(view: View, name: str, found: Effective) -> EffectiveConfiguration:
         plain.contentType,
         plain.size,
         hidden=view.hidden(name, found.layer) or UNSET,
-        state="pending",
+        state=state(view, report, name),
+        reported=_reported(report, name),
     )
+
+
+def _reported(report: Report | None, name: str) -> Reported | UnsetType:
+    return UNSET if report is None else report.entries.get(name, UNSET)
+
+
+def _own(report: Report | None, view: View, names: Patterns) -> list[EffectiveConfiguration]:
+    """What only the device has."""
+    entries = {} if report is None else report.entries
+    return [
+        EffectiveConfiguration(name, None, None, None, 0, state=state(view, report, name), reported=entry)
+        for name, entry in entries.items()
+        if name in names and view.find(name) is None and entry.tag is not None
+    ]
 
 
 async def label(services: Services, caller: Caller, request: DeviceLabel) -> Reply:
@@ -97,6 +128,41 @@ def _refusal(refused: Refused) -> WireError:
     return NotFound(f"Device with such deviceId = {refused.write.key} not found")
 
 
+def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
+    """Count what a device says. Raises AccessDenied, NotFound, OutOfBounds, TooLarge or TooManyReports."""
+    identity, device_id = caller.identity, request.deviceId
+    if device_id is None and len(identity.devices) == 1:
+        [device_id] = identity.devices
+    device = services.registry.reach(identity, required(device_id))
+    if not follows(identity, device.id):
+        raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
+    member = services.fleet.member(device.id)
+    if request.report is None or member is None:
+        raise InvalidParameters("report is required")
+    said = dict(_entry(each) for each in request.report)
+    entries = said if request.complete or member.report is None else {**member.report.entries, **said}
+    if len(entries) > MOST_NAMES:
+        raise TooLarge(f"a report has at most {MOST_NAMES} names")
+    if len(json.encode(entries)) > MOST_BYTES:
+        raise TooLarge(f"a report has at most {MOST_BYTES:,} bytes")
+    if wait := services.fleet.rates.wait(device.record_id, services.ledger.now() / 1_000):
+        raise TooManyReports(TooManyReports.text.format(milliseconds=wait))
+    services.fleet.report(member, entries)
+    return NOTHING
+
+
+def _entry(given: ReportEntry) -> tuple[str, Reported]:
+    if given.name is None:
+        raise InvalidParameters("each entry of report needs a name")
+    for what, text, most in (("name", given.name, 1_024), ("value", given.value, MOST_VALUE)):
+        if text is not None and len(text) > most:
+            raise TooLarge(f"{what} of an entry has at most {most:,} characters")
+    if given.error is not None and len(given.error) > MOST_ERROR:
+        raise TooLarge(f"error of an entry has at most {MOST_ERROR} characters")
+    error, value = given.error, given.value
+    return given.name, Reported(given.tag, UNSET if error is None else error, UNSET if value is None else value)
+
+
 async def revoke(services: Services, caller: Caller, request: DeviceRevoke) -> Reply:
     """End the tokens of a device. Raises AccessDenied or NotFound."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
@@ -104,4 +170,4 @@ async def revoke(services: Services, caller: Caller, request: DeviceRevoke) -> R
     return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked))
 
 
-READS = {DeviceEffective: effective, DeviceLabel: label, DeviceRevoke: revoke}
+READS = {DeviceEffective: effective, DeviceLabel: label, DeviceReport: report, DeviceRevoke: revoke}

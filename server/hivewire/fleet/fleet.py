@@ -7,6 +7,7 @@ devices: they move to their new views in slices of time, and whoever asks for on
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from time import perf_counter
@@ -24,6 +25,7 @@ from hivewire.devices.index import Device
 from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
 from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
+from hivewire.fleet.reports import APPLIED, NOTE, Interned, Note, Rates, Report, state
 from hivewire.fleet.source import (
     KIND,
     SOURCE,
@@ -43,12 +45,13 @@ from hivewire.hub.frames import Shape
 from hivewire.hub.hub import Hub
 from hivewire.hub.source import Event, Topic
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Precondition, Write
+from hivewire.ledger.records import Change, NotDurable, Precondition, Write
 from hivewire.resources import LAYERED
 from hivewire.slices import SLICE_SECONDS
 from hivewire.telemetry import Gauges
 from hivewire_protocol.close import Code
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
+from hivewire_protocol.nouns.device_configuration import Reported
 from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, Target, key_of
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
@@ -67,11 +70,12 @@ def labels_of(content: bytes) -> Mapping[str, str]:
 
 
 class Member(Struct, gc=False):
-    """A device, its labels and its view."""
+    """A device, its labels, its view, and what it reported."""
 
     device: Device
     labels: Mapping[str, str]
     view: View
+    report: Report | None = None
 
     @property
     def placed(self) -> Placed:
@@ -99,6 +103,10 @@ class Fleet:
         self._by_label: dict[tuple[str, str], dict[str, None]] = {}
         self._followers: dict[str, list[Subscription]] = {}
         self._sweeps: list[Sweep] = []
+        self.rates = Rates()
+        self._interned = Interned()
+        self._unsaved: dict[str, None] = {}
+        self._saver: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._source = FleetSource(ledger)
         hub.add(SOURCE, self._source)
@@ -140,15 +148,33 @@ class Fleet:
         for device in self._registry.devices_in(None, None):
             self._place(device.id)
 
+    async def load_reports(self) -> None:
+        """Read what devices reported before."""
+        self.recall(await self.ledger.notes())
+
+    def recall(self, notes: Mapping[str, str]) -> None:
+        """Take reports from notes, also those that another gateway of the same storage has kept."""
+        for name, text in notes.items():
+            if name.startswith(NOTE) and text and name.removeprefix(NOTE) not in self._unsaved:
+                note = msgspec.json.decode(text, type=Note)
+                member = self.members.get(name.removeprefix(NOTE))
+                if member is not None and member.device.record_id == note.id:
+                    self._report(member, self._interned.of(bytes(note.report)))
+
     def start(self) -> None:
-        """Read what the ledger holds."""
+        """Read what the ledger holds, and begin to save reports."""
         self.load()
+        self.ledger.on_notes.append(self.recall)
+        self._saver = asyncio.create_task(self._keep_saving(), name="reports of devices")
 
     async def close(self) -> None:
-        """Stop moving devices."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Stop moving devices, and save what they reported."""
+        tasks = [task for task in (self._task, self._saver) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._saver is not None:
+            await self.save()
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
@@ -157,6 +183,42 @@ class Fleet:
             "fleet_views": ("Different sets of layers that devices have.", lambda: sum(1 for _ in self.views)),
             "fleet_online": ("Devices that follow their configurations here.", lambda: len(self._followers)),
         }
+
+    # Reports.
+
+    async def _keep_saving(self) -> None:
+        await self.load_reports()
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            await self.save()
+
+    async def save(self) -> None:
+        """Keep what devices reported since the last time. What the storage does not take stays in memory."""
+        unsaved, self._unsaved = self._unsaved, {}
+        notes = {NOTE + device: self._note(device) for device in unsaved}
+        try:
+            if notes:
+                await self.ledger.remember(notes)
+        except NotDurable:
+            self._unsaved = unsaved | self._unsaved
+
+    def _note(self, device_id: str) -> str:
+        member = self.members.get(device_id)
+        if member is None:
+            return ""
+        content = b"{}" if member.report is None else member.report.content
+        return msgspec.json.encode(Note(member.device.record_id, msgspec.Raw(content))).decode()
+
+    def report(self, member: Member, entries: Mapping[str, Reported]) -> None:
+        """Count what a device reports: all that it has reported now."""
+        self._report(member, self._interned.report(entries))
+        self._unsaved[member.device.id] = None
+
+    def _report(self, member: Member, report: Report | None) -> None:
+        counts = member.view.reports
+        _count(counts, member.report, -1)
+        _count(counts, report, 1)
+        member.report = report
 
     # Reading.
 
@@ -258,9 +320,10 @@ class Fleet:
     def _apply(self, changes: Iterable[Change]) -> None:
         items: list[Desired] = []
         touched: dict[str, None] = {}
+        insisted: list[tuple[Desired, list[Subscription]]] = []
         for change in changes:
             if change.kind == LAYERED:
-                items += self._edit(change, touched)
+                items += self._edit(change, touched, insisted)
             elif change.kind == LAYER:
                 found: dict[str, None] = {}
                 for target in self.layers.define(change):
@@ -273,13 +336,20 @@ class Fleet:
         if items:
             self._source.announce(items)
         self._unsettle((), ())
+        for item, subs in insisted:
+            frames: dict[Shape, bytes] = {}
+            for sub in subs:
+                self._hub.switch(sub, sub.served, [event_of(item)], frames)
         if touched:
             self._move_all(touched)
         if self._sweeps and self._task is None and not self._sweep():
             self._task = asyncio.get_running_loop().create_task(self._keep_sweeping(), name="devices change views")
 
-    def _edit(self, change: Change, touched: dict[str, None]) -> list[Desired]:
-        """What an edit of a layer changes in the views that are followed."""
+    def _edit(
+        self, change: Change, touched: dict[str, None], insisted: list[tuple[Desired, list[Subscription]]]
+    ) -> list[Desired]:
+        """What an edit of a layer changes in the views that are followed. An equal put insists: it is for the devices
+        that have not applied it."""
         layer, name, before, _ = self.layers.write(change)
         if layer.rank > TOP_RANK:
             device = layer.name.removeprefix(OF_DEVICE)
@@ -296,9 +366,20 @@ class Fleet:
             former = before if before is not None else _below(view, layer, name)
             tag = None if former is None else former.tag
             after = None if value is None else value.tag
+            if tag == after and value is not None and change.content is not None:
+                subs = [sub for sub in view.followers if not self._applied(sub, name)]
+                if subs:
+                    insisted.append((desired(name, value, change.revision, [view]), subs))
             if tag != after:
                 found.setdefault(id(value), (value, []))[1].append(view)
         return [desired(name, value, change.revision, views) for value, views in found.values()]
+
+    def _applied(self, sub: Subscription, name: str) -> bool:
+        served = sub.served
+        if not isinstance(served, Sight) or served.view is None or name not in served.names:
+            return True  # it does not see the name
+        member = self.members.get(served.device)
+        return member is None or state(member.view, member.report, name) == APPLIED
 
     def _unsettle(self, changes: Iterable[Change], touched: Iterable[str]) -> None:
         """Note from when on positions are not safe to resume from."""
@@ -352,6 +433,7 @@ class Fleet:
             view = None
             if member is not None:
                 del self.members[device_id]
+                self._unsaved[device_id] = None
         else:
             record = self.ledger.get(LABEL, device_id)
             labels = NO_LABELS if record is None else labels_of(record.content or b"{}")
@@ -361,15 +443,20 @@ class Fleet:
             placed = Placed(device_id, device.network, device.type, labels)
             view = self.views.view(self.layers.of(placed))
             if member is None:
-                self.members[device_id] = Member(device, labels, view)
-            else:
-                member.device, member.labels, member.view = device, labels, view
+                member = self.members[device_id] = Member(device, labels, view)
+            elif member.device.record_id != device.record_id:  # another device has the id now
+                self._report(member, None)
+                self._unsaved[device_id] = None
+            member.device, member.labels, member.view = device, labels, view
         if view is before:
             return
+        report = None if member is None else member.report
         if view is not None:
             view.members += 1
+            _count(view.reports, report, 1)
         if before is not None:
             before.members -= 1
+            _count(before.reports, report, -1)
         for sub in self._followers.get(device_id, ()):
             (moves or Moves(self._hub, self.ledger.revision)).move(sub, self.views, before, view)
         if before is not None:
@@ -378,6 +465,16 @@ class Fleet:
 
 FRAME_ROOM = 512
 """Bytes of a frame for what is around a value."""
+
+SAVE_SECONDS = 1.0
+"""Interval of saving reports."""
+
+
+def _count(counts: Counter[Report | None], report: Report | None, step: int) -> None:
+    counts[report] += step
+    if not counts[report]:
+        del counts[report]
+
 
 NOWHERE = View(0, (), ())
 """What a device sees that does not exist."""

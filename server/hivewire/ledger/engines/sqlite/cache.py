@@ -120,7 +120,12 @@ class SqliteSnapshot:
         self.last_row = last_row
         place, _, id = meta.get("place", "0 ").partition(" ")
         self.place, self.id = int(place), bytes.fromhex(id)
-        self.notes = {name.removeprefix("note:"): note for name, note in meta.items() if name.startswith("note:")}
+        # Those of devices are many, and each device reports again at the gateway that it connects to.
+        self.notes = {
+            name.removeprefix("note:"): note
+            for name, note in meta.items()
+            if name.startswith("note:") and not name.startswith("note:report/")
+        }
         self._connection = connection
 
     async def blocks(self) -> AsyncGenerator[tuple[Sequence[Change], Sequence[AuditRow]], None]:

@@ -1,0 +1,107 @@
+"""What devices say that they have (fleet.md, section 5).
+
+A report is no change: it has no revision and no history, and is on the disk within seconds, as a note beside the log.
+Equal reports of different devices are one object, so that whoever counts compares each with a view once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from weakref import WeakValueDictionary
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from hivewire.fleet.views import View
+from hivewire_protocol.nouns.device_configuration import Reported
+
+NOTE = "report/"
+"""What the names of notes begin with that hold reports; the id of the device follows."""
+
+REFUSED, PENDING, LOCAL, APPLIED = "refused", "pending", "local", "applied"
+WORST = (REFUSED, PENDING, LOCAL, APPLIED)
+"""The states, the worst first."""
+
+MOST_NAMES, MOST_VALUE, MOST_ERROR, MOST_BYTES = 256, 1_024, 256, 32 << 10
+"""Names in a report, characters of values and errors, and bytes of it all."""
+
+RATE, BURST = 1.0, 20.0
+"""Reports of a device: so many a second, and so many at once."""
+
+
+class Report:
+    """What a device reported of each name."""
+
+    __slots__ = ("__weakref__", "content", "entries")
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.entries: Mapping[str, Reported] = msgspec.json.decode(content, type=dict[str, Reported])
+
+
+class Note(Struct, omit_defaults=True):
+    """What is kept of a device: the id of its record, what it reported, and when it was sent the values of rollouts."""
+
+    id: int
+    report: msgspec.Raw = msgspec.Raw(b"{}")
+    reached: dict[int, int] = {}
+
+
+class Interned:
+    """Reports by their content, each once."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[bytes, Report] = WeakValueDictionary()
+
+    def report(self, entries: Mapping[str, Reported]) -> Report | None:
+        """The report with these entries; None without any."""
+        return self.of(msgspec.json.encode(dict(sorted(entries.items())))) if entries else None
+
+    def of(self, content: bytes) -> Report | None:
+        """The report with this content."""
+        if content == b"{}":
+            return None
+        found = self._known.get(content)
+        if found is None:
+            found = self._known[content] = Report(content)
+        return found
+
+
+def state(view: View, report: Report | None, name: str) -> str:
+    """The state of a name of a device with this view that reported this (fleet.md, section 5)."""
+    entry = None if report is None else report.entries.get(name)
+    if entry is None:
+        return PENDING
+    if entry.tag is UNSET:
+        return LOCAL
+    if entry.tag == view.tag(name):
+        return APPLIED if entry.error is UNSET else REFUSED
+    return PENDING
+
+
+def worst(view: View, report: Report | None, names: list[str]) -> str:
+    """The worst state of these names; without any nothing is left to do."""
+    found = {state(view, report, name) for name in names}
+    return next((each for each in WORST if each in found), APPLIED)
+
+
+class Rates:
+    """How often each device may report: a bucket of BURST that fills with RATE a second."""
+
+    def __init__(self) -> None:
+        self._empty_at: dict[int, float] = {}
+
+    def wait(self, record_id: int, now: float) -> int:
+        """Milliseconds until the next report of a device is taken, 0 if this one is. `now` in seconds."""
+        # The time at which the bucket would be full again; it is never further ahead than BURST takes.
+        full = max(self._empty_at.get(record_id, 0.0), now) + 1 / RATE
+        if full - now > BURST / RATE:
+            return max(1, round((full - now - BURST / RATE) * 1_000))
+        self._empty_at[record_id] = full
+        if len(self._empty_at) > MOST_RATES:
+            self._empty_at = {each: until for each, until in self._empty_at.items() if until > now}
+        return 0
+
+
+MOST_RATES = 10_000
+"""Devices whose rate is remembered before those are forgotten that have not reported for long."""

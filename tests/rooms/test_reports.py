@@ -1,0 +1,217 @@
+"""A device answers: what its report means, what it never changes, and what is too much (fleet.md, section 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hivewire.fleet.reports import Rates
+from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
+
+
+async def reported(world: World, device: str, *entries: Any, **members: Any) -> None:
+    """Report as a device."""
+    own = world.caller(ADMIN, DEVICE_RIGHTS, d=[device])
+    await world.do("device/report", own, deviceId=device, report=entries, **members)
+
+
+async def states(world: World, device: str) -> dict[str, str]:
+    """The state of each name of a device."""
+    found = await world.do("device/effective", deviceId=device)
+    return {each["name"]: each["state"] for each in found["configurations"]}
+
+
+async def tags(world: World, device: str) -> dict[str, str]:
+    """The tag of each name of a device."""
+    found = await world.do("device/effective", deviceId=device)
+    return {each["name"]: each["tag"] for each in found["configurations"]}
+
+
+async def test_the_state_of_a_name_is_what_the_device_says_of_its_tag() -> None:
+    """Refused, applied and local are what it says; everything else is pending."""
+    async with fleet("a") as world:
+        await world.put("global", refused="1", applied="1", local="1", pending="1", old="1")
+        tag = await tags(world, "a")
+        await world.put("global", old="2")
+        await reported(
+            world,
+            "a",
+            {"name": "refused", "tag": tag["refused"], "error": "unsupported rate", "value": "0"},
+            {"name": "applied", "tag": tag["applied"]},
+            {"name": "local", "value": "7"},
+            {"name": "old", "tag": tag["old"]},
+            {"name": "fact", "value": "8"},
+        )
+        assert await states(world, "a") == {
+            "applied": "applied",
+            "fact": "local",
+            "local": "local",
+            "old": "pending",
+            "pending": "pending",
+            "refused": "refused",
+        }
+        found = await world.do("device/effective", deviceId="a", names=["refused", "fact"])
+        fact, refused = found["configurations"]
+        assert refused["reported"] == {"tag": tag["refused"], "error": "unsupported rate", "value": "0"}
+        assert (fact["value"], fact["layer"], fact["reported"]) == (None, None, {"value": "8"})
+
+
+async def test_what_is_gone_is_applied_when_the_device_says_so() -> None:
+    """A null tag says that the name is gone; what it still has is pending."""
+    async with fleet("a") as world:
+        await world.put("global", n="1")
+        tag = (await tags(world, "a"))["n"]
+        await reported(world, "a", {"name": "n", "tag": tag})
+        await world.put("global", n=None)
+        assert await states(world, "a") == {"n": "pending"}
+        await reported(world, "a", {"name": "n", "tag": None})
+        assert await states(world, "a") == {}
+
+
+async def test_a_complete_report_replaces_and_another_adds() -> None:
+    """Without `complete` what is not named stays as it was reported."""
+    async with fleet("a") as world:
+        await world.put("global", n="1", m="1")
+        tag = await tags(world, "a")
+        await reported(world, "a", {"name": "n", "tag": tag["n"]})
+        await reported(world, "a", {"name": "m", "tag": tag["m"]})
+        assert await states(world, "a") == {"n": "applied", "m": "applied"}
+        await reported(world, "a", {"name": "m", "tag": tag["m"]}, complete=True)
+        assert await states(world, "a") == {"n": "pending", "m": "applied"}
+
+
+async def test_no_report_changes_what_is_desired() -> None:
+    """Nothing is written to the ledger, and nothing is pushed."""
+    async with fleet("a") as world:
+        await world.put("global", n="1")
+        peer = world.follow("a")
+        await world.quiet()
+        peer.frames.clear()
+        before = world.ledger.revision, await world.has("a")
+        await reported(world, "a", {"name": "n", "value": "2"}, {"name": "m", "tag": "x"})
+        await world.quiet()
+        assert (world.ledger.revision, {**(await world.has("a")), "m": None}) == (before[0], before[1] | {"m": None})
+        assert peer.taken() == []
+
+
+async def test_an_equal_put_insists() -> None:
+    """It is pushed to the devices that have not applied the value, and to no others."""
+    async with fleet("a", "b") as world:
+        await world.put("global", n="1")
+        one, other = world.follow("a"), world.follow("b")
+        await world.quiet()
+        tag = (await tags(world, "a"))["n"]
+        await reported(world, "a", {"name": "n", "tag": tag})
+        await reported(world, "b", {"name": "n", "tag": tag, "error": "no"})
+        one.frames.clear()
+        other.frames.clear()
+        await world.put("global", n="1")
+        assert one.taken() == []
+        [again] = other.taken()
+        assert again["configuration"] == {"name": "n", "value": "1", "tag": tag}
+        assert "position" in again
+
+
+async def test_reports_outlive_a_restart_and_not_their_device() -> None:
+    """They are notes beside the log. A new device of the same id has reported nothing."""
+    async with fleet("a", "b") as world:
+        await world.put("global", n="1")
+        tag = (await tags(world, "a"))["n"]
+        for device in "ab":
+            await reported(world, device, {"name": "n", "tag": tag})
+        await world.services.fleet.save()
+        await world.do("device/delete", deviceId="b")
+        await world.register("b")
+        again = World(world.journal, world.clock)
+        await again.load()
+        await again.services.fleet.load_reports()
+        again.admin = again.caller()
+        assert await states(again, "a") == {"n": "applied"}
+        assert await states(again, "b") == {"n": "pending"}
+        await again.messages.close()
+
+
+async def test_equal_reports_are_one_object() -> None:
+    """Views count their devices by report, and forget reports that nobody has."""
+    ids = [f"d-{number}" for number in range(50)]
+    async with fleet(*ids) as world:
+        await world.put("global", n="1")
+        tag = (await tags(world, ids[0]))["n"]
+        for device in ids:
+            await reported(world, device, {"name": "n", "tag": tag})
+        [view] = world.services.fleet.views
+        assert [*view.reports.values()] == [50]
+        await world.put(f"device/{ids[0]}", own="1")
+        assert sorted(sum(each.reports.values()) for each in world.services.fleet.views) == [1, 49]
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        ([{"name": f"n{number}", "tag": "t"} for number in range(257)], "a report has at most 256 names"),
+        ([{"name": "n", "value": "x" * 1_025}], "value of an entry has at most 1,024 characters"),
+        ([{"name": "n", "tag": "t", "error": "x" * 257}], "error of an entry has at most 256 characters"),
+        ([{"name": f"n{n}", "value": "x" * 1_000} for n in range(40)], "a report has at most 32,768 bytes"),
+    ],
+)
+async def test_a_report_that_is_too_large_is_413(report: Any, text: str) -> None:
+    """Names, values, errors and all together have bounds, and nothing of it counts."""
+    async with fleet("a") as world:
+        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
+        assert await world.no("device/report", own, deviceId="a", report=report) == (413, text)
+        assert world.services.fleet.members["a"].report is None
+
+
+async def test_a_device_reports_once_a_second_and_twenty_times_at_once() -> None:
+    """Then 429 says when it may again; other devices are not concerned."""
+    async with fleet("a", "b") as world:
+        for _ in range(20):
+            await reported(world, "a", {"name": "n", "value": "1"})
+        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
+        refused = await world.no("device/report", own, deviceId="a", report=[])
+        assert refused == (429, "Report again in 1000 ms")
+        await reported(world, "b", {"name": "n", "value": "1"})
+        world.clock.time += 1_000
+        await reported(world, "a", {"name": "n", "value": "1"})
+        assert (await world.no("device/report", own, deviceId="a", report=[]))[0] == 429
+
+
+def test_rates_are_forgotten_when_they_say_nothing() -> None:
+    """So memory is bounded by the devices that reported lately."""
+    rates = Rates()
+    for device in range(15_000):
+        assert rates.wait(device, device / 100) == 0
+    assert len(rates._empty_at) <= 10_001
+
+
+async def test_only_a_device_s_own_token_reports() -> None:
+    """It needs the permission and the claim; with one device in the claim its id can be left out."""
+    async with fleet("a", "b") as world:
+        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
+        await world.do("device/report", own, report=[{"name": "n", "value": "1"}])
+        assert (await world.no("device/report", own, deviceId="b", report=[]))[0] == 403
+        assert (await world.no("device/report", deviceId="a", report=[]))[0] == 403
+        both = world.caller(ADMIN, DEVICE_RIGHTS, d=["a", "b"])
+        assert (await world.no("device/report", both, report=[]))[0] == 400
+
+
+async def test_a_device_s_tokens_end_at_once() -> None:
+    """With `device/revoke` its requests are 401 and its socket is closed; a new token works."""
+    async with fleet("a", "b") as world:
+        peer, other = world.follow("a"), world.follow("b")
+        await world.quiet()
+        minted = {"userId": ADMIN, "actions": ["SyncConfiguration"], "deviceIds": ["a"], "networkIds": ["*"]}
+        payload = minted | {"deviceTypeIds": ["*"]}
+        old = await world.do("token/create", payload=payload)
+        await world.do("device/revoke", deviceId="a")
+        assert peer.closed is not None
+        assert other.closed is None
+        device = world.device("b")
+        device.ask("authenticate", token=old["accessToken"])
+        assert device.frames[-1]["error"] == "Token revoked"
+        assert (await world.no("token/refresh", refreshToken=old["refreshToken"]))[0] == 401
+        new = await world.do("token/create", payload=payload)
+        device.ask("authenticate", token=new["accessToken"])
+        assert device.frames[-1]["status"] == "success"
+        assert device.subscribe(deviceId="a")["status"] == "success"
