@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,25 @@ def test_a_list_of_any_length_is_sent(house: RunningGateway) -> None:
         refused: Any = socket("device/list", name="long", take=150)
         assert (refused["code"], refused["status"]) == (413, "error")
         assert len(socket("device/list", name="long")["devices"]) == 20
+
+
+def test_a_long_list_of_messages_is_read_while_it_is_sent(house: RunningGateway) -> None:
+    """Over HTTP as any other list, in its order; over a socket it is refused as too long."""
+    with house.http() as admin, house.socket() as socket:
+        assert admin.put("/device/chatty", json={"name": "chatty", "networkId": 1}).is_success
+        said = {"text": "x" * 8_000}
+        insert = partial(socket, "command/insert", deviceId="chatty")
+        sent = [insert(command={"command": f"c{number}", "parameters": said}) for number in range(150)]
+        answer = admin.get("/device/chatty/command", params={"take": 150, "sortOrder": "asc"})
+        assert "content-length" not in answer.headers
+        assert answer.headers["content-type"] == "application/json"
+        assert [each["id"] for each in answer.json()] == [each["command"]["id"] for each in sent]
+        assert all(each["parameters"] == said for each in answer.json())
+        refused: Any = socket("command/list", deviceId="chatty", take=150)
+        assert (refused["code"], refused["status"]) == (413, "error")
+        short = admin.get("/device/chatty/command", params={"take": 3})
+        assert len(short.json()) == 3
+        assert int(short.headers["content-length"]) == len(short.content)
 
 
 def test_devices_are_followed_as_an_event_stream(house: RunningGateway, admin: httpx.Client) -> None:

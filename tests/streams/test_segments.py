@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hivewire import slices
-from hivewire.streams import segment, writer
+from hivewire.streams import reader, segment, writer
 from hivewire.streams.contract import StreamEngine
 from hivewire.streams.log import Log
 from hivewire.streams.message import KeyReused, NotFound, NotKept, Overloaded, TooLarge, TooMany, Update
@@ -78,6 +78,20 @@ async def test_closed_segments_are_read_like_the_open_one(shelf: Shelf) -> None:
         assert await log.replay(lambda message: message.device < 2, after=0) == sorted(
             [one for one in last if one.device < 2], key=lambda one: (one.timestamp, one.place)
         )
+        log = await shelf.reopen()
+
+
+async def test_a_page_comes_in_portions_of_a_few_megabytes(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one has as many messages as a list has by default; those behind it follow from their size."""
+    monkeypatch.setattr(reader, "FIRST", 3)
+    monkeypatch.setattr(reader, "READ_BYTES", 5_000)
+    log = await shelf.open()
+    inserted = [await log.insert(draft(value="x" * 1_000)) for _ in range(20)]
+    for _ in range(2):
+        portions = [portion async for portion in log.portions_of(1)]
+        assert [message for portion in portions for message in portion] == inserted
+        assert [len(portion) for portion in portions[:2]] == [3, 5_000 // len(inserted[0].body)]
+        assert [portion async for portion in log.portions_of(2)] == []
         log = await shelf.reopen()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.actions.checks import NULL, json_object
-from hivewire.actions.listing import Listing, Paged
+from hivewire.actions.listing import Listing, LongListing, Paged
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.scope import required
@@ -22,6 +22,7 @@ from hivewire.streams.message import Message, StreamError
 from hivewire.streams.page import Selection
 from hivewire.streams.pending import wire_error
 from hivewire_protocol import coercion
+from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     InvalidParameters,
     MalformedJson,
@@ -164,7 +165,16 @@ async def page(
         skip=skip,
         take=take,
     )
-    return Listing(what, await stored(log.of_device(device.record_id, selection)), _shown)
+    portions = log.portions_of(device.record_id, selection)
+    items, more = [await stored(anext(portions, [])) for _ in range(2)]
+    if more and caller.http:
+        return LongListing(what, items + more, _shown, portions)
+    size = sum([len(message.body) for message in items + more])
+    while more and size <= MAX_REPLY:  # over a socket a longer list is refused, so no more of it is read
+        items += more
+        more = await stored(anext(portions, []))
+        size += sum([len(message.body) for message in more])
+    return Listing(what, items + more, _shown)
 
 
 def _shown(message: Message) -> Raw:

@@ -4,7 +4,7 @@ section 6.2)."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -193,15 +193,35 @@ class Listing(Reply):
 
     def portions(self) -> Iterator[bytes]:
         """The list as JSON, in portions of about 64 KiB."""
-        portion = bytearray(b"[")
-        for number, item in enumerate(self.items):
-            if number:
-                portion += b","
-            portion += encode(self.show(item))
-            if len(portion) > PORTION:
-                yield bytes(portion)
-                portion.clear()
-        yield bytes(portion) + b"]"
+        return _rendered(self.items, self.show, b"[", b"]")
+
+
+class LongListing(Listing):
+    """A list that is read while it is sent: `items` are the first ones, and `rest` has the others in portions."""
+
+    rest: AsyncIterator[Sequence[Any]]
+
+    async def sent(self) -> AsyncIterator[bytes]:
+        """The list as JSON, in portions."""
+        for portion in _rendered(self.items, self.show, b"[", b""):
+            yield portion
+        async for items in self.rest:
+            for portion in _rendered(items, self.show, b",", b""):
+                yield portion
+        yield b"]"
+
+
+def _rendered(items: Sequence[Any], show: Callable[[Any], Any], head: bytes, tail: bytes) -> Iterator[bytes]:
+    """Items as JSON with commas between them, in portions of about 64 KiB."""
+    portion = bytearray(head)
+    for number, item in enumerate(items):
+        if number:
+            portion += b","
+        portion += encode(show(item))
+        if len(portion) > PORTION:
+            yield bytes(portion)
+            portion.clear()
+    yield bytes(portion) + tail
 
 
 class ListingWithin(Listing):

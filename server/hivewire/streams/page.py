@@ -52,6 +52,8 @@ class Page:
             return False
         if self._wanted.key is not None or self._most is None or len(self._rows) < self._most:
             return True
+        if not self._rows:  # it has none
+            return False
         # Older ones of the same time stand before those that it has.
         return bool(peak > self._rows[0][1] if self._wanted.descending else low <= self._rows[-1][1])
 

@@ -25,6 +25,9 @@ POSTINGS = 16
 PICK = 16
 """Entries that are read at once for a few messages of each."""
 
+FIRST = 100
+"""Messages of a page that are read at once before it is known how large they are; a list has so many by default."""
+
 MOST_ENTRIES = 500
 """Entries that are read at once for all of their messages, if they are small."""
 
@@ -82,9 +85,13 @@ class Reader:
         return None
 
     async def of_device(self, device: int, wanted: Selection = EVERYTHING) -> list[Message]:
-        """A page of a device's messages, of each the last event; all of them by default, in the order of timestamps.
+        """A page of a device's messages, of each the last event; all of them by default, in the order of timestamps."""
+        return [message async for portion in self.portions_of(device, wanted) for message in portion]
 
-        It takes memory for the page, and for the places of what stands before it.
+    async def portions_of(self, device: int, wanted: Selection = EVERYTHING) -> AsyncIterator[list[Message]]:
+        """The same in portions of about READ_BYTES, each read when it is asked for.
+
+        It takes memory for a portion, and for the places of the page and of what stands before it.
         """
         page, tip = Page(wanted), self.tip
         stored, recents = self._index.stored(), list(self._index.in_memory())
@@ -102,13 +109,14 @@ class Reader:
                 events = ((*each, segment.updates(each[0])) for each in postings.of(at))
                 await self._read(page, await in_slices(page.look_at(events)), _at_once(header))
             await asyncio.sleep(0)
-        found: list[Message] = []
-        places = page.places()
-        while some := [*islice(places, MOST_ENTRIES)]:
+        places, count = page.places(), FIRST
+        while some := [*islice(places, count)]:
             read = {message.place: message for message in await self._at(sorted(some), PICK)}
-            found += [read[place] for place in some if place in read]
+            if found := [read[place] for place in some if place in read]:
+                yield found
+            size = sum([len(message.body) for message in found])
+            count = min(max(1, READ_BYTES * len(found) // max(size, 1)), MOST_ENTRIES)
             await asyncio.sleep(0)
-        return found
 
     async def _read(self, page: Page, places: list[int], entries: int) -> None:
         """Show the page the messages at these places, which descend. So many entries are read at once."""

@@ -11,7 +11,7 @@ from itertools import chain
 import msgspec
 from msgspec import UNSET, Raw
 
-from hivewire.actions.listing import Listing
+from hivewire.actions.listing import Listing, LongListing
 from hivewire.caller import Caller
 from hivewire.dialects.devicehive.row import Row
 from hivewire.dialects.devicehive.rows import ROWS
@@ -155,6 +155,8 @@ def _render(row: Row, reply: Reply) -> Response:
     headers = _headers(reply)
     if row.status == 204 or (reply is NOTHING and row.shows is not None):
         return Response(204, headers=headers)
+    if isinstance(reply, LongListing):
+        return streamed(reply.sent(), JSON)
     if isinstance(reply, Listing):
         return _listed(reply)
     content = b"{%b}" % reply.members() if row.shows is None else reply.member(row.shows)
