@@ -235,7 +235,7 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
                     "Bearer " + talk("token/create", payload=own | {"deviceIds": ["page"]})["accessToken"]
                 )
             answer = client.request(method, page, json=sent, params=asked)
-            client.headers |= headers
+            client.headers.update(headers)
             if context == "auth" and not auth:
                 # There, `transact` is the name of a configuration like any other.
                 assert answer.status_code == (405 if path == "/configuration/transact" else 404), page

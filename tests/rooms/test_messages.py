@@ -69,6 +69,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "configuration/rollback": {"to": 1},
     "schema/put": {"schema": True},
     "schema/check": {"name": "kept", "value": "v"},
+    "device/report": {"deviceId": "kept"},
     "user/insert": {"user": {"login": "jane", "password": "jane's password", "role": 1}},
     **{action: {"deviceId": "kept"} for action in REQUESTS if action.startswith(("command/", "notification/"))},
 }
@@ -134,6 +135,7 @@ async def test_a_required_member_is_required(world: World, action: str, member: 
 @pytest.mark.parametrize("action", REQUESTS)
 async def test_nothing_else_is_required(world: World, action: str) -> None:
     """A request with its required members gets no error about a missing one, nor about rights."""
+    world.admin = world.caller(d=["kept"])  # of which a report is
     error = await refused(world, action, example(world, action))
     assert not isinstance(error, (InvalidParameters, OutOfBounds, Unauthorized, AccessDenied)), error
 

@@ -243,6 +243,6 @@ async def test_who_reaches_everything_is_refused_nothing() -> None:
     for case in CASES:
         if case.action not in ABOUT_NONE:
             world = await World().begin()
-            code, shown, _ = await asked(world, case, world.caller(), world.members(case.request))
+            code, shown, _ = await asked(world, case, world.caller(d=["kept"]), world.members(case.request))
             assert code == 0, (case, shown)
             await world.close()
