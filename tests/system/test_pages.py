@@ -47,6 +47,8 @@ LEFT_OUT = [
     ("README.md", "it downloads the dependencies again and serves in the foreground"),
     ("api.md", "it shows the form of messages"),
     ("benchmarks.md", "it takes minutes; tests/bench/test_peers.py runs the short form"),
+    ("clients.md", "it needs FastAPI"),
+    ("clients.md", "it needs Django"),
     ("cluster.md", "it needs three machines"),
     ("devicehive.md", "it keeps both cores busy; tests/bench/test_fleet.py runs small fleets"),
     ("devicehive.md", "it needs a DeviceHive server"),
