@@ -310,9 +310,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     anonymous_bytes: Annotated[
         Annotated[int, Meta(ge=4 << 20, le=1 << 30)],
         _says(
-            "Memory for incomplete messages, bodies, unread answers and slow TLS handshakes of all connections without "
-            "a login, and a sixteenth of it for those of one address. When it is exceeded, those that have held memory "
-            "for longest are closed.",
+            "Memory for incomplete messages, bodies, unread answers and TLS of all connections without a login, and a "
+            "sixteenth of it for those of one address. When it is exceeded, those that have held memory for longest "
+            "are closed.",
             reload=True,
         ),
     ] = 16 << 20

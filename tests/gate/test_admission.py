@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from hivewire.settings import Settings
-from hivewire.transport.admission import FILES, SHARES, SPARE, Admission
+from hivewire.transport.admission import FILES, SHARES, SPARE, TLS_BYTES, Admission
 from hivewire.transport.websocket import ANONYMOUS_MESSAGE
 from tests.gate.wire import INFO, Wire, dial, frame, gauge, memory, opened, until, upgrade
 from tests.running import RunningGateway
@@ -219,6 +219,26 @@ def test_anonymous_connections_share_a_budget_and_each_address_a_part_of_it() ->
         if not peer.end:
             admission.leave(peer, f"10.0.0.{number}")
     assert (admission.inside, admission.anonymous.held) == (0, 0)
+
+
+def test_what_tls_takes_goes_on_to_a_socket() -> None:
+    """It counts for the connection or the socket that has taken its place, and beside what these hold."""
+    admission = Admission(Settings())
+    connection, early, late = Peer(), Peer(), Peer()
+    assert admission.enter(connection, "10.0.0.1")
+    number = admission.number_of(connection)
+    assert number is not None
+    admission.hand_over(connection, early, "10.0.0.1")
+    admission.hold(early, 10)
+    admission.charge_tls(number)
+    assert admission.anonymous.held == TLS_BYTES + 10
+    admission.charge_tls(number)
+    assert admission.anonymous.held == TLS_BYTES + 10
+    admission.hand_over(early, late, "10.0.0.1")
+    assert admission.anonymous.held == TLS_BYTES
+    admission.login(late)
+    admission.charge_tls(number)
+    assert (admission.anonymous.held, admission.number_of(late)) == (0, None)
 
 
 def test_sixteen_spare_places_are_live_at_a_time() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from uvicorn import Config
@@ -16,7 +17,7 @@ from uvicorn.server import ServerState
 
 from hivewire.settings import Settings
 from hivewire.transport import tls
-from hivewire.transport.admission import HANDSHAKE_BYTES, SHARES, Admission
+from hivewire.transport.admission import HANDSHAKE_BYTES, SHARES, TLS_BYTES, Admission
 from hivewire.transport.connection import HttpProtocol
 from tests.running import PATIENCE
 from tests.transport.test_connection import answer
@@ -35,9 +36,14 @@ def client_hello() -> bytes:
 
 
 class Counted(HttpProtocol):
-    """Counts those that had to give way."""
+    """Counts those that had to give way; `made` has all of them, the oldest first."""
 
     expelled = 0
+    made: ClassVar[list[Counted]] = []
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        Counted.made.append(self)
 
     def give_way(self) -> None:
         super().give_way()
@@ -49,6 +55,7 @@ class TlsPort:
 
     def __init__(self, certificate: tuple[Path, Path]) -> None:
         Counted.expelled = 0
+        Counted.made.clear()
         config = Config(answer, lifespan="off", log_config=None, proxy_headers=False, server_header=False)
         config.load()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -58,6 +65,12 @@ class TlsPort:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = self.socket.getsockname()
         self.listener = tls.TlsListener(self.socket, context, 100, create)
+
+    async def close(self) -> None:
+        """Close it."""
+        self.listener.close()
+        await self.listener.wait_closed()
+        self.socket.close()
 
     def dial(self, stack: ExitStack) -> socket.socket:
         """Another connection to it."""
@@ -95,6 +108,36 @@ async def test_the_handshakes_of_an_address_take_turns(
     await until(lambda: admission.inside == 0)
     assert admission.anonymous.held == 0
     assert Counted.expelled == 0
-    port.listener.close()
-    await port.listener.wait_closed()
-    port.socket.close()
+    await port.close()
+
+
+async def test_a_connection_without_a_login_counts_what_tls_takes(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment after its handshake, until it logs in; of too many of one address the one that is idle for longest is
+    closed."""
+    monkeypatch.setattr(tls, "MOMENT_SECONDS", 0.0)
+    port = TlsPort(certificate)
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    most = SMALL.anonymous_bytes // SHARES // TLS_BYTES
+    clients = []
+
+    async def connect() -> None:
+        clients.append(await asyncio.open_connection("localhost", port.address[1], family=socket.AF_INET, ssl=trusting))
+
+    for number in range(most):
+        await connect()
+        await until(lambda number=number: port.admission.anonymous.held == (number + 1) * TLS_BYTES)  # type: ignore[misc]
+    Counted.made[1].logged_in()
+    assert port.admission.anonymous.held == (most - 1) * TLS_BYTES
+    await connect()
+    await connect()
+    await until(lambda: Counted.expelled == 1)
+    with suppress(ConnectionResetError):
+        assert await clients[0][0].read() == b""
+    await until(lambda: port.admission.anonymous.held == most * TLS_BYTES)
+    for _, writer in clients[1:]:
+        writer.transport.abort()
+    await until(lambda: port.admission.inside == 0)
+    assert port.admission.anonymous.held == 0
+    await port.close()

@@ -29,6 +29,9 @@ SHARES = 16
 HANDSHAKE_BYTES = 64 << 10
 """What an unfinished TLS handshake takes in memory, measured: 56 KiB."""
 
+TLS_BYTES = 45 << 10
+"""What a connection over TLS takes in memory as long as it is open, measured."""
+
 SPARE = 16
 """Further connections when no place is left; they can only get health checks and metrics."""
 
@@ -74,6 +77,10 @@ class Budget:
             self._holders[connection] = size
         self.held += size - before
 
+    def held_by(self, connection: Connection) -> int:
+        """What a connection holds."""
+        return self._holders.get(connection, 0)
+
     def beyond(self, limit: int) -> Connection | None:
         """The connection that has held bytes for longest, if all together exceed the limit."""
         return next(iter(self._holders)) if self.held > limit else None
@@ -90,7 +97,8 @@ def check_budget(settings: Settings) -> None:
 
 class Admission:
     """Counts open connections (`inside`) and their memory: bytes of incomplete messages and bodies beyond FREE
-    (`unfinished`), bytes of unread answers (`unread`), and both of anonymous connections (`anonymous`)."""
+    (`unfinished`), bytes of unread answers (`unread`), and both of anonymous connections (`anonymous`), with what TLS
+    takes for these."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -101,6 +109,7 @@ class Admission:
         self._anonymous_of: dict[str, Budget] = {}  # by network prefix
         self._anonymous_connections: dict[int, tuple[Connection, str]] = {}  # with network prefix, oldest first
         self._numbers: dict[Connection, int] = {}  # of the anonymous ones
+        self._charged_for_tls: set[int | None] = set()  # numbers of anonymous ones
         self._count = count()
         self._spare: dict[Connection, None] = {}
         self._handshakes_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by network prefix
@@ -171,29 +180,49 @@ class Admission:
 
     def login(self, connection: Connection) -> None:
         """The connection is not anonymous any more; its memory counts towards the common budgets from now on."""
-        self.hold(connection, 0)
-        if (number := self._numbers.pop(connection, None)) is not None:
-            del self._anonymous_connections[number]
+        if (number := self._numbers.get(connection)) is not None:
+            self._charged_for_tls.discard(number)
+            self.hold(connection, 0)
+            del self._numbers[connection], self._anonymous_connections[number]
 
     def hand_over(self, connection: Connection, socket: Connection, address: str) -> None:
         """A socket takes the place of the HTTP connection on which it was opened: anonymous, and as old as it."""
+        number = self._numbers.get(connection)
+        over_tls = number in self._charged_for_tls
+        self._charged_for_tls.discard(number)
         self.hold(connection, 0)
         self.resume(connection)
-        number = self._numbers.pop(connection, None)
-        self._add_anonymous(socket, self._network_prefix(address), next(self._count) if number is None else number)
+        self._numbers.pop(connection, None)
+        number = next(self._count) if number is None else number
+        self._add_anonymous(socket, self._network_prefix(address), number)
+        if over_tls:
+            self.charge_tls(number)
 
     def _add_anonymous(self, connection: Connection, prefix: str, number: int) -> None:
         self._numbers[connection] = number
         self._anonymous_connections[number] = connection, prefix  # a number that is there keeps its place in the order
 
+    def number_of(self, connection: Connection) -> int | None:
+        """The number of a connection while it is anonymous; a socket that takes its place keeps it."""
+        return self._numbers.get(connection)
+
+    def charge_tls(self, number: int) -> None:
+        """Count the memory that TLS takes for the anonymous connection of this number, if it is still there."""
+        if number in self._anonymous_connections and number not in self._charged_for_tls:
+            connection, _ = self._anonymous_connections[number]
+            self._charged_for_tls.add(number)
+            self.hold(connection, self.anonymous.held_by(connection))
+
     def hold(self, connection: Connection, size: int) -> None:
-        """Set the bytes that an anonymous connection holds, unfinished and unread together.
+        """Set the bytes that an anonymous connection holds, unfinished and unread together; those of TLS are added.
 
         When all of them, or those of one address, exceed their budget, the longest holders are disconnected.
         """
         number = self._numbers.get(connection)
         if number is None:
             return
+        if number in self._charged_for_tls:
+            size += TLS_BYTES
         _, prefix = self._anonymous_connections[number]
         limit = self.settings.anonymous_bytes
         budgets = [(self.anonymous, limit)]

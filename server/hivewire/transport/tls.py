@@ -25,8 +25,8 @@ HANDSHAKE_SECONDS = 10.0
 """Seconds for a handshake when its turn has come."""
 
 MOMENT_SECONDS = 2.0
-"""Seconds after which an unfinished handshake is charged. Those of thousands of clients that come back at once are
-shorter, and must not push one another out."""
+"""Seconds after which an unfinished handshake is charged, and a connection that has not logged in after one. Those of
+thousands of clients that come back at once take less, and must not push one another out."""
 
 ACCEPTED_AT_ONCE = 64
 """Connections accepted in one turn of the event loop."""
@@ -122,6 +122,8 @@ class TlsListener:
             )
         finally:
             charge.cancel()
+        if (number := protocol.admission.number_of(protocol)) is not None:
+            self._loop.call_later(MOMENT_SECONDS, protocol.admission.charge_tls, number)
 
 
 def _cut(sock: socket.socket) -> None:
