@@ -125,3 +125,63 @@ async def test_the_layout_fits_and_the_theme_follows(browser: Browser, gateway: 
         await visit.page.set_viewport_size({"width": 320, "height": 640})
         await visit.button("Screens").click()
         await expect(visit.page.get_by_role("link", name="Configurations", exact=True)).to_be_visible()
+
+
+async def test_the_first_visit_is_guided_by_five_steps(browser: Browser, data: Path) -> None:
+    """A value, its change from elsewhere, a conflict, a rollback, a line to copy; then it can be closed for ever."""
+    with RunningGateway(data) as gateway:
+        async with guarded(browser) as guard:
+            visit = Visit(guard, await guard.page(), gateway)
+            await visit.open()
+            await visit.log_in()
+            steps = visit.page.get_by_role("complementary", name="First steps")
+            await expect(steps).to_contain_text("1 of 5")
+            await visit.accessible()
+            await visit.fits()
+            await steps.get_by_role("link", name="Make start.hello").click()
+            await visit.button("Write its value").click()
+            await visit.type("start.hello", "mine")
+            await visit.save("first")
+            await expect(steps).to_contain_text("2 of 5")
+            with gateway.socket() as talk:
+                talk("configuration/put", name="start.hello", value="theirs")
+                await expect(steps).to_contain_text("3 of 5")
+                await visit.button("Edit").click()
+                talk("configuration/put", name="start.hello", value="theirs again")
+            await visit.type("start.hello", "mine again")
+            await visit.button("Review and save").click()
+            await visit.dialog.get_by_role("button", name="Take theirs").click()
+            await expect(steps).to_contain_text("4 of 5")
+            await steps.get_by_role("link", name="history").click()
+            await visit.button("Roll back to version 2").click()
+            await expect(steps).to_contain_text("5 of 5")
+            await steps.get_by_role("link", name="for your program").click()
+            await expect(steps).to_contain_text("That is all.")
+            await visit.button("Close the first steps for ever").click()
+            await expect(steps).to_have_count(0)
+            await visit.page.reload()
+            await visit.live()
+            await expect(steps).to_have_count(0)
+
+
+async def test_theme_density_and_keys_are_chosen(visit: Visit) -> None:
+    """`?` opens them; they are kept by the browser. `g` and a letter lead to screens."""
+    press = visit.page.keyboard.press
+    await press("?")
+    await visit.accessible()
+    await visit.dialog.get_by_label("Dark").check()
+    await visit.dialog.get_by_label("Compact").check()
+    await visit.button("Done").click()
+    await visit.page.reload()
+    await visit.live()
+    ground = await visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert ground == "rgb(19, 20, 23)"
+    await press("g")
+    await press("a")
+    await expect(visit.page.get_by_role("heading", name="Audit")).to_be_visible()
+    await visit.button("Settings and keys").click()
+    await visit.dialog.get_by_label("Single letters are keys").uncheck()
+    await visit.button("Done").click()
+    await press("g")
+    await press("c")
+    await expect(visit.page.get_by_role("heading", name="Audit")).to_be_visible()

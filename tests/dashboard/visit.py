@@ -15,6 +15,13 @@ from tests.running import PASSWORD, PATIENCE, RunningGateway
 
 expect.set_options(timeout=PATIENCE * 1_000)
 
+
+def not_first(gateway: RunningGateway) -> Any:
+    """What a browser has stored that was here before: the first steps are closed."""
+    stored = [{"name": "hivewire.settings", "value": '{"start":false}'}]
+    return {"cookies": [], "origins": [{"origin": gateway.url, "localStorage": stored}]}
+
+
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
 
@@ -99,8 +106,8 @@ async def visiting(
     password: str = PASSWORD,
     **options: Any,
 ) -> AsyncIterator[Visit]:
-    """Somebody logged in. What goes wrong in the page fails the test at the end."""
-    async with guarded(browser, **options) as guard:
+    """Somebody logged in, not for the first time. What goes wrong in the page fails the test at the end."""
+    async with guarded(browser, storage_state=not_first(gateway), **options) as guard:
         visit = Visit(guard, await guard.page(), gateway)
         await visit.open(place)
         await visit.log_in(login, password)

@@ -8,7 +8,10 @@ import {logOut, login, may} from "./lib/session.js";
 import {hour, moment, plain, Text} from "./lib/text.js";
 import {announce, Button, Empty, Icon, Notices, Problem, useLoaded} from "./lib/ui.js";
 import {staged} from "./lib/basket.js";
+import {settings} from "./lib/settings.js";
 import {Login} from "./screens/login.js";
+import {Preferences} from "./screens/preferences.js";
+import {Start} from "./screens/start.js";
 
 /** The screens: the first word of their address, what they are called, their key after `g`, and their file. */
 const SCREENS = [
@@ -18,6 +21,9 @@ const SCREENS = [
   {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},
   {path: "transfer", needs: "GetConfiguration", label: "Import and export", icon: "transfer", key: "i", load: () => import("./screens/transfer.js")},
   {path: "access", label: "Access", icon: "people", key: "u", load: () => import("./screens/access.js")},
+  {path: "live", label: "Live", icon: "live", key: "l", load: () => import("./screens/live.js")},
+  {path: "api", label: "API", icon: "api", key: "p", load: () => import("./screens/api.js")},
+  {path: "tenant", hidden: true, of: "access", load: () => import("./screens/tenant.js")},
   {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
   {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js")},
 ];
@@ -65,9 +71,11 @@ function Navigation({close}) {
 
 export function Shell() {
   const [open, setOpen] = useState(false);
+  const [preferences, setPreferences] = useState(false);
+  const guided = settings.value.start && may("ManageConfiguration") && ["c", "one"].includes(route.value.screen);
   const close = () => setOpen(false);
   useEffect(
-    () => bind({b: () => go(to("basket")), ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))]))}),
+    () => bind({b: () => go(to("basket")), "?": () => setPreferences(true), ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))]))}),
     [],
   );
   return html`<a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the screen</a>
@@ -77,11 +85,13 @@ export function Shell() {
       <span class="host" title=${about.value && `Version ${about.value.serverVersion ?? about.value.apiVersion}`}>${location.host}</span>
       <${Notices} />
       <${Status} />
+      <button type="button" class="plain square" aria-label="Settings and keys" title="Settings and keys ( ? )" onClick=${() => setPreferences(true)}><${Icon} name="settings" /></button>
       ${me.value && html`<span class="who"><${Text} of=${me.value.login} /></span>
         <${Button} kind="small" onClick=${logOut}>Log out<//>`}
     </header>
     <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
-    <main id="main" tabindex="-1"><${Screen} /></main>
+    <main id="main" tabindex="-1">${guided && html`<${Start} />`}<${Screen} /></main>
+    ${preferences && html`<${Preferences} close=${() => setPreferences(false)} />`}
     ${login.value.wanted && html`<${Login} />`}`;
 }
 
@@ -100,5 +110,5 @@ function Screen() {
   if (!found) return html`<h1>There is no such screen</h1><p><a href=${to("c")}>Go to the configurations</a></p>`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   // The key makes a new screen of another path, so that nothing of the old one stays in its state.
-  return value && html`<${value} key=${[route.value.screen, ...route.value.rest].join("/")} ...${route.value} />`;
+  return value && html`<${value} key=${found.path === "api" ? "api" : [found.path, ...route.value.rest].join("/")} ...${route.value} />`;
 }

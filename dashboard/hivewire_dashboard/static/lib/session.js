@@ -46,7 +46,7 @@ export async function tokenOrFirst() {
 }
 
 /** The numbers in tokens that stand for a right: 0 for all of them (core protocol, section 3.4). */
-const NUMBERS = {GetConfiguration: [0, 13, 100]};
+const NUMBERS = {GetConfiguration: [0, 13, 100], ManageConfiguration: [0, 13]};
 
 /** Whether the login has a right. */
 export function may(right) {

@@ -7,11 +7,13 @@ import {hw} from "../lib/gateway.js";
 import {isJson, looksLikeJson, parse} from "../lib/json.js";
 import {bind} from "../lib/keys.js";
 import {merged} from "../lib/merge.js";
+import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 import {written} from "./editing.js";
 
 export function Conflict({name, found, close}) {
+  useEffect(() => reached("conflict"), []);
   // As the gateway has it: what is in memory may be a moment old, or left out because it is long.
   const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name)}), [name, hw.get(name)?.version]);
   return html`<${Dialog} wide title="Somebody else saved this meanwhile" close=${close}>
@@ -87,7 +89,7 @@ function Choice({name, found, theirs, close}) {
 }
 
 /** A choice for each part that both have changed. */
-function Choices({parts, chosen, choose}) {
+export function Choices({parts, chosen, choose}) {
   let next = 0;
   return html`<ol class="choices">
     ${parts.filter(({label}) => label !== undefined).map((part) => {

@@ -5,6 +5,7 @@ import {Difference} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {bind} from "../lib/keys.js";
+import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
 import {Button, Empty, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
@@ -24,6 +25,7 @@ export function History({name, entry}) {
     const {revision, entry: old} = change;
     const saved = await hw.rollback(name, {toRevision: revision, expect: entry?.version ?? 0, description: `back to version ${old.version}`});
     setChosen(1);
+    reached("rollback");
     const undo = async () => {
       try {
         const options = {expect: saved.version, description: "undo of a rollback"};

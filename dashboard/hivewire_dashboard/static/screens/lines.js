@@ -1,11 +1,13 @@
 /** One configuration from a terminal and from programs: lines to copy. */
 
-import {html} from "../vendor/preact.js";
+import {html, useEffect} from "../vendor/preact.js";
+import {reached} from "../lib/start.js";
 import {Copied} from "../lib/ui.js";
 
 const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
 
 export function Lines({name, entry}) {
+  useEffect(() => reached("lines"), []);
   const root = new URL("..", location.href.replace(/#.*/, "")).href.replace(/\/$/, "");
   const text = JSON.stringify(name);
   const path = `${root}/api/rest/configuration/${encodeURIComponent(name)}`;

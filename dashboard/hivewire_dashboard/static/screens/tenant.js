@@ -1,0 +1,167 @@
+/** The configuration document of a tenant: its elements, edited, validated, saved unless somebody was faster. */
+
+import {html, useMemo, useState} from "../vendor/preact.js";
+import {Difference, Editor, Reader} from "../lib/editor.js";
+import {hw} from "../lib/gateway.js";
+import {parse} from "../lib/json.js";
+import {merged} from "../lib/merge.js";
+import {to} from "../lib/router.js";
+import {count, plain, Text, When} from "../lib/text.js";
+import {Button, Dialog, Empty, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Choices} from "./conflict.js";
+
+const EMPTY = '{\n  "label": "",\n  "schemaVersion": "1"\n}';
+
+const written = (value) => JSON.stringify(value, null, 2);
+const called = (element) => element?.label ?? element?.name ?? "";
+const place = (element) => element?.uri ?? element?.URI ?? "";
+
+/** The document as text, whose numbers stay as they are, and when it was saved. */
+async function load(id) {
+  try {
+    const response = await hw.http(`reltio/api/${encodeURIComponent(id)}/configuration`);
+    return {text: written(parse(await response.text())), modified: response.headers.get("Last-Modified")};
+  } catch (error) {
+    if (error.code === 404) return {text: "", modified: null};
+    throw error;
+  }
+}
+
+function ask(id, path, init) {
+  return hw.http(`reltio/api/${encodeURIComponent(id)}/configuration${path}`, {headers: {"Content-Type": "application/json"}, ...init});
+}
+
+export default function Tenant({rest: [id], query}) {
+  const {value, error, again} = useLoaded(() => load(id), [id]);
+  const tab = query.get("tab") ?? "elements";
+  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  if (!value) return html`<p class="quiet" role="status">Reading…</p>`;
+  return html`<article class="screen wide">
+    <nav class="path" aria-label="Above"><a href=${to("access", {of: "tenants"})}>Tenants</a></nav>
+    <h1><${Text} of=${id} mono /></h1>
+    <${Tabs} label="About this document" chosen=${tab} tabs=${[["elements", "Document", to("tenant", id)], ["history", "History", to("tenant", id, {tab: "history"})]]} />
+    ${tab === "history" ? html`<${Past} id=${id} />` : html`<${Document} key=${value.modified} id=${id} stored=${value} again=${again} />`}
+  </article>`;
+}
+
+function Document({id, stored, again}) {
+  const [text, setText] = useState(stored.text || EMPTY);
+  const [filter, setFilter] = useState("");
+  const [open, setOpen] = useState();
+  const [findings, setFindings] = useState();
+  const [conflict, setConflict] = useState();
+  const value = useMemo(() => parse(text), [text]);
+  const changed = text !== (stored.text || EMPTY);
+
+  const [check, checking, wrong] = useAction(async () => {
+    const response = await ask(id, "/_validation?validationErrorLevel=all", {method: "POST", body: text});
+    setFindings(found(await response.json()));
+  });
+  const [save, saving, refused] = useAction(async (what = text, since = stored.modified) => {
+    const headers = {"Content-Type": "application/json", ...(since && {"If-Unmodified-Since": since})};
+    try {
+      await ask(id, "", {method: "PUT", body: what, headers});
+    } catch (error) {
+      if (error.code !== 412) throw error;
+      return setConflict(await load(id));
+    }
+    setConflict(undefined);
+    tell(`Saved the document of ${plain(id)}.`);
+    again();
+  });
+  const replace = (path, element) => {
+    const next = parse(text);
+    const [collection, index] = path;
+    if (collection === undefined) setText(element);
+    else {
+      next[collection][index] = parse(element);
+      setText(written(next));
+    }
+    setOpen(undefined);
+    setFindings(undefined);
+  };
+  const low = filter.toLowerCase();
+  const collections = Object.entries(value ?? {}).filter(([, list]) => Array.isArray(list));
+  const shown = collections.map(([name, list]) => [name, list.map((element, index) => [element, index]).filter(([element]) => `${called(element)} ${place(element)}`.toLowerCase().includes(low))]);
+  return html`<section class="stack" aria-label="Document">
+    ${!stored.text && !changed && html`<${Empty} title="There is no document yet"><p>Write it here, or put one from a terminal: <code>hivewire tenant put ${plain(id)} document.json</code></p><//>`}
+    <div class="row-of">
+      <input type="search" class="grow" aria-label="Search elements" placeholder="Label or URI" value=${filter} onInput=${(event) => setFilter(event.currentTarget.value)} />
+      <${Button} onClick=${() => setOpen({path: [], text})}>Edit all of it<//>
+      <${Button} busy=${checking} onClick=${check}>Validate<//>
+      <${Button} kind="primary" busy=${saving || !changed} onClick=${() => changed && save()}>Save<//>
+    </div>
+    ${changed && html`<p class="wrong">Not saved yet.</p>`}
+    ${(wrong ?? refused) && html`<${Problem} error=${wrong ?? refused} />`}
+    ${findings && html`<${Findings} findings=${findings} />`}
+    ${shown.map(([name, list]) => html`<details open=${Boolean(filter) || list.length <= 20} key=${name}>
+      <summary><strong>${plain(name)}</strong> <span class="quiet">${count(list.length)}</span></summary>
+      <ul class="cards">${list.slice(0, 200).map(([element, index]) => html`<li class="card" key=${index}>
+        <span class="grow"><${Text} of=${called(element)} /> <span class="quiet"><${Text} of=${place(element)} mono /></span>
+          ${(findings ?? []).filter(({where}) => place(element) && where.startsWith(place(element))).map((each) => html`<div class="wrong">${plain(each.text)}</div>`)}</span>
+        <${Button} kind="small" aria-label=${`Edit ${plain(called(element) || place(element))}`} onClick=${() => setOpen({path: [name, index], text: written(element)})}>Edit<//>
+      </li>`)}</ul>
+    </details>`)}
+    ${open && html`<${Element} open=${open} done=${replace} close=${() => setOpen(undefined)} />`}
+    ${conflict && html`<${Both} base=${stored.text} theirs=${conflict} yours=${text} save=${save} close=${() => setConflict(undefined)} again=${again} />`}
+  </section>`;
+}
+
+function found(answer) {
+  return Object.entries(answer).flatMap(([where, {errors = [], warnings = []}]) =>
+    [...errors, ...warnings].map(({severity, errorMessage, errorDetailMessage}) => ({where, severity, text: errorMessage, more: errorDetailMessage})),
+  );
+}
+
+function Findings({findings}) {
+  if (!findings.length) return html`<p role="status" class="quiet">The gateway finds nothing wrong.</p>`;
+  return html`<ul class="cards" aria-label="Findings">${findings.map(({where, severity, text, more}) => html`<li class="card">
+    <span class=${`tag ${severity === "Error" ? "refused" : "changed"}`}>${plain(severity)}</span>
+    <span class="grow">${plain(text)} <span class="quiet">${plain(more)} <${Text} of=${where} mono /></span></span>
+  </li>`)}</ul>`;
+}
+
+function Element({open, done, close}) {
+  const [text, setText] = useState(open.text);
+  const broken = parse(text) === undefined;
+  return html`<${Dialog} wide title=${open.path.length ? `Edit one of ${plain(open.path[0])}` : "Edit the document"} close=${close}
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${broken} onClick=${() => !broken && done(open.path, text)}>Take over<//>`}>
+    <div class="editing"><${Editor} value=${open.text} label="Element" json check onChange=${setText} />
+      ${broken ? html`<p class="wrong">This is not JSON yet.</p>` : html`<p class="hint">It is written when you save the document.</p>`}</div>
+  <//>`;
+}
+
+/** Somebody else saved the document meanwhile: what is apart is merged, the rest is chosen. */
+function Both({base, theirs, yours, save, close, again}) {
+  const merge = useMemo(() => merged(base || "{}", theirs.text, yours, true), [theirs]);
+  const [chosen, setChosen] = useState([]);
+  const result = merge.result(chosen);
+  return html`<${Dialog} wide title="Somebody else saved this document meanwhile" close=${close}
+    actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} onClick=${() => (close(), again())}>Take theirs<//>
+      <${Button} kind="primary" busy=${result === undefined} onClick=${() => result !== undefined && save(result, theirs.modified)}>Save merged<//>`}>
+    <div class="stack">
+      ${merge.choices ? html`<${Choices} parts=${merge.parts} chosen=${chosen} choose=${setChosen} />` : html`<p>Your edits are apart, so they were merged.</p>`}
+      ${result !== undefined && html`<${Difference} before=${theirs.text} after=${result} labels=${["Theirs", "Merged"]} json />`}
+    </div>
+  <//>`;
+}
+
+/** Earlier versions, each against the one before it. */
+function Past({id}) {
+  const {value, error, again} = useLoaded(async () => parse(await (await ask(id, "/_history?max=50", {})).text()), [id]);
+  const [chosen, setChosen] = useState(0);
+  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  if (!value) return html`<p class="quiet" role="status">Reading…</p>`;
+  if (!value.length) return html`<${Empty} title="Nothing was saved yet" />`;
+  const now = value[chosen];
+  const before = value[chosen + 1];
+  return html`<div class="history">
+    <ol class="changes" aria-label="Versions">${value.map((each, index) => html`<li key=${index}>
+      <button type="button" class="change" aria-pressed=${index === chosen} onClick=${() => setChosen(index)}>
+        <span><${When} time=${Number(each.timestamp?.rawJSON ?? each.timestamp)} /></span><span class="quiet">by <${Text} of=${each.updatedBy ?? "nobody"} /></span>
+      </button></li>`)}</ol>
+    ${before
+      ? html`<${Difference} before=${written(before.configuration)} after=${written(now.configuration)} labels=${["Before", "After"]} json />`
+      : html`<${Reader} value=${written(now.configuration)} label="Document" json />`}
+  </div>`;
+}

@@ -1,0 +1,203 @@
+"""The screens about the gateway itself, the documents of tenants, and hostile texts on all screens."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.dashboard.test_one import put
+from tests.dashboard.visit import Visit, one, visiting
+from tests.running import PATIENCE, RunningGateway
+
+STORE = "configuration/entityTypes/Store"
+DOCUMENT: dict[str, Any] = {
+    "label": "Shop",
+    "schemaVersion": "1",
+    "sources": [{"uri": "configuration/sources/CRM", "label": "CRM"}],
+    "entityTypes": [
+        {
+            "uri": STORE,
+            "label": "Store",
+            "attributes": [{"uri": f"{STORE}/attributes/City", "name": "City", "label": "City", "type": "String"}],
+        }
+    ],
+}
+
+
+class Tenant:
+    """A tenant, and its document beside the browser."""
+
+    def __init__(self, gateway: RunningGateway, name: str) -> None:
+        self.headers = {"Authorization": f"Bearer {gateway.token()}"}
+        self.url = f"{gateway.url}/reltio/api/{name}/configuration"
+        with gateway.http() as admin:
+            assert admin.post("/tenant", json={"tenantId": name}).status_code == 201
+
+    def put(self, document: dict[str, Any]) -> None:
+        """Save a document."""
+        assert httpx.put(self.url, json=document, headers=self.headers, timeout=PATIENCE).status_code == 200
+
+    def get(self) -> Any:
+        """The document that is stored."""
+        return httpx.get(self.url, headers=self.headers, timeout=PATIENCE).json()
+
+
+async def edit(visit: Visit, label: str, text: str) -> None:
+    """Replace an element of the document that is open."""
+    await visit.page.get_by_role("button", name=f"Edit {label}").click()
+    await visit.page.get_by_role("textbox", name="Element").click()
+    await visit.page.keyboard.press("Control+a")
+    await visit.page.keyboard.insert_text(text)
+    await visit.button("Take over").click()
+
+
+async def test_a_tenant_document_is_validated_edited_and_saved(visit: Visit, gateway: RunningGateway) -> None:
+    """Findings are beside the element that they are about; nothing is written before it is saved."""
+    tenant = Tenant(gateway, "documenta")
+    tenant.put(DOCUMENT)
+    await visit.open("tenant/documenta")
+    await expect(visit.page.get_by_text(STORE, exact=True)).to_be_visible()
+    await visit.accessible()
+    await visit.fits()
+    wrong = tenant.get()["entityTypes"][0]
+    wrong["attributes"][0]["type"] = "Strng"
+    await edit(visit, "Store", json.dumps(wrong))
+    await visit.button("Validate").click()
+    await expect(visit.page.get_by_role("list", name="Findings")).to_contain_text("type is 'Strng'")
+    await visit.accessible()
+    assert tenant.get()["entityTypes"][0]["attributes"][0]["type"] == "String"
+    await visit.button("Save").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="Saved the document")).to_be_visible()
+    assert tenant.get()["entityTypes"][0]["attributes"][0]["type"] == "Strng"
+    await visit.open("tenant/documenta?tab=history")
+    await expect(visit.page.get_by_role("textbox", name="After")).to_contain_text("Strng")
+    await visit.accessible()
+
+
+async def test_two_people_edit_a_document_apart(visit: Visit, gateway: RunningGateway) -> None:
+    """Who is second sees the merge, and both edits are saved."""
+    tenant = Tenant(gateway, "documentb")
+    tenant.put(DOCUMENT)
+    await visit.open("tenant/documentb")
+    await edit(visit, "Store", json.dumps(tenant.get()["entityTypes"][0] | {"label": "Branch"}))
+    theirs = tenant.get()
+    theirs["sources"][0]["label"] = "Customers"
+    tenant.put(theirs)
+    await visit.button("Save").click()
+    await expect(visit.dialog).to_contain_text("Your edits are apart")
+    await visit.accessible()
+    await visit.button("Save merged").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="Saved the document")).to_be_visible()
+    found = tenant.get()
+    assert (found["entityTypes"][0]["label"], found["sources"][0]["label"]) == ("Branch", "Customers")
+
+
+async def test_the_metrics_move_and_connections_can_be_closed(visit: Visit, gateway: RunningGateway) -> None:
+    """Each chart has its figures beside it; who is connected is listed."""
+    await visit.open("live")
+    changes = visit.page.get_by_role("figure").filter(has_text="Changes a second")
+    with gateway.socket() as talk:
+        for _ in range(20):
+            talk("configuration/put", name="moving.a", value="1")
+        await expect(changes.get_by_role("row", name="Changes").get_by_text("most")).not_to_have_text("most –")
+        await visit.accessible()
+        await visit.fits()
+        await visit.open("live?of=connections")
+        await expect(visit.page.get_by_role("row").filter(has_text="admin").first).to_be_visible()
+        await visit.accessible()
+        await visit.fits()
+
+
+async def test_the_api_explorer_sends_what_it_describes(visit: Visit, gateway: RunningGateway) -> None:
+    """An action with its members; the console shows the answer, a refusal too, and the pushes of a subscription."""
+    await visit.open("api")
+    await visit.page.get_by_label("Search actions").fill("subscribe to nothing")
+    await expect(visit.page.get_by_text("0 actions")).to_be_visible()
+    await visit.page.get_by_label("Search actions").fill("configuration/sub")
+    await visit.page.get_by_role("link", name="configuration/subscribe").click()
+    await visit.accessible()
+    await visit.fits()
+    await visit.page.get_by_label("Members, as JSON").fill('{"names": ["explored.*"], "snapshot": false}')
+    await visit.button("Send").click()
+    await expect(visit.page.get_by_role("textbox", name="Answer")).to_contain_text('"mode": "live"')
+    put(gateway, "explored.a", "1")
+    await expect(visit.page.locator("pre").filter(has_text="explored.a")).to_be_visible()
+    await visit.page.get_by_label("Members, as JSON").fill('{"names": 7}')
+    await visit.button("Send").click()
+    await expect(visit.page.get_by_role("textbox", name="Answer")).to_contain_text("400")
+
+
+HOSTILE = [
+    "<script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "'\"><svg onload=alert(1)>",
+    "{{constructor.constructor('alert(1)')()}}",
+    "${alert(1)}",
+    "javascript:alert(1)",
+    "</textarea></style></title><h1>big",
+    "&lt;b&gt; &amp; &#x3c;script>",
+    "\u202eevil\u202c",
+    "\u2067right\u2069 to left",
+    "a\u0000b\u0007c\u001bd",
+    "zero\u200bwidth\u2060",
+    "line\nbreak\r\ntab\t",
+    "שלום עולם",
+    "العربية ١٢٣",
+    "👩‍👩‍👧‍👦 🇩🇪",
+    "e\u0301\u0301\u0301\u0301\u0301\u0301",
+    "very" * 30,
+    "%2e%2e%2f%00",
+    "../../etc/passwd",
+]
+
+
+async def test_hostile_texts_are_text_on_every_screen(browser: Browser, gateway: RunningGateway) -> None:
+    """Names, values, descriptions, devices and their messages: no element comes of them, and no script runs."""
+    refused = 0
+    with gateway.socket() as talk:
+        for number, text in enumerate(HOSTILE):
+            for name in (f"hostile.{number}", text):
+                answer = talk("configuration/put", name=name[:128], value=text, description=text[:1_000])
+                refused += answer["status"] != "success"
+            named = {"name": text[:120], "data": {"text": text}, "networkId": 1, "deviceTypeId": 1}
+            talk("device/save", deviceId=f"hostile-{number}", device=named)
+            command = {"command": text[:120], "parameters": {"text": text}}
+            talk("command/insert", deviceId="hostile-0", command=command)
+            talk("notification/insert", deviceId="hostile-0", notification={"notification": text[:100]})
+        assert refused < len(HOSTILE)
+    async with visiting(browser, gateway) as visit:
+        for place in (
+            "c?q=hostile.",
+            "c?q=<",
+            *(one(f"hostile.{number}") for number in (0, 1, 8, 12)),
+            one("hostile.0") + "?tab=history",
+            one(HOSTILE[0]) + "?tab=lines",
+            "audit?name=hostile.*",
+            "devices?q=hostile",
+            "device/hostile-0",
+            "device/hostile-0?tab=notifications",
+            "device/hostile-0?tab=data",
+        ):
+            await visit.open(place)
+            await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned"))
+            assert await visit.page.locator("main :is(script, img, iframe, object, embed, base, style)").count() == 0
+            assert await visit.page.title() != "owned"
+            await visit.fits()
+        await visit.open("c?q=hostile.8")
+        await expect(visit.row("hostile.8")).to_contain_text("\\u202Eevil\\u202C")
+        await visit.accessible()
+
+
+@pytest.mark.parametrize(
+    "place", ["nothing", "c/%E0%A4%A", "one", "one/%00", "device/no-such", "tenant/none", "api/no/such"]
+)
+async def test_an_address_that_leads_nowhere_says_so(visit: Visit, place: str) -> None:
+    """Nothing breaks, and a way goes on."""
+    await visit.open(place)
+    await expect(visit.page.locator("main")).not_to_be_empty()
+    await visit.accessible()
