@@ -54,19 +54,6 @@ def test_the_dockerfile_is_linted() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_the_image_is_built_from_files_that_are_there() -> None:
-    """What the Dockerfile copies is in the repository, and its list of what is ignored lets it through."""
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    copied = {
-        name for line in lines if line.startswith("COPY ") and "--from" not in line for name in line.split()[1:-1]
-    }
-    passed = {
-        line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")
-    }
-    assert copied == passed
-    assert all(Path(name).exists() for name in copied)
-
-
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda each: f"{each['kind']} {each['metadata']['name']}")
 def test_each_manifest_has_the_form_that_kubernetes_wants(manifest: Any) -> None:
     """Nothing in it is unknown to its schema."""

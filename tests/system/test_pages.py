@@ -61,6 +61,7 @@ LEFT_OUT = [
     ("operations.md", "it needs systemd"),
     ("operations.md", "the gateway that this page is tried on is running"),
     ("operations.md", "they need an etcd and a Consul"),
+    ("operations.md", "it needs a container runtime"),
     ("operations.md", "it needs a collector"),
     ("tokens.md", "it serves in the foreground"),
     ("CONTRIBUTING.md", "they run the suite itself"),
