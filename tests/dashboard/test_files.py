@@ -21,7 +21,8 @@ MARKUP = re.compile(
 """What makes markup or script of text, or styles that the policy refuses."""
 
 SIZES = re.compile(
-    r"#[0-9a-f]{3,8}\b|\brgba?\(|\bhsl|(?<![\w-])(?!0\b|[12]px)[\d.]+(px|em|ms|s)\b|font-size: (?!var|0|inherit)", re.IGNORECASE
+    r"#[0-9a-f]{3,8}\b|\brgba?\(|\bhsl|(?<![\w-])(?!0\b|[12]px)[\d.]+(px|em|ms|s)\b|font-size: (?!var|0|inherit)",
+    re.IGNORECASE,
 )
 """Colours, lengths and times that are not tokens; hairlines of one or two pixels may be written as such."""
 
