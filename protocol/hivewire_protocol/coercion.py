@@ -33,7 +33,7 @@ _as_text = msgspec.json.Decoder(str)
 ENVELOPE = frozenset(("action", "requestId", "trace", "jsonrpc", "id", "method"))
 """Members of the two framings; they are not parameters of a request."""
 
-READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size"))
+READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size", "secret"))
 """Members of a configuration. A client that sends back what it read sends them all, also in a request that takes
 fewer."""
 

@@ -101,9 +101,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         password = await bootstrap.write_administrator(settings, store.users, store.passwords, seeds.assigned, beside)
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
-        records = len(store.ledger.kind("configuration").live)
         login = administrator(store.users, settings.admin_login)
-        started = Started(url, store.address, login, password, records)
+        started = Started(url, store.address, login, password, len(store.ledger.kind("configuration").live))
         server.on_listening = partial(welcome, started, show) if parent is None else partial(parent.started, started)
         server.on_stopping = services.drain
         store.ledger.on_stopped = messages.on_stopped = server.stop

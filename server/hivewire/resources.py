@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import UNSET
+
+from hivewire.hub.source import Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
+from hivewire.schemas.schemas import Schemas, name_of
 from hivewire_protocol import times
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
@@ -31,23 +35,16 @@ ENTRY_BYTES = 300
 """Memory of a cache entry beside the encoded resource: a reply, two dictionary slots, its key."""
 
 
-def resource_of(change: Change, inline: int = INLINE_CHARACTERS) -> Configuration:
-    """The resource after a change; a content of more than `inline` characters is left out."""
-    if change.kind == LAYERED:
-        layer, name = split(change.key)
-        shown = resource(name, change.content, change.content_type, change.version, inline)
-        shown.layer = layer
-        return shown
-    return resource(change.key, change.content, change.content_type, change.version, inline)
-
-
-def change_of(change: Change, inline: int = INLINE_CHARACTERS) -> ChangeInfo:
-    """A change as a push, a history and a conflict show it; a content of more than `inline` characters is left out."""
-    return info_of(change, resource_of(change, inline))
+def resource_of(change: Change, inline: int = INLINE_CHARACTERS, *, secret: bool) -> Configuration:
+    """The resource after a change; a content of more than `inline` characters, or a secret one, is left out."""
+    layer, name = split(change.key) if change.kind == LAYERED else (UNSET, change.key)
+    shown = resource(name, change.content, change.content_type, change.version, inline, secret=secret)
+    shown.layer = layer
+    return shown
 
 
 def info_of(change: Change, shown: Configuration) -> ChangeInfo:
-    """A change, and the resource after it."""
+    """A change as a push, a history and a conflict show it, with the resource after it."""
     return ChangeInfo(
         change.revision,
         "put" if change.content is not None else "delete",
@@ -61,16 +58,17 @@ def info_of(change: Change, shown: Configuration) -> ChangeInfo:
 class ResourceReply(Reply):
     """The answer to get, put and rollback, made straight from the change: what `ConfigurationReply` says.
 
-    `encoded` are its members as JSON.
+    `encoded` are its members as JSON; `secret`: the value is left out.
     """
 
     change: Change
     encoded: bytes
+    secret: bool
 
     @property
     def configuration(self) -> Configuration:
         """The resource."""
-        return resource_of(self.change)
+        return resource_of(self.change, secret=self.secret)
 
     @property
     def revision(self) -> int:
@@ -91,31 +89,51 @@ class ResourceReply(Reply):
         return self.resource if name == "configuration" else super().member(name)
 
 
-def written(changes: list[Change]) -> ResourceReply:
-    """The reply to a write of one configuration."""
-    return ResourceReply(changes[0], _encode(changes[0]))
-
-
 class Resources:
-    """Encoded replies by name, of resources that were read since they were written. `limit` is in bytes.
+    """Configurations as answers and pushes show them, without the values that are secret.
+
+    Encoded replies by name, of resources that were read since they were written. `limit` is in bytes.
 
     A change drops its reply, so a reply is never stale, and a hit needs no lookup in the state. The oldest entry is
     dropped first: to track the least recently used one would cost more than it saves.
     """
 
-    def __init__(self, ledger: Ledger, limit: int = CACHE_BYTES) -> None:
+    def __init__(self, ledger: Ledger, schemas: Schemas, limit: int = CACHE_BYTES) -> None:
         self.size = 0
         """Bytes in use."""
+        self.topics: dict[tuple[int, bool, bool], Topic] = {}
+        """What can be followed of them, by its form: see `actions.topics`."""
+        self._schemas = schemas
         self._limit = limit
         self._live = ledger.kind(KIND).live
         self._kept: dict[str, ResourceReply] = {}
         ledger.observe(self._apply, KIND)
+        schemas.on_secrets.append(self._forget)
+
+    def of(self, change: Change, inline: int = INLINE_CHARACTERS, *, reveal: bool = False) -> Configuration:
+        """The resource after a change; a content of more than `inline` characters is left out."""
+        return resource_of(change, inline, secret=not reveal and self._is_secret(change))
+
+    def change(self, change: Change, inline: int = INLINE_CHARACTERS, *, reveal: bool = False) -> ChangeInfo:
+        """A change as a push, a history and a conflict show it; a longer content is left out."""
+        return info_of(change, self.of(change, inline, reveal=reveal))
+
+    def written(self, changes: list[Change]) -> ResourceReply:
+        """The reply to a write of one configuration."""
+        return self._reply(changes[0])
+
+    def _reply(self, change: Change) -> ResourceReply:
+        secret = self._is_secret(change)
+        return ResourceReply(change, _encode(change, secret), secret)
+
+    def _is_secret(self, change: Change) -> bool:
+        return self._schemas.secrets > 0 and self._schemas.is_secret(name_of(change))
 
     def read(self, name: str) -> ResourceReply | None:
         """The reply that shows the resource, or None when there is none."""
         reply = self._kept.get(name)
         if reply is None and (change := self._live.get(name)) is not None:
-            reply = self._kept[change.key] = ResourceReply(change, _encode(change))
+            reply = self._kept[change.key] = self._reply(change)
             self.size += _taken(reply)
             while self.size > self._limit:
                 self._drop(next(iter(self._kept)))
@@ -126,6 +144,10 @@ class Resources:
             if change.key in self._kept and change.kind == KIND:
                 self._drop(change.key)
 
+    def _forget(self) -> None:
+        self._kept.clear()
+        self.size = 0
+
     def _drop(self, key: str) -> None:
         self.size -= _taken(self._kept.pop(key))
 
@@ -134,15 +156,15 @@ def _taken(reply: ResourceReply) -> int:
     return ENTRY_BYTES + len(reply.encoded)
 
 
-def _encode(change: Change) -> bytes:
+def _encode(change: Change, secret: bool) -> bytes:
     content = change.content
     # Nearly all are short plain text, and need not be looked at as closely as other types of content.
-    plain = change.content_type == TEXT and change.kind == KIND
+    plain = change.content_type == TEXT and change.kind == KIND and not secret
     if plain and content is not None and len(content) <= INLINE_CHARACTERS:
         try:
             shown = Configuration(change.key, content.decode(), change.version)
         except UnicodeDecodeError:
-            shown = resource_of(change)
+            shown = resource_of(change, secret=secret)
     else:
-        shown = resource_of(change)
+        shown = resource_of(change, secret=secret)
     return ConfigurationReply(shown, change.revision).members()

@@ -105,7 +105,9 @@ def wire(
     telemetry, pool = Telemetry(), ProcessPool()
     ledger.measure(telemetry.committed)
     telemetry.on_failure = ledger.audit.note_failure
+    schemas = Schemas(ledger, pool)  # before the hub, which must know what is secret when it pushes
     hub = Hub(ledger, tokens, settings.conflate_after, unexpected or telemetry.unexpected, settings.bookmark_seconds)
+    schemas.on_secrets.append(hub.forget_encoded)
     hub.add("commands", MessageSource(messages.commands, "command"))
     hub.add("notifications", MessageSource(messages.notifications, "notification"))
     registry = Registry(ledger, users)
@@ -113,6 +115,7 @@ def wire(
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
     neighbours = Neighbours(broadcast, presence, ledger.now)
+    resources = Resources(ledger, schemas)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -123,7 +126,7 @@ def wire(
         telemetry=telemetry,
         hub=hub,
         tenants=tenants,
-        resources=Resources(ledger),
+        resources=resources,
         pool=pool,
         documents=Documents(ledger, tenants, pool, settings),
         registry=registry,
@@ -133,9 +136,9 @@ def wire(
         digests=Digests(ledger, broadcast, settings.gateway),
         device_topics=DeviceTopics(registry, presence, hub),
         fleet=Fleet(ledger, registry, hub),
-        layer_topic=layer_topic(ledger),
+        layer_topic=layer_topic(ledger, resources),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
         freshness=Freshness(ledger),
-        schemas=Schemas(ledger, pool),
+        schemas=schemas,
     )

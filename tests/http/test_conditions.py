@@ -7,12 +7,18 @@ from msgspec import structs
 
 from hivewire.http.conditions import EntityTags, conditions_of
 from hivewire.ledger.records import Change
+from hivewire.resources import info_of, resource_of
 from hivewire_protocol.errors import OutOfBounds
+from hivewire_protocol.nouns.configuration import ChangeInfo
 from tests.http.made import made
 
 SECOND = Change(revision=7, kind="configuration", key="a", id=1, version=2, content=b"2", content_type="", time=0)
 DELETED = structs.replace(SECOND, content=None, version=3, revision=8)
 MATCH, NONE_MATCH = b"if-match", b"if-none-match"
+
+
+def shown(change: Change) -> ChangeInfo:
+    return info_of(change, resource_of(change, secret=False))
 
 
 class Nothing:
@@ -30,7 +36,7 @@ class Nothing:
 
 def holds(header: bytes, tags: str, last: Change | None = SECOND) -> bool:
     """Whether the condition of a header holds for a record."""
-    [condition] = conditions_of(made((header, tags.encode())))
+    [condition] = conditions_of(made((header, tags.encode())), shown)
     return condition.holds(last, Nothing())
 
 
@@ -62,13 +68,13 @@ def test_another_tag_does_not_match(tags: str) -> None:
 def test_what_cannot_be_read_is_refused(header: str, tags: str) -> None:
     """A condition is never ignored, so a client that lost its tag overwrites nothing."""
     with pytest.raises(OutOfBounds, match=header):
-        conditions_of(made((header.lower().encode(), tags.encode())))
+        conditions_of(made((header.lower().encode(), tags.encode())), shown)
 
 
 def test_a_repeated_header_is_one_list() -> None:
     """And without one there is no condition; both headers are two."""
-    assert conditions_of(made()) == ()
-    assert conditions_of(made((MATCH, b'"1"'), (NONE_MATCH, b"*"), (MATCH, b'"2"'))) == (
-        EntityTags("If-Match", ('"1"', '"2"'), True),
-        EntityTags("If-None-Match", ("*",), False),
+    assert conditions_of(made(), shown) == ()
+    assert conditions_of(made((MATCH, b'"1"'), (NONE_MATCH, b"*"), (MATCH, b'"2"')), shown) == (
+        EntityTags("If-Match", ('"1"', '"2"'), True, shown),
+        EntityTags("If-None-Match", ("*",), False, shown),
     )

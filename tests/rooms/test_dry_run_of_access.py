@@ -127,9 +127,9 @@ async def test_a_dry_run_is_judged_like_the_write_and_leaves_nothing(world: Worl
 
 
 def test_every_write_of_these_can_be_tried() -> None:
-    """A new write without `dryRun` fails here. Messages and tokens have none."""
+    """A new write without `dryRun` fails here. Messages, labels, reports and tokens have none."""
     nouns = ("configuration/", "user/", "tenant/", "client/", "network/", "devicetype/", "device/")
-    others = ("subscribe", "Subscribe")
+    others = ("ubscribe", "/label", "/report", "/revoke")
     without = {
         action
         for action, request in REQUESTS.items()

@@ -19,7 +19,7 @@ from hivewire import actions
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims, Key
 from hivewire.access.users import UserContent
-from hivewire.actions.topics import CONFIGURATION
+from hivewire.actions.topics import configurations
 from hivewire.caller import Caller
 from hivewire.documents import HeadLine
 from hivewire.hub import catchup, hub, tail
@@ -887,7 +887,7 @@ async def test_a_topic_may_keep_the_expiry_to_itself(world: World) -> None:
     """Clients that do not know such a push get none, and pushes stop all the same."""
     peer = world.peer(life=1_000)
     feed = peer.caller.feed = world.hub.feed(peer, peer.caller.identity)
-    feed.subscribe(CONFIGURATION._replace(name="plain", kind="plain", tells_expiry=False), EVERYTHING)
+    feed.subscribe(configurations(world.services)._replace(name="plain", kind="plain", tells_expiry=False), EVERYTHING)
     feed.begin(rpc=False)
     world.hub.check_token(feed)
     world.clock.time += 2_000
@@ -1116,7 +1116,7 @@ def test_memory_knows_the_last_event_of_each_name(steps: list[str | int]) -> Non
     log: list[Change] = []
     ledger = SimpleNamespace(epoch="e", tip=0, as_event=event_of)
     recent = Tail[int](ledger)
-    channel = recent.channel(CONFIGURATION)
+    channel = recent.channel(configurations(World().services))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tail, "RECENT_EVENTS", 12)
         for step in [*steps, "ask"]:

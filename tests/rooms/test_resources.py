@@ -15,7 +15,9 @@ from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.journal import Entry
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
-from hivewire.resources import CACHE_BYTES, ENTRY_BYTES, ResourceReply, Resources, written
+from hivewire.process_pool import ProcessPool
+from hivewire.resources import CACHE_BYTES, ENTRY_BYTES, ResourceReply, Resources
+from hivewire.schemas.schemas import Schemas
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.configuration import TEXT, ConfigurationGet, ConfigurationPut, ConfigurationReply
 from tests.world import World
@@ -37,7 +39,7 @@ def change(key: str, revision: int, content: bytes | None = b"v", content_type: 
 def resources_of(limit: int = CACHE_BYTES) -> tuple[Resources, Callable[[Change], None]]:
     """Resources over a ledger that is not open, and a function that announces a change."""
     ledger = Ledger(MemoryJournal(), lambda: 1)
-    resources = Resources(ledger, limit)
+    resources = Resources(ledger, Schemas(ledger, ProcessPool()), limit)
 
     return resources, lambda change: ledger._writer.take(Entry(change.revision, [change]))
 
@@ -92,7 +94,7 @@ def test_a_write_is_answered_with_its_own_change() -> None:
     take(first)
     read(resources, "n")
     take(second)
-    assert b'"a"' in written([first]).members()
+    assert b'"a"' in resources_of()[0].written([first]).members()
     assert b'"b"' in read(resources, "n").members()
 
 
@@ -108,7 +110,7 @@ def test_the_cache_never_takes_more_than_its_limit(limit: int) -> None:
             content = b"v" * dice.choice([1, 100, 3_000])
             last[name] = replace(change(name, revision, content), version=version)
             take(last[name])
-            assert json.loads(b"{%b}" % written([last[name]]).members())["revision"] == revision
+            assert json.loads(b"{%b}" % resources_of()[0].written([last[name]]).members())["revision"] == revision
         elif chance < 0.5 and name in last:
             del last[name]
             take(change(name, revision, None))

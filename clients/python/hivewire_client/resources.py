@@ -17,8 +17,9 @@ JSON = "application/json"
 class Entry(Struct, Generic[T], frozen=True, gc=False):
     """A configuration: its `name`, `value` and `version`.
 
-    As text, the value is None where the gateway leaves it out: what is binary, or longer than 65,536 characters. Then
-    `size` says how many bytes it has. `size` is None for plain text, and `layer` unless it is in a layer.
+    As text, the value is None where the gateway leaves it out: what is `secret`, binary, or longer than 65,536
+    characters. Then `size` says how many bytes it has, unless it is secret. `size` is None for plain text, and `layer`
+    unless it is in a layer.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Entry(Struct, Generic[T], frozen=True, gc=False):
     content_type: str = field(name="contentType", default=TEXT)
     size: int | None = None
     layer: str | None = None
+    secret: bool = False
 
 
 class Change(Struct, frozen=True):

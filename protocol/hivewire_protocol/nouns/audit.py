@@ -12,7 +12,7 @@ from hivewire_protocol.permissions import Permission
 
 KINDS = (
     "login", "token", "failure", "user", "client", "tenant", "network", "deviceType", "revocation", "connection",
-    "activity", "lost",
+    "reveal", "activity", "lost",
 )  # fmt: skip
 """What a row can be about."""
 
@@ -23,7 +23,7 @@ class AuditListed(Struct):
     number: Annotated[int, says("Increases with the rows; pass it as `before` for the next page.")]
     time: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     kind: Annotated[str, says(f"One of {', '.join(f'`{kind}`' for kind in KINDS)}.")]
-    subject: Annotated[str, says("The object: a login, or the id of a client, tenant, network or device type.")]
+    subject: Annotated[str, says("The object: a login, the id of a client, tenant, network or device type, or a name.")]
     user: Annotated[str | None, says("Who did it: a login, or the id of a client.")]
     address: Annotated[str | None, says("The address of the peer, where it is known.")]
     count: Annotated[int, says("The number of equal ones within that minute.")]
@@ -38,7 +38,7 @@ class AuditListReply(Reply):
 
 class AuditList(Request, tag="audit/list"):
     """What people and programs did, last written first: logins, tokens, failures, changed users, clients, tenants,
-    networks and device types, closed connections.
+    networks and device types, closed connections, secret values that were shown.
 
     `lost` counts what could not be kept, because there was too much at once.
     """

@@ -63,17 +63,21 @@ Detail = Annotated[
 ]
 
 
+Reveal = Annotated[bool | None, says("True: show secret values. It needs RevealSecret, and is noted in the audit.")]
+
+
 class Configuration(Struct, gc=False):
     """A configuration. `contentType` and `size` are present if the type is not plain text or the value is left out."""
 
     name: Annotated[str, says("Its name.")]
     value: Annotated[
         str | None,
-        says("Its content; null if deleted, binary, or longer than 65,536 characters: read that over HTTP."),
+        says("Its content; null if deleted, secret, binary, or longer than 65,536 characters: read that over HTTP."),
     ]
     entityVersion: Annotated[int, says("1 at creation, one more with every change.")]
     contentType: Annotated[str | UnsetType, says("The media type of the content.")] = UNSET
     size: Annotated[int | UnsetType, says("The length of the content in bytes.")] = UNSET
+    secret: Annotated[bool | UnsetType, says("True: the value is secret, so it is null here.")] = UNSET
     layer: Annotated[str | UnsetType, says("The layer that it is in; absent of a plain configuration.")] = UNSET
 
 
@@ -172,6 +176,7 @@ class ConfigurationGet(Request, tag="configuration/get"):
     layer: Layer = None
     entityVersion: Annotated[Integer | None, says("Read this version of the current life.")] = None
     revision: Annotated[Integer | None, says("Read this change, also of earlier lives.")] = None
+    reveal: Reveal = None
     atLeast: AtLeast = None
     fresh: Fresh = None
 
@@ -354,14 +359,22 @@ def is_media_type(text: str) -> bool:
 
 
 def resource(
-    name: str, content: bytes | None, content_type: str, version: int, inline: int = INLINE_CHARACTERS
+    name: str,
+    content: bytes | None,
+    content_type: str,
+    version: int,
+    inline: int = INLINE_CHARACTERS,
+    *,
+    secret: bool = False,
 ) -> Configuration:
     """The resource as every dialect shows it. `content` is None when the configuration is deleted.
 
-    A content of more than `inline` characters is left out.
+    A content of more than `inline` characters is left out, and a secret one always.
     """
     if content is None:
         return Configuration(name, None, version)
+    if secret:
+        return Configuration(name, None, version, UNSET if content_type == TEXT else content_type, secret=True)
     value = _shown(content, inline) if is_text(content_type) else None
     if value is not None and content_type == TEXT:
         return Configuration(name, value, version)

@@ -46,6 +46,7 @@ class EffectiveConfiguration(Struct, gc=False):
     entityVersion: Annotated[int | UnsetType, says("Its version in this layer; 0 while a rollout has it.")] = UNSET
     contentType: Annotated[str | UnsetType, says("The media type, if it is not plain text.")] = UNSET
     size: Annotated[int | UnsetType, says("The length of the content in bytes, likewise.")] = UNSET
+    secret: Annotated[bool | UnsetType, says("True: the value is secret, and so shown to the device only.")] = UNSET
     rollout: Annotated[int | UnsetType, says("The rollout whose new value this is.")] = UNSET
     hidden: Annotated[list[str] | UnsetType, says("Lower layers that have the name too, the highest first.")] = UNSET
     state: Annotated[str | UnsetType, says("`refused`, `applied`, `local` or `pending`.")] = UNSET

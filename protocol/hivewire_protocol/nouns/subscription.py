@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import Integer, Push, Reply, Request, says
-from hivewire_protocol.nouns.configuration import AtLeast, ChangeInfo, Detail, Fresh, Inline
+from hivewire_protocol.nouns.configuration import AtLeast, ChangeInfo, Detail, Fresh, Inline, Reveal
 from hivewire_protocol.nouns.device import DeviceView
 from hivewire_protocol.nouns.devicetype import DeviceTypeListed
 from hivewire_protocol.nouns.network import NetworkListed
@@ -109,6 +109,7 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     ] = None
     inline: Inline = None
     detail: Detail = None
+    reveal: Reveal = None
     atLeast: AtLeast = None
     fresh: Fresh = None
 
@@ -301,6 +302,7 @@ class PushedConfiguration(Struct, gc=False):
     tag: Annotated[str | UnsetType | None, says("12 characters that stand for the content; null if deleted.")] = UNSET
     contentType: Annotated[str | UnsetType, says("The media type of the content.")] = UNSET
     size: Annotated[int | UnsetType, says("The length of the content in bytes.")] = UNSET
+    secret: Annotated[bool | UnsetType, says("True: the value is secret, so it is null here.")] = UNSET
     layer: Annotated[str | UnsetType, says("The layer that it is in; absent of a plain configuration.")] = UNSET
 
 

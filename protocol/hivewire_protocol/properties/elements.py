@@ -34,6 +34,8 @@ class Property(Struct, gc=False):
     content_type: str
     author: Author
     description: str | None = None
+    secret: bool = False
+    """Whether its content is not shown, nor how long it is."""
 
     @property
     def etag(self) -> str:
@@ -45,6 +47,8 @@ def property_element(shown: Property, root: str, inline: int = INLINE, more: tup
     """A property. `root` is the API's absolute address, `inline` the most bytes of text that are shown."""
     href = f"{root}/site/properties/{encoded_key(shown.name)}"
     contents = {"type": shown.content_type, "size": str(len(shown.content)), "href": href}
+    if shown.secret:
+        contents = {"type": shown.content_type, "secret": "true", "href": href}
     return Node(
         "property",
         {"name": shown.name, "href": href + "/info", "etag": shown.etag},

@@ -8,7 +8,7 @@ from hivewire.actions.checks import checked_patterns, within
 from hivewire.caller import Caller
 from hivewire.ledger.records import Change, NotKept
 from hivewire.ledger.state import Kind
-from hivewire.resources import KIND, change_of
+from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import Reply
@@ -114,7 +114,7 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
             wanted = [change for change in wanted if change.revision < end]
         end = end if wanted else start
     more = end if end > ledger.oldest else None
-    return ConfigurationAuditReply([change_of(change, inline=0) for change in found], more)
+    return ConfigurationAuditReply([services.resources.change(change, inline=0) for change in found], more)
 
 
 async def _window(services: Services, start: int, end: int) -> list[Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -37,7 +38,7 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
-from hivewire.resources import KIND, LAYERED, change_of, info_of, resource_of, written
+from hivewire.resources import KIND, LAYERED, info_of
 from hivewire.services import Services, now
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
@@ -74,6 +75,7 @@ from hivewire_protocol.nouns.configuration import (
 )
 from hivewire_protocol.nouns.layer import key_of, split
 from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
 
 Judged: TypeAlias = PendingWrite[Reply] | Coroutine[Any, Any, PendingWrite[Reply]]
 """A write whose value fits the schema of its name, or what finds that out."""
@@ -90,7 +92,9 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     if request.atLeast is not None or request.fresh:
         return when_current(get, services, caller, request)
     name = _name(services, caller, request.name)
-    if request.layer is not None or request.entityVersion is not None or request.revision is not None:
+    if request.reveal:
+        note_reveal(services, caller, name)
+    if request.layer is not None or request.entityVersion is not None or request.revision is not None or request.reveal:
         return _get_other(services, caller, request)
     found = services.resources.read(name)
     if found is None:
@@ -102,6 +106,10 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
     """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
     await until_current(services, caller, request)
     place = _place(services, caller, request)
+    if request.reveal:
+        note_reveal(services, caller, place.name)
+    elif services.schemas.is_secret(place.name):
+        raise AccessDenied(f"{AccessDenied.text}: the value is secret; reveal=true shows it, with RevealSecret")
     found: Change | None
     if request.entityVersion is not None or request.revision is not None:
         found = await _earlier(services, place, request.entityVersion, request.revision)
@@ -113,7 +121,7 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
 
 
 async def _get_other(services: Services, caller: Caller, request: ConfigurationGet) -> Reply:
-    """One of a layer, or an earlier one."""
+    """One of a layer, an earlier one, or one that may be secret."""
     place = _place(services, caller, request)
     if request.entityVersion is not None or request.revision is not None:
         found = await _earlier(services, place, request.entityVersion, request.revision)
@@ -122,7 +130,16 @@ async def _get_other(services: Services, caller: Caller, request: ConfigurationG
         if current is None:
             raise _not_found(place.name)
         found = current
-    return ConfigurationReply(resource_of(found), found.revision)
+    return ConfigurationReply(services.resources.of(found, reveal=bool(request.reveal)), found.revision)
+
+
+def note_reveal(services: Services, caller: Caller, *names: str) -> None:
+    """Note in the audit that somebody wants to see secret values. Raises AccessDenied."""
+    identity = caller.identity
+    if not identity.may(Permission.REVEAL_SECRET):
+        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.REVEAL_SECRET.wire_name}")
+    for name in names:
+        services.ledger.audit.note("reveal", name, identity.login, caller.address)
 
 
 class Place(NamedTuple):
@@ -198,12 +215,16 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
         if sum(len(change.content or b"") for change in found) > MAX_REPLY:
             raise TooLarge
         at = page[-1].previous if page else 0
-    return ConfigurationHistoryReply([change_of(change) for change in found])
+    return ConfigurationHistoryReply([services.resources.change(change) for change in found])
 
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:
     """Create or update one; equal values count as updates too."""
-    return _judged(services, caller, _pending(services, caller, _put(services, caller, request), request, written))
+    return _judged(
+        services,
+        caller,
+        _pending(services, caller, _put(services, caller, request), request, services.resources.written),
+    )
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -236,7 +257,7 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     _check_type(request, content_type, content)
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
-    return _judged(services, caller, _pending(services, caller, write, request, written))
+    return _judged(services, caller, _pending(services, caller, write, request, services.resources.written))
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
@@ -272,7 +293,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if place.layer is not None:
         expected = (*expected, *conditions(services, place.layer, name))
     write = Write(place.kind, place.key, earlier.content, earlier.content_type, description, expected)
-    return await _settled(services, caller, _pending(services, caller, write, request, written))
+    return await _settled(services, caller, _pending(services, caller, write, request, services.resources.written))
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
@@ -296,8 +317,8 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
     dry_run = bool(request.dryRun)
     pending: PendingWrite[Reply] = PendingWrite(
         Transaction(writes, caller.identity.login, guards_of(writes), dry_run=dry_run),
-        _would_transact if dry_run else _transacted,
-        lambda refused: _at(refusal(refused), refused.index),
+        partial(_transacted, services, dry_run),
+        lambda refused: _at(refusal(services, refused), refused.index),
     )
     return pending if settled else _settled(services, caller, pending)
 
@@ -355,7 +376,7 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
         if start < end and len(page) < take:
             for key in islice(kind.keys.islice(start, end), take - len(page)):
                 page.append(kind.live[key])
-                shown.append(resource_of(page[-1], inline))
+                shown.append(services.resources.of(page[-1], inline))
                 room -= LEAST_RESOURCE + len(key) + len(shown[-1].value or "")
                 if room < 0:
                     raise TooLarge
@@ -390,7 +411,7 @@ def _list_layers(
         keys = keys[bisect_right(keys, key_of(request.layer, request.after)) :]
     live = services.ledger.kind(LAYERED).live
     page = [live[key] for key in keys[skip : skip + take]]
-    shown = [resource_of(change, inline_of(request.inline)) for change in page]
+    shown = [services.resources.of(change, inline_of(request.inline)) for change in page]
     if sum(LEAST_RESOURCE + len(each.name) + len(each.value or "") for each in shown) > MAX_REPLY:
         raise TooLarge
     reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
@@ -401,14 +422,14 @@ def _list_layers(
     return reply
 
 
-def refusal(refused: Refused) -> WireError:
+def refusal(services: Services, refused: Refused) -> WireError:
     """The error for a refused write."""
     if isinstance(refused, Unfit):
         return refused.error
     if isinstance(refused, PreconditionFailed):
         if isinstance(refused.failed, Condition):
             return refused.failed.error(refused.last)
-        return conflict(refused, refused.failed)
+        return conflict(services, refused, refused.failed)
     return _not_found(_name_of(refused.write))
 
 
@@ -416,7 +437,7 @@ def _name_of(write: Write | Guard) -> str:
     return split(write.key)[1] if write.kind == LAYERED else write.key
 
 
-def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
+def conflict(services: Services, refused: Refused, failed: Precondition) -> VersionConflict:
     """A 409 with the expected and the current version, and the current change."""
     last = refused.last
     assert isinstance(failed, Expected)  # noqa: S101 - the preconditions of a request
@@ -424,7 +445,7 @@ def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
     if expected is None or expected == current:
         what, current, expected = "revision", last.revision if last else 0, failed.revision
     text = VersionConflict.text.format(name=_name_of(refused.write), what=what, current=current, expected=expected)
-    return VersionConflict(text, change=change_of(last) if last is not None else None)
+    return VersionConflict(text, change=services.resources.change(last) if last is not None else None)
 
 
 def _name(services: Services, caller: Caller, name: str | None) -> str:
@@ -461,8 +482,8 @@ def _pending(
         transaction.guards = guards_of((write,))
     if request.dryRun:
         transaction.dry_run = True
-        answer = _would_delete if write.content is None else _would_write
-    return PendingWrite(transaction, answer, refusal)
+        answer = _would_delete if write.content is None else partial(_would_write, services)
+    return PendingWrite(transaction, answer, partial(refusal, services))
 
 
 def _judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> Judged:
@@ -478,20 +499,19 @@ async def _settled(services: Services, caller: Caller, pending: PendingWrite[Rep
     return pending
 
 
-def _would_write(changes: list[Change]) -> Reply:
-    return ConfigurationReply(resource_of(changes[0]), dryRun=True)
+def _would_write(services: Services, changes: list[Change]) -> Reply:
+    return ConfigurationReply(services.resources.of(changes[0]), dryRun=True)
 
 
 def _would_delete(changes: list[Change]) -> Reply:
     return RevisionReply(dryRun=True)
 
 
-def _would_transact(changes: list[Change]) -> Reply:
-    return ConfigurationTransactReply([resource_of(change) for change in changes], dryRun=True)
-
-
-def _transacted(changes: list[Change]) -> Reply:
-    return ConfigurationTransactReply([resource_of(change) for change in changes], changes[0].revision)
+def _transacted(services: Services, dry_run: bool, changes: list[Change]) -> Reply:
+    shown = [services.resources.of(change) for change in changes]
+    if dry_run:
+        return ConfigurationTransactReply(shown, dryRun=True)
+    return ConfigurationTransactReply(shown, changes[0].revision)
 
 
 def _deleted(changes: list[Change]) -> Reply:

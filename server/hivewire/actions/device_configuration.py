@@ -62,8 +62,8 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
         own = [_desired(name, what) for name, what in found if what is not None]
         return DeviceEffectiveReply(UNSET, own, revision)
     report = member.report
-    shown = [_shown(view, report, name, what) for name, what in found if what is not None]
-    shown = sorted([*shown, *_own(report, view, names)], key=attrgetter("name"))
+    shown = [_shown(services, view, report, name, what) for name, what in found if what is not None]
+    shown = sorted([*shown, *_own(services, report, view, names)], key=attrgetter("name"))
     return DeviceEffectiveReply([layer.name for layer in view.layers], shown, revision)
 
 
@@ -72,9 +72,12 @@ def _desired(name: str, found: Effective) -> EffectiveConfiguration:
     return EffectiveConfiguration(name, plain.value, plain.tag, contentType=plain.contentType, size=plain.size)
 
 
-def _shown(view: View, report: Report | None, name: str, found: Effective) -> EffectiveConfiguration:
+def _shown(
+    services: Services, view: View, report: Report | None, name: str, found: Effective
+) -> EffectiveConfiguration:
     value = found.value
-    plain = resource(name, value.content, value.content_type, value.version)
+    secret = services.schemas.is_secret(name)
+    plain = resource(name, value.content, value.content_type, value.version, secret=secret)
     return EffectiveConfiguration(
         name,
         plain.value,
@@ -83,21 +86,34 @@ def _shown(view: View, report: Report | None, name: str, found: Effective) -> Ef
         value.version,
         plain.contentType,
         plain.size,
+        secret=plain.secret,
         hidden=view.hidden(name, found.layer) or UNSET,
         state=state(view, report, name),
-        reported=_reported(report, name),
+        reported=_reported(services, report, name),
     )
 
 
-def _reported(report: Report | None, name: str) -> Reported | UnsetType:
-    return UNSET if report is None else report.entries.get(name, UNSET)
+def _reported(services: Services, report: Report | None, name: str) -> Reported | UnsetType:
+    """What the device said of a name; of a secret one neither the value nor the words, which may repeat it."""
+    entry = None if report is None else report.entries.get(name)
+    if entry is None:
+        return UNSET
+    if not services.schemas.is_secret(name):
+        return entry
+    hidden = UNSET if isinstance(entry.error, UnsetType) else HIDDEN
+    return Reported(entry.tag, hidden)
 
 
-def _own(report: Report | None, view: View, names: Patterns) -> list[EffectiveConfiguration]:
+HIDDEN = "the device refused it; why is not shown, because the value is secret"
+
+
+def _own(services: Services, report: Report | None, view: View, names: Patterns) -> list[EffectiveConfiguration]:
     """What only the device has."""
     entries = {} if report is None else report.entries
     return [
-        EffectiveConfiguration(name, None, None, None, 0, state=state(view, report, name), reported=entry)
+        EffectiveConfiguration(
+            name, None, None, None, 0, state=state(view, report, name), reported=_reported(services, report, name)
+        )
         for name, entry in entries.items()
         if name in names and view.find(name) is None and entry.tag is not None
     ]

@@ -72,7 +72,8 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
     services.schemas.expect()
     with ExitStack() as stack:
         if schema is not None and not request.force:
-            survey = stack.enter_context(Survey(services.schemas, names, schema, secret=_is_secret(services, names)))
+            secret = bool(request.secret) or services.schemas.is_secret(names)
+            survey = stack.enter_context(Survey(services.schemas, names, schema, secret=secret))
             if misfits := await survey.run():
                 raise _misfits(misfits)
             _check_token(services, caller)
@@ -134,7 +135,7 @@ async def check(services: Services, caller: Caller, request: SchemaCheck) -> Rep
     if request.value is None and schema is not None and request.name is None:
         names = _names(services, caller, request.names)
         _check_secrets(services, caller, names)
-        with Survey(services.schemas, names, schema, secret=_is_secret(services, names)) as survey:
+        with Survey(services.schemas, names, schema, secret=services.schemas.is_secret(names)) as survey:
             misfits = await survey.run()
         _check_token(services, caller)
         return SchemaCheckReply(not misfits, names, misfits=misfits)
@@ -189,17 +190,12 @@ def _schema(given: Raw | UnsetType) -> bytes | None:
     return schema
 
 
-def _is_secret(services: Services, names: str) -> bool:
-    rule = services.schemas.of(names)
-    return rule is not None and rule.secret
-
-
 def _check_secrets(services: Services, caller: Caller, names: str) -> None:
     """Raise NotAllowed for names whose values are secret now, unless the caller may see these.
 
     Another schema would show them, or tell what they are, one question after the other.
     """
-    if _is_secret(services, names) and not caller.identity.may(Permission.REVEAL_SECRET):
+    if services.schemas.is_secret(names) and not caller.identity.may(Permission.REVEAL_SECRET):
         raise NotAllowed(f"The values of '{names[:128]}' are secret: to change this needs RevealSecret")
 
 

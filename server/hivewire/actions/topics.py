@@ -7,13 +7,13 @@ the protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT
 from hivewire.actions import following
 from hivewire.actions.checks import checked_patterns, inline_of
+from hivewire.actions.configuration import note_reveal
 from hivewire.actions.feeds import Wanted
 from hivewire.actions.layered import check_read
 from hivewire.caller import Caller
@@ -27,7 +27,7 @@ from hivewire.hub.catchup import SNAPSHOT_BYTES
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Topic
 from hivewire.ledger.records import Change
-from hivewire.resources import KIND, change_of, resource_of
+from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
@@ -49,27 +49,43 @@ from hivewire_protocol.permissions import Permission
 # Configurations, by name.
 
 
-def _update(change: Change) -> bytes:
-    return encode(change_of(change))[1:-1]
+def configurations(
+    services: Services, inline: int = INLINE_CHARACTERS, *, detail: bool = False, reveal: bool = False
+) -> Topic:
+    """The topic of configurations without values of more than `inline` characters; with `detail` a snapshot has their
+    changes. Secret values are left out unless it reveals them."""
+    made = services.resources.topics
+    if (topic := made.get((inline, detail, reveal))) is None:
+        if len(made) >= MOST_FORMS:
+            del made[next(form for form in made if form != DEFAULT)]
+        topic = made[inline, detail, reveal] = _topic(services, inline, detail, reveal)
+    return topic
 
 
-def _element(change: Change) -> bytes:
-    return encode(resource_of(change))
+DEFAULT, MOST_FORMS = (INLINE_CHARACTERS, False, False), 64
+"""The form that nearly all follow, whose pushes are kept; and how many are remembered."""
 
 
-@lru_cache(64)
-def _topic(inline: int, detail: bool) -> Topic:
-    """Configurations without values of more than `inline` characters; with `detail` a snapshot has their changes."""
+def _topic(services: Services, inline: int, detail: bool, reveal: bool) -> Topic:
+    resources = services.resources
 
     def info(change: Change) -> bytes:
-        return encode(change_of(change, inline))
+        return encode(resources.change(change, inline, reveal=reveal))
+
+    def update(change: Change) -> bytes:
+        return info(change)[1:-1]
 
     def element(change: Change) -> bytes:
-        return encode(resource_of(change, inline))
+        return encode(resources.of(change, inline, reveal=reveal))
 
-    elements = "changes" if detail else "configurations"
-    update = _update if inline == INLINE_CHARACTERS else lambda change: info(change)[1:-1]
-    return CONFIGURATION._replace(update=update, elements=elements, element=info if detail else element, passing=True)
+    form = ("changes", info) if detail else ("configurations", element)
+    passing = (inline, detail, reveal) != DEFAULT
+    served = _served_secrets if reveal else _served
+    return Topic("configuration", KIND, update, key_of, served, *form, passing=passing)
+
+
+def _served_secrets(identity: Identity, wanted: Patterns) -> Patterns:
+    return _served(identity, wanted) if identity.may(Permission.REVEAL_SECRET) else NO_NAMES
 
 
 def _served(identity: Identity, wanted: Patterns) -> Patterns:
@@ -79,9 +95,6 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
 
 
 NO_NAMES = Patterns(())
-
-CONFIGURATION = Topic("configuration", KIND, _update, key_of, _served, "configurations", _element)
-
 
 # Documents, by tenant. A push says what changed and does not carry the document.
 
@@ -135,17 +148,17 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
     if request.layer is not None:
         return _layered(services, caller, request)
-    inline = inline_of(request.inline)
-    topic = (
-        CONFIGURATION if inline == INLINE_CHARACTERS and not request.detail else _topic(inline, bool(request.detail))
-    )
-    return Wanted(topic, checked_patterns(request.names), *how)
+    inline, names = inline_of(request.inline), checked_patterns(request.names)
+    if request.reveal:
+        note_reveal(services, caller, *sorted(request.names or ["*"]))
+    topic = configurations(services, inline, detail=bool(request.detail), reveal=bool(request.reveal))
+    return Wanted(topic, names, *how)
 
 
 def _layered(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
     """Configurations of a layer, or of all, by name."""
-    if request.inline is not None or request.detail:
-        raise InvalidParameters("inline and detail do not go with layer")
+    if request.inline is not None or request.detail or request.reveal:
+        raise InvalidParameters("inline, detail and reveal do not go with layer")
     names, layer = checked_patterns(request.names), request.layer or EVERY
     if layer != EVERY:
         check_read(services, caller, layer)
@@ -155,7 +168,7 @@ def _layered(services: Services, caller: Caller, request: ConfigurationSubscribe
 
 def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
     """What a device should have, by name."""
-    for name in ("tenant", "layer", "snapshot", "conflate", "inline", "detail"):
+    for name in ("tenant", "layer", "snapshot", "conflate", "inline", "detail", "reveal"):
         if getattr(request, name) is not None:
             raise InvalidParameters(f"{name} does not go with deviceId")
     device = services.registry.reach(caller.identity, required(request.deviceId), follows=True)

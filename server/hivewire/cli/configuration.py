@@ -158,16 +158,20 @@ Examples:
 )
 @name_argument
 @layer_option
+@click.option("--reveal", is_flag=True, help="Show it even if it is secret; the audit notes that.")
 @current_options
 @output_option
 @with_gateway
-def get(remote: Remote, name: str, layer: str | None, at_least: int | None, fresh: bool, form: str | None) -> None:
+def get(
+    remote: Remote, name: str, layer: str | None, reveal: bool, at_least: int | None, fresh: bool, form: str | None
+) -> None:
     """Print the value of the configuration NAME.
 
     On a terminal a newline follows; a file or a pipe gets only the value.
     """
     try:
-        reply = remote.request("configuration/get", name=name, layer=layer, **current(at_least, fresh))
+        asked = {"layer": layer, "reveal": reveal or None, **current(at_least, fresh)}
+        reply = remote.request("configuration/get", name=name, **asked)
     except RemoteError as error:
         if error.code == 404 and layer is None and _begins(remote, name):
             shows = f"  hivewire list {shlex.quote(printable(name) + '*')} shows the names that begin like this"
@@ -176,10 +180,12 @@ def get(remote: Remote, name: str, layer: str | None, at_least: int | None, fres
     resource = reply["configuration"]
     if form not in (None, "value"):
         show([resource | {"revision": reply["revision"]}], form, COLUMNS, "value")
+    elif resource.get("secret"):
+        raise RefusedByGateway(f"the value of {printable(name)} is secret; --reveal shows it, with RevealSecret", 403)
     elif resource["value"] is None:
         if sys.stdout.isatty():
             raise click.ClickException(f"{name} is {shown(resource)[1:-1]}: send it to a file with >")
-        print_bytes(contents.get(remote.url, remote.token, name, reply["revision"]))
+        print_bytes(contents.get(remote.url, remote.token, name, reply["revision"], reveal=reveal))
     else:
         # Bytes, so that the locale cannot change the value.
         on_terminal = sys.stdout.isatty()
@@ -391,8 +397,10 @@ def pages(
 
 
 def shown(resource: dict[str, Any]) -> str:
-    """The value, or its type and size in parentheses when it is not text."""
+    """The value, or in parentheses its type and size when it is not text, or that it is secret."""
     value = resource["value"]
+    if resource.get("secret"):
+        return "(secret)"
     return str(value) if value is not None else f"({resource['contentType']}, {resource['size']} bytes)"
 
 

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
 
 
-def get(url: str, token: str | None, name: str, revision: int | None) -> bytes:
+def get(url: str, token: str | None, name: str, revision: int | None, *, reveal: bool = False) -> bytes:
     """The content after the change of that revision, or the current one. Raises RemoteError, Unreachable."""
-    return plain.checked(plain.ask(url, "GET", _path(name, {"revision": revision}), token)).body
+    return plain.checked(
+        plain.ask(url, "GET", _path(name, {"revision": revision, "reveal": reveal or None}), token)
+    ).body
 
 
 def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -117,9 +117,13 @@ def export(
     if not state.consistent:
         head["consistent"] = False
         _warn("the configurations kept changing; each value is correct, but they are not from one revision")
-    if unreadable := [resource for resource in state.resources if not resource["value"]]:
+    secrets = [resource for resource in state.resources if resource.get("secret")]
+    if secrets:
+        _warn(f"left out, because they are secret: {', '.join(shorten(each['name'], 80) for each in secrets[:5])}")
+    if unreadable := [each for each in state.resources if not each["value"] and not each.get("secret")]:
         _refuse_or_warn(unreadable, skip_binary)
-        head["omitted"] = [resource["name"] for resource in unreadable]
+    if omitted := [each["name"] for each in state.resources if not each["value"]]:
+        head["omitted"] = omitted
     readable = [resource for resource in state.resources if resource["value"]]
     export = render(readable, **head)
     if output is None:

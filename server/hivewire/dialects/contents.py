@@ -75,7 +75,7 @@ class Contents:
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
         judged = put_content(self._services, call.caller, asked, content)
         pending = judged if isinstance(judged, PendingWrite) else await judged
-        reply = await self._dispatcher.write(pending, conditions_of(request))
+        reply = await self._dispatcher.write(pending, conditions_of(request, self._services.resources.change))
         if isinstance(reply, ConfigurationReply):  # the answer to a dry run
             return Response(200, reply.member("configuration"), JSON, {DRY_RUN.name: "true"})
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
@@ -99,7 +99,7 @@ def operations() -> tuple[Operation, ...]:
             {200: Content("The content.", ANY, (ETAG, REVISION))},
             sorted((*ERRORS, *CALLER_ERRORS)),
             ERROR,
-            (_NAME, *(parameter_of(ConfigurationGet, name) for name in ("entityVersion", "revision"))),
+            (_NAME, *(parameter_of(ConfigurationGet, name) for name in ("entityVersion", "revision", "reveal"))),
             security=("bearer",),
         ),
         Operation(

@@ -8,7 +8,7 @@ from hivewire.access.identity import Identity
 from hivewire.hub.source import Row, Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
-from hivewire.resources import LAYERED, change_of, resource_of
+from hivewire.resources import LAYERED, Resources
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.layer import key_of, split
 from hivewire_protocol.patterns import Patterns
@@ -45,7 +45,7 @@ class Held:
             yield key, change.revision, change if split(key)[1] in names.names else None
 
 
-def layer_topic(ledger: Ledger) -> Topic:
+def layer_topic(ledger: Ledger, resources: Resources) -> Topic:
     """The topic."""
 
     def keys(change: Change) -> tuple[str, str]:
@@ -58,9 +58,9 @@ def layer_topic(ledger: Ledger) -> Topic:
         return Selection(wanted.layer, wanted.names & identity.names)
 
     def update(change: Change) -> bytes:
-        return encode(change_of(change))[1:-1]
+        return encode(resources.change(change))[1:-1]
 
     def element(change: Change) -> bytes:
-        return encode(resource_of(change))
+        return encode(resources.of(change))
 
     return Topic("configuration", LAYERED, update, keys, served, "configurations", element, view=Held(ledger))

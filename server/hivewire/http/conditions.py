@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from hivewire.http.request import HttpRequest
 from hivewire.ledger.records import Change, View, version_of
-from hivewire.resources import change_of
 from hivewire_protocol.errors import HeaderConditionFailed, OutOfBounds
+from hivewire_protocol.nouns.configuration import ChangeInfo
 
 
 class EntityTags(Struct):
@@ -21,6 +22,8 @@ class EntityTags(Struct):
     header: str
     tags: tuple[str, ...]
     wanted: bool
+    show: Callable[[Change], ChangeInfo]
+    """How the 412 shows the current change."""
 
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether the record matches one of the tags (for `If-None-Match`: none)."""
@@ -33,23 +36,25 @@ class EntityTags(Struct):
     def error(self, last: Change | None) -> HeaderConditionFailed:
         """The 412, with the record's current change."""
         text = f"{self.header}: {', '.join(self.tags)} does not hold"
-        return HeaderConditionFailed(text, change=change_of(last) if last is not None else None)
+        return HeaderConditionFailed(text, change=self.show(last) if last is not None else None)
 
 
 _TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 
-def conditions_of(request: HttpRequest) -> tuple[EntityTags, ...]:
+def conditions_of(request: HttpRequest, show: Callable[[Change], ChangeInfo]) -> tuple[EntityTags, ...]:
     """The conditions in the headers of a request. Raises OutOfBounds for a malformed header."""
-    both = (_entity_tags(request, "If-Match", True), _entity_tags(request, "If-None-Match", False))
+    both = (_entity_tags(request, "If-Match", True, show), _entity_tags(request, "If-None-Match", False, show))
     return tuple(tags for tags in both if tags is not None)
 
 
-def _entity_tags(request: HttpRequest, header: str, wanted: bool) -> EntityTags | None:
+def _entity_tags(
+    request: HttpRequest, header: str, wanted: bool, show: Callable[[Change], ChangeInfo]
+) -> EntityTags | None:
     if (text := request.header(header.lower())) is None:
         return None
     if not _TAGS.fullmatch(text):
         raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
     # A weak tag keeps its mark, so that it matches nothing.
-    return EntityTags(header, ("*",) if text.strip() == "*" else tuple(_TAG.findall(text)), wanted)
+    return EntityTags(header, ("*",) if text.strip() == "*" else tuple(_TAG.findall(text)), wanted, show)

@@ -112,6 +112,11 @@ class Hub:
         """The tail of a source. Raises KeyError when the source was not added."""
         return self._tails[name]
 
+    def forget_encoded(self) -> None:
+        """Encode the events that are kept anew: their topics show something else from now on."""
+        for tail in self._tails.values():
+            tail.forget_encoded()
+
     def ahead(self, since: str | None) -> Source | None:
         """The source that a position belongs to, if it is ahead of that here; another gateway may have given it."""
         try:

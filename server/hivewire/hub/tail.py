@@ -72,6 +72,11 @@ class Tail(Generic[_S]):
             self._events = []
             self._bytes = 0
 
+    def forget_encoded(self) -> None:
+        """Encode events anew when they are pushed again: their topics show something else from now on."""
+        for event in self._events:
+            event.encoded = None
+
     def _forget_half(self) -> None:
         """Forget the older half. Half at once, because shortening a list copies what remains, which is then rare."""
         half = len(self._events) // 2

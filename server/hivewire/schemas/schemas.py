@@ -20,6 +20,7 @@ from hivewire.process_pool import Ended, Overdue, ProcessPool
 from hivewire.schemas.compiled import BRIEF, compiled, judgement
 from hivewire.telemetry import Gauges
 from hivewire_protocol.errors import DoesNotFit, VersionConflict, WireError
+from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.schema import Problem
 
 if TYPE_CHECKING:
@@ -65,11 +66,9 @@ def rule_after(change: Change) -> Rule | None:
     return Rule(change.key, schema, content.secret, change)
 
 
-def name_of(kind: str, key: str) -> str:
-    """The configuration's name in the key of its record. That of a layer is `layer/name` or `device/ID/name`."""
-    if kind == "configuration":
-        return key
-    return key.split("/", 2 if key.startswith("device/") else 1)[-1]
+def name_of(record: Change | Write) -> str:
+    """The configuration's name in the key of its record, which may be one of a layer."""
+    return record.key if record.kind == "configuration" else split(record.key)[1]
 
 
 JUDGED = ("configuration", "layerConfiguration")
@@ -85,6 +84,10 @@ class Schemas:
         self._rules: dict[str, Rule] = {}
         self._lengths: Counter[int] = Counter()
         self._descending: tuple[int, ...] = ()  # the lengths of all prefixes, longest first
+        self.secrets = 0
+        """How many of them make values secret."""
+        self.on_secrets: list[Callable[[], None]] = []
+        """Called when other values are secret than before."""
         self.surveys: set[Survey] = set()
         """What looks at all values, and has to hear of those that are written meanwhile."""
         ledger.observe(self._apply, KIND)
@@ -108,13 +111,20 @@ class Schemas:
             if change.kind != KIND:
                 continue
             self.expect()
-            if (former := self._rules.pop(change.key, None)) is not None and former.names.endswith("*"):
-                self._lengths[len(former.names) - 1] -= 1
-            if (rule := rule_after(change)) is not None:
+            former, rule = self._rules.pop(change.key, None), rule_after(change)
+            if rule is not None:
                 self._rules[change.key] = rule
-                if rule.names.endswith("*"):
-                    self._lengths[len(rule.names) - 1] += 1
+            self._count(former, -1)
+            self._count(rule, 1)
         self._descending = tuple(sorted(+self._lengths, reverse=True))
+        for call in self.on_secrets:
+            call()
+
+    def _count(self, rule: Rule | None, number: int) -> None:
+        if rule is not None:
+            self.secrets += number * rule.secret
+            if rule.names.endswith("*"):
+                self._lengths[len(rule.names) - 1] += number
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for survey in self.surveys:
@@ -135,13 +145,17 @@ class Schemas:
         """The schema of a name: its own, or that of the longest prefix. A pattern has that of its prefix."""
         return _find(name, self._descending, self._rules.get)
 
+    def is_secret(self, name: str) -> bool:
+        """Whether the values of this name are secret."""
+        return self.secrets > 0 and (rule := self.of(name)) is not None and rule.secret
+
     # Judging.
 
     def check(self, write: Write) -> bool:
         """Judge what is to be written. Raises DoesNotFit. False if that takes too long for the event loop: `settle`."""
         if not self._rules or write.content is None or write.kind not in JUDGED:
             return True
-        name = name_of(write.kind, write.key)
+        name = name_of(write)
         rule = self.of(name)
         if rule is None or rule.schema is None:
             return True
@@ -169,7 +183,7 @@ class Schemas:
                 raise
 
     async def _settle(self, write: Write) -> None:
-        name = name_of(write.kind, write.key)
+        name = name_of(write)
         rule = self.of(name)
         if rule is None or rule.schema is None or write.content is None:
             return
@@ -192,7 +206,7 @@ class Schemas:
 
     def _judge(self, write: Write, view: View) -> WireError | None:
         """The judgement when the ledger evaluates a write, for those that were judged by another schema or by none."""
-        name = name_of(write.kind, write.key)
+        name = name_of(write)
         rule = self._then(name, view)
         if rule is None or rule.schema is None or rule.revision == write.judged:
             return None

@@ -10,6 +10,7 @@ from hivewire.ledger.records import Change, View
 from hivewire.schemas.compiled import BRIEF, MAX_PROBLEMS, compiled
 from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, name_of
 from hivewire.slices import in_slices
+from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.schema import Misfit, Problem
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.tenant.steps import Steps
@@ -49,7 +50,7 @@ class Survey:
     def note(self, changes: Iterable[Change]) -> None:
         """Remember what was written, to judge it too."""
         for change in changes:
-            if change.kind in JUDGED and name_of(change.kind, change.key) in self._wanted:
+            if change.kind in JUDGED and name_of(change) in self._wanted:
                 self._changed[change.kind, change.key] = None
 
     async def run(self) -> list[Misfit]:
@@ -83,12 +84,12 @@ class Survey:
         for key in ledger.kind("configuration").within(self._wanted):
             yield "configuration", key
         for key in ledger.kind("layerConfiguration").keys:
-            if name_of("layerConfiguration", key) in self._wanted:
+            if split(key)[1] in self._wanted:
                 yield "layerConfiguration", key
 
     def _is_for(self, change: Change) -> bool:
         """Whether this schema would be the one of the name."""
-        name = name_of(change.kind, change.key)
+        name = name_of(change)
         if name not in self._wanted:
             return False
         rule = self._schemas.of(name)
@@ -125,4 +126,4 @@ class Survey:
 
     def _found(self, change: Change, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:
-            self.misfits.append(Misfit(name_of(change.kind, change.key), problems))
+            self.misfits.append(Misfit(name_of(change), problems))

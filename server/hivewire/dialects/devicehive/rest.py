@@ -89,7 +89,9 @@ class Rest:
             if row.check_if_wrong is not None:
                 row.check_if_wrong(self._services, call.caller, call.request.parameters)
             raise
-        reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
+        reply = await self._dispatcher.carry_out(
+            call.caller, asked, partial(conditions_of, call.request, self._services.resources.change)
+        )
         if isinstance(reply, DeviceEffectiveReply):
             return _unless_known(call.request, reply, _render(row, reply))
         return _render(row, reply)

@@ -16,7 +16,7 @@ from hivewire.ledger.records import Change, Write
 from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire.transport.admission import Admission
-from hivewire_protocol.errors import InvalidParameters
+from hivewire_protocol.errors import AccessDenied, InvalidParameters
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, Abort, AbortRule, abort_of
@@ -66,6 +66,8 @@ class PropertyPages:
         """The content, byte for byte, with its type."""
         found = self._store.found(call.name)
         shown = self._store.shown(found)
+        if shown.secret:
+            raise AccessDenied(f"{AccessDenied.text}: the value is secret")
         headers = {"ETag": shown.etag, **SANDBOX}
         return Response(200, memoryview(shown.content), shown.content_type, headers)
 

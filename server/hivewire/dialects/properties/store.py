@@ -29,16 +29,18 @@ class PropertyStore:
         return found
 
     def shown(self, change: Change) -> Property:
-        """A change with a content as a property."""
+        """A change with a content as a property; a secret content is left out."""
+        secret = self._services.schemas.is_secret(change.key)
         return Property(
             change.key,
             change.id,
             change.version,
             change.time,
-            change.content or b"",
+            b"" if secret else change.content or b"",
             change.content_type,
             self.author(change.author),
             change.description,
+            secret,
         )
 
     def author(self, login: str | None) -> Author:
