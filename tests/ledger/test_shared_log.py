@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from hivewire.access import bootstrap
 from hivewire.access.passwords import Passwords
@@ -35,6 +34,7 @@ from hivewire.ledger.records import (
 from hivewire.settings import Settings
 from hivewire_protocol.errors import InternalError, Unavailable
 from tests.ledger.shared import UNDECIDED, Fault, SharedJournal, SharedLog
+from tests.ledger.sites import Sites, case_of, losses, scripts
 from tests.world import HASHER
 
 KIND = "configuration"
@@ -137,7 +137,8 @@ async def test_of_two_gateways_that_start_on_an_empty_log_one_writes_the_first_r
     ((their_password, their_key),) = theirs
     assert (password, key.value) == (None, their_key.value)
     assert their_password is not None
-    assert [(change.kind, change.key) for change in site.log.changes()] == [("secret", "jwt"), ("user", login)]
+    made = [(change.kind, change.key) for change in site.log.changes()]
+    assert made == [("secret", "jwt"), ("secret", "tag"), ("user", login)]
 
 
 async def test_an_administrator_that_is_stored_too_late_is_not_shown(site: Site) -> None:
@@ -151,7 +152,8 @@ async def test_an_administrator_that_is_stored_too_late_is_not_shown(site: Site)
     journal.script += [None, rival]
     password, _ = await first_records(mine, Settings())
     assert password is None
-    assert [(change.kind, change.key) for change in site.log.changes()] == [("secret", "jwt"), ("user", "root")]
+    made = [(change.kind, change.key) for change in site.log.changes()]
+    assert made == [("secret", "jwt"), ("secret", "tag"), ("user", "root")]
 
 
 async def test_a_refusal_can_become_a_write(site: Site) -> None:
@@ -393,7 +395,6 @@ transactions = st.builds(
     st.none(),
     guards,
 )
-steps = st.sampled_from([None, None, None, *Fault, "rival", "rival"])
 
 
 class Replay:
@@ -442,47 +443,36 @@ class Replay:
             self.records = before
 
 
-class Sites(RuleBasedStateMachine):
+class Ledgers(Sites):
     """Random transactions on three ledgers of one log: rivals, silence, refusals, late entries, a lossy feed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = SharedLog()
+        self.ledgers: list[Ledger] = []
+        self.asked: list[tuple[Transaction, Outcome, int, int]] = []
+        self.seen: list[list[Change]] = [[], [], []]
 
     @initialize()
     def begin(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.log = SharedLog()
-        self.asked: list[tuple[Transaction, Outcome, int, int]] = []
-        self.seen: list[list[Change]] = [[], [], []]
         self.run(self.open())
 
-    def run(self, work: Any) -> Any:
-        return self.loop.run_until_complete(work)
-
     async def open(self) -> None:
-        self.journals = [self.log.journal() for _ in range(3)]
-        self.ledgers = [Ledger(journal, lambda: 1) for journal in self.journals]
+        self.followers = [self.log.journal() for _ in range(3)]
+        self.ledgers = [Ledger(journal, lambda: 1) for journal in self.followers]
         for ledger, seen in zip(self.ledgers, self.seen, strict=True):
             ledger.observe(seen.extend)
             await ledger.open()
 
     @rule(
         batches=st.lists(st.tuples(st.integers(0, 2), st.lists(transactions, min_size=1, max_size=4)), max_size=4),
-        scripts=st.lists(st.lists(steps, max_size=3), min_size=3, max_size=3),
-        lose=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+        given=scripts,
+        lose=losses,
         rival=transactions,
         together=st.booleans(),
     )
-    def write(self, batches: Any, scripts: Any, lose: Any, rival: Transaction, together: bool) -> None:
-        for number, (journal, script, losing) in enumerate(zip(self.journals, scripts, lose, strict=True)):
-            other = self.ledgers[(number + 1) % 3]
-
-            async def go_first(other: Ledger = other) -> None:
-                await self.ask(other, rival)
-
-            journal.script.extend(go_first if step == "rival" else step for step in script)
-            journal.lose = losing
-        # Rivals have no rivals, or two appends would wait for one another.
-        self.journals[2].script = type(self.journals[2].script)(
-            step for step in self.journals[2].script if step is None or isinstance(step, Fault)
-        )
+    def write(self, batches: Any, given: Any, lose: Any, rival: Transaction, together: bool) -> None:
+        self.distort(given, lose, lambda number: self.ask(self.ledgers[number], rival))
         for some in [batches] if together else [[batch] for batch in batches]:
             self.run(self.written(some))
 
@@ -515,7 +505,7 @@ class Sites(RuleBasedStateMachine):
             await self.ledgers[number].close()
             self.seen[number].clear()
             self.seen[number] += self.log.changes()
-            journal = self.journals[number] = self.log.journal()
+            journal = self.followers[number] = self.log.journal()
             ledger = self.ledgers[number] = Ledger(journal, lambda: 1)
             ledger.observe(self.seen[number].extend)
             await ledger.open()
@@ -524,11 +514,8 @@ class Sites(RuleBasedStateMachine):
 
     @invariant()
     def all_agree(self) -> None:
-        if not hasattr(self, "ledgers"):
-            return
-
         async def hear() -> None:
-            for journal in self.journals:
+            for journal in self.followers:
                 await journal.confirm()
 
         self.run(hear())
@@ -571,18 +558,9 @@ class Sites(RuleBasedStateMachine):
                 replay.records[changes[number].kind, changes[number].key] = changes[number]
         return False
 
-    def teardown(self) -> None:
-        if hasattr(self, "ledgers"):
-            for ledger in self.ledgers:
-                self.run(ledger.close())
-            self.loop.close()
+    async def close(self) -> None:
+        for ledger in self.ledgers:
+            await ledger.close()
 
 
-TestSites = Sites.TestCase
-TestSites.settings = settings(
-    max_examples=settings().max_examples,
-    stateful_step_count=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestSites.__doc__ = """All ledgers agree, every answered write stands once, and every refusal was right when given."""
+TestSites = case_of(Ledgers, "All ledgers agree, every answered write stands once, and every refusal was right.")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from hivewire.stopped import Stopped
 from hivewire.streams import segment
@@ -31,6 +29,7 @@ from hivewire.streams.message import (
 )
 from hivewire.streams.messages import Messages
 from tests.ledger.shared import Fault
+from tests.ledger.sites import Sites, case_of, losses, scripts
 from tests.streams.kit import HOUR, START, Clocks, Device, draft, making, messages_on, updating
 from tests.streams.shared import SharedStore, SharedView
 
@@ -296,15 +295,13 @@ async def tidied(log: Log) -> None:
 # The model: whatever happens on the way, the log is right and everybody agrees on it.
 
 devices = st.integers(1, 2)
-steps = st.sampled_from([None, None, None, *Fault, "rival", "rival"])
 
 
-class Sites(RuleBasedStateMachine):
+class Logs(Sites):
     """Three gateways with clocks that differ: rivals, silence, refusals, late entries, a feed that loses some."""
 
-    @initialize()
-    def begin(self) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self) -> None:
+        super().__init__()
         self.small = mock.patch.object(segment, "SEGMENT_MESSAGES", 3)
         self.small.start()
         self.store = SharedStore()
@@ -314,16 +311,15 @@ class Sites(RuleBasedStateMachine):
             clocks.wall += 200 * number
         self.seen: list[list[Message]] = [[], [], []]
         self.gateways: list[Messages] = []
-        self.followers: list[SharedView] = []
         self.answered: list[tuple[int, int]] = []  # times, and how many events were stored then
         self.outcomes: list[tuple[str, Message | StreamError]] = []  # with what was inserted, or added to a status
         self.told: dict[tuple[int, int], list[str]] = {}  # what answered updates have added, by message
         self.count = 0
+
+    @initialize()
+    def begin(self) -> None:
         for number in range(3):
             self.run(self.open(number))
-
-    def run(self, work: Any) -> Any:
-        return self.loop.run_until_complete(work)
 
     async def open(self, number: int) -> None:
         engine = self.store.engine()
@@ -333,12 +329,10 @@ class Sites(RuleBasedStateMachine):
         self.gateways[number : number + 1] = [messages]
         self.followers[number : number + 1] = [engine.log("commands")]
 
-    def teardown(self) -> None:
-        if hasattr(self, "gateways"):
-            for messages in self.gateways:
-                self.run(messages.close())
-            self.loop.close()
-            self.small.stop()
+    async def close(self) -> None:
+        for messages in self.gateways:
+            await messages.close()
+        self.small.stop()
 
     def stored(self) -> list[Message]:
         """All commands that ever were in the log."""
@@ -347,19 +341,11 @@ class Sites(RuleBasedStateMachine):
     @rule(
         inserts=st.lists(st.tuples(st.integers(0, 2), devices, st.sampled_from([None, None, "k"])), max_size=6),
         updates=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=3),
-        scripts=st.lists(st.lists(steps, max_size=3), min_size=3, max_size=3),
-        lose=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+        given=scripts,
+        lose=losses,
     )
-    def write(self, inserts: Any, updates: Any, scripts: Any, lose: Any) -> None:
-        for number, follower in enumerate(self.followers):
-
-            async def go_first(other: int = (number + 1) % 3) -> None:
-                await self.insert(other, 1, None)
-
-            # Rivals have no rivals, or two appends would wait for one another.
-            given = [step for step in scripts[number] if number < 2 or step != "rival"]
-            follower.script = deque(go_first if step == "rival" else step for step in given)
-            follower.lose = lose[number]
+    def write(self, inserts: Any, updates: Any, given: Any, lose: Any) -> None:
+        self.distort(given, lose, lambda number: self.insert(number, 1, None))
 
         async def all_at_once() -> None:
             known = list({(event.device, event.id): None for event in self.kept()})[-4:]
@@ -424,9 +410,6 @@ class Sites(RuleBasedStateMachine):
 
     @invariant()
     def all_agree(self) -> None:
-        if not hasattr(self, "gateways"):
-            return
-
         async def hear() -> list[list[Message]]:
             for follower in self.followers:
                 await follower.confirm()
@@ -448,8 +431,6 @@ class Sites(RuleBasedStateMachine):
 
     @invariant()
     def answers_are_true(self) -> None:
-        if not hasattr(self, "gateways"):
-            return
         stored = self.stored()
         for value, outcome in self.outcomes:
             if isinstance(outcome, Message):
@@ -465,11 +446,4 @@ class Sites(RuleBasedStateMachine):
         assert len({event.device for event in keyed}) == len(keyed), "a key has one message"
 
 
-TestSites = Sites.TestCase
-TestSites.settings = settings(
-    max_examples=settings().max_examples,
-    stateful_step_count=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-TestSites.__doc__ = """All gateways agree, every answered message stands once and in order, and no update is lost."""
+TestSites = case_of(Logs, "All gateways agree, every answered message stands once and in order, and no update is lost.")
