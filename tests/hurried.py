@@ -14,5 +14,5 @@ def main() -> None:
 
 def clockless() -> None:
     """The same, and it does not know how long a token is good, as with a clock that is wrong."""
-    vars(following)["_seconds_left"] = lambda token: 0
+    vars(following)["seconds_left"] = lambda token: 0
     main()

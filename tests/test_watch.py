@@ -442,6 +442,20 @@ def test_it_does_not_reconnect_when_told_not_to(watching: Any, stub: Any, code: 
         assert re.search(rf"hivewire: error: .* {code} .*the reason", running.notes())
 
 
+def test_it_goes_to_another_gateway_when_its_own_stops(watching: Any, stub: Any) -> None:
+    """At once, to one that the gateway names, from its position on."""
+    here: list[dict[str, Any]] = []
+    there: list[dict[str, Any]] = []
+    other = stub(there, ({"mode": "resumed", "position": "e-1"}, [update(2, "b", position="e-2")], None))
+    draining = {"action": "server/draining", "alternatives": [other], "retry": 90_000}
+    end = (1001, "server going away; retry=90000")
+    url = stub(here, ({"mode": "live", "position": "e-1"}, [draining], end))
+    with watching(url, "--no-snapshot", token="t") as running:
+        assert [running.item()["position"] for _ in range(2)] == ["e-1", "e-2"]
+        assert there == [{"snapshot": False, "since": "e-1"}]
+        assert "reconnecting in 0.0 s" in running.note()
+
+
 def test_a_refusal_when_it_comes_back_ends_it(watching: Any, stub: Any) -> None:
     """Rights can be gone by then; an error of the gateway's own is tried again."""
     url = stub(

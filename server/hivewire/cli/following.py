@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import math
-import random
-import re
 import select
 import sys
 import time
 from typing import Any
 
 import click
-import msgspec
 
 from hivewire.cli.errors import Closed, RemoteError, Unreachable
 from hivewire.cli.gateway import Access
 from hivewire.cli.output import on_one_line
-from hivewire.cli.remote import Remote
-from hivewire_protocol.close import TABLE, Code
+from hivewire.cli.remote import Remote, translated
+from hivewire_client.errors import HivewireError
+from hivewire_client.route import IN_VAIN, Backoff, Route
+from hivewire_client.tokens import seconds_left
 
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""Seconds between attempts to reconnect: doubled after each attempt, with some randomness."""
+FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+"""Seconds between attempts to reconnect, at most: doubled after each attempt."""
 
 LOOK_SECONDS = 1.0
 """While nothing is pushed, check this often that somebody still reads the output."""
@@ -45,7 +43,8 @@ class Following:
         self.away = False
         self._access = access
         self._subscribed = False
-        self._failures = 0
+        with translated():
+            self._route = Route([access.url], Backoff(FIRST_WAIT, LONGEST_WAIT))
         self._entered = self._ask_at = self._renew_at = 0.0
 
     @property
@@ -65,6 +64,7 @@ class Following:
         """Run until the gateway refuses something, or cannot be reached at the start."""
         while True:
             try:
+                self._access.url = self._route.address  # perhaps that of another gateway of the same ledger
                 with Remote(self._access.url) as remote:
                     self._access.authenticate(remote)
                     self.subscribe(remote)
@@ -94,6 +94,8 @@ class Following:
     def _take(self, frame: Item) -> None:
         if frame["action"] == "subscription/paused":
             self._ask_at = 0.0  # the answer says what is wrong with the token
+        elif frame["action"] == "server/draining":
+            self._route.offer(frame["alternatives"])
         if frame["action"] not in ("subscription/paused", "token/expiring", "server/draining"):
             self.take(frame)
 
@@ -101,7 +103,7 @@ class Following:
 
     def _plan(self) -> None:
         """Schedule the next work on the token: one of a login is renewed in time, a given one is checked."""
-        now, left = time.monotonic(), _seconds_left(self._access.token)
+        now, left = time.monotonic(), seconds_left(self._access.token)
         self._ask_at, self._renew_at = now + ASK_SECONDS, math.inf
         if left <= 0:
             return  # the gateway accepted it, so the two clocks differ; only a check can tell
@@ -125,16 +127,12 @@ class Following:
         """Seconds to wait before the next attempt; raises the error when another one would not help."""
         if isinstance(error, RemoteError) and error.code < 500 and error.code != 429:
             raise error
-        code = error.code if isinstance(error, Closed) else None
-        if code is not None and not _advice(code).startswith("yes"):
+        if isinstance(error, Closed) and error.code in IN_VAIN:
             raise click.ClickException(on_one_line(str(error)))
-        if not self.away and time.monotonic() - self._entered > LONGEST_WAIT:
-            self._failures = 0
-        if isinstance(error, Closed) and (told := re.search(r"\bretry=(\d{1,7})\b", error.reason)):
-            return int(told[1]) / 1_000
-        wait = LONGEST_WAIT if code == Code.TOO_MANY_FAILURES else min(LONGEST_WAIT, FIRST_WAIT * 2**self._failures)
-        self._failures = min(self._failures + 1, 10)
-        return wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        if not self.away:
+            self._route.settle(time.monotonic() - self._entered)
+        cause = error.__cause__
+        return self._route.after(cause if isinstance(cause, HivewireError) else HivewireError(str(error)))
 
 
 def run_and_say_where(following: Following) -> None:
@@ -147,21 +145,6 @@ def run_and_say_where(following: Following) -> None:
             newline = "\n" if sys.stderr.isatty() else ""  # behind the ^C
             click.echo(f"{newline}hivewire: to resume from here: --since {following.position}", err=True)
         raise
-
-
-def _advice(code: int) -> str:
-    """Whether to reconnect after a close code; other codes come from a proxy in between, so try again."""
-    return TABLE[Code(code)].reconnect if code in TABLE else "yes"
-
-
-def _seconds_left(token: str) -> float:
-    """How long an access token is still valid by this machine's clock; 0 when it cannot be read."""
-    try:
-        part = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        return float(claims["payload"]["e"]) / 1_000 - time.time()
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, msgspec.DecodeError):
-        return 0
 
 
 def _reader_is_gone() -> bool:

@@ -160,20 +160,6 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
         yield remote
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    """The claims of an access token; empty when they cannot be read."""
-    import base64  # here, so that other commands start faster
-
-    import msgspec
-
-    try:
-        part = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["payload"]
-        return claims if isinstance(claims, dict) else {}
-    except (IndexError, KeyError, TypeError, ValueError, msgspec.DecodeError):
-        return {}
-
-
 def completion(
     ask: Callable[[Remote, str], Iterable[str]],
 ) -> Callable[[click.Context, click.Parameter, str], list[str]]:

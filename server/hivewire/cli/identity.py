@@ -14,12 +14,13 @@ import click
 
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError, Unreachable
-from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
+from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
 from hivewire.cli.given import UNITS
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.output import Row, output_option, print_result, printable, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
+from hivewire_client.tokens import claims_of
 from hivewire_protocol.permissions import BY_NAME
 
 

@@ -14,10 +14,10 @@ from hivewire.cli.backup import config_option, data_file, data_option, working
 from hivewire.cli.devicehive_records import OldUser, Reading, Report, is_whole
 from hivewire.cli.devicehive_server import DeviceHiveServer
 from hivewire.cli.errors import RefusedByGateway
-from hivewire.cli.gateway import claims_of
 from hivewire.cli.identity import read_password
 from hivewire.cli.output import output_option, print_result, printable
 from hivewire.ledger import dump as dumps
+from hivewire_client.tokens import claims_of
 from hivewire_protocol.nouns.user import Role
 
 TAKE = 1_000

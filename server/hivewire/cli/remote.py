@@ -31,17 +31,17 @@ def translated() -> Iterator[None]:
     try:
         yield
     except errors.Refused as error:
-        raise RemoteError(error.code, str(error), error.reply) from None
+        raise RemoteError(error.code, str(error), error.reply) from error
     except errors.Uncertain as error:
-        raise RemoteError(503, str(error), {}) from None
+        raise RemoteError(503, str(error), {}) from error
     except errors.Closed as error:
-        raise Closed(str(error), error.code, error.reason) from None
+        raise Closed(str(error), error.code, error.reason) from error
     except errors.Unreachable as error:
-        raise Unreachable(str(error)) from None
+        raise Unreachable(str(error)) from error
     except errors.BadAddress as error:
-        raise BadAddress(str(error)) from None
-    except UnicodeEncodeError:
-        raise Unsendable("the arguments are not UTF-8 text") from None
+        raise BadAddress(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise Unsendable("the arguments are not UTF-8 text") from error
 
 
 def endpoint(url: str) -> str:

@@ -11,10 +11,11 @@ import msgspec
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
+from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
 from hivewire.cli.output import Row, aligned, local, on_one_line, output_option, print_result, printable
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_client.plain import Answer
+from hivewire_client.tokens import claims_of
 from hivewire_protocol.permissions import effective
 
 
