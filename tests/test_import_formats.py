@@ -151,10 +151,10 @@ def test_a_file_is_read_as_its_program_means_it(
         ("dotenv", b"A=\xff", "is not UTF-8 text"),
         ("toml", b"a = ", "Invalid value (at end of document)"),
         ("toml", b"a = [nan]", "not JSON compliant"),
-        ("yaml", b"- a", "there is no mapping at its top"),
+        ("yaml", b"- a", "its top level is not a mapping"),
         ("yaml", b"a: [1", "line 1, column 6"),
         ("yaml", b"a: 1\n---\nb: 2", "expected a single document"),
-        ("yaml", b"a: [!!set {b, c}]", "a set has no form in JSON"),
+        ("yaml", b"a: [!!set {b, c}]", "a set cannot be written as JSON"),
         ("yaml", b"{a: " * 5_000, "is nested too deeply"),
     ],
 )

@@ -135,7 +135,7 @@ def _refuse_pairs(pairs: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in pairs]
     for name in EXPECTATIONS:
         if names.count(name) > 1:
-            raise InvalidParameters(f"Member '{name}' is there twice")
+            raise InvalidParameters(f"Member '{name}' occurs twice")
 
 
 def decode_members(data: bytes) -> dict[str, Raw]:

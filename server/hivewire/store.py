@@ -159,7 +159,7 @@ async def open_messages(
 def _warn_of_missing(settings: Settings, file: Path | None, *, used: bool) -> None:
     """Warn when a ledger that was used has no file of messages: perhaps it was not moved with the other."""
     if file is not None and used and settings.messages == "durable" and not beside_ledger(file).exists():
-        log.warning("there is no file of messages; a new one is made", file=str(beside_ledger(file)))
+        log.warning("there is no file of messages; a new one is created", file=str(beside_ledger(file)))
 
 
 def _if_possible(remember: Callable[[Mapping[str, str]], Awaitable[None]]) -> Remember:

@@ -580,7 +580,7 @@ def test_an_expectation_that_is_twice_in_a_body_writes_nothing(client: httpx.Cli
     assert client.put(page, json={"value": "1"}).status_code == 200
     body = b'{"value":"2","entityVersion":0,"entityVersion":null}'
     refused = client.put(page, content=body, headers=headers)
-    assert (refused.status_code, refused.json()["message"]) == (400, "Member 'entityVersion' is there twice")
+    assert (refused.status_code, refused.json()["message"]) == (400, "Member 'entityVersion' occurs twice")
     assert client.get(page).json()["value"] == "1"
     assert client.delete(page).status_code == 204
 

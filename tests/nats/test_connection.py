@@ -166,7 +166,9 @@ async def test_most_servers_have_to_say_that_they_sync(
         assert await ask(*names) == []
         nodes[2].stop()
         monkeypatch.setattr("hivewire.nats.monitor.ANSWER_SECONDS", 1.0)
-        assert "it is not known whether these servers of the store sync each write: they are away" in await ask(*names)
+        assert "it is not known whether these servers of the store sync each write: they do not answer" in await ask(
+            *names
+        )
         assert await ask(*names[:2]) == [] if system else True
         with pytest.raises(Unusable, match=r"too few .*: n3, n4"):
             await ask("n1", "n3", "n4")

@@ -410,7 +410,7 @@ def refuses_twice(action: str, members: str, member: str) -> None:
         found = codec.decode(frame.encode())
         call = found[0] if isinstance(found, list) else found
         assert (type(call.error), call.request_type) == (InvalidParameters, REQUESTS[f"configuration/{action}"])
-        assert (call.request, str(call.error)) == (None, f"Member '{member}' is there twice")
+        assert (call.request, str(call.error)) == (None, f"Member '{member}' occurs twice")
 
 
 def test_each_change_of_a_transaction_may_have_an_expectation() -> None:

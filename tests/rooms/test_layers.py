@@ -205,7 +205,7 @@ async def test_what_is_refused_is_refused_in_these_words() -> None:
         ("a", 1, {"percent": 0}, "target.percent must be over 0, and at most 100"),
         ("a", 1, {"percent": 101}, "target.percent must be over 0, and at most 100"),
         ("a", 1, {"networkIds": []}, "target.networkIds must have 1 to 1,000 elements"),
-        ("a", 1, {"deviceIds": ["a b"]}, "target.deviceIds: 'a b' is no id of a device"),
+        ("a", 1, {"deviceIds": ["a b"]}, "target.deviceIds: 'a b' is not a device id"),
         ("a", 1, {"labels": {str(n): None for n in range(33)}}, "target.labels must have at most 32 labels"),
         ("a", 1, {"labels": {"a": []}}, "target.labels: 'a' must have 1 to 1,000 values, or be null"),
         ("a", 1, {"city": ["bonn"]}, "Unknown member 'city'"),

@@ -307,7 +307,7 @@ async def test_recent_messages_are_looked_at_a_few_at_a_time(world: World) -> No
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_does_not_go_together(world: World, kind: str) -> None:
     """Positions and times; and `since` has to be a position. Rights come first."""
-    together = (InvalidParameters, "timestamp and limit do not go with resumable or since")
+    together = (InvalidParameters, "timestamp and limit cannot be combined with resumable or since")
     others: list[dict[str, Any]] = [{"timestamp": 0}, *([{"limit": 5}] if kind == "command" else [])]
     for other in others:
         assert await world.no(ADMIN, kind, resumable=True, **other) == together

@@ -714,5 +714,5 @@ def test_file_operations_after_a_kill_are_reported(data: Path, tmp_path: Path) -
     fails(hivewire("serve", "--port", "0", "--data", moved), "moved.db-wal, which is missing", "--accept-loss")
     with RunningGateway(moved, "--accept-loss") as gateway, gateway.socket() as talk:
         assert talk("configuration/get", name="a")["configuration"]["value"] == "old"
-        [told] = gateway.events("there is no file of messages; a new one is made")
+        [told] = gateway.events("there is no file of messages; a new one is created")
         assert told["file"] == f"{moved}.messages"

@@ -65,7 +65,7 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
     names = [entry.name for entry in handler.entries]
     if len(set(names)) < len(names):
         twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise OutOfBounds(f"The name '{twice[:128]}' stands in the batch twice")
+        raise OutOfBounds(f"The name '{twice[:128]}' occurs twice in the batch")
     return handler.entries
 
 

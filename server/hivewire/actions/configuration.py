@@ -394,7 +394,7 @@ def _list_layers(
     """The same of a layer, or of all by rank, then name."""
     if request.layer is None or request.layer == EVERY:
         if request.after is not None:
-            raise OutOfBounds("after goes with one layer")
+            raise OutOfBounds("after needs a single layer")
         keys = [
             key_of(layer.name, name)
             for layer in services.fleet.layers.ranked()

@@ -134,7 +134,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     since, most = moment(request.timestamp, caller), _limit(request)
     if request.resumable or request.since is not None:
         if since is not None or (isinstance(request, CommandSubscribe) and request.limit is not None):
-            raise InvalidParameters("timestamp and limit do not go with resumable or since")
+            raise InvalidParameters("timestamp and limit cannot be combined with resumable or since")
         return begin(services, caller, _resumable(services, caller, topics.resumable, followed, request.since))
     feed, found = _feed(services, caller), followed.filter
     _check_bounds(services, caller, followed)

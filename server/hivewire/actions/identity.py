@@ -203,7 +203,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         # Administrators may do what no permission covers, such as setting passwords.
         raise _denied("only administrators make tokens for administrators")
     if len(payload.deviceIds or ()) > MAX_DEVICES:
-        raise OutOfBounds(f"deviceIds: a token is of {MAX_DEVICES} devices at most")
+        raise OutOfBounds(f"deviceIds: a token is for at most {MAX_DEVICES} devices")
     for device_id in payload.deviceIds or ():
         services.registry.reach(identity, device_id)
     claims = _claims(identity, scope_of(identity, maker).types, user, payload)

@@ -160,7 +160,7 @@ def check_bounds(target: Target) -> None:
             raise OutOfBounds(f"target.{what} must have 1 to {MOST_IDS:,} elements")
     for device in target.deviceIds or ():
         if not DEVICE_ID.fullmatch(device) or len(device) > MAX_DEVICE_ID:
-            raise OutOfBounds(f"target.deviceIds: '{device[:MAX_DEVICE_ID]}' is no id of a device")
+            raise OutOfBounds(f"target.deviceIds: '{device[:MAX_DEVICE_ID]}' is not a device id")
     if target.percent is not None and not 0 < target.percent <= 100:
         raise OutOfBounds("target.percent must be over 0, and at most 100")
     labels = target.labels or {}

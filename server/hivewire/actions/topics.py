@@ -138,7 +138,7 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
     if request.deviceId is not None:
         return _desired(services, caller, request)
     if request.frameBytes is not None:
-        raise InvalidParameters("frameBytes goes with deviceId")
+        raise InvalidParameters("frameBytes needs deviceId")
     if request.tenant is not None:
         if request.names is not None or request.layer is not None:
             raise InvalidParameters("give either names or tenant")
@@ -170,7 +170,7 @@ def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe
     """What a device should have, by name."""
     for name in ("tenant", "layer", "snapshot", "conflate", "inline", "detail", "reveal"):
         if getattr(request, name) is not None:
-            raise InvalidParameters(f"{name} does not go with deviceId")
+            raise InvalidParameters(f"{name} cannot be combined with deviceId")
     device = services.registry.reach(caller.identity, required(request.deviceId), follows=True)
     if not caller.identity.may(Permission.SYNC_CONFIGURATION):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.SYNC_CONFIGURATION.wire_name}")
@@ -197,7 +197,7 @@ def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wa
     if services.device_topics.sees_too_much(caller.identity, networks, types):
         raise OutOfBounds(f"more than {PLACES} pairs of a network and a type: name fewer of them")
     if request.presence and request.snapshot is False:
-        raise InvalidParameters("presence needs the state, so it does not go with snapshot false")
+        raise InvalidParameters("presence needs the state, so snapshot must not be false")
     topic = services.device_topics.devices_with_presence if request.presence else services.device_topics.devices
     return _wanted(services, caller, topic, Sight(request.deviceId, networks, types), request)
 

@@ -157,7 +157,7 @@ def yaml(data: bytes) -> Iterator[Found]:
     except YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     if not isinstance(found, dict):
-        raise ValueError("there is no mapping at its top")
+        raise ValueError("its top level is not a mapping")
     return _leaves(found, "")
 
 
@@ -178,7 +178,7 @@ def _leaves(table: Mapping[Any, Any], place: str) -> Iterator[Found]:
 def _plain(value: Any) -> str:
     if isinstance(value, date | time):
         return value.isoformat()
-    raise ValueError(f"a {type(value).__name__} has no form in JSON")
+    raise ValueError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 FORMATS: dict[str, Callable[[bytes], Iterable[Found]]] = {

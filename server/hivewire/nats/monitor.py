@@ -84,7 +84,7 @@ async def require_synced(settings: Settings, servers: Collection[str]) -> None:
         raise Unusable(f"too few servers of the store say at store_monitor whether they sync each write: {names}")
     if missing:
         log.warning(
-            "it is not known whether these servers of the store sync each write: they are away", servers=missing
+            "it is not known whether these servers of the store sync each write: they do not answer", servers=missing
         )
 
 

@@ -280,7 +280,7 @@ class Writer(GroupCommit[Draft | Revision]):
         """There is no room for another message of a device."""
         if self._crowded:
             raise Overloaded("the store of messages is full, and nothing in it is old enough to be dropped")
-        raise TooMany(f"device {device} has {self._limits.device_bytes:,} bytes of messages stored, its most")
+        raise TooMany(f"device {device} has {self._limits.device_bytes:,} bytes of messages stored, the maximum")
 
     async def _tidy(self) -> None:
         """Close the open segment and drop the oldest one, as far as it is time. What fails is tried later."""

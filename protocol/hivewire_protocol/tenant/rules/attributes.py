@@ -52,10 +52,10 @@ def members_of_type(element: Element, model: Model) -> Found:
         for member in _FOR_REFERENCES:
             if element.value.get(member):
                 advice = f"The type is {kind}; only attributes of type Reference have {member}."
-                yield element.found(281, member, "does not go with the type", advice)
+                yield element.found(281, member, "cannot be combined with the type", advice)
     if kind not in _WITH_ATTRIBUTES and element.value.get("attributes"):
         advice = f"The type is {kind}; only attributes of type Nested have attributes."
-        yield element.found(281, "attributes", "does not go with the type", advice)
+        yield element.found(281, "attributes", "cannot be combined with the type", advice)
 
 
 def cardinality(element: Element, model: Model) -> Found:
