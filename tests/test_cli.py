@@ -360,6 +360,7 @@ GROUPS = (
     *(["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"], ["command"], ["notification"]),
     ["cluster"],
     ["layer"],
+    ["rollout"],
 )
 
 
@@ -372,7 +373,8 @@ GROUPS = (
         *(["user", verb] for verb in ("password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
-        *(["device", verb] for verb in ("list", "get", "put", "delete", "effective", "label")),
+        *(["device", verb] for verb in ("list", "get", "put", "delete", "adopt", "effective", "label")),
+        *(["rollout", verb] for verb in ("start", "list", "status", "hold", "resume", "rollback")),
         *(["layer", verb] for verb in ("list", "put", "delete")),
         *([noun, "watch"] for noun in ("device", "network", "type")),
         *([noun, verb] for noun in ("command", "notification") for verb in ("send", "list", "get", "watch")),

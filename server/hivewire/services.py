@@ -21,6 +21,7 @@ from hivewire.documents import Documents
 from hivewire.fleet.device_topics import DeviceTopics
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layer_topic import layer_topic
+from hivewire.fleet.progress import Progress
 from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
@@ -69,6 +70,7 @@ class Services(Struct, kw_only=True):
     device_topics: DeviceTopics
     fleet: Fleet
     layer_topic: Topic
+    progress: Progress
     messages: Messages
     polls: Polls
     freshness: Freshness
@@ -115,7 +117,7 @@ def wire(
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
     neighbours = Neighbours(broadcast, presence, ledger.now)
-    resources = Resources(ledger, schemas)
+    resources, fleet = Resources(ledger, schemas), Fleet(ledger, registry, hub)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -135,7 +137,8 @@ def wire(
         connections=Connections(broadcast, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
         digests=Digests(ledger, broadcast, settings.gateway),
         device_topics=DeviceTopics(registry, presence, hub),
-        fleet=Fleet(ledger, registry, hub),
+        fleet=fleet,
+        progress=Progress(fleet, users, schemas, ledger.now),
         layer_topic=layer_topic(ledger, resources),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),

@@ -40,6 +40,16 @@ NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "
 USER = ["networks", "id", "login", "role", "status", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"]
 
 # Method, path, body, status, members of the answer (None: no body; a list: a list), and whether /auth has it too.
+ROLLOUT = {
+    "layer": "global",
+    "changes": [{"operation": "put", "name": "rest.page", "value": "1"}],
+    "steps": [{"deviceIds": ["page"]}, {"percent": 100}],
+    "gate": {"wait": 1_000},
+}
+ROLLOUT_MEMBERS = [
+    *("rollout", "layer", "state", "step", "steps", "gate", "changes", "salt", "reason", "counts", "since", "at"),
+    *("author", "revision"),
+]
 IN_LAYER = ["name", "value", "entityVersion", "layer"]
 PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/info", None, 200, ["apiVersion", "serverTimestamp", "webSocketServerUrl"], True),
@@ -167,6 +177,12 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("POST", "/layer/{layer}/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),
     ("DELETE", "/layer/{layer}/configuration/{name}", None, 204, None, False),
     ("DELETE", "/layer/{layer}", None, 200, ["revision"], False),
+    ("POST", "/rollout", ROLLOUT, 201, ["rollout", "revision"], False),
+    ("GET", "/rollout", None, 200, [], False),
+    ("GET", "/rollout/{rollout}", None, 200, ROLLOUT_MEMBERS, False),
+    ("POST", "/rollout/{rollout}/hold", None, 200, ["rollout", "revision"], False),
+    ("POST", "/rollout/{rollout}/resume", None, 200, ["rollout", "revision"], False),
+    ("POST", "/rollout/{rollout}/rollback", None, 200, ["rollout", "revision"], False),
     ("DELETE", "/device/{deviceId}", None, 204, None, False),
     ("POST", "/network", {"name": "page"}, 201, ["id"], False),
     ("PUT", "/user/{userId}/network/{networkId}", None, 204, None, False),
@@ -225,15 +241,16 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
             page = page.replace("{connectionId}", connection)
             for number in ("networkId", "deviceTypeId", "commandId", "notificationId"):
                 page = page.replace("{" + number + "}", str(made))
+            if "{rollout}" in page and context != "auth":
+                page = page.replace("{rollout}", str(client.get("/rollout").json()[0]["rollout"]))
             sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body
             if (method, path) == ("POST", "/user"):
                 sent = body | {"login": f"rest.page.{context}"}
             asked = {"waitTimeout": 0} if path.endswith("/poll") else None
             if path.endswith("/report") and context != "auth":
                 own = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
-                client.headers["Authorization"] = (
-                    "Bearer " + talk("token/create", payload=own | {"deviceIds": ["page"]})["accessToken"]
-                )
+                made_for = client.post("/token/create", json=own | {"deviceIds": ["page"]}).json()
+                client.headers["Authorization"] = f"Bearer {made_for['accessToken']}"
             answer = client.request(method, page, json=sent, params=asked)
             client.headers.update(headers)
             if context == "auth" and not auth:

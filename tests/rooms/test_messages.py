@@ -61,6 +61,8 @@ EXAMPLES: dict[str, Any] = {
     "layer": "cold",
     "target": {},
     "rank": 5,
+    "steps": [{"percent": 100}],
+    "rollout": 1,
     "report": [{"name": "n", "tag": "t"}],
 }
 """A good value for each member that some request requires, unless it is a token."""

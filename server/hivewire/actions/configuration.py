@@ -448,6 +448,11 @@ def conflict(services: Services, refused: Refused, failed: Precondition) -> Vers
     return VersionConflict(text, change=services.resources.change(last) if last is not None else None)
 
 
+def checked_name(services: Services, caller: Caller, name: str | None) -> str:
+    """The name of a configuration that is to be put, if the caller may. Raises as a put."""
+    return _name_to_put(services, caller, name, "")
+
+
 def _name(services: Services, caller: Caller, name: str | None) -> str:
     """The name of a request, if the caller may use it.
 

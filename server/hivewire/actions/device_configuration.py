@@ -15,6 +15,7 @@ from hivewire.devices.scope import required
 from hivewire.fleet.fleet import follows
 from hivewire.fleet.layers import LABEL
 from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, Report, state
+from hivewire.fleet.rollouts import Rollout
 from hivewire.fleet.source import shown as desired
 from hivewire.fleet.views import Effective, View
 from hivewire.ledger.pending import PendingWrite, commit
@@ -87,6 +88,7 @@ def _shown(
         plain.contentType,
         plain.size,
         secret=plain.secret,
+        rollout=found.overlay.number if isinstance(found.overlay, Rollout) else UNSET,
         hidden=view.hidden(name, found.layer) or UNSET,
         state=state(view, report, name),
         reported=_reported(services, report, name),
@@ -150,11 +152,13 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
     if device_id is None and len(identity.devices) == 1:
         [device_id] = identity.devices
     device = services.registry.reach(identity, required(device_id))
+    if request.report is None:
+        raise InvalidParameters("report is required")
     if not follows(identity, device.id):
         raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
     member = services.fleet.member(device.id)
-    if request.report is None or member is None:
-        raise InvalidParameters("report is required")
+    if member is None:
+        raise NotFound(f"Device with such deviceId = {device.id} not found")
     said = dict(_entry(each) for each in request.report)
     entries = said if request.complete or member.report is None else {**member.report.entries, **said}
     if len(entries) > MOST_NAMES:

@@ -43,4 +43,4 @@ def check_target(services: Services, identity: Identity, target: Target) -> None
 
 def conditions(services: Services, layer: str, name: str) -> tuple[Precondition, ...]:
     """The conditions of a write of a name in a layer."""
-    return (Room(services.fleet.layers, layer),)
+    return (Room(services.fleet.layers, layer), *services.fleet.unheld(layer, name))

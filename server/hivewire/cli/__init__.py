@@ -82,6 +82,7 @@ COMMANDS = {
         "Send and follow notifications: what devices tell.",
     ),
     "layer": ("layer:layer", "Manage layers: configurations for some devices, of which the highest counts."),
+    "rollout": ("rollout:rollout", "Roll out new values of a layer to some devices first."),
     "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (

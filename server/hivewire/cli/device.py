@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Raw
 
-from hivewire.cli.device_configuration import effective, label
+from hivewire.cli.device_configuration import adopt, effective, label
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import (
     completion,
@@ -247,5 +247,6 @@ def _online(remote: Remote) -> Columns:
     return PRESENCE
 
 
+device.add_command(adopt)
 device.add_command(effective)
 device.add_command(label)

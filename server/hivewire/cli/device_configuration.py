@@ -45,6 +45,22 @@ def effective(remote: Remote, device_id: str, patterns: tuple[str, ...], form: s
     show(reply["configurations"], form, COLUMNS, "value")
 
 
+@click.command(epilog="\b\nExamples:\n  hivewire device adopt lamp-1 brightness")
+@click.argument("device_id", metavar="DEVICE")
+@click.argument("name")
+@output_option
+@with_gateway
+def adopt(remote: Remote, device_id: str, name: str, form: str | None) -> None:
+    """Make what a device reported of NAME what it should have, in the layer of the device."""
+    found = remote.request("device/effective", deviceId=device_id, names=[name])["configurations"]
+    value = found[0].get("reported", {}).get("value") if found else None
+    if value is None:
+        raise click.ClickException(f"{printable(device_id)} has reported no value of {printable(name)}")
+    reply = write(remote, "configuration/put", name=name, value=value, layer=f"device/{device_id}")
+    words = f"{printable(name)} of {printable(device_id)} is {printable(value)} (revision {reply['revision']})"
+    print_result(reply["configuration"], form, words, value)
+
+
 @click.command(
     epilog="""\b
 Examples:

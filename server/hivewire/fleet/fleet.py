@@ -26,6 +26,7 @@ from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
 from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
 from hivewire.fleet.reports import APPLIED, NOTE, Interned, Note, Rates, Report, state
+from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, Unheld, content_of
 from hivewire.fleet.source import (
     KIND,
     SOURCE,
@@ -100,6 +101,10 @@ class Fleet:
         self.members: dict[str, Member] = {}
         self._registry = registry
         self._hub = hub
+        self.rollouts: dict[int, Rollout] = {}
+        """Those that are not over, by number."""
+        self._defined = 0
+        self._rolled: dict[str, int] = {}
         self._by_label: dict[tuple[str, str], dict[str, None]] = {}
         self._followers: dict[str, list[Subscription]] = {}
         self._sweeps: list[Sweep] = []
@@ -128,7 +133,7 @@ class Fleet:
         )
         registry.belongings = self.belongings
         ledger.observe(self._end_revoked, REVOCATION)
-        ledger.observe(self._apply, LAYER, LAYERED, LABEL, DEVICE)
+        ledger.observe(self._apply, LAYER, LAYERED, LABEL, DEVICE, ROLLOUT)
 
     @lru_cache(64)  # noqa: B019 - there is one fleet
     def topic_of(self, frame_bytes: int | None) -> Topic:
@@ -145,6 +150,11 @@ class Fleet:
         """Read what the ledger holds; the registry must have done so."""
         key = self.ledger.get(SECRET, TAG_KEY)
         self.layers.load(Tagger(b"" if key is None else key.content or b""))
+        defined = self.ledger.kind(LAYER)
+        for change in (*defined.live.values(), *defined.tombstones.values()):
+            self._defined = max(self._defined, change.revision)
+        for change in self.ledger.kind(ROLLOUT).live.values():
+            self._roll(change)
         for device in self._registry.devices_in(None, None):
             self._place(device.id)
 
@@ -160,6 +170,13 @@ class Fleet:
                 member = self.members.get(name.removeprefix(NOTE))
                 if member is not None and member.device.record_id == note.id:
                     self._report(member, self._interned.of(bytes(note.report)))
+                    self._recall_reached(member.device.id, note.reached)
+
+    def _recall_reached(self, device_id: str, reached: Mapping[int, int]) -> None:
+        for number, at in reached.items():
+            if (rollout := self.rollouts.get(number)) is not None:
+                rollout.reached[device_id] = at
+                self._place(device_id)  # a held one shows itself to those that it has reached
 
     def start(self) -> None:
         """Read what the ledger holds, and begin to save reports."""
@@ -187,7 +204,6 @@ class Fleet:
     # Reports.
 
     async def _keep_saving(self) -> None:
-        await self.load_reports()
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             await self.save()
@@ -207,7 +223,8 @@ class Fleet:
         if member is None:
             return ""
         content = b"{}" if member.report is None else member.report.content
-        return msgspec.json.encode(Note(member.device.record_id, msgspec.Raw(content))).decode()
+        reached = {number: at for number, each in self.rollouts.items() if (at := each.reached.get(device_id))}
+        return msgspec.json.encode(Note(member.device.record_id, msgspec.Raw(content), reached)).decode()
 
     def report(self, member: Member, entries: Mapping[str, Reported]) -> None:
         """Count what a device reports: all that it has reported now."""
@@ -242,9 +259,9 @@ class Fleet:
             writes.append(Write(LABEL, device_id, None, if_present=True))
         return writes, (Empty(self.layers, name),)
 
-    def unheld(self, layer: str) -> tuple[Precondition, ...]:
-        """The conditions of a change of a layer itself."""
-        return ()
+    def unheld(self, layer: str, *names: str) -> tuple[Precondition, ...]:
+        """The conditions that no rollout holds these names of a layer, or without names the layer itself."""
+        return (Unheld(self.rollouts, layer, names),)
 
     def online(self, device_id: str) -> bool:
         """Whether a device follows its configurations here."""
@@ -258,12 +275,13 @@ class Fleet:
     def resumable_from(self, device_id: str) -> int:
         """The first revision since which a device has had the same layers."""
         device, label = self._registry.device(device_id), self.ledger.kind(LABEL).last(device_id)
-        defined = self.ledger.kind(LAYER)
+        member = self.member(device_id)
+        layers = () if member is None else member.view.layers
         return max(
+            self._defined,
             0 if device is None else device.change.revision,
             0 if label is None else label.revision,
-            max((change.revision for change in defined.live.values()), default=0),
-            max((change.revision for change in defined.tombstones.values()), default=0),
+            *(self._rolled.get(layer.name, 0) for layer in layers),
         )
 
     def sight(self, device_id: str, names: Patterns) -> Sight:
@@ -296,6 +314,7 @@ class Fleet:
         if isinstance(served, Sight) and served.view is not None:
             self._followers.setdefault(served.device, []).append(sub)
             self.views.follow(served.view, sub)
+            self._reach(served.device, served.view)
 
     def _leave(self, sub: Subscription) -> None:
         wanted = sub.wanted
@@ -330,6 +349,9 @@ class Fleet:
                     if target is not None:
                         found.update(dict.fromkeys(self.candidates(target)))
                 self._sweeps.append(Sweep(change.revision, iter(found)))
+                self._defined = change.revision
+            elif change.kind == ROLLOUT:
+                self._sweeps.append(Sweep(change.revision, iter(self._roll(change))))
             elif change.kind == LABEL or change.kind == DEVICE:
                 touched[change.key] = None
         self._unsettle(changes, touched)
@@ -373,6 +395,28 @@ class Fleet:
             if tag != after:
                 found.setdefault(id(value), (value, []))[1].append(view)
         return [desired(name, value, change.revision, views) for value, views in found.values()]
+
+    def _roll(self, change: Change) -> Iterable[str]:
+        """Follow a change of a rollout. Returns the devices that may see something else then."""
+        content = content_of(change)
+        layer = self.layers.layer(content.layer)
+        self._rolled[layer.name] = max(self._rolled.get(layer.name, 0), change.revision)
+        if content.state not in OPEN:
+            self.rollouts.pop(change.id, None)
+        elif (rollout := self.rollouts.get(change.id)) is not None:
+            rollout.follow(change)
+        else:
+            self.rollouts[change.id] = Rollout(change, layer, self.layers.tagger)
+        if layer.rank > TOP_RANK:
+            return [layer.name.removeprefix(OF_DEVICE)]
+        return list(self.candidates(layer.target))
+
+    def _reach(self, device_id: str, view: View) -> None:
+        """Note that a device was sent the values of the rollouts that it sees."""
+        for overlay in view.overlays:
+            if isinstance(overlay, Rollout) and device_id not in overlay.reached:
+                overlay.reached[device_id] = self.ledger.now()
+                self._unsaved[device_id] = None
 
     def _applied(self, sub: Subscription, name: str) -> bool:
         served = sub.served
@@ -441,7 +485,9 @@ class Fleet:
                 for label in labels.items():
                     self._by_label.setdefault(label, {})[device_id] = None
             placed = Placed(device_id, device.network, device.type, labels)
-            view = self.views.view(self.layers.of(placed))
+            layers = self.layers.of(placed)
+            shown = tuple(each for each in self.rollouts.values() if each.layer in layers and each.shows(placed))
+            view = self.views.view(layers, shown)
             if member is None:
                 member = self.members[device_id] = Member(device, labels, view)
             elif member.device.record_id != device.record_id:  # another device has the id now
@@ -457,7 +503,10 @@ class Fleet:
         if before is not None:
             before.members -= 1
             _count(before.reports, report, -1)
-        for sub in self._followers.get(device_id, ()):
+        followers = self._followers.get(device_id, ())
+        if followers and view is not None:
+            self._reach(device_id, view)
+        for sub in followers:
             (moves or Moves(self._hub, self.ledger.revision)).move(sub, self.views, before, view)
         if before is not None:
             self.views.forget(before)

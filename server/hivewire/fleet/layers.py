@@ -185,14 +185,19 @@ class Layers:
                 if not found:
                     del self._anchored[anchor]
 
+    def layer(self, name: str) -> Layer:
+        """The layer of this name; that of a device is made when it is not there."""
+        layer = self.by_name.get(name)
+        if layer is None:
+            layer = Layer(name, DEVICE_RANK)
+            if name.startswith(OF_DEVICE):  # else it was deleted, with what it held
+                self.by_name[name] = layer
+        return layer
+
     def write(self, change: Change) -> tuple[Layer, str, Value | None, Value | None]:
         """Follow a change of a layer's configuration: the layer, the name, and its value before and after it."""
         name_of_layer, name = split(change.key)
-        layer = self.by_name.get(name_of_layer)
-        if layer is None:
-            layer = Layer(name_of_layer, DEVICE_RANK)
-            if name_of_layer.startswith(OF_DEVICE):  # else it was deleted, with what it held
-                self.by_name[name_of_layer] = layer
+        layer = self.layer(name_of_layer)
         value = None
         if change.content is not None:
             tag = self.tagger.tag(change.content_type, change.content)

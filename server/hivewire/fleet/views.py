@@ -76,6 +76,16 @@ class View:
                 return False
         return False
 
+    def covers(self, overlay: Overlay, name: str) -> bool:
+        """Whether a higher layer has a name of an overlay, so that it does not count."""
+        for layer in self.layers:
+            if layer is overlay.layer:
+                return False
+            above = self._over(layer, name)
+            if (layer.values.get(name) if above is None else above.values[name]) is not None:
+                return True
+        return True
+
     def hidden(self, name: str, below: Layer) -> list[str]:
         """The layers below one that have a name too, the highest first."""
         lower = self.layers[self.layers.index(below) + 1 :]

@@ -1,0 +1,296 @@
+"""Rollouts: start, look at, hold, resume and end them (fleet.md, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from hivewire.actions.checks import violations, within
+from hivewire.actions.configuration import checked_name
+from hivewire.actions.layer import check_bounds, refusal
+from hivewire.actions.layered import check_write
+from hivewire.caller import Caller
+from hivewire.fleet.conditions import guards_of
+from hivewire.fleet.layers import Layer
+from hivewire.fleet.progress import writes_of
+from hivewire.fleet.rollouts import (
+    COMPLETED,
+    HELD,
+    OPEN,
+    ROLLED_BACK,
+    ROLLOUT,
+    RUNNING,
+    SCHEDULED,
+    STATES,
+    RolloutContent,
+    content_of,
+    ended,
+    gate_of,
+    undo,
+)
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Change, Transaction, View, Write
+from hivewire.services import Services
+from hivewire_protocol import coercion, times
+from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.layer import Target
+from hivewire_protocol.nouns.rollout import (
+    Gate,
+    RolloutChange,
+    RolloutGet,
+    RolloutGetReply,
+    RolloutHold,
+    RolloutList,
+    RolloutListReply,
+    RolloutReply,
+    RolloutResume,
+    RolloutRollback,
+    RolloutStart,
+    RolloutView,
+    Step,
+)
+
+MOST_OPEN, MOST_STEPS, MOST_CHANGES = 100, 20, 100
+TAKE, MOST = 20, 100
+
+
+class Openable(Struct, gc=False):
+    """A condition: another rollout can be open."""
+
+    open: int
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether there is room for it."""
+        new = sum(1 for change in view.written(ROLLOUT) if change.version == 1)
+        return self.open + new < MOST_OPEN
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for one too many."""
+        return OutOfBounds(f"{MOST_OPEN} rollouts are open, the most that can be")
+
+
+async def start(services: Services, caller: Caller, request: RolloutStart) -> Reply:
+    """Start a rollout, now or later. Raises Conflict for one that changes nothing, or names that another one holds."""
+    if request.layer is None or not request.changes or not request.steps:
+        raise InvalidParameters("layer, changes and steps are required")
+    fleet, now = services.fleet, services.ledger.now()
+    check_write(services, caller, request.layer)
+    changes = _changes(services, caller, request.changes)
+    steps = _steps(request.steps)
+    gate = _gate(request.gate or Gate())
+    at = _time(request.at)
+    layer = fleet.layers.layer(request.layer)
+    content = RolloutContent(
+        layer.name,
+        changes,
+        steps,
+        RUNNING if at is None else SCHEDULED,
+        now,
+        gate,
+        request.salt or "",
+        at=at,
+        author=caller.identity.login,
+        author_id=caller.identity.user_id,
+        before=_undo(layer, changes),
+    )
+    writes = writes_of(content)
+    await services.schemas.settle(Transaction(writes))
+    names = tuple(each.name or "" for each in changes)
+    conditions = (Openable(len(fleet.rollouts)), *fleet.unheld(layer.name, *names))
+    write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
+    transaction = Transaction([write], caller.identity.login, guards_of(writes))
+    change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
+    return RolloutReply(change.id, change.revision)
+
+
+def _undo(layer: Layer, changes: list[RolloutChange]) -> list[RolloutChange]:
+    try:
+        return undo(layer, changes)
+    except ValueError as error:
+        raise Conflict(f"This rollout changes nothing: {error}") from None
+
+
+def _changes(services: Services, caller: Caller, given: list[RolloutChange]) -> list[RolloutChange]:
+    if len(given) > MOST_CHANGES:
+        raise OutOfBounds(f"changes must be a list of 1 to {MOST_CHANGES}")
+    names: set[str] = set()
+    for index, change in enumerate(given):
+        name = checked_name(services, caller, change.name)
+        if change.operation not in ("put", "delete"):
+            raise InvalidParameters(f"changes[{index}]: operation must be put or delete")
+        if change.operation == "put" and not change.value:
+            raise violations([("value", None, "value field cannot be null.")])
+        if len(change.value or "") > services.settings.value_length:
+            raise OutOfBounds(f"changes[{index}]: Value is longer than {services.settings.value_length:,} characters")
+        if name in names:
+            raise OutOfBounds(f"'{name}' occurs twice in changes")
+        names.add(name)
+    return given
+
+
+def _steps(given: list[Step]) -> list[Step]:
+    if len(given) > MOST_STEPS:
+        raise OutOfBounds(f"steps must be a list of 1 to {MOST_STEPS}")
+    last = structs.replace(given[-1], gate=None)
+    if last != Step(percent=100):
+        raise OutOfBounds('the last step must be {"percent":100}')
+    for index, step in enumerate(given):
+        if step.percent is None and step.labels is None and step.deviceIds is None:
+            raise OutOfBounds(f"steps[{index}] names no devices")
+        try:
+            check_bounds(Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent))
+        except OutOfBounds as error:
+            raise OutOfBounds(f"steps[{index}]: {str(error).removeprefix('target.')}") from None
+        _gate(step.gate or Gate())
+    return given
+
+
+def _gate(gate: Gate) -> Gate:
+    for name, least, most in (
+        ("success", 0, 100),
+        ("failures", 0, 1_000_000),
+        ("minimum", 0, 1_000_000),
+        ("wait", 0, 31_536_000),
+        ("limit", 1, 31_536_000),
+        ("silent", 1, 31_536_000),
+    ):
+        if (value := getattr(gate, name)) is not None and not least <= value <= most:
+            raise OutOfBounds(f"gate.{name} must be between {least} and {most:,}")
+    if gate.onFailure not in (None, "hold", "rollback"):
+        raise OutOfBounds("gate.onFailure must be hold or rollback")
+    return gate
+
+
+def _time(given: Raw | None) -> int | None:
+    try:
+        return coercion.timestamp(given)
+    except ValueError:
+        raise OutOfBounds("at is not a timestamp: milliseconds since 1970, or ISO 8601") from None
+
+
+async def get(services: Services, caller: Caller, request: RolloutGet) -> Reply:
+    """A rollout with its counts. Raises NotFound."""
+    return RolloutGetReply(await _view(services, _found(services, caller, request.rollout)))
+
+
+async def list_(services: Services, caller: Caller, request: RolloutList) -> Reply:
+    """Rollouts, the newest first."""
+    if request.state is not None and request.state not in STATES:
+        raise OutOfBounds(f"state must be one of {', '.join(STATES)}")
+    take = within("take", request.take, TAKE, MOST)
+    kind, found = services.ledger.kind(ROLLOUT), list[Change]()
+    for number in sorted((int(key) for key in kind.live), reverse=True):
+        if len(found) == take:
+            break
+        change = kind.live[str(number)]
+        content = content_of(change)
+        seen = all((each.name or "") in caller.identity.names for each in content.changes)
+        wanted = request.state in (None, content.state) and (request.before is None or number < request.before)
+        if seen and wanted:
+            found.append(change)
+    return RolloutListReply([await _view(services, change) for change in found])
+
+
+async def _view(services: Services, change: Change) -> RolloutView:
+    content = content_of(change)
+    rollout = services.fleet.rollouts.get(change.id)
+    counts = content.counts if rollout is None else (await services.progress.count(rollout))[0]
+    return RolloutView(
+        change.id,
+        content.layer,
+        content.state,
+        content.step + 1,
+        content.steps,
+        gate_of(content),
+        _shown(services, content.changes),
+        content.salt or f"rollout/{change.id}",
+        content.reason,
+        counts,
+        times.render(content.since),
+        None if content.at is None else times.render(content.at),
+        content.author,
+        change.revision,
+    )
+
+
+def _shown(services: Services, changes: list[RolloutChange]) -> list[RolloutChange]:
+    """The changes without values that are secret."""
+    secret = services.schemas.is_secret
+    return [structs.replace(each, value=None) if secret(each.name or "") else each for each in changes]
+
+
+def _found(services: Services, caller: Caller, number: int | None) -> Change:
+    if number is None:
+        raise InvalidParameters("rollout is required")
+    change = services.ledger.get(ROLLOUT, str(number))
+    if change is None or not all((each.name or "") in caller.identity.names for each in content_of(change).changes):
+        raise NotFound(f"Rollout {number} does not exist")
+    return change
+
+
+def hold(services: Services, caller: Caller, request: RolloutHold) -> Coroutine[Any, Any, Reply]:
+    """Hold a running rollout."""
+    return _change(services, caller, request.rollout, (RUNNING,), "hold", None)
+
+
+def resume(services: Services, caller: Caller, request: RolloutResume) -> Coroutine[Any, Any, Reply]:
+    """Let a held rollout go on."""
+    return _change(services, caller, request.rollout, (HELD,), "resume", request.step)
+
+
+def rollback(services: Services, caller: Caller, request: RolloutRollback) -> Coroutine[Any, Any, Reply]:
+    """End a rollout. Raises Conflict with what would undo it when it is complete."""
+    return _change(services, caller, request.rollout, tuple(OPEN), "roll back", None)
+
+
+async def _change(
+    services: Services, caller: Caller, number: int | None, states: tuple[str, ...], what: str, step: int | None
+) -> Reply:
+    while True:
+        change = _found(services, caller, number)
+        content = content_of(change)
+        if content.state in OPEN:
+            check_write(services, caller, content.layer)
+        rollout = services.fleet.rollouts.get(change.id)
+        if rollout is None or content.state not in states:
+            raise _over(services, content, change.id, what)
+        counts, now = (await services.progress.count(rollout))[0], services.ledger.now()
+        if what == "resume":
+            new = _resumed(content, step, counts.refused + counts.silent, now)
+        elif what == "hold":
+            new = ended(content, HELD, now, counts, f"held by {caller.identity.login}")
+        else:
+            new = ended(content, ROLLED_BACK, now, counts, f"rolled back by {caller.identity.login}")
+        revision = await services.progress.write(rollout, new, author=caller.identity.login)
+        if revision is not None:
+            return RolloutReply(change.id, revision)
+
+
+def _over(services: Services, content: RolloutContent, number: int, what: str) -> Conflict:
+    text = f"Rollout {number} is {content.state}; cannot {what} it"
+    if content.state == COMPLETED and what == "roll back":
+        return Conflict(f"{text}: start its undoing changes as a rollout", changes=_shown(services, content.before))
+    return Conflict(text)
+
+
+def _resumed(content: RolloutContent, step: int | None, failed: int, now: int) -> RolloutContent:
+    index = content.step
+    if step is not None:
+        if not 1 <= step <= len(content.steps):
+            raise OutOfBounds(f"step must be between 1 and {len(content.steps)}")
+        index = step - 1
+    return structs.replace(content, state=RUNNING, since=now, reason=None, forgiven=failed, step=index)
+
+
+READS = {
+    RolloutStart: start,
+    RolloutGet: get,
+    RolloutList: list_,
+    RolloutHold: hold,
+    RolloutResume: resume,
+    RolloutRollback: rollback,
+}

@@ -1,0 +1,154 @@
+"""`hivewire rollout`: new values that show themselves to ever more devices of a layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hivewire.cli.configuration import write
+from hivewire.cli.gateway import with_gateway
+from hivewire.cli.given import key_and_value
+from hivewire.cli.help import Group, WholeNumber
+from hivewire.cli.output import Columns, Row, local, output_option, print_result, printable, show
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
+
+
+def _numbers(row: Row) -> str:
+    """The counts that are not 0."""
+    return ", ".join(f"{value} {name}" for name, value in row["counts"].items() if value)
+
+
+COLUMNS: Columns = {
+    "rollout": lambda row: str(row["rollout"]),
+    "layer": lambda row: row["layer"],
+    "names": lambda row: ", ".join(each["name"] for each in row["changes"]),
+    "state": lambda row: row["state"],
+    "step": lambda row: f"{row['step']} of {len(row['steps'])}",
+    "since": lambda row: local(row["since"]),
+    "devices": _numbers,
+    "reason": lambda row: row["reason"] or "",
+}
+
+_number_argument = click.argument("number", metavar="NUMBER", type=WholeNumber(min=1))
+
+
+@click.group(cls=Group, no_args_is_help=True)
+def rollout() -> None:
+    """Roll out new values of a layer to some devices first."""
+
+
+@rollout.command(
+    epilog="""\b
+Examples:
+  hivewire rollout start cold-chain baud=9600 --steps 1,10,100
+  hivewire rollout start global net.mtu=1400 --steps 5,100 --success 99 --wait 600
+  hivewire rollout start global --undo 17 --steps 100"""
+)
+@click.argument("layer")
+@click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--delete", "deleted", multiple=True, metavar="NAME", help="Delete this name.")
+@click.option("--steps", default="1,10,100", show_default=True, help="Percentages of the devices, the last one 100.")
+@click.option("--undo", type=WholeNumber(min=1), metavar="NUMBER", help="Roll out what undoes this rollout.")
+@click.option("--success", type=float, help="Percent of the reached devices that must have applied; default 95.")
+@click.option("--failures", type=WholeNumber(min=0), metavar="N", help="Failed devices that are tolerated; default 2.")
+@click.option("--minimum", type=WholeNumber(min=0), metavar="N", help="Devices to be reached; default 5.")
+@click.option("--wait", type=WholeNumber(min=0), metavar="SECONDS", help="Shortest time of a step; default 60.")
+@click.option("--limit", type=WholeNumber(min=1), metavar="SECONDS", help="Longest time of a step; default 86400.")
+@click.option("--silent", type=WholeNumber(min=1), metavar="SECONDS", help="Failed without an answer; default 120.")
+@click.option("--on-failure", type=click.Choice(["hold", "rollback"]), help="What happens then; default hold.")
+@output_option
+@with_gateway
+def start(
+    remote: Remote,
+    layer: str,
+    values: tuple[str, ...],
+    deleted: tuple[str, ...],
+    steps: str,
+    undo: int | None,
+    form: str | None,
+    on_failure: str | None,
+    **gate: Any,
+) -> None:
+    """Roll out new values of LAYER: to more devices with each step, while enough of them apply them."""
+    changes = [{"operation": "put", "name": name, "value": value} for name, value in map(key_and_value, values)]
+    changes += [{"operation": "delete", "name": name} for name in deleted]
+    if undo is not None:
+        changes += _undoing(remote, undo)
+    if not changes:
+        raise click.UsageError("give NAME=VALUE, --delete or --undo")
+    try:
+        percents = [float(each) for each in steps.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--steps {steps}: give percentages such as 1,10,100") from None
+    given = {name: value for name, value in (gate | {"onFailure": on_failure}).items() if value is not None}
+    asked = {"changes": changes, "steps": [{"percent": each} for each in percents], "gate": given or None}
+    reply = write(remote, "rollout/start", layer=layer, **asked)
+    words = f"rollout {reply['rollout']} of {printable(layer)} is started (revision {reply['revision']})"
+    print_result(reply, form, words, str(reply["rollout"]))
+
+
+def _undoing(remote: Remote, number: int) -> list[dict[str, Any]]:
+    """The changes that undo a completed rollout."""
+    from hivewire.cli.errors import RemoteError
+
+    try:
+        remote.request("rollout/rollback", rollout=number)
+    except RemoteError as error:
+        if changes := error.reply.get("changes"):
+            return list(changes)
+        raise
+    raise click.ClickException(f"rollout {number} was not complete; it is rolled back now")
+
+
+@rollout.command("list", epilog="\b\nExamples:\n  hivewire rollout list\n  hivewire rollout list --state held")
+@click.option("--state", help="Only those in this state, such as running or held.")
+@output_option
+@with_gateway
+def list_(remote: Remote, state: str | None, form: str | None) -> None:
+    """List rollouts, the newest first."""
+    show(remote.request("rollout/list", state=state)["rollouts"], form, COLUMNS, "rollout")
+
+
+@rollout.command(epilog="\b\nExamples:\n  hivewire rollout status 17\n  hivewire rollout status 17 --json | jq .counts")
+@_number_argument
+@output_option
+@with_gateway
+def status(remote: Remote, number: int, form: str | None) -> None:
+    """Show a rollout: its state, its step and its devices."""
+    show([remote.request("rollout/get", rollout=number)["rollout"]], form, COLUMNS, "state")
+
+
+@rollout.command(epilog="\b\nExamples:\n  hivewire rollout hold 17")
+@_number_argument
+@output_option
+@with_gateway
+def hold(remote: Remote, number: int, form: str | None) -> None:
+    """Reach no other device; those that were reached keep the new values."""
+    _change(remote, "hold", "is held", number, form)
+
+
+@rollout.command(epilog="\b\nExamples:\n  hivewire rollout resume 17\n  hivewire rollout resume 17 --step 3")
+@_number_argument
+@click.option("--step", type=WholeNumber(min=1), metavar="N", help="Go to this step, whatever the gates say.")
+@output_option
+@with_gateway
+def resume(remote: Remote, number: int, step: int | None, form: str | None) -> None:
+    """Let a held rollout go on. Failures so far are forgiven."""
+    _change(remote, "resume", "goes on", number, form, step=step)
+
+
+@rollout.command(epilog="\b\nExamples:\n  hivewire rollout rollback 17")
+@_number_argument
+@output_option
+@with_gateway
+def rollback(remote: Remote, number: int, form: str | None) -> None:
+    """End a rollout: its devices get back what the layer says."""
+    _change(remote, "rollback", "is rolled back", number, form)
+
+
+def _change(remote: Remote, what: str, done: str, number: int, form: str | None, **members: Any) -> None:
+    reply = write(remote, f"rollout/{what}", rollout=number, **members)
+    print_result(reply, form, f"rollout {number} {done} (revision {reply['revision']})", str(reply["revision"]))

@@ -1,0 +1,240 @@
+"""The progress of rollouts: counts their devices, and lets them go on, hold or end by the clock (fleet.md, 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+from msgspec import structs
+
+from hivewire.access.users import Users
+from hivewire.fleet.conditions import guards_of
+from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, Report, state
+from hivewire.fleet.rollouts import (
+    FAILED,
+    HELD,
+    ROLLOUT,
+    RUNNING,
+    SCHEDULED,
+    Decision,
+    Rollout,
+    RolloutContent,
+    decide,
+    ended,
+    tally,
+    undo,
+)
+from hivewire.fleet.views import View
+from hivewire.ledger.records import Expected, LedgerError, Refused, Transaction, Write
+from hivewire.resources import LAYERED
+from hivewire.schemas.schemas import Schemas
+from hivewire.slices import in_slices
+from hivewire.telemetry import Gauges, log
+from hivewire_protocol.errors import DoesNotFit
+from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.layer import key_of
+from hivewire_protocol.nouns.rollout import RolloutCounts
+from hivewire_protocol.nouns.user import Role
+from hivewire_protocol.tenant.steps import Steps
+
+JUDGE_SECONDS = 0.5
+"""Interval of looking at all running rollouts."""
+
+LOOK = 200
+"""Devices that are counted in one step of a slice."""
+
+OVERRIDDEN = "overridden"
+
+SHOWN_ERRORS = 3
+"""Errors of devices that a reason names, the most frequent first."""
+
+
+class Progress:
+    """Looks at each running rollout, and makes the decision that is due."""
+
+    def __init__(self, fleet: Fleet, users: Users, schemas: Schemas, now: Callable[[], int]) -> None:
+        self._fleet = fleet
+        self._users = users
+        self._schemas = schemas
+        self._now = now
+        self._task: asyncio.Task[None] | None = None
+
+    # The life of the component.
+
+    def start(self) -> None:
+        """Begin to judge."""
+        self._task = asyncio.create_task(self._keep_judging(), name="progress of rollouts")
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def gauges(self) -> Gauges:
+        """The metrics: a sentence and a function for each name."""
+        return {"fleet_rollouts": ("Rollouts that are not over.", lambda: len(self._fleet.rollouts))}
+
+    async def _keep_judging(self) -> None:
+        while True:
+            await asyncio.sleep(JUDGE_SECONDS)
+            try:
+                await self.judge()
+            except LedgerError as error:
+                log.warning("a rollout was not advanced; trying again", reason=str(error))
+
+    # Counting.
+
+    async def count(self, rollout: Rollout) -> tuple[RolloutCounts, list[str]]:
+        """The devices of a rollout now, and the most frequent errors of those that have refused."""
+        await self._fleet.settled()
+        return await in_slices(self._count(rollout))
+
+    def _count(self, rollout: Rollout) -> Steps[tuple[RolloutCounts, list[str]]]:
+        known: dict[tuple[View, Report | None], tuple[str, str | None]] = {}
+        states: Counter[str] = Counter()
+        errors: Counter[str] = Counter()
+        silent, limit = 0, self._now() - (rollout.gate.silent or 0) * 1_000
+        for number, (device, at) in enumerate(list(rollout.reached.items())):
+            if number % LOOK == LOOK - 1:
+                yield
+            member = self._fleet.members.get(device)
+            if member is None or rollout not in member.view.overlays:
+                continue
+            key = member.view, member.report
+            if (found := known.get(key)) is None:
+                found = known[key] = self._state(rollout, *key)
+            what, error = found
+            if what == OVERRIDDEN:
+                continue
+            states[what] += 1
+            if error is not None:
+                errors[error] += 1
+            silent += what == PENDING and at <= limit
+        shown = 0
+        for view in self._fleet.views:
+            if rollout in view.overlays:
+                if self._state(rollout, view, None)[0] == OVERRIDDEN:
+                    states[OVERRIDDEN] += view.members
+                else:
+                    shown += view.members
+        counts = tally(states, silent, 0)
+        counts.waiting = max(0, shown - counts.reached)
+        return counts, [error for error, _ in errors.most_common(SHOWN_ERRORS)]
+
+    def _state(self, rollout: Rollout, view: View, report: Report | None) -> tuple[str, str | None]:
+        """The state of a device with this view and report in a rollout, and its error if it has refused."""
+        names = [name for name in rollout.values if not view.covers(rollout, name)]
+        if not names:
+            return OVERRIDDEN, None
+        found = {name: state(view, report, name) for name in names}
+        for name, each in found.items():
+            if each == REFUSED and report is not None:
+                error = report.entries[name].error
+                hidden = self._schemas.is_secret(name)  # it may repeat the value
+                return REFUSED, error if isinstance(error, str) and not hidden else None
+        if PENDING in found.values():
+            return PENDING, None
+        return (LOCAL if LOCAL in found.values() else APPLIED), None
+
+    # Deciding.
+
+    async def judge(self) -> None:
+        """Make all decisions that are due."""
+        for rollout in list(self._fleet.rollouts.values()):
+            state_now = rollout.content.state
+            if state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):
+                await self._begin(rollout)
+            elif state_now == RUNNING:
+                await self._judge(rollout)
+
+    async def _begin(self, rollout: Rollout) -> None:
+        """Start a scheduled one, judged again: the layer, the values and the author may have changed."""
+        content, now = rollout.content, self._now()
+        try:
+            before = undo(rollout.layer, content.changes)
+            await self._schemas.settle(Transaction(writes_of(content)))
+        except (ValueError, DoesNotFit) as error:
+            await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=str(error)))
+            return
+        if (reason := self.lost_right(content)) is not None:
+            await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=reason))
+            return
+        await self.write(rollout, structs.replace(content, state=RUNNING, since=now, before=before))
+
+    async def _judge(self, rollout: Rollout) -> None:
+        counts, errors = await self.count(rollout)
+        content, now = rollout.content, self._now()
+        if content.state != RUNNING:
+            return  # somebody was faster
+        if (reason := self.lost_right(content)) is not None:
+            await self.write(rollout, ended(content, HELD, now, counts, reason))
+            return
+        decision = decide(content, counts, now, errors)
+        if decision is None:
+            return
+        step = decision.content.step + 1
+        log.info("a rollout goes on", rollout=rollout.number, state=decision.content.state, step=step)
+        try:
+            await self._carry_out(rollout, decision)
+        except DoesNotFit as error:
+            await self.write(rollout, ended(content, HELD, now, counts, str(error)))
+
+    async def _carry_out(self, rollout: Rollout, decision: Decision) -> None:
+        if not decision.completes:
+            await self.write(rollout, decision.content)
+            return
+        writes = writes_of(decision.content, rollout.number)
+        settled = Transaction(writes, decision.content.author, guards_of(writes))
+        await self._schemas.settle(settled)
+        await self.write(rollout, decision.content, settled)
+
+    async def write(
+        self, rollout: Rollout, content: RolloutContent, also: Transaction | None = None, author: str | None = None
+    ) -> int | None:
+        """Write what a rollout is from now on, with the layer if it is complete. None when another gateway was faster;
+        otherwise the revision."""
+        write = Write(
+            ROLLOUT,
+            str(rollout.number),
+            msgspec.json.encode(content),
+            "application/json",
+            preconditions=(Expected(revision=rollout.change.revision),),
+        )
+        transaction = Transaction([write], author)
+        if also is not None:
+            transaction = Transaction([write, *also.writes], also.author, also.guards)
+        try:
+            changes = await self._fleet.ledger.commit(transaction)
+        except Refused:
+            return None
+        return changes[0].revision
+
+    def lost_right(self, content: RolloutContent) -> str | None:
+        """Why the author may not write the layer any more; None while it may."""
+        user = self._users.by_id(content.author_id)
+        if user is None or not user.active:
+            return f"its author {content.author} is not active any more"
+        layer = self._fleet.layers.layer(content.layer)
+        if user.content.role != Role.ADMIN:
+            networks = layer.target.networkIds
+            if networks is not None and not {*user.content.networks}.issuperset(networks):
+                return f"its author {content.author} does not reach all devices of layer '{layer.name}' any more"
+        return None
+
+
+def writes_of(content: RolloutContent, number: int | None = None) -> list[Write]:
+    """The writes that put the values of a rollout into its layer."""
+    found = []
+    description = None if number is None else f"rollout {number}"
+    for change in content.changes:
+        key = key_of(content.layer, change.name or "")
+        if change.operation == "put":
+            value = (change.value or "").encode()
+            found.append(Write(LAYERED, key, value, change.contentType or TEXT, description))
+        else:
+            found.append(Write(LAYERED, key, None, "", description, if_present=True))
+    return found

@@ -1,0 +1,221 @@
+"""Rollouts: new values of a layer that show themselves to ever more of its devices (fleet.md, section 6).
+
+A rollout is a record; the layer is written at the good end. What a step decides is worked out from counts, by pure
+functions. The decision is a transaction that expects the rollout's revision, so of two gateways one makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct, structs
+
+from hivewire.fleet.layers import Layer, Placed, Tagger, Value, targets
+from hivewire.fleet.views import Overlay
+from hivewire.ledger.records import Change, View
+from hivewire_protocol.errors import Conflict, WireError
+from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.layer import Target
+from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
+
+ROLLOUT = "rollout"
+
+SCHEDULED, RUNNING, HELD = "scheduled", "running", "held"
+COMPLETED, ROLLED_BACK, FAILED = "completed", "rolledBack", "failed"
+OPEN = frozenset((SCHEDULED, RUNNING, HELD))
+STATES = (SCHEDULED, RUNNING, HELD, COMPLETED, ROLLED_BACK, FAILED)
+
+DEFAULTS = Gate(success=95.0, failures=2, minimum=5, wait=60, limit=86_400, silent=120, onFailure="hold")
+
+
+class RolloutContent(Struct, omit_defaults=True):
+    """The content of a rollout's record. `step` is an index; `since` is when it or the state began; `forgiven` are the
+    failed devices that do not count any more; `before` are the changes that undo it."""
+
+    layer: str
+    changes: list[RolloutChange]
+    steps: list[Step]
+    state: str
+    since: int
+    gate: Gate = msgspec.field(default_factory=Gate)
+    salt: str = ""
+    step: int = 0
+    forgiven: int = 0
+    reason: str | None = None
+    at: int | None = None
+    author: str | None = None
+    author_id: int = 0
+    before: list[RolloutChange] = []
+    counts: RolloutCounts = msgspec.field(default_factory=lambda: RolloutCounts(0, 0, 0, 0, 0, 0))
+
+
+class Rollout(Overlay):
+    """A rollout as it is now. `reached` are the devices that were sent its values, and when."""
+
+    def __init__(self, change: Change, layer: Layer, tagger: Tagger) -> None:
+        self.number = change.id
+        self.layer = layer
+        self.reached: dict[str, int] = {}
+        self.dirty = True
+        self.follow(change)
+        self.values = {each.name or "": _value(each, change.revision, tagger) for each in self.content.changes}
+
+    def follow(self, change: Change) -> None:
+        """Take what a change of the record says."""
+        self.change = change
+        self.content = content_of(change)
+
+    @property
+    def salt(self) -> str:
+        """Which devices a percentage takes depends on it."""
+        return self.content.salt or f"rollout/{self.number}"
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of the current step."""
+        return gate_of(self.content)
+
+    def has(self, device: Placed) -> bool:
+        """Whether a device is one of the steps so far."""
+        return any(
+            targets(Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent), device, self.salt)
+            for step in self.content.steps[: self.content.step + 1]
+        )
+
+    def shows(self, device: Placed) -> bool:
+        """Whether a device of the layer has the new values: while it runs those of its steps, while it is held those
+        that it has reached."""
+        state = self.content.state
+        return (state == RUNNING and self.has(device)) or (state == HELD and device.id in self.reached)
+
+
+def content_of(change: Change) -> RolloutContent:
+    """The content of a change of a rollout's record."""
+    return msgspec.json.decode(change.content or b"", type=RolloutContent)
+
+
+def _value(change: RolloutChange, revision: int, tagger: Tagger) -> Value | None:
+    if change.operation != "put":
+        return None
+    content, content_type = (change.value or "").encode(), change.contentType or TEXT
+    return Value(content, content_type, tagger.tag(content_type, content), 0, revision)
+
+
+def gate_of(content: RolloutContent) -> Gate:
+    """The gate of the current step: that of the rollout, with what the steps so far have changed."""
+    found = DEFAULTS
+    for gate in (content.gate, *(step.gate for step in content.steps[: content.step + 1])):
+        if gate is not None:
+            given = {name: value for name in gate.__struct_fields__ if (value := getattr(gate, name)) is not None}
+            found = structs.replace(found, **given)
+    return found
+
+
+class Unheld(Struct):
+    """A condition: no rollout that is not over is about one of these names of a layer; without names, about the layer.
+    `holder` is the one that is."""
+
+    rollouts: Mapping[int, Rollout]
+    layer: str
+    names: Sequence[str] = ()
+    holder: int = 0
+    name: str = ""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether there is none."""
+        found = {number: rollout.content for number, rollout in self.rollouts.items()}
+        found |= {change.id: content_of(change) for change in view.written(ROLLOUT)}
+        for number, content in found.items():
+            if content.state in OPEN and content.layer == self.layer:
+                held = {each.name or "" for each in content.changes}
+                name = next((each for each in self.names if each in held), None)
+                if name is not None or not self.names:
+                    self.holder, self.name = number, name or ""
+                    return False
+        return True
+
+    def error(self, last: Change | None) -> WireError:
+        """The error that names the rollout."""
+        if not self.names:
+            return Conflict(f"Layer '{self.layer}' has open rollout {self.holder}")
+        return Conflict(f"Configuration '{self.name}' of layer '{self.layer}' is held by rollout {self.holder}")
+
+
+class Decision(NamedTuple):
+    """What becomes of a rollout: its content, and whether the layer is written."""
+
+    content: RolloutContent
+    completes: bool = False
+
+
+def decide(content: RolloutContent, counts: RolloutCounts, now: int, refusals: Sequence[str] = ()) -> Decision | None:
+    """What a running rollout does now; None for nothing. `refusals` are errors that devices reported."""
+    gate = gate_of(content)
+    failed = counts.refused + counts.silent - content.forgiven
+    success, age = gate.success or 0, now - content.since
+    if failed > (gate.failures or 0) and failed * 100 > counts.reached * (100 - success):
+        state = ROLLED_BACK if gate.onFailure == "rollback" else HELD
+        return Decision(ended(content, state, now, counts, _failure(counts, gate, failed, refusals)))
+    enough = counts.reached >= (gate.minimum or 0) or not counts.waiting
+    good = counts.applied * 100 >= (counts.reached - max(0, content.forgiven)) * success
+    nobody = not counts.reached and not counts.waiting
+    if nobody or (age >= (gate.wait or 0) * 1_000 and enough and counts.reached and good):
+        if content.step + 1 == len(content.steps):
+            return Decision(ended(content, COMPLETED, now, counts, None), completes=True)
+        return Decision(structs.replace(content, step=content.step + 1, since=now, reason=None, counts=counts))
+    if age >= (gate.limit or 0) * 1_000:
+        reason = f"step {content.step + 1} did not pass its gate within {gate.limit:,} s: {_numbers(counts)}"
+        return Decision(ended(content, HELD, now, counts, reason))
+    return None
+
+
+def ended(content: RolloutContent, state: str, now: int, counts: RolloutCounts, reason: str | None) -> RolloutContent:
+    """The content with another state."""
+    return structs.replace(content, state=state, since=now, reason=reason, counts=counts)
+
+
+def _failure(counts: RolloutCounts, gate: Gate, failed: int, refusals: Sequence[str]) -> str:
+    parts = []
+    if counts.refused:
+        words = ", ".join(f'"{each}"' for each in refusals)
+        parts.append(f"{counts.refused} refused: {words}" if words else f"{counts.refused} refused")
+    if counts.silent:
+        parts.append(f"{counts.silent} silent")
+    tolerated = f"tolerated: {gate.failures}, or {100 - (gate.success or 0):g}%"
+    return f"{failed} of {counts.reached} reached devices failed ({'; '.join(parts)}); {tolerated}"
+
+
+def _numbers(counts: RolloutCounts) -> str:
+    return f"{counts.reached} reached, {counts.applied} applied, {counts.waiting} waiting"
+
+
+def undo(layer: Layer, changes: Sequence[RolloutChange]) -> list[RolloutChange]:
+    """The changes that lead back to what a layer says now. Raises ValueError when there is nothing to change."""
+    found, differs = [], False
+    for change in changes:
+        name = change.name or ""
+        value = layer.values.get(name)
+        if value is None:
+            found.append(RolloutChange("delete", name))
+        else:
+            found.append(RolloutChange("put", name, value.content.decode(), _type(value)))
+        wanted = (change.value or "").encode() if change.operation == "put" else None
+        given = None if value is None else (value.content, value.content_type)
+        differs |= given != (None if wanted is None else (wanted, change.contentType or TEXT))
+    if not differs:
+        raise ValueError("the layer says all that already")
+    return found
+
+
+def _type(value: Value) -> str | None:
+    return None if value.content_type == TEXT else value.content_type
+
+
+def tally(states: Mapping[str, int], silent: int, waiting: int) -> RolloutCounts:
+    """Counts of a rollout from how many reached devices are in which state."""
+    reached = sum(states.get(each, 0) for each in ("refused", "applied", "local", "pending"))
+    return RolloutCounts(
+        reached, states.get("applied", 0), states.get("refused", 0), silent, waiting, states.get("overridden", 0)
+    )

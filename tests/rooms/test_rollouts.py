@@ -1,0 +1,409 @@
+"""Rollouts: who sees the new values when, and what becomes of a rollout (fleet.md, sections 6 and 12)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hivewire.fleet.rollouts import RolloutContent, decide
+from hivewire_protocol.nouns.rollout import Gate, RolloutCounts, Step
+from tests.rooms.fleets import World, fleet
+from tests.rooms.test_hub import Peer
+from tests.rooms.test_reports import reported
+
+SOON = {"wait": 0, "minimum": 0}
+
+
+def put(**values: str) -> list[dict[str, str]]:
+    """Changes that put values."""
+    return [{"operation": "put", "name": name, "value": value} for name, value in values.items()]
+
+
+async def start(world: World, *steps: Any, gate: Any = SOON, layer: str = "global", **values: str) -> int:
+    """Start a rollout; its number."""
+    given = {"layer": layer, "changes": put(**values), "steps": [*steps, {"percent": 100}], "gate": gate}
+    number = int((await world.do("rollout/start", **given))["rollout"])
+    await world.quiet()
+    return number
+
+
+async def state(world: World, number: int) -> tuple[str, int, Any]:
+    """State, step and reason of a rollout."""
+    found = (await world.do("rollout/get", rollout=number))["rollout"]
+    return found["state"], found["step"], found["reason"]
+
+
+async def counts(world: World, number: int) -> dict[str, int]:
+    """The counts of a rollout that are not 0."""
+    found = (await world.do("rollout/get", rollout=number))["rollout"]["counts"]
+    return {name: value for name, value in found.items() if value}
+
+
+async def judge(world: World, seconds: float = 0) -> None:
+    """Let time pass and the gateway decide."""
+    world.clock.time += round(seconds * 1_000)
+    await world.services.progress.judge()
+    await world.quiet()
+
+
+class Devices:
+    """Devices that apply what they are sent, or do not."""
+
+    def __init__(self, world: World, *ids: str) -> None:
+        self.world = world
+        self.peers = {each: world.follow(each) for each in ids}
+        self.have: dict[str, dict[str, Any]] = {each: {} for each in ids}
+
+    async def listen(self, refuse: Any = (), silent: Any = ()) -> None:
+        """Take what was sent; report it, some refusing and some not at all."""
+        await self.world.quiet()
+        for device, peer in self.peers.items():
+            news = _configurations(peer)
+            for each in news:
+                self.have[device][each["name"]] = each["value"]
+            if news and device not in silent:
+                error = {"error": "unsupported rate"} if device in refuse else {}
+                entries = [{"name": each["name"], "tag": each["tag"], **error} for each in news]
+                await reported(self.world, device, *entries)
+
+    def values(self, name: str) -> dict[str, Any]:
+        """What each has of a name."""
+        return {device: have.get(name) for device, have in self.have.items()}
+
+
+def _configurations(peer: Peer) -> list[Any]:
+    found: list[Any] = []
+    for frame in peer.taken():
+        found += frame.get("configurations", ())
+        found += [frame["configuration"]] if "configuration" in frame else []
+    return found
+
+
+async def test_a_rollout_shows_itself_step_by_step_and_is_written_at_the_end() -> None:
+    """Until then the layer says what it said. The end pushes nothing, and the tag stays the same."""
+    ids = [f"d-{number}" for number in range(10)]
+    async with fleet(*ids) as world:
+        await world.put("global", n="old")
+        devices = Devices(world, *ids)
+        await devices.listen()
+        number = await start(world, {"deviceIds": ids[:2]}, n="new")
+        await devices.listen()
+        assert [device for device, value in devices.values("n").items() if value == "new"] == ids[:2]
+        found = (await world.do("device/effective", deviceId=ids[0]))["configurations"][0]
+        assert (found["rollout"], found["layer"], found["entityVersion"]) == (number, "global", 0)
+        assert (found["state"], "hidden" in found) == ("applied", False)
+        assert (await world.do("configuration/get", name="n", layer="global"))["configuration"]["value"] == "old"
+        assert await counts(world, number) == {"reached": 2, "applied": 2}
+        await judge(world)
+        await devices.listen()
+        assert {*devices.values("n").values()} == {"new"}
+        assert await state(world, number) == ("running", 2, None)
+        before = world.ledger.revision
+        await judge(world)
+        assert (await state(world, number))[0] == "completed"
+        assert world.ledger.revision == before + 1
+        assert all(peer.taken() == [] for peer in devices.peers.values())
+        after = (await world.do("device/effective", deviceId=ids[0]))["configurations"][0]
+        assert (after["tag"], after["state"]) == (found["tag"], "applied")
+        last = (await world.do("configuration/history", name="n", layer="global"))["changes"][0]
+        assert (last["revision"], last["description"], last["modifiedBy"]) == (before + 1, f"rollout {number}", "admin")
+
+
+async def test_three_of_150_refuse() -> None:
+    """It is held at once, nobody further is reached, and after the rollback the layer has no new history."""
+    ids = [f"d-{number:03}" for number in range(300)]
+    async with fleet(*ids) as world:
+        await world.put("global", baud="4800")
+        devices = Devices(world, *ids)
+        await devices.listen()
+        history = await world.do("configuration/history", name="baud", layer="global")
+        number = await start(world, {"deviceIds": ids[:150]}, gate={**SOON, "success": 99}, baud="9600")
+        await devices.listen(refuse=ids[:3])
+        await judge(world)
+        assert await state(world, number) == (
+            "held",
+            1,
+            '3 of 150 reached devices failed (3 refused: "unsupported rate"); tolerated: 2, or 1%',
+        )
+        await judge(world, 100_000)
+        await devices.listen()
+        assert list(devices.values("baud").values()) == ["9600"] * 150 + ["4800"] * 150
+        await world.do("rollout/rollback", rollout=number)
+        await devices.listen()
+        assert {*devices.values("baud").values()} == {"4800"}
+        assert await world.do("configuration/history", name="baud", layer="global") == history
+        assert (await state(world, number))[0] == "rolledBack"
+
+
+async def test_devices_that_fall_silent_hold_a_rollout() -> None:
+    """After `silent` seconds they count as failed, across a restart too, until they speak."""
+    ids = [f"d-{number:02}" for number in range(60)]
+    async with fleet(*ids) as world:
+        await world.put("global", n="old")
+        devices = Devices(world, *ids)
+        await devices.listen()
+        number = await start(world, {"percent": 99.99}, gate={"silent": 120, "wait": 10}, n="new")
+        await devices.listen(silent=ids[:50])
+        await judge(world, 119)
+        assert (await state(world, number))[0] == "running"
+        assert await counts(world, number) == {"reached": 60, "applied": 10}
+        await world.services.fleet.save()
+        again = World(world.journal, world.clock)
+        await again.load()
+        await again.services.fleet.load_reports()
+        again.admin = again.caller()
+        await judge(again, 1)
+        found = await state(again, number)
+        assert found == ("held", 1, "50 of 60 reached devices failed (50 silent); tolerated: 2, or 5%")
+        for device in ids:
+            assert await again.has(device) == {"n": "new"}
+        await again.messages.close()
+
+
+async def test_all_offline_is_held_at_the_limit() -> None:
+    """Devices that wait are not counted, and are served when they come."""
+    async with fleet("a", "b", "c") as world:
+        number = await start(world, {"deviceIds": ["a", "b"]}, gate={"limit": 100}, n="new")
+        assert await counts(world, number) == {"waiting": 2}
+        late = world.follow("a")
+        await world.quiet()
+        assert [each["value"] for each in _configurations(late)] == ["new"]
+        assert await counts(world, number) == {"reached": 1, "waiting": 1}
+        late.session.close()
+        await judge(world, 99)
+        assert (await state(world, number))[0] == "running"
+        await judge(world, 1)
+        found, _, reason = await state(world, number)
+        assert found == "held"
+        assert reason == "step 1 did not pass its gate within 100 s: 1 reached, 0 applied, 1 waiting"
+        # Held, it shows itself to those that it has reached only.
+        assert await world.has("a") == {"n": "new"}
+        assert await world.has("b") == {}
+
+
+async def test_failures_are_forgiven_by_who_resumes() -> None:
+    """Then only new ones count; a step can be named."""
+    ids = [f"d-{number}" for number in range(10)]
+    async with fleet(*ids) as world:
+        devices = Devices(world, *ids)
+        number = await start(world, {"deviceIds": ids[:5]}, gate={**SOON, "failures": 0}, n="new")
+        await devices.listen(refuse=ids[:1])
+        await judge(world)
+        assert (await state(world, number))[0] == "held"
+        await world.do("rollout/resume", rollout=number)
+        await judge(world)
+        assert await state(world, number) == ("running", 2, None)
+        await devices.listen(refuse=ids[5:6])
+        await judge(world)
+        assert (await state(world, number))[0] == "held"
+        assert (await world.no("rollout/resume", rollout=number, step=3))[0] == 400
+        await world.do("rollout/resume", rollout=number, step=1)
+        assert await state(world, number) == ("running", 1, None)
+
+
+async def test_a_failure_can_roll_back_by_itself() -> None:
+    """With `onFailure: rollback` nobody has to be awake."""
+    async with fleet("a", "b") as world:
+        await world.put("global", n="old")
+        devices = Devices(world, "a", "b")
+        gate = {**SOON, "failures": 0, "onFailure": "rollback"}
+        number = await start(world, {"deviceIds": ["a"]}, gate=gate, n="new")
+        await devices.listen(refuse=["a"])
+        await judge(world)
+        await devices.listen()
+        assert (await state(world, number))[0] == "rolledBack"
+        assert devices.values("n") == {"a": "old", "b": "old"}
+
+
+async def test_a_second_change_of_what_a_rollout_holds_is_refused() -> None:
+    """Writes, rollouts and changes of the layer; other names and layers are free, and all is free afterwards."""
+    async with fleet("a") as world:
+        await world.layer("cold-chain", 500)
+        for _ in range(2):
+            await world.put("cold-chain", other=str(world.ledger.revision))
+        number = await start(world, {"deviceIds": ["a"]}, layer="cold-chain", baud="9600")
+        held = (409, f"Configuration 'baud' of layer 'cold-chain' is held by rollout {number}")
+        assert await world.no("configuration/put", name="baud", value="1", layer="cold-chain") == held
+        assert await world.no("configuration/delete", name="baud", layer="cold-chain") == held
+        again = {"layer": "cold-chain", "changes": put(baud="1"), "steps": [{"percent": 100}]}
+        assert await world.no("rollout/start", **again) == held
+        one = (409, f"Layer 'cold-chain' has open rollout {number}")
+        assert await world.no("layer/put", layer="cold-chain", target={}, rank=5) == one
+        assert await world.no("layer/delete", layer="cold-chain", force=True) == one
+        await world.put("cold-chain", other="free")
+        await world.put("global", baud="free")
+        await world.do("rollout/rollback", rollout=number)
+        await world.put("cold-chain", baud="1")
+
+
+async def test_what_a_rollout_must_be() -> None:
+    """The words of each refusal."""
+    async with fleet("a") as world:
+        await world.put("global", n="1")
+        good = {"layer": "global", "changes": put(n="2"), "steps": [{"percent": 100}]}
+        for changed, code, text in (
+            ({"changes": put(n="1")}, 409, "This rollout changes nothing: the layer says all that already"),
+            ({"steps": [{"percent": 50}]}, 400, 'the last step must be {"percent":100}'),
+            ({"steps": [{}, {"percent": 100}]}, 400, "steps[0] names no devices"),
+            ({"steps": [{"percent": 101}, {"percent": 100}]}, 400, "steps[0]: percent must be over 0, and at most 100"),
+            ({"steps": [{"percent": 1}] * 20 + [{"percent": 100}]}, 400, "steps must be a list of 1 to 20"),
+            ({"changes": put(**{f"n{n}": "1" for n in range(101)})}, 400, "changes must be a list of 1 to 100"),
+            ({"changes": put(n="2") * 2}, 400, "'n' occurs twice in changes"),
+            ({"gate": {"success": 101}}, 400, "gate.success must be between 0 and 100"),
+            ({"gate": {"onFailure": "cry"}}, 400, "gate.onFailure must be hold or rollback"),
+            ({"layer": "x"}, 404, "Layer 'x' does not exist"),
+        ):
+            assert await world.no("rollout/start", **{**good, **changed}) == (code, text)
+        assert await world.no("rollout/get", rollout=7) == (404, "Rollout 7 does not exist")
+        number = await start(world, n="2")
+        await judge(world)
+        devices = Devices(world, "a")
+        await devices.listen()
+        await judge(world)
+        assert (await state(world, number))[0] == "completed"
+        for what in ("hold", "resume"):
+            assert await world.no(f"rollout/{what}", rollout=number) == (
+                409,
+                f"Rollout {number} is completed; cannot {what} it",
+            )
+
+
+async def test_a_completed_rollout_says_what_would_undo_it() -> None:
+    """These changes can be started as a rollout."""
+    async with fleet("a") as world:
+        await world.put("global", n="old")
+        devices = Devices(world, "a")
+        await devices.listen()
+        number = await start(world, n="new", fresh="1")
+        await devices.listen()
+        await judge(world)
+        peer = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        peer.ask("rollout/rollback", rollout=number)
+        while not peer.frames:
+            await asyncio.sleep(0)
+        [refused] = peer.taken()
+        assert refused["code"] == 409
+        back = refused["changes"]
+        assert back == [{"operation": "put", "name": "n", "value": "old"}, {"operation": "delete", "name": "fresh"}]
+        await world.do("rollout/start", layer="global", changes=back, steps=[{"percent": 100}], gate=SOON)
+        await devices.listen()
+        await judge(world)
+        assert devices.values("n") == {"a": "old"}
+        assert await world.has("a") == {"n": "old"}
+
+
+async def test_a_device_with_all_names_in_a_higher_layer_is_not_counted() -> None:
+    """It is overridden, and so neither fails nor waits."""
+    async with fleet("a", "b") as world:
+        await world.put("device/b", n="own")
+        devices = Devices(world, "a", "b")
+        await devices.listen()
+        number = await start(world, {"percent": 99.99}, gate={"wait": 10}, n="new")
+        await devices.listen()
+        assert devices.values("n") == {"a": "new", "b": "own"}
+        assert await counts(world, number) == {"reached": 1, "applied": 1, "overridden": 1}
+
+
+async def test_a_rollout_can_be_started_later() -> None:
+    """It is judged again at its time; one that changes nothing by then has failed."""
+    async with fleet("a") as world:
+        await world.put("global", n="1")
+        devices = Devices(world, "a")
+        later = {"layer": "global", "steps": [{"percent": 100}], "at": world.clock.time + 60_000}
+        first = (await world.do("rollout/start", changes=put(n="2"), **later))["rollout"]
+        await judge(world, 59)
+        assert (await state(world, first))[0] == "scheduled"
+        await judge(world, 1)
+        assert (await state(world, first))[0] == "running"
+        await devices.listen()
+        assert devices.values("n") == {"a": "2"}
+
+
+async def test_the_author_s_rights_count_at_each_step() -> None:
+    """A rollout of somebody who was locked is held."""
+    async with fleet("a") as world:
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        found = world.users.by_id(1)
+        assert found is not None
+        await world.do("user/insert", user={"login": "root", "password": "password", "role": 0, "status": 0})
+        from msgspec import structs
+
+        from hivewire_protocol.nouns.user import Status
+
+        locked = structs.replace(found.content, status=Status.LOCKED_OUT)
+        await world.ledger.commit(world.users.replace(found, locked, None))
+        await judge(world)
+        world.admin = world.caller(3)
+        assert (await state(world, number))[::2] == ("held", "its author admin is not active any more")
+
+
+async def test_a_list_shows_rollouts_by_state() -> None:
+    """The newest first, with their numbers."""
+    async with fleet("a") as world:
+        first = await start(world, {"deviceIds": ["a"]}, a="1")
+        second = await start(world, {"deviceIds": ["a"]}, b="1")
+        await world.do("rollout/hold", rollout=first)
+        listed = (await world.do("rollout/list"))["rollouts"]
+        assert [each["rollout"] for each in listed] == [second, first]
+        [held] = (await world.do("rollout/list", state="held"))["rollouts"]
+        assert (held["rollout"], held["reason"]) == (first, "held by admin")
+        assert (await world.no("rollout/list", state="gone"))[0] == 400
+
+
+async def test_a_rollout_of_a_secret_shows_it_to_nobody_else() -> None:
+    """Neither its value nor the words of who refuses it, which may repeat it; the device itself gets it."""
+    async with fleet("a") as world:
+        await world.do("schema/put", names="key", secret=True)
+        devices = Devices(world, "a")
+        number = await start(world, {"deviceIds": ["a"]}, gate={**SOON, "failures": 0}, key="hunter2")
+        await devices.listen(refuse=["a"])
+        assert devices.values("key") == {"a": "hunter2"}
+        await judge(world)
+        shown = str(await world.do("rollout/get", rollout=number)) + str(await world.do("rollout/list"))
+        shown += str(await world.do("device/effective", deviceId="a"))
+        assert "hunter2" not in shown
+        assert "unsupported" not in shown
+        assert (await state(world, number))[2] == "1 of 1 reached devices failed (1 refused); tolerated: 0, or 5%"
+
+
+NUMBERS = st.integers(0, 50)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.integers(0, 100), NUMBERS, st.integers(0, 200))
+def test_a_rollout_never_goes_on_with_too_many_failures(
+    applied: int, refused: int, silent: int, other: int, success: int, failures: int, age: int
+) -> None:
+    """Whatever the numbers: it stops if more failed than is tolerated, and goes on only if enough have applied."""
+    gate = Gate(success=success, failures=failures, minimum=1, wait=60, limit=150)
+    content = RolloutContent("global", [], [Step(percent=1), Step(percent=100)], "running", 0, gate)
+    reached = applied + refused + silent + other
+    found = decide(content, RolloutCounts(reached, applied, refused, silent, 1, 0), age * 1_000)
+    failed = refused + silent
+    if failed > failures and failed * 100 > reached * (100 - success):
+        assert found is not None
+        assert found.content.state == "held"
+    elif age >= 60 and reached >= 1 and applied * 100 >= reached * success:
+        assert found is not None
+        assert (found.content.state, found.content.step) == ("running", 1)
+    elif age >= 150:
+        assert found is not None
+        assert found.content.state == "held"
+    else:
+        assert found is None
+
+
+@pytest.mark.parametrize("kind", ["record", "step"])
+async def test_of_two_decisions_one_is_made(kind: str) -> None:
+    """A decision expects the rollout's revision, so another gateway's does not count twice."""
+    async with fleet("a") as world:
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        rollout = world.services.fleet.rollouts[number]
+        content = rollout.content
+        stale = rollout.change
+        assert await world.services.progress.write(rollout, content) is not None
+        rollout.change = stale
+        assert await world.services.progress.write(rollout, content) is None
