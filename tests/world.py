@@ -15,9 +15,10 @@ from argon2 import PasswordHasher
 
 from hivewire import actions
 from hivewire.access.identity import Identity
+from hivewire.access.keys import Key
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
-from hivewire.access.tokens import ACCESS, Claims, Key
+from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserContent, Users
 from hivewire.broadcast import Broadcast
 from hivewire.caller import Caller

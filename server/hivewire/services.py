@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
+from hivewire.access.keys import Key
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
-from hivewire.access.tokens import Key, Tokens
+from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.broadcast import Alone, Broadcast
 from hivewire.connections import Connections

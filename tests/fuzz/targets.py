@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 from uvicorn.server import ServerState
 
+from hivewire.access.keys import Key
 from hivewire.access.tenants import Tenants
-from hivewire.access.tokens import Key, Tokens, identity
+from hivewire.access.tokens import Tokens, identity
 from hivewire.access.users import User, UserContent, Users
 from hivewire.addresses import network_prefix, plain
 from hivewire.caller import Caller

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from hivewire.access import bootstrap
+from hivewire.access.keys import Key
 from hivewire.access.passwords import Passwords
-from hivewire.access.tokens import Key
 from hivewire.access.users import Users
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit

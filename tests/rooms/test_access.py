@@ -21,22 +21,11 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from hivewire.access.identity import Identity
+from hivewire.access.keys import Key, Previous, SecretError, generate_secret
 from hivewire.access.passwords import NICE, Busy, Passwords, generate
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, AnonymousRate, Rate, Throttle
-from hivewire.access.tokens import (
-    ACCESS,
-    MAX_TOKEN,
-    REFRESH,
-    Claims,
-    Key,
-    Previous,
-    SecretError,
-    Tokens,
-    VerifiedTokens,
-    generate_secret,
-    login_claims,
-)
+from hivewire.access.tokens import ACCESS, MAX_TOKEN, REFRESH, Claims, Tokens, VerifiedTokens, login_claims
 from hivewire.access.users import UserContent, Users
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hivewire.access.keys import Key
 from hivewire.access.sessions import Sessions
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import Key, Tokens
+from hivewire.access.tokens import Tokens
 from hivewire.access.users import UserContent, Users
 from hivewire.dialects.properties.credentials import Asked, Credentials, is_foreign
 from hivewire.dialects.properties.remembered import REMEMBERED, Remembered

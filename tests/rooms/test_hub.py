@@ -17,7 +17,8 @@ from msgspec import structs
 import tests.world
 from hivewire import actions
 from hivewire.access.identity import ANONYMOUS, Identity
-from hivewire.access.tokens import ACCESS, Claims, Key
+from hivewire.access.keys import Key
+from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserContent
 from hivewire.actions.topics import configurations
 from hivewire.caller import Caller

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from hivewire.access.keys import Key, Previous
 from hivewire.access.tenants import CLIENT, Tenants
-from hivewire.access.tokens import ACCESS, REFRESH, Claims, Key, Previous
+from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.caller import Caller
 from hivewire.hub.feed import Feed
 from hivewire.services import now

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from hivewire.access.keys import Key, Previous, SecretError, generate_secret
 from hivewire.access.passwords import Passwords, generate
-from hivewire.access.tokens import Key, Previous, SecretError, generate_secret
 from hivewire.access.users import KIND as USER
 from hivewire.access.users import UserContent, Users
 from hivewire.ledger.ledger import Ledger

@@ -158,7 +158,7 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
 def _layered(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
     """Configurations of a layer, or of all, by name."""
     if request.inline is not None or request.detail or request.reveal:
-        raise InvalidParameters("inline, detail and reveal do not go with layer")
+        raise InvalidParameters("inline, detail and reveal cannot be combined with layer")
     names, layer = checked_patterns(request.names), request.layer or EVERY
     if layer != EVERY:
         check_read(services, caller, layer)
