@@ -131,7 +131,7 @@ class Connections:
         return [*islice(merge(mine, *others, key=attrgetter("connectionId")), wanted.take)]
 
     def close_here(self, id: str) -> ConnectionListed | None:
-        """Close a connection of this gateway in the next iteration of the event loop, so that whoever closes their own
+        """Close a connection of this gateway in the next iteration of the event loop, so that one who closes its own
         is answered before. Returns what it was; None when it is not here."""
         if not id.startswith(self._prefix):
             return None

@@ -104,7 +104,7 @@ class Freshness:
             self._limits.discard(limit)
 
     def drain(self) -> None:
-        """The gateway stops: whoever waits, now or later, gets 503."""
+        """The gateway stops: all waiting reads, now or later, get 503."""
         self._draining = True
         for limit in self._limits:
             _end(limit)
@@ -115,7 +115,7 @@ class Freshness:
         """Does nothing: it waits with each request."""
 
     async def close(self) -> None:
-        """Whoever still waits is answered."""
+        """Answer all that still wait."""
         self.drain()
         if self._asking is not None:
             self._asking.cancel()

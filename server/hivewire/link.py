@@ -33,7 +33,7 @@ UNREAD_BYTES = 16 << 20
 """Unread bytes above which the other end has SLOW_SECONDS to read them."""
 
 SLOW_SECONDS = 30.0
-"""After this time a link to an end that does not read is closed, so that what waits for it does not grow for ever."""
+"""After this time a link to an end that does not read is closed, so that its queue does not grow without bound."""
 
 WAITING_BYTES = 1 << 30
 """What others may write while a gateway loads. Beyond that it ends, and is started again."""

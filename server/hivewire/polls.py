@@ -182,7 +182,7 @@ class Polls:
         size: int,
         asked: Asked,
     ) -> list[Message]:
-        """The stored messages that are wanted, or else the first one that comes, for so many seconds.
+        """The stored messages that are wanted, or else the first one that comes within this number of seconds.
 
         It waits before it reads what is stored, so no message falls between the two. `size` is the bytes that the
         request holds while it waits. Raises Unavailable when large ones hold too much.
@@ -232,7 +232,7 @@ class Polls:
     # What ends the waiting, or changes what is waited for.
 
     def drain(self) -> None:
-        """The gateway stops: whoever waits, now or later, waits no longer."""
+        """The gateway stops: requests that wait, now or later, end at once."""
         self._draining = True
         for waiter in self._waiting:
             self._end(waiter)
@@ -288,7 +288,7 @@ class Polls:
         """Does nothing: it waits with each request."""
 
     async def close(self) -> None:
-        """Whoever still waits is answered."""
+        """Answer all that still wait."""
         self.drain()
 
     def gauges(self) -> Gauges:

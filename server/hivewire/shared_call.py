@@ -1,4 +1,4 @@
-"""A call that many wait for at once: one is under way, and whoever comes meanwhile shares the next one."""
+"""A call that many wait for at once: one is running, and all who come meanwhile share the next one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SharedCall:
             await asyncio.sleep(self._pause)
 
     async def close(self) -> None:
-        """End the call that is under way. Whoever waits is cancelled."""
+        """End the call that is running. Those who wait are cancelled."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -43,7 +43,7 @@ _waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[asyncio.Future[None
 
 
 def _turn() -> asyncio.Future[None]:
-    """Done when it is the turn of whoever asks."""
+    """Done when it is the caller's turn."""
     loop = asyncio.get_running_loop()
     waiting = _waiting.setdefault(loop, deque())
     turn: asyncio.Future[None] = loop.create_future()

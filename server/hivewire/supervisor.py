@@ -178,7 +178,7 @@ class Gateways:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _guard(self, number: int, process: Process) -> None:
-        """Kill a gateway that has loaded and does not answer any more: its clients would wait for ever."""
+        """Kill a gateway that has loaded and no longer answers: its clients would wait without end."""
         while True:
             await asyncio.sleep(GUARD_SECONDS)
             link = self._links.get(number)

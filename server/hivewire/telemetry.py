@@ -151,7 +151,7 @@ class Telemetry:
         self.registry.register(self)
 
     def committed(self, changes: int, seconds: float) -> None:
-        """Count one commit of so many changes."""
+        """Count one commit and its number of changes."""
         self.batch_changes.observe(changes)
         self.commit_seconds.observe(seconds)
 

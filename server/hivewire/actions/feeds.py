@@ -87,7 +87,7 @@ def numbers(caller: Caller) -> Iterator[int]:
 
 
 def check_room(services: Services, caller: Caller, keys: int) -> None:
-    """Raise OutOfBounds when a connection cannot have another subscription with so many keys or patterns."""
+    """Raise OutOfBounds when a connection cannot have another subscription with this number of keys or patterns."""
     most = services.settings.subscriptions
     if sum(len(feed.subscriptions) for feed in caller.feeds) >= most:
         raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")

@@ -106,7 +106,7 @@ async def page(among: Iterable[T], matches: Test[T], arrange: Arrangement[T]) ->
 
 
 async def search(among: Iterable[T], matches: Test[T], most: int | None = None) -> list[T]:
-    """Those that match, in their order, at most so many. The event loop goes on meanwhile."""
+    """Those that match, in their order, at most `take`. The event loop is not blocked meanwhile."""
     return await in_slices(_search(among, matches, most))
 
 
@@ -241,7 +241,7 @@ class ListingWithin(Listing):
 
 
 def _up_to(size: int, portions: Iterable[bytes]) -> Iterator[bytes]:
-    """The portions, except those after more than so many bytes."""
+    """The portions, except those beyond this number of bytes."""
     for portion in portions:
         yield portion
         size -= len(portion)

@@ -217,7 +217,7 @@ def _wanted(
     patterns: Patterns,
     request: DeviceSubscribe | NetworkSubscribe | DeviceTypeSubscribe,
 ) -> Wanted:
-    """The log does not say what was reached at a position, so who resumes from before its user changed begins anew."""
+    """The log does not say what was reached at a position, so a client whose user has changed since starts over."""
     user, state = services.users.by_id(caller.identity.user_id), request.snapshot is not False
     earliest = 0 if user is None else user.revision
     return Wanted(topic, patterns, request.since, state, noted=request, earliest=earliest)

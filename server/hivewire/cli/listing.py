@@ -27,7 +27,7 @@ def listed(remote: Remote, action: str, member: str, **asked: Any) -> Iterator[R
 
 
 def newest(remote: Remote, action: str, member: str, most: int, **asked: Any) -> Iterator[Row]:
-    """At most so many messages, newest first.
+    """At most this number of messages, newest first.
 
     A page begins where the one before ended, by the time: the number of those to skip would change with each new one.
     """

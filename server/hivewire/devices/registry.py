@@ -205,7 +205,7 @@ class Registry:
         try:
             await self.ledger.commit(Transaction(writes))
         except Refused:
-            await asyncio.sleep(0)  # another gateway was faster, or a device was registered anew: look again
+            await asyncio.sleep(0)  # another gateway was faster, or a device was registered meanwhile: look again
 
     def removal(self, device: Device) -> list[Write]:
         """The writes that delete a device with what belongs to it, unless it has changed."""

@@ -60,7 +60,7 @@ class HttpRequest:
         return len(scope["raw_path"]) + len(scope["query_string"]) + sum([len(n) + len(v) for n, v in scope["headers"]])
 
     def forget_head(self) -> None:
-        """Free the headers and the query; the answer that has begun may take for ever."""
+        """Free the headers and the query; the answer that has begun may never end."""
         self.headers = {}
         self.scope["headers"].clear()
         self.scope["query_string"] = b""

@@ -53,7 +53,7 @@ class CatchUp:
         self.conflate_after = conflate_after
         self.pushes = 0
         self.missed: set[Subscription] = set()
-        """Subscriptions that have missed something that is in no log, so they begin anew."""
+        """Subscriptions that have missed something that no log has, so they start over."""
         self._allows = allows
         self._unexpected = unexpected
         self._waiting: deque[Steps] = deque()

@@ -113,7 +113,7 @@ class Hub:
         return self._tails[name]
 
     def forget_encoded(self) -> None:
-        """Encode the events that are kept anew: their topics show something else from now on."""
+        """Drop the encoded form of the events in memory: their topics show something else from now on."""
         for tail in self._tails.values():
             tail.forget_encoded()
 

@@ -73,7 +73,7 @@ class Tail(Generic[_S]):
             self._bytes = 0
 
     def forget_encoded(self) -> None:
-        """Encode events anew when they are pushed again: their topics show something else from now on."""
+        """Encode events again when they are pushed again: their topics show something else from now on."""
         for event in self._events:
             event.encoded = None
 

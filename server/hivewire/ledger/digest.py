@@ -50,7 +50,7 @@ def part_of(change: Change) -> int:
 
 
 class Digests:
-    """Answers for this gateway. Whoever asks while one is made gets that one."""
+    """Answers for this gateway. Requests that come while one is being made share it."""
 
     def __init__(self, ledger: Ledger, broadcast: Broadcast, gateway: str) -> None:
         self._ledger = ledger

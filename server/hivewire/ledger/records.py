@@ -169,7 +169,7 @@ class Exists(Struct, gc=False):
 
 
 class Judge(Protocol):
-    """Decides what contents the records of a kind may have, whoever writes them."""
+    """Decides what contents the records of a kind may have, on all write paths."""
 
     def __call__(self, write: Write, view: View) -> WireError | None:
         """Why this content is refused; None when it is right. It is called for every write that is no delete."""

@@ -37,7 +37,7 @@ RECONNECT_SECONDS = 0.2
 
 PING_SECONDS = 1
 PINGS = 3
-"""A server that answers none of so many pings in a row is left for another one: it may be stopped, not closed."""
+"""A server that misses this number of pings in a row is left for another one: it may be stopped, not closed."""
 
 READ_MESSAGES, READ_BYTES = 256, 8 << 20
 """The most that one `read` asks for."""
@@ -161,7 +161,7 @@ class Connection:
         self._denied = asyncio.Event()
 
     async def open(self, seconds: float) -> None:
-        """Connect to any of the servers. Raises Unusable when none lets us in within so many seconds."""
+        """Connect to any of the servers. Raises Unusable when none accepts within this number of seconds."""
         try:
             from nats.aio.client import Client
         except ImportError:
@@ -302,7 +302,7 @@ class Connection:
         from nats import errors
 
         async def asked(message: Msg) -> None:
-            with suppress(errors.Error):  # whoever asked does not wait for long
+            with suppress(errors.Error):  # the caller does not wait for long
                 await message.respond(tell())
 
         try:
@@ -313,7 +313,7 @@ class Connection:
     async def ask_all(
         self, subject: str, seconds: float, enough: Callable[[list[bytes]], bool] = lambda found: False
     ) -> list[bytes]:
-        """What everybody answers to a request within so many seconds, or until that is enough. Raises Silent."""
+        """All answers to a request within this number of seconds, or until they are enough. Raises Silent."""
         from nats import errors
 
         found: list[bytes] = []

@@ -156,7 +156,7 @@ class Log:
         self._release(Unknown(reason))
 
     def _release(self, error: NatsError) -> None:
-        """Whoever waits for an entry gets the error."""
+        """All who wait for an entry get the error."""
         waiting: list[asyncio.Future[Any]] = [future for _, future in self._reaching]
         if self._attempt is not None:
             waiting.append(self._attempt.decisive)
@@ -286,7 +286,7 @@ class Log:
         return LogEntry(first, place, sealed.id, sealed.before, sealed.gateway, sealed.body, own)
 
     async def _take(self, entries: Sequence[LogEntry]) -> None:
-        """Apply entries, and tell whoever waits for one of them."""
+        """Apply entries, and tell those who wait for one of them."""
         last = self.last
         for number, entry in enumerate(entries):
             if last and entry.before != last:

@@ -130,7 +130,7 @@ class StreamEngine(Protocol):
     """Keeps both logs."""
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
-        """Open what belongs to this ledger, or begin anew. Raises StoreError.
+        """Open what belongs to this ledger, or begin without messages. Raises StoreError.
 
         With `damage`, what was found by loading it, it begins anew in any case. What was there is set aside.
         """

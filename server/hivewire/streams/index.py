@@ -58,7 +58,7 @@ class Index:
         self.tip = messages[-1].place
 
     def has(self, device: int, size: int) -> bool:
-        """Whether so many bytes of a device are kept."""
+        """Whether this number of bytes of a device is kept."""
         most = self.bytes + OVERHEAD * self.messages  # of all: rarely more than one may have
         return most >= size and self.devices.get(device, 0) >= size
 

@@ -110,7 +110,7 @@ class Log(Reader):
         return await self._written(draft)
 
     async def update(self, device: int, id: int, change: Callable[[Message], Update]) -> Message:
-        """The new event of a command, once durable: the whole command again. Its retention begins anew.
+        """The new event of a command, once durable: the whole command again. Its retention starts again.
 
         `change` gets its last event. Updates of one command happen one after the other, also those whose caller is
         cancelled. Raises NotFound.

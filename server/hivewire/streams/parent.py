@@ -288,7 +288,7 @@ class ParentEngine:
         self._logs: dict[LogName, ParentLog] = {name: ParentLog(socket_of(address, name), on_lost) for name in LOGS}
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
-        """The parent has opened what belongs to this ledger, and has begun anew if it was damaged."""
+        """The parent has opened what belongs to this ledger, or has begun without messages if it was damaged."""
         if damage is not None:
             raise StoreError(f"the messages are damaged ({damage}): stop all gateways and start them again")
         for log in self._logs.values():

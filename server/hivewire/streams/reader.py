@@ -292,7 +292,7 @@ def _age(message: Message) -> tuple[int, int, int]:
 
 
 def _portion(messages: list[Message], most: int = READ_BYTES) -> list[Message]:
-    """The first of these messages, until their bodies have so many bytes."""
+    """The first of these messages, until their bodies have this number of bytes."""
     size = 0
     for count, message in enumerate(messages, 1):
         size += len(message.body)

@@ -127,6 +127,6 @@ class Rate:
             self._free = {device: free for device, free in self._free.items() if free > now}
 
     def take_back(self, device: int) -> None:
-        """A message that was counted is counted again: it has to be stamped anew."""
+        """A message that was counted is counted again: it needs a new stamp."""
         if device in self._free:
             self._free[device] -= self._step

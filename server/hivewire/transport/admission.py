@@ -87,7 +87,7 @@ class Budget:
 
 
 def check_budget(settings: Settings) -> None:
-    """Warn of settings with which the largest messages and bodies are always refused, whoever sends them."""
+    """Warn of settings with which the largest messages and bodies are always refused, to every caller."""
     sizes = {name: getattr(settings, name) for name in ("message_bytes", "property_bytes", "document_bytes")}
     beyond = {name: size for name, size in sizes.items() if size > settings.unfinished_bytes}
     if beyond:

@@ -172,7 +172,7 @@ class Stall:
 
 
 class Watch:
-    """Aborts a transport whose peer has unread bytes and reads none of them for so many seconds."""
+    """Aborts a transport whose peer has unread bytes and reads none of them for this number of seconds."""
 
     __slots__ = ("_seconds", "_timer", "_transport")
 

@@ -1,4 +1,4 @@
-"""The task that makes checkpoints when enough has been written since the last one, whoever made that."""
+"""The task that makes checkpoints when enough has been written since the last one, by whichever gateway."""
 
 from __future__ import annotations
 

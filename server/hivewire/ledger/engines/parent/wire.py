@@ -170,7 +170,7 @@ def changes_of(encoded: bytes | Raw) -> list[Change]:
 
 
 def portions(changes: list[Change], most: int) -> Iterable[list[Change]]:
-    """The same changes in lists of about so many bytes of content."""
+    """The same changes in lists of about this number of bytes of content."""
     portion: list[Change] = []
     size = 0
     for change in changes:

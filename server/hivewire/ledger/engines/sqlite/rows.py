@@ -39,7 +39,7 @@ def insertion(changes: Sequence[Change]) -> tuple[str, list[Any]]:
 
 
 def round_up(count: int) -> int:
-    """Rows in the statement for so many changes: powers of two up to 8, then steps of 8, then of 64.
+    """Rows in the statement for this number of changes: powers of two up to 8, then steps of 8, then of 64.
 
     That makes two dozen different statements, which SQLite keeps prepared, and few unused rows: one costs a sixth of a
     used row.
