@@ -361,6 +361,7 @@ GROUPS = (
     ["cluster"],
     ["layer"],
     ["rollout"],
+    ["fleet"],
 )
 
 
@@ -374,6 +375,7 @@ GROUPS = (
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
         *(["device", verb] for verb in ("list", "get", "put", "delete", "adopt", "effective", "label")),
+        *(["fleet", verb] for verb in ("count", "list", "watch")),
         *(["rollout", verb] for verb in ("start", "list", "status", "hold", "resume", "rollback")),
         *(["layer", verb] for verb in ("list", "put", "delete")),
         *([noun, "watch"] for noun in ("device", "network", "type")),

@@ -177,6 +177,8 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("POST", "/layer/{layer}/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),
     ("DELETE", "/layer/{layer}/configuration/{name}", None, 204, None, False),
     ("DELETE", "/layer/{layer}", None, 200, ["revision"], False),
+    ("GET", "/fleet", None, 200, ["devices", "online", "applied", "refused", "pending", "local", "errors"], False),
+    ("GET", "/fleet/device", None, 200, [], False),
     ("POST", "/rollout", ROLLOUT, 201, ["rollout", "revision"], False),
     ("GET", "/rollout", None, 200, [], False),
     ("GET", "/rollout/{rollout}", None, 200, ROLLOUT_MEMBERS, False),

@@ -83,6 +83,7 @@ COMMANDS = {
     ),
     "layer": ("layer:layer", "Manage layers: configurations for some devices, of which the highest counts."),
     "rollout": ("rollout:rollout", "Roll out new values of a layer to some devices first."),
+    "fleet": ("fleet:fleet", "See which devices have applied what they should have."),
     "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (

@@ -267,6 +267,10 @@ class Fleet:
         """Whether a device follows its configurations here."""
         return device_id in self._followers
 
+    def count_online(self) -> int:
+        """How many devices do."""
+        return len(self._followers)
+
     async def settled(self) -> None:
         """Return when all devices have moved."""
         while self._task is not None and self._sweeps:

@@ -1,0 +1,102 @@
+"""Watching a fleet: how many devices have applied what they should have (fleet.md, section 9)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Struct, UnsetType
+
+from hivewire_protocol.errors import NotFound, OutOfBounds
+from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.nouns.layer import Target
+from hivewire_protocol.permissions import Permission
+
+_Target = Annotated[Target | None, says("Only these devices; all that the caller reaches when absent.")]
+_Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.")]
+_Rollout = Annotated[Integer | None, says("Only the devices that see this rollout, and its names.")]
+_Applied = Annotated[int, says("Those that have applied all that they should.")]
+_Refused = Annotated[int, says("Those that have refused something.")]
+_Pending = Annotated[int, says("Those that have not answered to something.")]
+_Local = Annotated[int, says("Those that have something of their own.")]
+
+
+class NameCounts(Struct):
+    """The devices that should have a name, by its state."""
+
+    name: Annotated[str, says("The name.")]
+    applied: _Applied
+    refused: _Refused
+    pending: _Pending
+    local: _Local
+
+
+class ErrorCount(Struct):
+    """An error that devices reported."""
+
+    name: Annotated[str, says("The name that they refused.")]
+    error: Annotated[str, says("Why.")]
+    devices: Annotated[int, says("How many.")]
+
+
+class FleetCountReply(Reply, kw_only=True):
+    """How many devices there are, by the worst state of their names."""
+
+    devices: Annotated[int, says("All of them.")]
+    online: Annotated[int, says("Those that follow their configurations at this gateway.")]
+    applied: _Applied
+    refused: _Refused
+    pending: _Pending
+    local: _Local
+    names: Annotated[list[NameCounts] | UnsetType, says("With `names`: the counts of each name, up to 1,000.")] = UNSET
+    errors: Annotated[list[ErrorCount], says("The five most frequent errors.")]
+    reached: Annotated[int | UnsetType, says("With `rollout`: those that were sent its values.")] = UNSET
+    waiting: Annotated[int | UnsetType, says("With `rollout`: those that are offline and were not.")] = UNSET
+    silent: Annotated[int | UnsetType, says("With `rollout`: those that have not answered for too long.")] = UNSET
+    overridden: Annotated[int | UnsetType, says("With `rollout`: for which a higher layer has all names.")] = UNSET
+
+
+class FleetRow(Struct):
+    """A device of the fleet."""
+
+    deviceId: Annotated[str, says("Its id.")]
+    networkId: Annotated[int, says("Its network.")]
+    deviceTypeId: Annotated[int, says("Its device type.")]
+    labels: Annotated[dict[str, str], says("Its labels.")]
+    online: Annotated[bool, says("Whether it follows its configurations at this gateway.")]
+    state: Annotated[str, says("`applied`, `refused`, `pending` or `local`: the worst of its names.")]
+    errors: Annotated[dict[str, str], says("What it has refused, and why, by name.")]
+
+
+class FleetListReply(Reply):
+    """Devices by id."""
+
+    devices: Annotated[list[FleetRow], says("The devices.")]
+
+
+class FleetCount(Request, tag="fleet/count"):
+    """Count the devices that the caller reaches by what they have applied."""
+
+    permission = Permission.GET_CONFIGURATION
+    read_only = True
+    reply = FleetCountReply
+    errors = (NotFound, OutOfBounds)
+
+    target: _Target = None
+    names: _Names = None
+    rollout: _Rollout = None
+
+
+class FleetList(Request, tag="fleet/list"):
+    """List the devices that the caller reaches with their states."""
+
+    permission = Permission.GET_CONFIGURATION
+    read_only = True
+    reply = FleetListReply
+    errors = (NotFound, OutOfBounds)
+
+    target: _Target = None
+    names: _Names = None
+    rollout: _Rollout = None
+    state: Annotated[str | None, says("Only those in this state.")] = None
+    take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.")] = None
+    after: Annotated[str | None, says("Start after this device: the last one of the previous page.")] = None

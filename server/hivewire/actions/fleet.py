@@ -1,0 +1,61 @@
+"""Watching a fleet (fleet.md, section 9)."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from hivewire.actions.checks import checked_patterns, within
+from hivewire.actions.layer import check_bounds
+from hivewire.caller import Caller
+from hivewire.fleet import census
+from hivewire.fleet.census import Query
+from hivewire.fleet.reports import WORST
+from hivewire.services import Services
+from hivewire.slices import in_slices
+from hivewire_protocol.errors import NotFound, OutOfBounds
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.fleet import FleetCount, FleetList, FleetListReply
+
+TAKE, MOST = 100, 1_000
+
+
+async def count(services: Services, caller: Caller, request: FleetCount) -> Reply:
+    """How many devices are in which state. Raises NotFound for a rollout that is over or never was."""
+    query = _query(services, caller, request)
+    await services.fleet.settled()
+    reply = await in_slices(census.count(services.fleet, query, request.names is not None))
+    if query.rollout is not None:
+        counts, _ = await services.progress.count(query.rollout)
+        return structs.replace(
+            reply,
+            reached=counts.reached,
+            waiting=counts.waiting,
+            silent=counts.silent,
+            overridden=counts.overridden,
+        )
+    return reply
+
+
+async def list_(services: Services, caller: Caller, request: FleetList) -> Reply:
+    """A page of devices by id. Raises as `count`."""
+    if request.state is not None and request.state not in WORST:
+        raise OutOfBounds(f"state must be one of {', '.join(WORST)}")
+    take, query = within("take", request.take, TAKE, MOST), _query(services, caller, request)
+    await services.fleet.settled()
+    found = census.rows(services.fleet, query, request.state, request.after or "", take)
+    return FleetListReply(await in_slices(found))
+
+
+def _query(services: Services, caller: Caller, request: FleetCount | FleetList) -> Query:
+    names = checked_patterns(request.names) & caller.identity.names
+    if request.target is not None:
+        check_bounds(request.target)
+    query = Query(services.registry.scope(caller.identity), names, services.schemas.is_secret, request.target)
+    if request.rollout is not None:
+        query.rollout = services.fleet.rollouts.get(request.rollout)
+        if query.rollout is None:
+            raise NotFound(f"Rollout {request.rollout} is not open")
+    return query
+
+
+READS = {FleetCount: count, FleetList: list_}

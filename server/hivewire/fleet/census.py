@@ -1,0 +1,133 @@
+"""Counting a fleet: the devices of a target by the worst state of their names (fleet.md, section 9).
+
+Devices with one view and one report are one group. A group is compared once, however many devices it has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from hivewire.devices.scope import Scope
+from hivewire.fleet.fleet import Fleet, Member
+from hivewire.fleet.layers import targets
+from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, WORST, Report, state
+from hivewire.fleet.rollouts import Rollout
+from hivewire.fleet.views import View
+from hivewire_protocol.nouns.fleet import ErrorCount, FleetCountReply, FleetRow, NameCounts
+from hivewire_protocol.nouns.layer import Target
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.tenant.steps import Steps
+
+LOOK = 200
+"""Devices, or groups, that are looked at in one step of a slice."""
+
+MOST_NAMES, MOST_ERRORS = 1_000, 5
+
+
+class Query(Struct):
+    """Which devices and names are asked for. `secret` says whether what devices say of a name must not be shown."""
+
+    scope: Scope
+    names: Patterns
+    secret: Callable[[str], bool]
+    target: Target | None = None
+    rollout: Rollout | None = None
+
+    @property
+    def everybody(self) -> bool:
+        """Whether it is about all devices that there are."""
+        scope = self.scope
+        return self.target is None and scope.networks is None and scope.types is None and scope.members is None
+
+    def wants(self, member: Member) -> bool:
+        """Whether a device is asked for."""
+        return (
+            self.scope.covers(member.device)
+            and (self.rollout is None or self.rollout in member.view.overlays)
+            and (self.target is None or targets(self.target, member.placed, "layer/"))
+        )
+
+    def of(self, view: View, report: Report | None) -> list[str]:
+        """The names that count for devices with this view and report."""
+        if self.rollout is not None:
+            return [name for name in self.rollout.values if name in self.names and not view.covers(self.rollout, name)]
+        known = {*view.names(), *(report.entries if report is not None else ())}
+        return sorted(known if self.names is EVERYTHING else (name for name in known if name in self.names))
+
+
+def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]:
+    """The numbers."""
+    groups: Counter[tuple[View, Report | None]] = Counter()
+    online = 0
+    if query.everybody and query.rollout is None:
+        groups.update({(view, report): number for view in fleet.views for report, number in view.reports.items()})
+        online = fleet.count_online()
+    else:
+        for number, device in enumerate(_candidates(fleet, query)):
+            if number % LOOK == LOOK - 1:
+                yield
+            if (member := fleet.members.get(device)) is not None and query.wants(member):
+                groups[member.view, member.report] += 1
+                online += fleet.online(device)
+    states, errors = Counter[str](), Counter[tuple[str, str]]()
+    by_name: dict[str, Counter[str]] = {}
+    for number, ((view, report), devices) in enumerate(groups.items()):
+        if number % LOOK == LOOK - 1:
+            yield
+        found = {name: state(view, report, name) for name in query.of(view, report)}
+        present = {*found.values()}
+        states[next((each for each in WORST if each in present), "applied")] += devices
+        for name, what in found.items():
+            if each_name and (name in by_name or len(by_name) < MOST_NAMES):
+                by_name.setdefault(name, Counter())[what] += devices
+            if what == REFUSED and report is not None and not query.secret(name):
+                errors[name, str(report.entries[name].error)] += devices
+    reply = FleetCountReply(
+        devices=states.total(),
+        online=online,
+        applied=states[APPLIED],
+        refused=states[REFUSED],
+        pending=states[PENDING],
+        local=states[LOCAL],
+        errors=[ErrorCount(name, error, devices) for (name, error), devices in errors.most_common(MOST_ERRORS)],
+    )
+    if each_name:
+        reply.names = [
+            NameCounts(name, **{what: found[what] for what in WORST}) for name, found in sorted(by_name.items())
+        ]
+    return reply
+
+
+def rows(fleet: Fleet, query: Query, wanted: str | None, after: str, take: int) -> Steps[list[FleetRow]]:
+    """Devices with their states, by id."""
+    found: list[FleetRow] = []
+    for number, device in enumerate(sorted(each for each in _candidates(fleet, query) if each > after)):
+        if len(found) == take:
+            break
+        if number % LOOK == LOOK - 1:
+            yield
+        member = fleet.members.get(device)
+        if member is not None and query.wants(member):
+            row = _row(fleet, query, member)
+            if wanted in (None, row.state):
+                found.append(row)
+    return found
+
+
+def _row(fleet: Fleet, query: Query, member: Member) -> FleetRow:
+    view, report, device = member.view, member.report, member.device
+    found = {name: state(view, report, name) for name in query.of(view, report)}
+    worst = next((each for each in WORST if each in found.values()), "applied")
+    entries = {} if report is None else report.entries
+    errors = {
+        name: str(entries[name].error) for name, what in found.items() if what == REFUSED and not query.secret(name)
+    }
+    online = fleet.online(device.id)
+    return FleetRow(device.id, device.network, device.type, dict(member.labels), online, worst, errors)
+
+
+def _candidates(fleet: Fleet, query: Query) -> Iterable[str]:
+    return list(fleet.members) if query.target is None else fleet.candidates(query.target)

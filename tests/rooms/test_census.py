@@ -1,0 +1,90 @@
+"""Counts of a fleet are those of a recount, whoever asks (fleet.md, section 9)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.rooms.fleets import ANN, World, fleet
+from tests.rooms.test_reports import reported, states, tags
+from tests.rooms.test_rollouts import start
+
+
+async def counted(world: World, **members: object) -> dict[str, int]:
+    """The counts that are not 0."""
+    found = await world.do("fleet/count", **members)
+    return {name: value for name, value in found.items() if isinstance(value, int) and value}
+
+
+async def test_a_device_has_the_worst_state_of_its_names() -> None:
+    """Refused before pending before local before applied; errors are counted."""
+    async with fleet("a", "b", "c", "d") as world:
+        await world.put("global", n="1", m="1")
+        tag = await tags(world, "a")
+        fine = [{"name": name, "tag": tag[name]} for name in "nm"]
+        await reported(world, "a", *fine)
+        await reported(world, "b", fine[0], {**fine[1], "error": "no"})
+        await reported(world, "c", *fine, {"name": "own", "value": "1"})
+        online = world.follow("a")
+        assert await counted(world) == {"devices": 4, "online": 1, "applied": 1, "refused": 1, "local": 1, "pending": 1}
+        found = await world.do("fleet/count", names=["m", "own"])
+        assert found["errors"] == [{"name": "m", "error": "no", "devices": 1}]
+        assert found["names"] == [
+            {"name": "m", "applied": 2, "refused": 1, "pending": 1, "local": 0},
+            {"name": "own", "applied": 0, "refused": 0, "pending": 0, "local": 1},
+        ]
+        listed = (await world.do("fleet/list", state="refused"))["devices"]
+        assert [(each["deviceId"], each["errors"]) for each in listed] == [("b", {"m": "no"})]
+        online.session.close()
+        assert "online" not in await counted(world)
+
+
+async def test_counts_are_those_of_a_recount() -> None:
+    """Of all devices, of a target, of some networks and of a rollout; and pages of the list are all of it."""
+    ids = [f"d-{number:03}" for number in range(60)]
+    async with fleet(*ids[:40]) as world:
+        await world.register(*ids[40:], network=2)
+        await world.put("global", n="1")
+        await world.layer("odd", 5, labels={"kind": ["odd"]})
+        await world.put("odd", m="1")
+        for number, device in enumerate(ids):
+            if number % 2:
+                await world.label(device, kind="odd")
+        tag = await tags(world, ids[1])
+        for number, device in enumerate(ids):
+            error = {"error": "no"} if number % 5 == 0 else {}
+            if number % 3:
+                await reported(world, device, {"name": "n", "tag": tag["n"], **error}, {"name": "m", "tag": tag["m"]})
+        worst = {device: await _worst(world, device) for device in ids}
+        assert await counted(world) == {"devices": 60, **Counter(worst.values())}
+        odd = {"labels": {"kind": ["odd"]}}
+        assert await counted(world, target=odd) == {"devices": 30, **Counter(list(worst.values())[1::2])}
+        ann = world.caller(ANN)
+        found = await world.do("fleet/count", ann)
+        assert found["devices"] == 40
+        assert found["refused"] == sum(each == "refused" for each in list(worst.values())[:40])
+        pages, after = [], ""
+        while page := (await world.do("fleet/list", take=7, after=after))["devices"]:
+            pages += page
+            after = page[-1]["deviceId"]
+        assert {each["deviceId"]: each["state"] for each in pages} == worst
+        number = await start(world, {"percent": 99.99}, gate={"wait": 100}, n="2")
+        assert await counted(world, rollout=number) == {"devices": 60, "pending": 60, "waiting": 60}
+        assert (await world.no("fleet/count", rollout=99))[0] == 404
+        assert (await world.no("fleet/list", state="lost"))[0] == 400
+
+
+async def _worst(world: World, device: str) -> str:
+    found = {*(await states(world, device)).values()}
+    return next((each for each in ("refused", "pending", "local") if each in found), "applied")
+
+
+async def test_a_secret_is_not_in_the_errors() -> None:
+    """What devices say of it is not shown."""
+    async with fleet("a") as world:
+        await world.do("schema/put", names="key", secret=True)
+        await world.put("global", key="hunter2")
+        tag = (await tags(world, "a"))["key"]
+        await reported(world, "a", {"name": "key", "tag": tag, "error": "hunter2 is short"})
+        assert (await world.do("fleet/count"))["errors"] == []
+        assert "hunter2" not in str(await world.do("fleet/list"))
+        assert (await counted(world))["refused"] == 1
