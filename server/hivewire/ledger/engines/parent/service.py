@@ -53,7 +53,7 @@ class LedgerService:
                 return False
             self._author, self._bytes = link, encoded
             try:
-                stands = await self._journal.append(wire.changes_of(encoded), behind=behind)
+                stands = await self._journal.append(wire.passing_changes_of(encoded), behind=behind)
             finally:
                 self._author, self._bytes = None, Raw(b"")
             self.entries += 1

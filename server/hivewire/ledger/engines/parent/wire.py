@@ -155,12 +155,13 @@ Message: TypeAlias = Stored | Others | Told
 message_of = msgspec.msgpack.Decoder(Message | Keep).decode
 
 encode = msgspec.msgpack.Encoder().encode
-_changes = msgspec.msgpack.Decoder(list[Change]).decode
+passing_changes_of = msgspec.msgpack.Decoder(list[Change]).decode
+"""The changes in these bytes, for who does not keep them."""
 
 
 def changes_of(encoded: bytes | Raw) -> list[Change]:
     """The changes in these bytes. A million records share a handful of kinds, types and authors."""
-    changes = _changes(encoded)
+    changes = passing_changes_of(encoded)
     for change in changes:
         change.kind = intern(change.kind)
         change.content_type = intern(change.content_type)
