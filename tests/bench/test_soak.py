@@ -33,8 +33,8 @@ def test_a_gateway_that_is_killed_under_load_keeps_its_promises() -> None:
 
 @pytest.mark.skipif(nodes.find() is None, reason="no `nats-server` here: it is a package of PyPI")
 def test_gateways_on_one_log_keep_their_promises() -> None:
-    """Nodes and gateways are killed, a leader steps down, and feeds lose messages: nothing is lost, twice, out of order, half or without an
-    order, and all gateways have the same in the end."""
+    """Nodes and gateways are killed, a leader steps down, and feeds lose messages: nothing is lost, twice, out of
+    order, half or without an order, and all gateways have the same in the end."""
     faults = ("leader killed", "leader stepped down", "gateway killed", "messages of the feed lost")
     found = figures("bench.soak.cluster", "--seconds", "5", "--only", *faults)
     assert all(found[name] != "0" for name in ("writes answered", "calls recorded", "lists checked", "faults"))
