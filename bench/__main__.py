@@ -21,7 +21,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import measures, messages
+from bench import client, measures, messages
 from bench.measures import Row
 
 HERE = Path(__file__).parent
@@ -47,6 +47,7 @@ PARTS: dict[str, Callable[[Run], list[Row]]] = {
     "returning": lambda run: measures.returning(run.folder, run.say),
     "idle": lambda run: measures.idle_memory(run.folder, run.say),
     "growth": lambda run: measures.growth(run.folder, run.say),
+    "client": lambda run: client.rows(run.folder, run.rounds * run.seconds),
     "messages": lambda run: messages.rates(run.folder, run.rounds * run.seconds / 2, run.say),  # of many loads
     "delivery": lambda run: messages.delivery(run.folder, run.rounds, run.say),
     "online": lambda run: messages.memory(run.folder, run.say),

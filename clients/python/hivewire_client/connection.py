@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,6 +22,9 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
+from websockets.frames import Frame as WebSocketFrame
+from websockets.frames import Opcode
+from websockets.protocol import Event, State
 
 from hivewire_client.address import endpoint
 from hivewire_client.errors import Closed, HivewireError, TooLarge, Unreachable, refusal
@@ -74,23 +77,42 @@ class Cut(Closed):
     """The connection ended while a request waited for its answer, so the gateway may have carried it out."""
 
 
+class _Socket(ClientConnection):
+    """A WebSocket that gives each text to `take` as it comes, without a queue and a task in between."""
+
+    take: Callable[[bytes], None]
+    _parts: bytes = b""
+
+    def process_event(self, event: Event) -> None:
+        """Take a frame; what is no text is left to the base class."""
+        if not isinstance(event, WebSocketFrame) or event.opcode not in (Opcode.TEXT, Opcode.CONT):
+            super().process_event(event)
+        elif event.fin:
+            data, self._parts = self._parts + event.data, b""
+            self.take(data)
+        else:
+            self._parts += event.data
+
+
 class Connection:
     """An open WebSocket. `take` gets each push, in order, in the event loop; it must not raise.
 
     `url` is the address as it was given, which errors show.
     """
 
-    def __init__(self, url: str, socket: ClientConnection, take: Callable[[Connection, Frame], None]) -> None:
+    def __init__(self, url: str, socket: _Socket, take: Callable[[Connection, Frame], None]) -> None:
         self.url = url
         self._socket = socket
         self._take = take
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[bytes]] = {}
         self._begins: dict[int, Callable[[dict[str, Any]], None]] = {}
-        self._end: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
-        self._may_read = asyncio.Event()
-        self._may_read.set()
-        self._reading = asyncio.create_task(self._read())
+        self._loop = asyncio.get_running_loop()
+        self._is_sending = False
+        self._nonsense = ""
+        self._end: asyncio.Future[Closed] = self._loop.create_future()
+        socket.take = self._receive
+        self._ending = asyncio.create_task(self._wait_for_end())
 
     @classmethod
     async def open(cls, url: str, take: Callable[[Connection, Frame], None], seconds: float = SECONDS) -> Connection:
@@ -99,6 +121,7 @@ class Connection:
         try:
             opened = await _Direct(
                 place,
+                create_connection=_Socket,
                 compression=None,
                 proxy=None,  # nobody else gets the token
                 open_timeout=seconds,
@@ -109,7 +132,7 @@ class Connection:
             )
         except (OSError, WebSocketException, ValueError) as error:
             raise _not_opened(url, place, error) from None
-        return cls(url, opened, take)
+        return cls(url, cast("_Socket", opened), take)
 
     async def request(
         self,
@@ -128,20 +151,23 @@ class Connection:
         frame: dict[str, Any] = {"action": action, "requestId": number}
         frame |= {name: value for name, value in members.items() if value is not None}
         data = msgspec.json.encode(frame)
-        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        if self._socket.protocol.state is not State.OPEN:
+            raise await self.ended()
+        answer = self._answers[number] = self._loop.create_future()
         if begin is not None:
             self._begins[number] = begin
+        late = self._loop.call_later(seconds, _give_up, answer)
         try:
-            if self._end.done():
-                raise self._end.result()
-            async with asyncio.timeout(seconds):
-                await self._socket.send(data, text=True)
-                answered = await answer
-        except ConnectionClosed as error:
-            raise self._told(self._closed(error), data) from None
-        except Cut as error:
-            raise self._told(error, data) from None
+            self._send(data)
+            if self._socket.transport.get_write_buffer_size() > LARGE:
+                await self._socket.drain()
+            answered = await answer
+        except (Cut, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise self._told(await self.ended(), data) from None
         finally:
+            late.cancel()
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # it was not waited for if the request could not be sent
             self._answers.pop(number, None)
@@ -150,6 +176,20 @@ class Connection:
         if reply.get("status") != "success":
             raise refusal(reply)
         return reply
+
+    def _send(self, data: bytes) -> None:
+        """Send a text, together with the others of this turn of the event loop."""
+        self._socket.protocol.send_text(data)
+        if not self._is_sending:
+            self._is_sending = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_sending = False
+        if self._socket.protocol.state is State.OPEN:
+            self._socket.transport.write(b"".join(self._socket.protocol.data_to_send()))
+        else:  # it is closing, which is more than data
+            self._socket.send_data()
 
     async def ended(self) -> Closed:
         """Waits for the end of the connection, and says how it ended."""
@@ -160,40 +200,38 @@ class Connection:
         self.resume()
         try:
             await self._socket.close()
-            await self._reading
+            await self._ending
         finally:
             self.abort()  # if the peer did not answer, or nobody waits any more
 
     def pause(self) -> None:
         """Read nothing more until `resume`, not even answers: the gateway keeps what comes."""
-        self._may_read.clear()
+        self._socket.transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        self._may_read.set()
+        self._socket.transport.resume_reading()
 
     def abort(self) -> None:
         """Cut it, without a close frame."""
         self._socket.transport.abort()
 
-    async def _read(self) -> None:
-        """Take what comes, until the end."""
-        try:
-            while True:
-                self._receive(await self._socket.recv(decode=False))
-                await self._may_read.wait()
-        except ConnectionClosed as error:
-            end = self._closed(error)
-        except msgspec.DecodeError as error:
-            end = Closed(f"{self.url}: not an answer of a gateway: {error}")
-            self.abort()
+    async def _wait_for_end(self) -> None:
+        await self._socket.wait_closed()
+        end = Closed(self._nonsense) if self._nonsense else self._closed(self._socket.close_exc)
         self._end.set_result(end)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(Cut(str(end), end.code, end.reason))
 
     def _receive(self, data: bytes) -> None:
-        frame = _frames.decode(data)
+        """Take a message."""
+        try:
+            frame = _frames.decode(data)
+        except msgspec.DecodeError as error:
+            self._nonsense = f"{self.url}: not an answer of a gateway: {error}"
+            self.abort()
+            return
         if frame.subscriptionId is not None and frame.status is None:
             frame.data = data
             self._take(self, frame)
@@ -224,6 +262,11 @@ class Connection:
             # When the gateway closes in the middle of a large frame, a TCP reset can overtake its close frame.
             return Cut(f"{closed}, perhaps because a message of {len(data):,} bytes is too large")
         return Cut(str(closed), closed.code, closed.reason)
+
+
+def _give_up(answer: asyncio.Future[bytes]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 class _Direct(connect):

@@ -1,0 +1,146 @@
+"""The Python client: how fast it reads, writes and takes a state, and what a name costs it.
+
+`rows` measures all of it. As a process it writes: in turns through the client and with raw frames over a socket of the
+same process and event loop, 16 in flight each, and prints the rates of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import json
+import statistics
+import time
+import tracemalloc
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from bench import servers, turns
+from bench.generator import Connection, frames, name_of, proof
+from bench.measures import Row, log_in
+from bench.servers import GENERATOR_CORES, generate, pin
+from hivewire_client import Hivewire
+from hivewire_client.connection import Frame
+from hivewire_client.replica import Replica
+
+IN_FLIGHT = 16
+NAMES = 10_000
+PER_FRAME = 2_000
+GETS = 200_000
+TURN = 0.25
+VALUE = "v" * 20
+
+
+class Limits(msgspec.Struct):
+    """A typed value."""
+
+    max: int
+
+
+def rows(folder: Path, seconds: float) -> list[Row]:
+    """All figures of the client."""
+    with servers.gateway(folder / "client.db") as server:
+        token = log_in(server)
+        found = generate("bench.client", port=server.port, path=server.path, token=token, seconds=seconds)
+    size, taken = state()
+    ratios = [client / raw for client, raw in zip(found["client"], found["raw"], strict=True)]
+    return [
+        Row("client: get of a decoded value", reads(), "/s", at_least=2_000_000),
+        Row("client: put, 1 x 16", statistics.median(found["client"]), "/s"),
+        Row("raw socket: put, 1 x 16", statistics.median(found["raw"]), "/s"),
+        Row("client: put / raw socket, 1 x 16", statistics.median(ratios), "x", at_least=0.5),
+        Row("client: memory of a name beside its value", size, "B", at_most=400),
+        Row(f"client: applying a state of {NAMES:,}", taken * 1_000, "ms", at_most=100),
+    ]
+
+
+def snapshot() -> list[Frame]:
+    """The pushes of a state."""
+    found = [{"name": name_of(number), "value": VALUE, "entityVersion": 7} for number in range(NAMES)]
+    return [
+        Frame("configuration/snapshot", data=json.dumps({"configurations": found[first : first + PER_FRAME]}).encode())
+        for first in range(0, NAMES, PER_FRAME)
+    ]
+
+
+def state() -> tuple[float, float]:
+    """The bytes of a name beside its value, and the seconds to apply a state."""
+    pushes = snapshot()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    replica = Replica(lambda event: None)
+    replica.apply(pushes, "e-1", replaces=True)
+    size = (tracemalloc.get_traced_memory()[0] - before) / NAMES - len(VALUE)
+    tracemalloc.stop()
+    taken = []
+    for _ in range(5):
+        replica = Replica(lambda event: None)
+        started = time.perf_counter()
+        replica.apply(pushes, "e-1", replaces=True)
+        taken.append(time.perf_counter() - started)
+    return size, statistics.median(taken)
+
+
+def reads() -> float:
+    """How often a second a decoded value is read, with a default that is made once."""
+    hw = Hivewire("http://127.0.0.1", token="none")
+    frame = json.dumps({"configurations": [{"name": "limits", "value": '{"max":5}', "entityVersion": 1}]}).encode()
+    hw._replica.apply([Frame("configuration/snapshot", data=frame)], "e-1", replaces=True)
+    default, rates = Limits(1), []
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(GETS):
+            hw.get("limits", Limits, default)
+        rates.append(GETS / (time.perf_counter() - started))
+    return statistics.median(rates)
+
+
+async def writes(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Puts per second of each turn, through the client and raw."""
+    raw = Connection(options.path, options.token, frames("put", 0), proof("put"))
+    await asyncio.get_running_loop().create_connection(functools.partial(lambda: raw), "127.0.0.1", options.port)
+    await raw.ready
+    raw.in_flight = IN_FLIGHT
+    found: dict[str, list[float]] = {"client": [], "raw": []}
+    async with Hivewire(f"http://127.0.0.1:{options.port}", token=options.token, names=[]) as hw:
+        await hw.ready(30)
+        for _ in range(max(1, round(options.seconds / TURN / 2))):
+            found["raw"].append((await turns.turn([raw], TURN, turns.SHORT_WARM_UP))["rate"])
+            found["client"].append(await through(hw))
+    turns.finish([raw])
+    return found
+
+
+async def through(hw: Hivewire) -> float:
+    """Puts per second through the client in one turn."""
+    done, end = 0, time.perf_counter() + TURN
+
+    async def put(number: int) -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            await hw.put(name_of(number), VALUE)
+            done += 1
+            number += IN_FLIGHT
+
+    started = time.perf_counter()
+    await asyncio.gather(*(put(number) for number in range(IN_FLIGHT)))
+    return done / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Run as told by the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
+    pin(GENERATOR_CORES)
+    print(json.dumps(uvloop.run(writes(options))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
