@@ -14,10 +14,10 @@ PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http t
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test test-bench test-newest test-long coverage check check-js bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom vendor vendor-check vendor-client clean
+.PHONY: help serve cluster test test-bench test-newest test-long coverage check check-js bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom screenshots bench-dashboard vendor vendor-check vendor-client clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_PORT and HIVEWIRE_DATA are honoured)
 	@exec $(BIN)/hivewire serve
@@ -103,6 +103,12 @@ sbom: $(VENV)/.release ## list the packages of requirements.lock with their lice
 	@mkdir -p dist && $(RELEASE)/uv venv --quiet --clear $(VENV)/locked
 	@$(RELEASE)/uv pip sync --quiet --require-hashes --python $(VENV)/locked requirements.lock
 	$(RELEASE)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(VENV)/locked
+
+screenshots: $(VENV)/.test ## take the pictures of docs/dashboard.md again (with Chromium)
+	@$(BIN)/python -m tests.dashboard.screenshots
+
+bench-dashboard: $(VENV)/.test ## measure the dashboard in Chromium: 100,000 names, 200 changes a second, 5,000 devices (SECONDS=n)
+	@$(BIN)/python -m bench.dashboard --seconds $(or $(SECONDS),30)
 
 vendor: $(VENV)/.vendor ## bundle what the dashboard uses of others, and the JavaScript client (with Node)
 	@node dashboard/vendor/build.mjs $(VENV)/vendor $(VENDORED)

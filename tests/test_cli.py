@@ -481,6 +481,31 @@ def test_text_of_others_cannot_control_the_terminal() -> None:
     assert on_one_line("a\n  b \x1b[0m\n") == "a b \\x1b[0m"
 
 
+# The dashboard.
+
+
+def test_the_dashboard_is_opened(
+    logged_in: Run, shared_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`open` prints its address, or that of a configuration in it, and lets the system open it."""
+    opened: list[str] = []
+    monkeypatch.setattr("click.launch", opened.append)
+    page = shared_gateway.url + "/dashboard/"
+    assert logged_in("open").out == page + "\n"
+    assert logged_in("open", "it's a/b").out == page + "#/one/it%27s%20a%2Fb\n"
+    assert opened == [page, page + "#/one/it%27s%20a%2Fb"]
+    assert logged_in("open", "--print").out == page + "\n"
+    assert len(opened) == 2
+
+
+def test_a_gateway_without_a_dashboard_is_told(run: Run, data: Path) -> None:
+    """Nothing is opened."""
+    with RunningGateway(data, "--dashboard=false") as gateway:
+        outcome = run("open", "--url", gateway.url)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "no dashboard" in outcome.err
+
+
 # No gateway, or something else.
 
 

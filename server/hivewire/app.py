@@ -104,7 +104,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         login = administrator(store.users, settings.admin_login)
-        started = Started(url, store.address, login, password, len(store.ledger.kind("configuration").live))
+        records = store.ledger.kind("configuration").live
+        started = Started(url, store.address, login, password, len(records), settings.dashboard)
         server.on_listening = partial(welcome, started, show) if parent is None else partial(parent.started, started)
         server.on_stopping = services.drain
         store.ledger.on_stopped = messages.on_stopped = server.stop

@@ -23,6 +23,7 @@ class Started(Struct):
     login: str | None
     password: str | None
     records: int
+    dashboard: bool = True
 
 
 def administrator(users: Users, preferred: str) -> str | None:

@@ -24,6 +24,10 @@ COMMANDS = {
         "Show the owner of the token, its actions, the names that it reaches, and when it expires.",
     ),
     "status": ("status:status", "Show whether a gateway runs and accepts writes, its version, and who is logged in."),
+    "open": (
+        "open:open_",
+        "Print the address of the dashboard, or of the configuration NAME in it, and open it in the browser.",
+    ),
     "describe": (
         "describe:describe",
         "Print the OpenAPI document of the HTTP APIs, or the AsyncAPI document of the WebSocket.",

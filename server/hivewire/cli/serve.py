@@ -195,8 +195,10 @@ def _welcome(started: Any) -> None:
     if Path.cwd() in command.parents and command.name == "hivewire":
         hivewire = str(command.relative_to(Path.cwd()))
     web = started.url.replace("http", "ws", 1)
+    dashboard = [f"Dashboard            {_usable(started.url)}/dashboard/"] if started.dashboard else []
     lines = [
         "",
+        *dashboard,
         f"Hivewire listens on  {web}/api/websocket",
         f"                     {started.url}/api/rest",
         f"Data                 {started.data} ({started.records} configurations)",

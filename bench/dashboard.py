@@ -1,0 +1,204 @@
+"""`make bench-dashboard`: the dashboard in Chromium, over many names that change all the time, and a large fleet.
+
+It prints what it measured; nothing is asserted but that at the end the table has what the ledger has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Page, expect
+from tests.browser import guarded, launched
+from tests.dashboard.visit import Visit, not_first
+from tests.running import RunningGateway
+from websockets.asyncio.client import ClientConnection, connect
+
+NAMES, DEVICES, RATE = 100_000, 5_000, 200
+
+WATCH = """
+() => {
+    const found = window.measured = {frames: [], tasks: []};
+    new PerformanceObserver(list => list.getEntries().forEach(each => found.tasks.push(each.duration)))
+        .observe({type: "longtask"});
+    let last = performance.now();
+    const frame = now => { found.frames.push(now - last); last = now; requestAnimationFrame(frame); };
+    requestAnimationFrame(frame);
+}
+"""
+"""Note how far apart frames are, and which tasks took over 50 ms."""
+
+SEARCH = """
+async text => {
+    const field = document.querySelector("input[type=search]");
+    const summary = () => document.querySelector(".summary").textContent;
+    const before = summary();
+    const began = performance.now();
+    field.value = text;
+    field.dispatchEvent(new Event("input", {bubbles: true}));
+    while (summary() === before) await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+}
+"""
+
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
+
+STATE = """
+async () => {
+    const {hw} = await import(new URL("lib/gateway.js", location.href.replace(/#.*/, "")));
+    return [...hw.names()].map(name => [name, hw.get(name).version]);
+}
+"""
+
+
+class Socket:
+    """A socket of the administrator, which sends many requests and reads their answers later."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def all(self, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers to some requests."""
+        for frame in frames:
+            await self._connection.send(json.dumps({"requestId": 1, **frame}))
+        answers = [json.loads(await self._connection.recv()) for _ in frames]
+        assert all(answer["status"] == "success" for answer in answers), answers[:3]
+        return answers
+
+
+@asynccontextmanager
+async def socket(gateway: RunningGateway) -> AsyncIterator[Socket]:
+    """A socket that is logged in."""
+    headers = {"Authorization": f"Bearer {gateway.token()}"}
+    async with connect(gateway.socket_url, additional_headers=headers, max_size=None) as connection:
+        yield Socket(connection)
+
+
+async def fill(talk: Socket) -> None:
+    """Names in folders, with short values, and devices."""
+    for start in range(0, NAMES, 1_000):
+        changes = [
+            {"operation": "put", "name": f"team{n % 50:02}.service{n % 500:03}.key{n:06}", "value": f"value {n}"}
+            for n in range(start, start + 1_000)
+        ]
+        await talk.all([{"action": "configuration/transact", "changes": changes}])
+    for start in range(0, DEVICES, 500):
+        await talk.all([device(n, "first") for n in range(start, start + 500)])
+
+
+def device(number: int, room: str) -> dict[str, Any]:
+    """The request that makes or changes a device."""
+    named = {"name": f"Device {number:04}", "data": {"room": room}, "networkId": 1, "deviceTypeId": 1}
+    return {"action": "device/save", "deviceId": f"device-{number:04}", "device": named}
+
+
+async def under_load(
+    page: Page, seconds: float, change: Callable[[int], Awaitable[object]]
+) -> tuple[list[float], list[float]]:
+    """Frames and long tasks while RATE things change in a second, in ten groups."""
+    await page.evaluate(WATCH)
+    began, done = time.monotonic(), 0
+    while time.monotonic() - began < seconds:
+        await change(done)
+        done += RATE // 10
+        await asyncio.sleep(max(0, began + done / RATE - time.monotonic()))
+    found = await page.evaluate("window.measured")
+    return sorted(found["frames"]), found["tasks"]
+
+
+def told(what: str, frames: list[float], tasks: list[float]) -> None:
+    """A line about how the page felt."""
+    p50, p95, p99 = (frames[int(len(frames) * share)] for share in (0.5, 0.95, 0.99))
+    longest = max(tasks, default=0)
+    over = sum(each > 100 for each in tasks)
+    print(f"{what:44} frames p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms; ", end="")
+    print(f"tasks over 50 ms: {len(tasks)}, over 100 ms: {over}, longest {longest:.0f} ms")
+
+
+async def measure(seconds: float) -> None:
+    """All figures, one after the other."""
+    with tempfile.TemporaryDirectory() as folder, RunningGateway(Path(folder) / "hivewire.db") as gateway:
+        async with socket(gateway) as talk:
+            await fill(talk)
+            options: dict[str, Any] = {"storage_state": not_first(gateway), "viewport": {"width": 1280, "height": 900}}
+            async with launched() as browser, guarded(browser, **options) as guard:
+                visit = Visit(guard, await guard.page(), gateway)
+                await visit.open()
+                await visit.log_in()
+                await names(visit, talk, seconds)
+                await fleet(visit, talk, seconds / 3)
+
+
+async def names(visit: Visit, talk: Socket, seconds: float) -> None:
+    """The table of configurations: loading, searching, changing."""
+    page = visit.page
+    began = time.monotonic()
+    await page.reload()
+    await expect(page.locator(".summary")).to_have_text(f"{NAMES:,} configurations.")
+    print(f"{'all names after a reload':44} {time.monotonic() - began:.2f} s")
+    print(f"{'first paint':44} {await page.evaluate(PAINT) / 1_000:.2f} s")
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    heap = (await session.send("Runtime.getHeapUsage"))["usedSize"]
+    print(f"{'memory of the page':44} {heap / (1 << 20):.0f} MiB, {await page.locator('.grid .row').count()} rows")
+    for text in ("team07.", "*key09*", "=value 999"):
+        print(f"{'search ' + text:44} {await page.evaluate(SEARCH, text):.0f} ms")
+    await visit.open("c")
+
+    async def change(done: int) -> None:
+        numbers = [(done + n) * 7_919 % NAMES for n in range(RATE // 10)]
+        put = "configuration/put"
+        await talk.all(
+            [
+                {"action": put, "name": f"team{n % 50:02}.service{n % 500:03}.key{n:06}", "value": f"changed {done}"}
+                for n in numbers
+            ]
+        )
+
+    told(f"table, {RATE} changes a second for {seconds:g} s", *await under_load(page, seconds, change))
+    await visit.open("one/team00.service000.key000000?edit=1")
+    await visit.type("team00.service000.key000000", "an edit that nothing disturbs")
+    told(f"an open editor, for {seconds / 3:g} s", *await under_load(page, seconds / 3, change))
+    editor = page.get_by_label("Value of team00.service000.key000000")
+    await expect(editor).to_have_text("an edit that nothing disturbs")
+    state = dict(await page.evaluate(STATE))
+    ledger: dict[str, int] = {}
+    while len(ledger) < NAMES:
+        after = max(ledger, default=None)
+        page_ = (await talk.all([{"action": "configuration/list", "take": 10_000, "after": after}]))[0][
+            "configurations"
+        ]
+        ledger |= {each["name"]: each["entityVersion"] for each in page_}
+    assert state == ledger
+    print(f"{'then the table has what the ledger has':44} yes")
+
+
+async def fleet(visit: Visit, talk: Socket, seconds: float) -> None:
+    """The table of devices."""
+    began = time.monotonic()
+    await visit.open("devices")
+    await expect(visit.page.locator(".summary")).to_contain_text(f"{DEVICES + 1:,} devices")
+    print(f"{f'{DEVICES:,} devices':44} {time.monotonic() - began:.2f} s")
+
+    async def change(done: int) -> None:
+        await talk.all([device((done + n) % DEVICES, f"room {done}") for n in range(RATE // 10)])
+
+    told(f"devices, {RATE} changes a second for {seconds:g} s", *await under_load(visit.page, seconds, change))
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="how long things change")
+    asyncio.run(measure(parser.parse_args().seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""`hivewire open`: the dashboard in the browser of this machine."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import click
+
+from hivewire.cli import plain
+from hivewire.cli import profile as profiles
+from hivewire.cli.gateway import DEFAULT_URL, url_option
+from hivewire.cli.remote import endpoint
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire open
+  hivewire open limits.max          (one configuration)
+  hivewire open --url https://config.example.com --print"""
+)
+@click.argument("name", required=False)
+@click.option("--print", "only_print", is_flag=True, help="Only print the address.")
+@url_option
+def open_(url: str | None, name: str | None, only_print: bool) -> None:
+    """Print the address of the dashboard, or of the configuration NAME in it, and open it in the browser.
+
+    The address has no token in it: the dashboard asks for a login.
+    """
+    place = url
+    if place is None:
+        profile = profiles.load(profiles.path())
+        place = profile.url if profile is not None else DEFAULT_URL
+    address = dashboard_of(place)
+    if plain.ask(place, "GET", "/dashboard/").status == 404:
+        raise click.ClickException("this gateway has no dashboard: its setting `dashboard` is false")
+    address += f"#/one/{quote(name, safe='')}" if name else ""
+    click.echo(address)
+    if not only_print:
+        click.launch(address)
+
+
+def dashboard_of(url: str) -> str:
+    """The address of a gateway's dashboard, for a browser. Raises BadAddress."""
+    place = endpoint(url).replace("ws", "http", 1)
+    for end in ("/api/websocket", "/dh/websocket"):
+        place = place.removesuffix(end)
+    return place.rstrip("/") + "/dashboard/"
