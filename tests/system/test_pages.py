@@ -52,6 +52,7 @@ LEFT_OUT = [
     ("cluster.md", "it needs three machines"),
     ("devicehive.md", "it keeps both cores busy; tests/bench/test_fleet.py runs small fleets"),
     ("devicehive.md", "it needs a DeviceHive server"),
+    ("fleet.md", "a test of the suite runs it as it stands here"),
     ("following.md", "it takes the fixed port 8000; tests/system/test_live_table.py runs the page"),
     ("guarantees.md", "they run the suite itself, or for minutes"),
     ("operations.md", "it writes to /opt and downloads the dependencies"),

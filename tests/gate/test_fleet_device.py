@@ -1,0 +1,125 @@
+"""The device of the documentation, as it stands there, through connections that drop (fleet.md, section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from tests.running import RunningGateway, Talk
+
+PAGE = Path(__file__).parents[2] / "docs" / "fleet.md"
+MINT = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+
+
+def documented() -> Any:
+    """The function `run` of the page."""
+    found = re.search(r"```python\n(async def run\(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {"json": json, "websockets": websockets}
+    exec(found[1], names)
+    return names["run"]
+
+
+class Link:
+    """A connection between a device and the gateway that can be cut, at any byte."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: set[asyncio.StreamWriter] = set()
+        self.accepted = 0
+
+    async def serve(self) -> asyncio.Server:
+        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._open |= {writer, far_writer}
+        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        for each in (writer, far_writer):
+            with suppress(OSError):
+                await each.wait_closed()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        self._open.discard(writer)
+
+    def cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+
+
+@pytest.mark.parametrize("drops", [25, pytest.param(1_000, marks=pytest.mark.long)])
+async def test_the_device_of_the_page_ends_with_what_counts(
+    shared_gateway: RunningGateway, talk: Talk, monkeypatch: pytest.MonkeyPatch, drops: int
+) -> None:
+    """However often its connection drops while values change: it applies what counts, and says so at the end."""
+    device = f"drops-{drops}"
+    talk("device/save", deviceId=device, device={"name": device})
+    token = talk("token/create", payload=MINT | {"deviceIds": [device]})["accessToken"]
+    link = Link(shared_gateway.port)
+    applied: dict[str, str | None] = {}
+    store: dict[str, Any] = {}
+    chance = random.Random(7)
+    connected = asyncio.Event()
+
+    def apply(name: str, value: str | None) -> str | None:
+        applied[name] = value
+        if value is None:
+            del applied[name]
+        connected.set()
+        return "odd" if value is not None and value.startswith("bad") else None
+
+    async with await link.serve() as server:
+        port = server.sockets[0].getsockname()[1]
+        task = asyncio.create_task(documented()(f"ws://127.0.0.1:{port}/api/websocket", token, device, store, apply))
+        for number in range(drops):
+            name = f"n{chance.randrange(6)}"
+            layer = chance.choice(["global", f"device/{device}"])
+            change: dict[str, Any] = {
+                "operation": "put",
+                "name": f"drops.{name}",
+                "layer": layer,
+                "value": f"v{number}",
+            }
+            await asyncio.to_thread(talk, "configuration/transact", changes=[change])
+            if chance.random() < 0.5:
+                await asyncio.to_thread(talk, "device/label", deviceId=device, labels={"n": str(number)})
+            accepted = link.accepted
+            link.cut()
+            while link.accepted == accepted:
+                await asyncio.sleep(0.001)
+        await asyncio.to_thread(talk, "configuration/put", name="drops.n0", value="bad", layer=f"device/{device}")
+        while True:
+            found = await asyncio.to_thread(talk, "device/effective", deviceId=device, names=["drops.*"])
+            rows = {each["name"]: each for each in found["configurations"]}
+            if all(each["state"] in ("applied", "refused") for each in rows.values()):
+                break
+            connected.clear()
+            link.cut()  # a report may have been refused, or lost with its connection: each connection reports again
+            await asyncio.sleep(0.25)
+        server.close()
+        link.cut()
+        await asyncio.sleep(0.2)  # until it waits to try again
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert applied == {name: each["value"] for name, each in rows.items()}
+    assert {name for name, each in rows.items() if each["state"] == "refused"} == {"drops.n0"}
+    assert rows["drops.n0"]["reported"]["error"] == "odd"
+    for name in talk("configuration/list", layer="global", names=["drops.*"])["configurations"]:
+        talk("configuration/delete", name=name["name"], layer="global")
+    talk("device/delete", deviceId=device)
