@@ -79,6 +79,8 @@ def _problem(template: str, method: str, response: httpx.Response) -> str | None
     if "$ref" in answer:
         pointer = answer["$ref"].removeprefix("#")
         answer = document("openapi")["components"]["responses"][pointer.rpartition("/")[2]]
+    if undocumented := _headers_of(response) - {name.lower() for name in answer.get("headers", ())}:
+        return f"{template} does not name {undocumented} of {status}"
     kind, known = response.headers.get("content-type", "").partition(";")[0], answer.get("content", {})
     if not response.is_stream_consumed or not response.content:
         return None
@@ -87,6 +89,16 @@ def _problem(template: str, method: str, response: httpx.Response) -> str | None
     if kind == JSON and kind in known:
         return _fault("openapi", f"{pointer}/content/application~1json/schema", response.json())
     return None
+
+
+GENERAL = {"date", "connection", "content-type", "content-length", "content-encoding", "transfer-encoding", "vary"}
+GENERAL |= {"cache-control", "pragma", "content-security-policy", "x-content-type-options", "x-frame-options"}
+GENERAL |= {"cross-origin-opener-policy", "cross-origin-resource-policy", "referrer-policy", "x-accel-buffering"}
+"""Headers that say nothing about what was asked: of HTTP itself, for caches, and for the safety of browsers."""
+
+
+def _headers_of(response: httpx.Response) -> set[str]:
+    return {name for name in response.headers if name not in GENERAL and not name.startswith("access-control-")}
 
 
 def _method(request: httpx.Request) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from hivewire.dialects import operations
-from hivewire.http.operations import AT_LEAST, Content, Operation, Parameter, Schema
+from hivewire.http.operations import AT_LEAST, NUMBER, Content, Operation, Parameter, Schema
 from hivewire.http.response import JSON
 from hivewire_protocol import asyncapi
 from hivewire_protocol.encoding import encode
@@ -47,6 +47,13 @@ REASONS = {
 }
 
 
+HEADERS = {
+    401: (Parameter("WWW-Authenticate", "header", "How to log in (RFC 9110, section 11.6.1)."),),
+    429: (Parameter("Retry-After", "header", "Seconds to wait.", NUMBER),),
+}
+"""Headers of errors, by status."""
+
+
 DOCUMENTS: dict[str, Callable[[], bytes]] = {
     "openapi": lambda: encode(document(version("hivewire"))),
     "asyncapi": lambda: encode(asyncapi.document(version("hivewire"))),
@@ -65,7 +72,7 @@ def document(release: str) -> dict[str, Any]:
         schemas[form.name] = form.body.schemas[JSON]
         body = {**form.body.schemas, JSON: {"$ref": PLACE.format(name=form.name)}}
         for status in operation.errors:
-            errors[_error(operation, status)] = _answer(Content(REASONS[status], body))
+            errors[_error(operation, status)] = _answer(Content(REASONS[status], body, HEADERS.get(status, ())))
     return {
         "openapi": "3.1.0",
         "info": {

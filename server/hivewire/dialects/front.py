@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TypeAlias
 
 from hivewire.http.cors import CORS
-from hivewire.http.operations import BYTES, ERROR, ERRORS, OBJECT, TEXT, Content, Operation, json_of
+from hivewire.http.operations import BYTES, ERROR, ERRORS, LOCATION, OBJECT, TEXT, Content, Operation, json_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
@@ -91,7 +91,7 @@ async def _upgrade(request: HttpRequest) -> Response:
 def _operation(path: str, name: str, what: str, answer: Content) -> Operation:
     answers = {200: answer}
     if path == "/":
-        answers[302] = Content("For browsers, if there is a dashboard: it is in `Location`.")
+        answers[302] = Content("For browsers, if there is a dashboard.", headers=(LOCATION,))
     return Operation("GET", path, name, "front", what, answers, ERRORS, ERROR)
 
 

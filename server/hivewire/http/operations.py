@@ -96,6 +96,8 @@ ERROR = ErrorForm(
 """The body of `error_document`."""
 
 
+LOCATION = Parameter("Location", "header", "Where it is, relative to this address.")
+SET_COOKIE = Parameter("Set-Cookie", "header", "The session of a browser.")
 ETAG = Parameter("ETag", "header", "The `entityVersion` in quotes.")
 REVISION = Parameter("Hivewire-Revision", "header", "The revision of what the answer shows, or of the write.", NUMBER)
 AT_LEAST = Parameter("Hivewire-At-Least", "header", "Wait until the gateway has this revision; after 5 s 503.", NUMBER)

@@ -10,6 +10,8 @@ from hivewire.http.operations import (
     CALLER_ERRORS,
     ERROR,
     ERRORS,
+    LOCATION,
+    SET_COOKIE,
     TEXT,
     Content,
     Operation,
@@ -44,16 +46,16 @@ async def _slash(request: HttpRequest) -> Response:
 
 
 _OWN = Parameter("Hivewire-Dashboard", "header", "`1`: pages of other origins cannot send it.", required=True)
-_COOKIE = Parameter("Set-Cookie", "header", "The session of the browser.")
 _TOKEN = {"type": "object", "properties": {"accessToken": TEXT}, "required": ["accessToken"]}
 _LOGIN = {"type": "object", "properties": {"login": TEXT, "password": TEXT}, "required": ["login", "password"]}
-_FILES = Content("The file.", {media_type.partition(";")[0]: BYTES for media_type in MEDIA_TYPES.values()})
+_TAG = Parameter("ETag", "header", "The hash of the file.")
+_FILES = Content("The file.", {media_type.partition(";")[0]: BYTES for media_type in MEDIA_TYPES.values()}, (_TAG,))
 
 
 def operations() -> tuple[Operation, ...]:
     """The routes, for the OpenAPI document."""
     named = Parameter("file", "path", "The path of a file.", required=True)
-    answers = {200: _FILES, 304: Content("The browser has it already.")}
+    answers = {200: _FILES, 304: Content("The browser has it already.", headers=(_TAG,))}
     login_errors = (*ERRORS, *CALLER_ERRORS, *BODY_ERRORS)
     return (
         Operation(
@@ -62,7 +64,7 @@ def operations() -> tuple[Operation, ...]:
             "dashboard_slash",
             "dashboard",
             "Lead to the dashboard.",
-            {308: Content("It is in `Location`.")},
+            {308: Content("It is elsewhere.", headers=(LOCATION,))},
             ERRORS,
             ERROR,
         ),
@@ -84,7 +86,7 @@ def operations() -> tuple[Operation, ...]:
             "dashboard_login",
             "dashboard",
             "Log in: an access token, and a cookie that gives others.",
-            {200: json_of("The token.", _TOKEN, _COOKIE)},
+            {200: json_of("The token.", _TOKEN, SET_COOKIE)},
             login_errors,
             ERROR,
             (_OWN,),
@@ -96,7 +98,7 @@ def operations() -> tuple[Operation, ...]:
             "dashboard_logout",
             "dashboard",
             "Log out: remove the cookie.",
-            {204: Content("It is removed.", {}, (_COOKIE,))},
+            {204: Content("It is removed.", {}, (SET_COOKIE,))},
             (*ERRORS, 403),
             ERROR,
             (_OWN,),

@@ -7,9 +7,11 @@ from hivewire.http.operations import (
     BODY_ERRORS,
     CALLER_ERRORS,
     ERRORS,
+    LOCATION,
     NUMBER,
     OBJECT,
     REVISION,
+    SET_COOKIE,
     TEXT,
     Content,
     ErrorForm,
@@ -28,9 +30,10 @@ _LOGIN = f"{ROOTS[0]}/users/authenticate"
 _FORMS = {Form.XML.media_type.partition(";")[0]: TEXT, JSON: OBJECT}
 _ERROR = ErrorForm("PropertyError", Content("The error, as XML or JSON.", _FORMS))
 _DOCUMENT = Content("The document, as XML or JSON.", _FORMS)
-_ETAG = Parameter("ETag", "header", "Its new etag.")
+_ETAG = Parameter("ETag", "header", "Its etag.")
 _DESCRIBED = Content("The property, as XML or JSON.", _FORMS, (_ETAG, REVISION))
 _CONTENT = Content("The content.", ANY)
+_CONTENT_READ = Content("The content.", ANY, (_ETAG,))
 
 _READ, _WRITE = (*ERRORS, *CALLER_ERRORS), (*ERRORS, *CALLER_ERRORS, *BODY_ERRORS, 409, 501)
 
@@ -104,7 +107,7 @@ def operations() -> tuple[Operation, ...]:
             },
             body=Content("The batch.", {"application/xml": TEXT, "text/xml": TEXT}),
         ),
-        _operation("GET", _ONE, "get", "Read the content of a property.", {200: _CONTENT}, _KEY),
+        _operation("GET", _ONE, "get", "Read the content of a property.", {200: _CONTENT_READ}, _KEY),
         _operation("PUT", _ONE, "put", "Change a property.", {200: _DESCRIBED}, _KEY, *_STORING, body=_CONTENT),
         _operation("DELETE", _ONE, "delete", "Delete a property.", {200: Content("Done.", headers=(REVISION,))}, _KEY),
         _operation("GET", f"{_ONE}/info", "info", "Describe a property.", {200: _DOCUMENT}, _KEY, _CUTOFF),
@@ -115,8 +118,8 @@ def operations() -> tuple[Operation, ...]:
                 f"authenticate_{method.lower()}",
                 "Give a session token for a login and a password.",
                 {
-                    200: Content("The token.", {"text/plain": TEXT}),
-                    302: Content("The token in a cookie, and a redirect."),
+                    200: Content("The token.", {"text/plain": TEXT}, (SET_COOKIE,)),
+                    302: Content("The token in a cookie, and a redirect.", headers=(SET_COOKIE, LOCATION)),
                 },
                 Parameter("redirect", "query", "Where to redirect to."),
             )
