@@ -3,7 +3,7 @@
 What a block is, its language and a mark in the line before it say:
 
 - `sh`: commands for one shell, which lives as long as the page.
-- `python`: a program, run in the folder of that shell.
+- `python`: a program, run in the folder of that shell; `javascript`: the same in Node, where there is one.
 - `text` right behind one of these: what it prints. `…` stands for anything.
 - `text` with lines that begin with `> ` and `< `: messages over a socket. `"token":"…"` is sent with a real token.
 - `<!-- not run: REASON -->` before a block: a reader can run it, the test cannot.
@@ -26,10 +26,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.gate.test_browser import has_websocket
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 ROOT = Path(__file__).parent.parent
 ADDRESS = "http://127.0.0.1:8080"
+PROGRAMS = {
+    "python": (sys.executable, "-c"),
+    "javascript": ("node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e"),
+}
 ERROR = re.compile(r'"error":|"errorCode":|<error>')
 
 
@@ -59,7 +64,7 @@ def blocks(page: str) -> Iterator[Block]:
             continue
         mark, language, text = fence.groups(default="")
         printed = after is not None and after[2] == "text" and not page[fence.end() : after.start()].strip()
-        taken = printed and language in {"sh", "python"}
+        taken = printed and language in {"sh", "python", "javascript"}
         line = page.count("\n", 0, fence.start(3)) + 1
         yield Block(line, language, text, mark, after[3] if taken and after else None)
 
@@ -81,6 +86,10 @@ class Reader:
         for name, path in ((".venv", Path(sys.prefix)), ("examples", ROOT / "examples"), ("docs", ROOT / "docs")):
             if not (folder / name).exists():
                 (folder / name).symlink_to(path)
+        package = folder / "node_modules" / "@hivewire" / "client"
+        if not package.exists():
+            package.parent.mkdir(parents=True)
+            package.symlink_to(ROOT / "clients" / "js")
         (folder / "typed").write_text(PASSWORD + "\n")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")},
@@ -109,9 +118,11 @@ class Reader:
             return None
         if block.language == "sh":
             return self._commands(block, text)
-        if block.language == "python":
+        if block.language == "javascript" and not has_websocket():
+            return None
+        if block.language in PROGRAMS:
             ran = subprocess.run(
-                [sys.executable, "-c", text],
+                [*PROGRAMS[block.language], text],
                 cwd=self._folder,
                 env=self._environment,
                 capture_output=True,

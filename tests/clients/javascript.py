@@ -97,13 +97,13 @@ class World:
         self._folder = folder
         self._proxy = Proxy()
         self._ledger = 0
-        self._down = False
+        self._down = self._alone = False
         self._one_by_one = threading.Lock()
         self._start()
 
     def _start(self) -> None:
-        flags = ("--drain-spread", "0.1", "--alternatives", self._proxy.urls[1])
-        self._gateway = RunningGateway(self._folder / f"{self._ledger}.db", *flags)
+        others = () if self._alone else ("--alternatives", self._proxy.urls[1])
+        self._gateway = RunningGateway(self._folder / f"{self._ledger}.db", "--drain-spread", "0.1", *others)
         if not self._down:
             self._proxy.port = self._gateway.port
 
@@ -167,7 +167,13 @@ class World:
         with self._one_by_one:
             self._end()
             self._gateway.stop()
+            self._alone = False
             self._start()
+
+    def alone(self) -> None:
+        """The gateway that is stopped next names no other one."""
+        self._alone = True
+        self.kill()
 
     def lose(self) -> None:
         """The same with another ledger in its place."""

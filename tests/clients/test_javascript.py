@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
 from tests.browser import guarded, launched
 from tests.clients.javascript import CLIENT, serving_world
@@ -41,6 +43,17 @@ def installed() -> Path:
     return modules
 
 
+def test_the_suite_has_a_case_for_each_row() -> None:
+    """What every client does (`cases.md`), this one does too, with the gateways of the row."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (Path(__file__).parent / "cases.md").read_text(), re.MULTILINE)
+    suite = "".join(path.read_text() for path in sorted((CLIENT / "test" / "cases").glob("*.js")))
+    cases = {
+        found[1]: found[2] for found in re.finditer(r'^it\("(\w+)".*?^\}(?:, \{only: "(\w+)"\})?', suite, re.M | re.S)
+    }
+    assert rows and {key for key, _ in rows} <= set(cases)
+    assert not [key for key, gateways in rows if gateways == "both" and cases[key]]
+
+
 @needs_websocket
 def test_the_suite_passes_in_node(tmp_path: Path) -> None:
     """Every promise of the client holds in Node, against both gateways."""
@@ -66,6 +79,21 @@ async def test_the_suite_passes_in_a_browser(tmp_path: Path) -> None:
             found = await page.evaluate("() => window.results")
     assert not found["failed"], "\n".join(found["failed"])
     assert found["passed"] > 40
+
+
+async def test_a_component_follows(installed: Path) -> None:
+    """The hooks of React render a value and the state, and again when they change."""
+    command = [str(installed / ".bin" / "esbuild"), "test/react.js", "--bundle", "--format=esm"]
+    bundle = subprocess.run(command, cwd=CLIENT, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+    async with launched() as browser, guarded(browser) as context:
+        page = await context.page()
+        await page.add_script_tag(content=bundle, type="module")
+        shown = page.locator("p")
+        await expect(shown).to_have_text("live: at most 100")
+        await page.evaluate("""() => void gateway.change("limits.api", '{"max":5}')""")
+        await expect(shown).to_have_text("live: at most 5")
+        await page.evaluate("() => gateway.down()")
+        await expect(shown).to_have_text("stale: at most 5")
 
 
 def test_the_entries_stay_small(installed: Path) -> None:

@@ -49,6 +49,7 @@ LEFT_OUT = [
     ("benchmarks.md", "it takes minutes; tests/bench/test_peers.py runs the short form"),
     ("clients.md", "it needs FastAPI"),
     ("clients.md", "it needs Django"),
+    ("clients.md", "it needs React and a page; tests/clients/test_javascript.py renders the hooks"),
     ("cluster.md", "it needs three machines"),
     ("devicehive.md", "it keeps both cores busy; tests/bench/test_fleet.py runs small fleets"),
     ("devicehive.md", "it needs a DeviceHive server"),

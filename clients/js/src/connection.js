@@ -65,6 +65,7 @@ export class Connection {
   #entered = false;
   #closed = false;
   #draining = false;
+  #told = false;
   #number = 0;
   #failures = 0;
   #opened = Infinity;
@@ -136,6 +137,7 @@ export class Connection {
     this.#opened = Infinity;
     const jitter = backoff(this.#failures++, this.#random);
     const wait = this.#addresses.next();
+    this.#told = wait > 0;
     const drained = this.#draining;
     this.#draining = false;
     return wait || (held || drained ? 0 : jitter);
@@ -463,9 +465,9 @@ export class Connection {
     this.#request("server/info", {}, {own: true, timeout}).answer.catch(() => {});
   }
 
-  /** The machine has slept, or has a network again: look at the token and the line now. */
+  /** The machine has slept, or has a network again: look at the token and the line now, and wait only as told. */
   wake() {
-    this.#wake();
+    if (!this.#told) this.#wake();
     if (!this.#entered) return;
     if (this.#credentials && !this.#credentials.held) this.#renew(false);
     this.probe();

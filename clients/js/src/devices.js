@@ -185,7 +185,7 @@ function task(hw, command) {
  * @param {CallOptions & {expiresIn?: number}} [options]
  */
 async function send(hw, deviceId, name, parameters, {expiresIn, ...options} = {}) {
-  const idempotencyKey = crypto.randomUUID();
+  const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join("-");  // randomUUID is for secure pages only
   const members = {deviceId, command: {command: name, parameters}, idempotencyKey, expiresIn};
   const {command} = await hw.call("command/insert", members, {...options, repeat: true});
   const commandId = command.id;

@@ -340,7 +340,7 @@ export class Hivewire {
    */
   async fetch(name, as = /** @type {any} */ (TEXT), {version, ...options} = {}) {
     const [members, how] = parts(options);
-    const reply = await this.call("configuration/get", {name, entityVersion: version, ...members}, how);
+    const reply = await this.call("configuration/get", {name, ...members, entityVersion: version}, how);
     return decoded(entry(reply.configuration, reply), as);
   }
 

@@ -21,8 +21,8 @@ if (process.env.HIVEWIRE_WORLD) {
   await worlds.real.open();
 }
 for (const [kind, world] of Object.entries(worlds)) {
-  for (const {name, run, real} of cases) {
-    if (real && kind === "fake") continue;
-    test(`${kind}: ${name}`, {timeout: 60_000}, () => run(world, {cache}).finally(() => world.rest()));
+  for (const {key, name, run, only = kind} of cases) {
+    if (only !== kind) continue;
+    test(`${kind}: ${key}: ${name}`, {timeout: 30_000}, () => run(world, {cache}).finally(() => world.rest()));
   }
 }

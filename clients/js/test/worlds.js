@@ -8,9 +8,9 @@ class World {
   /** @type {Hivewire[]} */
   clients = [];
 
-  /** @param {import("../src/index.js").Options} [options] */
-  client(options = {}) {
-    const made = new Hivewire(this.urls[0], {token: this.token, random: () => 0.001, WebSocket: this.WebSocket, ...options});
+  /** @param {import("../src/index.js").Options} [options] @param {string | string[]} [url] */
+  client(options = {}, url = this.urls[0]) {
+    const made = new Hivewire(url, {token: this.token, random: () => 0.001, WebSocket: this.WebSocket, ...options});
     this.clients.push(made);
     return made;
   }
@@ -69,6 +69,8 @@ export class RealWorld extends World {
   up = () => this.command("up");
   kill = () => this.command("kill");
   drain = () => this.command("stop");
+  /** The gateway names no other one, until the end of the case. */
+  alone = () => this.command("alone");
   loseHistory = () => this.command("lose");
 }
 
@@ -94,6 +96,7 @@ export class FakeWorld extends World {
   down = async () => this.gateway.down();
   up = async () => this.gateway.up();
   kill = async () => this.gateway.drop();
-  drain = async () => this.gateway.drain({alternatives: [this.urls[1]]});
+  drain = async ({alternatives = [this.urls[1]], retry} = {}) => this.gateway.drain({alternatives, retry});
+  alone = async () => {};
   loseHistory = async () => this.gateway.loseHistory();
 }

@@ -48,7 +48,6 @@ export class Subscription {
   /** The answer to the request: what follows it is pushed in the same breath. @param {Frame} reply */
   begin({subscriptionId, mode, position}) {
     this.id = subscriptionId;
-    this.#held = [];
     this.#reset = mode === "snapshot" || mode === "reset";
     // Without a position it is a plain one of DeviceHive: it only has what is new.
     if (mode === "live" || mode === undefined) {

@@ -30,7 +30,7 @@ const encoded = (/** @type {object} */ value) => btoa(JSON.stringify(value));
 /** One log: what happened, in order, with positions. */
 class Log {
   constructor() {
-    this.epoch = crypto.randomUUID();
+    this.epoch = Math.random().toString(36).slice(2);
     this.place = 0;
     /** @type {{place: number, frames: Frame[]}[]} */
     this.items = [];
@@ -146,9 +146,10 @@ export class FakeGateway {
   }
 
   /** It stops, tells its clients, and starts again. @param {{alternatives?: string[], retry?: number}} [options] */
-  drain({alternatives = [], retry = 100} = {}) {
+  async drain({alternatives = [], retry = 100} = {}) {
     for (const socket of this.#sockets) socket.tell("server/draining", {alternatives, retry});
-    setTimeout(() => this.close(1001, `server going away; retry=${retry}`));
+    await new Promise((resolve) => setTimeout(resolve));
+    this.close(1001, `server going away; retry=${retry}`);
   }
 
   /** All tokens expire. */
