@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from pathlib import Path
@@ -258,3 +259,55 @@ async def test_the_lines_for_programs_are_there(visit: Visit, gateway: RunningGa
     await expect(visit.page.get_by_label("Terminal: read it, and follow it")).to_contain_text("'it'\\''s.a'")
     await visit.accessible()
     await visit.fits()
+
+
+async def test_a_secret_value_is_shown_on_request_only(visit: Visit, gateway: RunningGateway) -> None:
+    """The table, the page and the history leave it out; Reveal shows it, Replace writes another one."""
+    put(gateway, "vault.a", "hunter2")
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="vault.*", secret=True)["status"] == "success"
+    put(gateway, "vault.a", "hunter3")
+    await visit.open("c?q=vault.")
+    await expect(visit.row("vault.a")).to_contain_text("secret")
+    await visit.open(one("vault.a"))
+    await expect(visit.page.get_by_text("This value is secret.")).to_be_visible()
+    await visit.accessible()
+    assert "hunter" not in await visit.page.content()
+    await visit.button("Reveal").click()
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("hunter3")
+    await visit.button("Replace").click()
+    await visit.type("vault.a", "hunter4")
+    await visit.save("another")
+    with gateway.socket() as talk:
+        found = talk("configuration/get", name="vault.a", reveal=True)["configuration"]
+        assert (found["value"], found["entityVersion"]) == ("hunter4", 3)
+    await visit.open(one("vault.a") + "?tab=history")
+    await expect(visit.page.get_by_role("region", name="The chosen change")).to_contain_text("This value is secret.")
+    await visit.button("Roll back to version 2").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("Rolled back to version 2")
+
+
+RACE = """
+async ({name, rounds}) => {
+    const {hw} = await import(new URL("lib/gateway.js", location.href.replace(/#.*/, "")));
+    let acknowledged = 0;
+    while (acknowledged < rounds) {
+        const now = await hw.fetch(name);
+        await hw.put(name, String(Number(now.value) + 1), {expect: now.version}).then(
+            () => acknowledged++, error => { if (error.name !== "Conflict") throw error; });
+    }
+    return acknowledged;
+}
+"""
+"""Add one to a value again and again, as somebody who always looks first."""
+
+
+async def test_two_hundred_races_lose_no_write_that_was_acknowledged(
+    visit: Visit, browser: Browser, gateway: RunningGateway
+) -> None:
+    """Two pages count one value up at the same time: it ends at the sum of what each was told was saved."""
+    put(gateway, "races.a", "0")
+    race = {"name": "races.a", "rounds": 100}
+    async with visiting(browser, gateway) as other:
+        await asyncio.gather(*(each.page.evaluate(RACE, race) for each in (visit, other)))
+    assert value_of(gateway, "races.a") == "200"

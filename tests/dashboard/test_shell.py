@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 from pathlib import Path
 
 import httpx
@@ -84,24 +87,82 @@ async def test_a_gateway_that_is_killed_and_comes_back(browser: Browser, data: P
                 await expect(visit.row("restart.a")).to_contain_text("after")
 
 
-async def test_behind_a_prefix_everything_is_there(browser: Browser, gateway: RunningGateway) -> None:
-    """All addresses are relative: a proxy may put a path before them."""
-    prefix = gateway.url + "/some/prefix"
+PREFIX = b"/some/prefix"
 
-    async with guarded(browser) as guard:
-        page = await guard.page()
-        await page.route(
-            prefix + "/**", lambda route: route.continue_(url=route.request.url.replace(prefix, gateway.url))
-        )
-        found: list[str] = []
-        page.on("websocket", lambda socket: found.append(socket.url))
-        await page.goto(prefix + "/dashboard/")
-        await page.get_by_label("Login").fill("admin")
-        await page.get_by_label("Password").fill(PASSWORD)
-        async with page.expect_response("**/session"):
-            await page.get_by_role("button", name="Log in").click()
-        await expect(page.get_by_role("navigation", name="Screens")).to_be_visible()
-        assert found == [] or found[0].startswith(prefix.replace("http", "ws"))
+
+async def prefixed(port: int) -> asyncio.Server:
+    """A proxy that has the gateway at a port below PREFIX, and nothing else."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asks: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if asks and re.match(rb"[A-Z]+ /", data):
+                    data = (
+                        re.sub(rb"^([A-Z]+) " + PREFIX + rb"/", rb"\1 /", data)
+                        if b" " + PREFIX in data
+                        else b"X / ?\r\n\r\n"
+                    )
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(reader, to_writer, True), copy(to_reader, writer, False))
+
+    return await asyncio.start_server(accept, "127.0.0.1", 0)
+
+
+async def test_behind_the_prefix_of_a_proxy_everything_is_there(browser: Browser, gateway: RunningGateway) -> None:
+    """All addresses are relative, those of the socket and of the cookie too."""
+    async with await prefixed(gateway.port) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with guarded(browser) as guard:
+            page = await guard.page()
+            visit = Visit(guard, page, gateway)
+            await page.goto(f"http://127.0.0.1:{port}{PREFIX.decode()}/dashboard")
+            await visit.log_in()
+            await page.reload()
+            await visit.live()
+            (cookie,) = await guard.context.cookies()
+            assert cookie.get("path") == PREFIX.decode() + "/dashboard"
+            await page.close()
+
+
+async def test_over_tls_everything_is_there(browser: Browser, data: Path, certificate: tuple[Path, Path]) -> None:
+    """The socket is one over TLS, and the cookie stays there."""
+    chain, key = certificate
+    with RunningGateway(data, f"--tls-certificate={chain}", f"--tls-key={key}") as gateway:
+        async with guarded(browser, ignore_https_errors=True) as guard:
+            visit = Visit(guard, await guard.page(), gateway)
+            await visit.open()
+            await visit.page.get_by_label("Login").fill("admin")
+            await visit.page.get_by_label("Password").fill(PASSWORD)
+            await visit.button("Log in").click()
+            await visit.live()
+            (cookie,) = await guard.context.cookies()
+            assert cookie.get("secure") and cookie.get("httpOnly") and cookie.get("sameSite") == "Strict"
+
+
+async def test_a_page_of_another_origin_can_do_nothing_with_the_cookie(visit: Visit, data: Path) -> None:
+    """It can neither log in, nor renew, nor log out: the browser asks whether it may, and gets no answer."""
+    ask = """
+    async ([method, url]) => {
+        const headers = {"Hivewire-Dashboard": "1"};
+        const sent = [{method, headers, credentials: "include"}, {method, credentials: "include", mode: "no-cors"}];
+        return Promise.all(sent.map(each => fetch(url, each).then(answer => answer.type, error => "refused")));
+    }
+    """
+    with RunningGateway(data) as other:
+        page = await visit.page.context.new_page()
+        await page.goto(other.url + "/health/live")
+        for method, path in (("POST", "session"), ("POST", "token"), ("DELETE", "session")):
+            found = await page.evaluate(ask, [method, f"{visit.gateway.url}/dashboard/{path}"])
+            assert found[0] == "refused" and found[1] in ("opaque", "refused"), (method, path)
+        await page.close()
+    visit.guard.problems = [each for each in visit.guard.problems if "CORS policy" not in each]
+    await visit.page.reload()
+    await visit.live()
 
 
 async def test_it_is_in_no_frame(browser: Browser, gateway: RunningGateway) -> None:

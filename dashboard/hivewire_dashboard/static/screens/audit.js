@@ -74,7 +74,9 @@ function ChangeRow({row, look}) {
   return html`<tr>
     <td><${When} time=${modified} /></td>
     <td><${Text} of=${modifiedBy ?? "–"} /></td>
-    <td><a href=${to("one", configuration.name)}><${Text} of=${configuration.name} mono /></a></td>
+    <td>${configuration.layer
+      ? html`<${Text} of=${configuration.name} mono /> <span class="quiet">in <${Text} of=${configuration.layer} mono /></span>`
+      : html`<a href=${to("one", configuration.name)}><${Text} of=${configuration.name} mono /></a>`}</td>
     <td>${operation === "delete" ? "deleted" : `version ${configuration.entityVersion}`}</td>
     <td><${Text} of=${description ?? ""} /></td>
     <td><${Button} kind="small" onClick=${look} aria-label=${`Difference of ${plain(configuration.name)}, revision ${row.revision}`}>Difference<//></td>
@@ -83,9 +85,9 @@ function ChangeRow({row, look}) {
 
 /** A change against the one before it. */
 function Look({row, close}) {
-  const {configuration: {name}, revision} = row;
+  const {configuration: {name, layer}, revision} = row;
   const {value, error} = useLoaded(async () => {
-    const [now, before] = await hw.history(name, {take: 2, before: revision + 1});
+    const [now, before] = await hw.history(name, {take: 2, before: revision + 1, layer});
     return {now: now?.revision === revision ? now : undefined, before};
   }, [name, revision]);
   const after = value?.now?.entry?.value ?? "";

@@ -98,7 +98,8 @@ export default function Configurations({query}) {
 /** The cells of a row, and how it looks: a change is marked by a bar, a dot and the words of its age. */
 function cells(name, selection) {
   const {entry, mark, gone} = names.row(name);
-  const value = entry?.value === null ? html`<span class="quiet">${size(entry.size ?? 0)}, opened on demand</span>` : html`<${Text} of=${entry?.value} most=${200} mono />`;
+  const left = entry?.size === undefined ? "secret" : `${size(entry.size)}, opened on demand`;
+  const value = entry?.value === null ? html`<span class="quiet">${left}</span>` : html`<${Text} of=${entry?.value} most=${200} mono />`;
   const box = html`<input type="checkbox" tabindex="-1" aria-label=${`Select ${plain(name)}`} checked=${selection.has(name)} onChange=${() => selection.toggle(name)} />`;
   const when = mark
     ? html`<span class="mark"><span class="dot"></span>${gone ? "deleted" : ago(mark.at, clock.value)}</span>`

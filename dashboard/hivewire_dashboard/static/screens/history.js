@@ -18,7 +18,7 @@ export function History({name, entry}) {
   const [other, setOther] = useState("now");
   const at = Math.min(chosen, (changes?.length ?? 1) - 1);
   const change = changes?.[at];
-  const possible = change?.entry && change.entry.value !== null && (at > 0 || !entry);
+  const possible = change?.entry && (at > 0 || !entry);
 
   const [back, busy, failed] = useAction(async () => {
     if (!possible) return;
@@ -65,7 +65,7 @@ export function History({name, entry}) {
       </div>
       ${failed && html`<${Problem} error=${failed} />`}
       ${change?.entry?.value === null
-        ? html`<p class="quiet">This content is binary.</p>`
+        ? html`<p class="quiet">${change.entry.size === undefined ? "This value is secret." : "This content is binary."}</p>`
         : html`<${Difference} before=${against?.value ?? ""} after=${change?.entry?.value ?? ""} json=${looksLikeJson(change?.entry?.value, change?.entry?.contentType)}
             labels=${[other === "now" ? "Now" : `Version ${against?.version}`, change?.entry ? `Version ${change.entry.version}` : "Deleted"]} />`}
     </section>

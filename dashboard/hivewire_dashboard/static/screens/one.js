@@ -26,10 +26,12 @@ export default function One({rest: [name = ""], query}) {
 function useEntry(name) {
   void names.version.value;
   const entry = hw.get(name);
-  const left = entry?.value === null;
+  const secret = entry?.value === null && entry.size === undefined;
+  const left = entry?.value === null && !secret;
   const asked = useLoaded(async () => (left ? hw.fetch(name) : undefined), [name, entry?.version, left]);
   return {
     entry: left && asked.value?.version === entry.version ? {...asked.value, ...entry, value: asked.value.value} : entry,
+    secret,
     waiting: !names.ready.value || (left && !asked.value && !asked.error),
     error: asked.error,
     again: asked.again,
@@ -37,13 +39,14 @@ function useEntry(name) {
 }
 
 function Existing({name, tab, edit}) {
-  const {entry, waiting, error, again} = useEntry(name);
+  const {entry, secret, waiting, error, again} = useEntry(name);
   const editing = drafts.value.get(name);
   const [removing, setRemoving] = useState(false);
-  const binary = entry?.value === null && !waiting;
+  const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
     if (!entry || binary || waiting || editing) return;
-    const {value, version, contentType = "text/plain; charset=utf-8"} = entry;
+    const {version, contentType = "text/plain; charset=utf-8"} = entry;
+    const value = entry.value ?? ""; // of a secret: another one is typed
     draft(name, {value, contentType, base: version, before: value, beforeType: contentType});
     refine({tab: undefined, edit: undefined});
   };
@@ -63,7 +66,7 @@ function Existing({name, tab, edit}) {
     <header class="title">
       <h1><${Text} of=${name} mono /></h1>
       ${entry && !editing && html`<div class="row-of">
-        ${!binary && html`<${Button} kind="primary" onClick=${open}>Edit<//>`}
+        ${!binary && html`<${Button} kind="primary" onClick=${open}>${secret ? "Replace" : "Edit"}<//>`}
         <${Button} onClick=${there.stage}>Stage delete<//>
         <${Button} kind="danger" onClick=${there.remove}>Delete…<//>
       </div>`}
@@ -81,6 +84,8 @@ function Existing({name, tab, edit}) {
         ? html`<${Lines} name=${name} entry=${entry} />`
         : editing
           ? html`<${Editing} key=${name} name=${name} entry=${entry} />`
+          : secret
+            ? html`<${Secret} key=${entry.version} name=${name} />`
           : binary
             ? html`<${Binary} entry=${entry} />`
             : html`<${Value} name=${name} entry=${entry} waiting=${waiting} />`}
@@ -101,8 +106,9 @@ function Path({name}) {
 
 function Facts({entry}) {
   const {version, contentType, value, size: bytes, modified, modifiedBy, description} = entry;
+  const long = value === null && bytes === undefined ? "secret" : size(bytes ?? new TextEncoder().encode(value).length);
   return html`<p class="facts">
-    Version ${version} · ${kind(contentType)} · ${size(bytes ?? new TextEncoder().encode(value ?? "").length)} ·
+    Version ${version} · ${kind(contentType)} · ${long} ·
     changed <${When} time=${modified} /> by <strong><${Text} of=${modifiedBy ?? "nobody"} /></strong>
     ${description && html` · <q><${Text} of=${description} /></q>`}
   </p>`;
@@ -117,6 +123,20 @@ function Value({name, entry, waiting}) {
     <//>`;
   }
   return html`<${Reader} value=${entry.value} label="Value" json=${looksLikeJson(entry.value, entry.contentType)} />`;
+}
+
+/** A value that a schema keeps secret: shown on request, to who may, and the gateway notes that. */
+function Secret({name}) {
+  const [shown, setShown] = useState();
+  const [reveal, busy, error] = useAction(async () => {
+    setShown((await hw.call("configuration/get", {name, reveal: true})).configuration.value);
+  });
+  if (shown !== undefined) return html`<${Reader} value=${shown} label="Value" json=${looksLikeJson(shown)} />`;
+  return html`<div class="stack">
+    <p>This value is secret. Who may see it can reveal it; the audit notes who and when.</p>
+    <div class="row-of"><${Button} busy=${busy} onClick=${reveal}>Reveal<//></div>
+    ${error && html`<${Problem} error=${error} />`}
+  </div>`;
 }
 
 function stageDelete({name, version, value, contentType}) {
