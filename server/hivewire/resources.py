@@ -123,11 +123,11 @@ class Resources:
         return self._reply(changes[0])
 
     def _reply(self, change: Change) -> ResourceReply:
-        secret = self._is_secret(change)
+        secret = self._schemas.secrets > 0 and self._is_secret(change)  # every put comes through here
         return ResourceReply(change, _encode(change, secret), secret)
 
     def _is_secret(self, change: Change) -> bool:
-        return self._schemas.secrets > 0 and self._schemas.is_secret(name_of(change))
+        return self._schemas.is_secret(name_of(change))
 
     def read(self, name: str) -> ResourceReply | None:
         """The reply that shows the resource, or None when there is none."""

@@ -220,11 +220,9 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:
     """Create or update one; equal values count as updates too."""
-    return _judged(
-        services,
-        caller,
-        _pending(services, caller, _put(services, caller, request), request, services.resources.written),
-    )
+    write = _put(services, caller, request)
+    pending = _pending(services, caller, write, request, services.resources.written)
+    return pending if services.schemas.check(write) else _settled(services, caller, pending)
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -257,7 +255,8 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     _check_type(request, content_type, content)
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
-    return _judged(services, caller, _pending(services, caller, write, request, services.resources.written))
+    pending = _pending(services, caller, write, request, services.resources.written)
+    return pending if services.schemas.check(write) else _settled(services, caller, pending)
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
@@ -491,13 +490,8 @@ def _pending(
     return PendingWrite(transaction, answer, partial(refusal, services))
 
 
-def _judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> Judged:
-    """The write, if its value fits the schema of its name. Raises DoesNotFit."""
-    return pending if services.schemas.check(pending.transaction.writes[0]) else _settled(services, caller, pending)
-
-
 async def _settled(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
-    """The same for what takes long."""
+    """The write, once it is known that its values fit their schemas, where that takes long. Raises DoesNotFit."""
     await services.schemas.settle(pending.transaction)
     if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
         raise ended
