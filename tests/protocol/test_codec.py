@@ -353,7 +353,7 @@ def test_unknown_members_are_ignored() -> None:
         (
             "delete",
             '"name":"a","value":"b","x":1',
-            "'x'; this request takes name, description, entityVersion, revision, dryRun",
+            "'x'; this request takes name, layer, description, entityVersion, revision, dryRun",
         ),
         ("put", '"name":"a","value":"b","dryrun":true', "'dryrun'; did you mean 'dryRun'?"),
         ("rollback", '"name":"a","toRevison":3', "'toRevison'; did you mean 'toRevision'?"),

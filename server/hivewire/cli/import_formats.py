@@ -56,11 +56,11 @@ class _Entry(Struct):
 
 
 _SCALARS = {
-    "null": r"^(~|null|Null|NULL|)$",
-    "bool": r"^(true|True|TRUE|false|False|FALSE)$",
-    "int": r"^-?(0|[1-9][0-9]*)$",
-    "float": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$",
-    "merge": r"^<<$",
+    "null": re.compile(r"^(~|null|Null|NULL|)$"),
+    "bool": re.compile(r"^(true|True|TRUE|false|False|FALSE)$"),
+    "int": re.compile(r"^-?(0|[1-9][0-9]*)$"),
+    "float": re.compile(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"),
+    "merge": re.compile(r"^<<$"),
 }
 """Plain scalars of YAML that are no text, by their tag."""
 
@@ -151,7 +151,7 @@ def yaml(data: bytes) -> Iterator[Found]:
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as in its base class
 
     for tag, pattern in _SCALARS.items():
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), None)
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", pattern, None)
     try:
         found = load(data, Loader)  # noqa: S506 - it is a safe one
     except YAMLError as error:
