@@ -9,7 +9,7 @@ import click
 from hivewire.cli.configuration import patterns_argument, shown, write
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.given import key_and_value
-from hivewire.cli.output import Columns, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -85,4 +85,4 @@ def label(remote: Remote, device_id: str, labels: tuple[str, ...], form: str | N
                 now[name] = value
         reply = write(remote, "device/label", deviceId=device_id, labels=now, revision=reply["revision"])
     words = " ".join(f"{printable(name)}={printable(value)}" for name, value in reply["labels"].items())
-    print_result(reply, form, words or "no labels", words)
+    print_result(members(reply), form, words or "no labels", words)

@@ -10,7 +10,7 @@ import click
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, output_option, printable, show
+from hivewire.cli.output import Columns, members, output_option, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -53,7 +53,7 @@ def fleet() -> None:
 @with_gateway
 def count(remote: Remote, labels: tuple[str, ...], rollout: int | None, form: str | None) -> None:
     """Count devices by the worst state of their configurations."""
-    show([remote.request("fleet/count", **_asked(labels, rollout))], form, COUNTS, "devices")
+    show([members(remote.request("fleet/count", **_asked(labels, rollout)))], form, COUNTS, "devices")
 
 
 @fleet.command(

@@ -12,7 +12,7 @@ from hivewire.cli.gateway import completion, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -115,7 +115,7 @@ def put(
     given = {member: value for member, value in target.items() if value is not None}
     reply = write(remote, "layer/put", layer=name, rank=rank, target=given, entityVersion=expect)
     words = f"{printable(name)} has rank {rank} (revision {reply['revision']}); {reply['devices']} devices have it"
-    print_result(reply, form, words, str(reply["revision"]))
+    print_result(members(reply), form, words, str(reply["revision"]))
 
 
 @layer.command(epilog="\b\nExamples:\n  hivewire layer delete canary --force")

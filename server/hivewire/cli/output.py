@@ -205,3 +205,8 @@ def print_bytes(data: bytes) -> None:
         raise
     except OSError as error:
         raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+
+
+def members(reply: dict[str, Any]) -> dict[str, Any]:
+    """The members of a reply, without those of its envelope."""
+    return {name: value for name, value in reply.items() if name not in ("action", "requestId", "status")}

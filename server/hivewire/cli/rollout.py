@@ -10,7 +10,7 @@ from hivewire.cli.configuration import write
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, Row, local, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, local, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -87,7 +87,7 @@ def start(
     asked = {"changes": changes, "steps": [{"percent": each} for each in percents], "gate": given or None}
     reply = write(remote, "rollout/start", layer=layer, **asked)
     words = f"rollout {reply['rollout']} of {printable(layer)} is started (revision {reply['revision']})"
-    print_result(reply, form, words, str(reply["rollout"]))
+    print_result(members(reply), form, words, str(reply["rollout"]))
 
 
 def _undoing(remote: Remote, number: int) -> list[dict[str, Any]]:
@@ -149,6 +149,8 @@ def rollback(remote: Remote, number: int, form: str | None) -> None:
     _change(remote, "rollback", "is rolled back", number, form)
 
 
-def _change(remote: Remote, what: str, done: str, number: int, form: str | None, **members: Any) -> None:
-    reply = write(remote, f"rollout/{what}", rollout=number, **members)
-    print_result(reply, form, f"rollout {number} {done} (revision {reply['revision']})", str(reply["revision"]))
+def _change(remote: Remote, what: str, done: str, number: int, form: str | None, **more: Any) -> None:
+    reply = write(remote, f"rollout/{what}", rollout=number, **more)
+    print_result(
+        members(reply), form, f"rollout {number} {done} (revision {reply['revision']})", str(reply["revision"])
+    )
