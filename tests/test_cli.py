@@ -1067,6 +1067,26 @@ def test_schemas_are_managed(logged_in: Run, tmp_path: Path) -> None:
     assert logged_in("schema", "delete", "cli.ports*").code == 0
 
 
+def test_what_is_written_later_is_listed_and_cancelled(logged_in: Run, tmp_path: Path) -> None:
+    """With --ttl and --at; both expect a time in the future."""
+    file = tmp_path / "later.json"
+    file.write_text('[{"operation":"put","name":"cli.later","value":"1"}]')
+    made = logged_in("transact", str(file), "--at", "2099-01-01T00:00:00Z", "-o", "value")
+    assert made.code == 0
+    assert logged_in("put", "cli.soon", "1", "--ttl", "1h").code == 0
+    rows = [json.loads(line) for line in logged_in("schedule", "list", "-o", "json").out.splitlines()]
+    found = {part["name"]: row for row in rows for part in row["changes"]}
+    number = found["cli.later"]["schedule"]
+    assert (found["cli.later"]["at"], found["cli.soon"]["schedule"]) == ("2099-01-01T00:00:00.000", None)
+    assert "put cli.later" in logged_in("schedule", "list", "-o", "table").out
+    tried = logged_in("schedule", "cancel", str(number), "--dry-run")
+    assert tried.out == f"schedule {number} is not written; it would be cancelled\n"
+    assert logged_in("schedule", "cancel", str(number)).out == f"schedule {number} is cancelled\n"
+    assert logged_in("schedule", "cancel", str(number)).code == 1
+    assert "in the future" in logged_in("transact", str(file), "--at", "2001-01-01").err
+    assert logged_in("put", "cli.soon", "1", "--ttl", "soon").code == 2
+
+
 def test_writes_of_users_and_tenants_can_be_tried(logged_in: Run, tmp_path: Path) -> None:
     """--dry-run says what would be, and refuses what would be refused; on a file it makes no sense."""
     file = tmp_path / "hivewire.db"

@@ -30,6 +30,7 @@ from hivewire.session import Session
 from hivewire.settings import Settings, StartError
 from hivewire.store import open_messages, open_store
 from hivewire.telemetry import Telemetry, log
+from hivewire.timers import Timers
 from hivewire.tracing import tracing_of
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
@@ -73,7 +74,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             await parent.join(services.telemetry)
         if tracing is not None:
             tracing.follow(services)
-        server = _server(Dispatcher(services, actions.READS, actions.WRITES), tracing)
+        dispatcher = Dispatcher(services, actions.READS, actions.WRITES)
+        server = _server(dispatcher, tracing)
         for component in (
             *([tracing] if tracing is not None else ()),
             services.pool,
@@ -91,6 +93,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             services.polls,
             services.freshness,
             services.hub,
+            Timers(dispatcher),
             server,
         ):
             _start(component, services.telemetry, stack)

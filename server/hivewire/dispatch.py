@@ -201,7 +201,10 @@ def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> Pendi
                     return condition.error(refused.last)
         return write.refuse(refused)
 
+    kind = write.transaction.writes[0].kind  # of what the request is about, not of its expiry
     for each in write.transaction.writes:
+        if each.kind != kind:
+            continue
         each.preconditions = (*conditions, *each.preconditions)
     return PendingWrite(write.transaction, write.answer, refuse)
 

@@ -34,6 +34,7 @@ COMMAND = [
     "status",
     "result",
 ]
+LATER = {"at": "2099-01-01", "changes": [{"operation": "put", "name": "rest.later", "value": "1"}]}
 SCHEMA = ["names", "schema", "secret", "entityVersion", "modified", "modifiedBy"]
 NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "timestamp", "parameters"]
 
@@ -66,6 +67,9 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/schema", None, 200, ["schemas", "count", "revision"], False),
     ("POST", "/schema/check", {"schema": True, "value": "1"}, 200, ["fits", "names", "problems"], False),
     ("DELETE", "/schema/{names}", None, 204, None, False),
+    ("POST", "/configuration/transact", LATER, 200, ["schedule", "revision"], False),
+    ("GET", "/schedule", None, 200, [], False),
+    ("DELETE", "/schedule/{schedule}", None, 204, None, False),
     ("GET", "/configuration-tree", None, 200, ["children", "count", "revision"], False),
     ("GET", "/configuration-audit", None, 200, ["changes", "before"], False),
     ("POST", "/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),
@@ -241,7 +245,7 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
                 .replace("{deviceId}", "page")
             )
             page = page.replace("{connectionId}", connection)
-            for number in ("networkId", "deviceTypeId", "commandId", "notificationId"):
+            for number in ("networkId", "deviceTypeId", "commandId", "notificationId", "schedule"):
                 page = page.replace("{" + number + "}", str(made))
             if "{rollout}" in page and context != "auth":
                 page = page.replace("{rollout}", str(client.get("/rollout").json()[0]["rollout"]))
@@ -264,7 +268,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
                 assert answer.content == b""
                 continue
             assert answer.headers["content-type"] == "application/json"
-            made = answer.json()["id"] if status == 201 and members[:1] == ["id"] else made
+            if members[:1] == ["schedule"] or (status == 201 and members[:1] == ["id"]):
+                made = answer.json()[members[0]]
             assert isinstance(answer.json(), list) if members == [] else list(answer.json()) == members, page
 
 

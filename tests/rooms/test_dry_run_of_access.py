@@ -139,8 +139,8 @@ def test_every_write_of_these_can_be_tried() -> None:
 
 
 def test_each_of_them_is_tried_here() -> None:
-    """A new one needs an example above; those of configurations and schemas have tests of their own."""
-    others = ("configuration/", "schema/")
+    """A new one needs an example above; those of configurations, schemas and schedules have tests of their own."""
+    others = ("configuration/", "schema/", "schedule/")
     able = {
         request
         for action, request in REQUESTS.items()

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Any] = {
     "name": "kept",
     "value": "v",
     "names": "kept",
+    "schedule": 1,
     "changes": [{"operation": "delete", "name": "kept"}],
     "subscriptionId": 1,
     "login": "john",

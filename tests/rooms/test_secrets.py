@@ -49,6 +49,8 @@ async def world() -> AsyncIterator[World]:
     await world.ask(ConfigurationPut(name="kept", value=f"{PLANTED}-1"))
     await world.ask(SchemaPut(names="k*", secret=True))
     await world.ask(ConfigurationPut(name="kept", value=f'{{"{PLANTED}":2}}', contentType="application/json"))
+    planned = [TransactChange(operation="put", name="kept", value=f"{PLANTED}-later")]
+    await world.ask(ConfigurationTransact(changes=planned, at=str(world.clock() + 1_000)))
     yield world
     await world.services.pool.close()
     await world.close()
@@ -92,6 +94,7 @@ REQUESTED: dict[str, list[dict[str, Any]]] = {
         {"names": "*", "schema": {"const": 1}},
     ],
     "schema/delete": [{"names": "k*"}],
+    "schedule/list": [{}],
 }
 """What the answers of a request may depend on."""
 
@@ -221,7 +224,7 @@ async def test_a_token_that_may_not_reveal_any_more_gets_no_secrets(world: World
 
 async def test_problems_do_not_tell_a_secret(world: World) -> None:
     """Of a value that does not fit, of stored values, and in checks."""
-    await world.ask(SchemaPut(names="kept", schema=Raw(b'{"type":"object"}'), secret=True))
+    await world.ask(SchemaPut(names="kept", schema=Raw(b'{"type":"object"}'), secret=True, force=True))
     for content in (f'"{PLANTED}"', PLANTED):
         with pytest.raises(DoesNotFit) as refused:
             await world.ask(ConfigurationPut(name="kept", value=content))

@@ -114,13 +114,15 @@ class ConfigurationHistoryReply(Reply):
 
 
 class ConfigurationTransactReply(Reply):
-    """The configurations after the transaction."""
+    """The configurations after the transaction, or the number under which it is scheduled."""
 
     bounded: ClassVar[bool] = False
 
     configurations: Annotated[
-        list[Configuration], says("The configurations in the order of `changes`; a deleted one has the value null.")
-    ]
+        list[Configuration] | UnsetType,
+        says("The configurations in the order of `changes`; a deleted one has the value null. Absent with `at`."),
+    ] = UNSET
+    schedule: Annotated[int | UnsetType, says("With `at`: the number of the schedule.")] = UNSET
     revision: Annotated[int | UnsetType, says("The revision that all these changes share; absent after a dry run.")] = (
         UNSET
     )
@@ -197,6 +199,12 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     check: _Check = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
+    ttl: Annotated[
+        Integer | None, says("Seconds after which the configuration is deleted, unless it is put again.")
+    ] = None
+    expires: Annotated[
+        str | None, says("The time of that, in place of `ttl`: `2026-03-01T09:30:00Z`, or milliseconds since 1970.")
+    ] = None
     dryRun: DryRun = None
 
 
@@ -323,6 +331,12 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     errors = (Conflict, DoesNotFit, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict)
 
     changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
+    at: Annotated[
+        str | None,
+        says(
+            "Write it at this time, in the forms of `expires`. It is judged now, and then again: versions and rights."
+        ),
+    ] = None
     dryRun: DryRun = None
 
 

@@ -8,6 +8,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
+from msgspec import UNSET, structs
+
+from hivewire import schedules
 from hivewire.actions import browsing
 from hivewire.actions.checks import (
     checked_patterns,
@@ -24,7 +27,7 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Condition
 from hivewire.fleet.conditions import guards_of
 from hivewire.fleet.layer_topic import EVERY
-from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
     Change,
@@ -44,6 +47,7 @@ from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
+    NotAllowed,
     NotFound,
     OutOfBounds,
     TooLarge,
@@ -222,7 +226,24 @@ def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged
     """Create or update one; equal values count as updates too."""
     write = _put(services, caller, request)
     pending = _pending(services, caller, write, request, services.resources.written)
+    if request.ttl is not None or request.expires is not None:
+        _let_expire(services, request, pending.transaction)
     return pending if services.schemas.check(write) else _settled(services, caller, pending)
+
+
+def _let_expire(services: Services, request: ConfigurationPut, transaction: Transaction) -> None:
+    """Add to a put that its configuration expires. Raises InvalidParameters and OutOfBounds."""
+    now = services.ledger.now()
+    if request.ttl is not None and request.expires is not None:
+        raise InvalidParameters("give either ttl or expires")
+    if request.expires is not None:
+        at = schedules.moment("expires", request.expires, now)
+    elif request.ttl is None or not 1 <= request.ttl * 1_000 <= schedules.LONGEST:
+        raise OutOfBounds("ttl must be a number of seconds, from 1 to a hundred years")
+    else:
+        at = now + request.ttl * 1_000
+    [write] = transaction.writes
+    transaction.writes = (write, schedules.expiry(write, at))
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -256,6 +277,8 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
     pending = _pending(services, caller, write, request, services.resources.written)
+    if request.ttl is not None or request.expires is not None:
+        _let_expire(services, request, pending.transaction)
     return pending if services.schemas.check(write) else _settled(services, caller, pending)
 
 
@@ -297,6 +320,8 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
     """Several writes, all or nothing. The error says which of them is the first that was refused."""
+    if request.at is not None:
+        return _schedule(services, caller, request, request.at)
     changes = request.changes
     if not changes or len(changes) > MAX_TRANSACTION:
         raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION}")
@@ -320,6 +345,26 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
         lambda refused: _at(refusal(services, refused), refused.index),
     )
     return pending if settled else _settled(services, caller, pending)
+
+
+async def _schedule(services: Services, caller: Caller, request: ConfigurationTransact, at: str) -> PendingWrite[Reply]:
+    """Write the transaction later, if it would be possible now. Raises as the transaction itself."""
+    if len(request.changes or ()) >= MAX_TRANSACTION:
+        raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION - 1} with at")
+    when = schedules.moment("at", at, services.ledger.now())
+    tried = transact(services, caller, structs.replace(request, at=None, dryRun=True))
+    await commit(services.ledger, tried if isinstance(tried, PendingWrite) else await tried)
+    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
+        raise ended
+    write = schedules.later(when, schedules.Rights.of(caller.identity), request.changes)
+
+    def scheduled(changes: list[Change]) -> Reply:
+        revision = UNSET if request.dryRun else changes[0].revision
+        return ConfigurationTransactReply(schedule=changes[0].id, revision=revision)
+
+    transaction = Transaction((write,), caller.identity.login)
+    pending: PendingWrite[Reply] = PendingWrite(transaction, scheduled, partial(refusal, services))
+    return pending.tried(request.dryRun)
 
 
 def _write(services: Services, caller: Caller, change: TransactChange) -> Write:
@@ -426,6 +471,8 @@ def refusal(services: Services, refused: Refused) -> WireError:
     if isinstance(refused, Unfit):
         return refused.error
     if isinstance(refused, PreconditionFailed):
+        if isinstance(refused.failed, schedules.Room):
+            return NotAllowed(schedules.FULL)
         if isinstance(refused.failed, Condition):
             return refused.failed.error(refused.last)
         return conflict(services, refused, refused.failed)
@@ -510,7 +557,7 @@ def _transacted(services: Services, dry_run: bool, changes: list[Change]) -> Rep
     shown = [services.resources.of(change) for change in changes]
     if dry_run:
         return ConfigurationTransactReply(shown, dryRun=True)
-    return ConfigurationTransactReply(shown, changes[0].revision)
+    return ConfigurationTransactReply(shown, revision=changes[0].revision)
 
 
 def _deleted(changes: list[Change]) -> Reply:

@@ -21,6 +21,7 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
+from hivewire.schedules import waiting
 from hivewire.schemas.compiled import SchemaError, compiled
 from hivewire.schemas.schemas import KIND, MAX_SCHEMAS, NULL, Rule, SchemaContent, rule_after
 from hivewire.schemas.survey import Survey
@@ -74,7 +75,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
         if schema is not None and not request.force:
             secret = bool(request.secret) or services.schemas.is_secret(names)
             survey = stack.enter_context(Survey(services.schemas, names, schema, secret=secret))
-            if misfits := await survey.run():
+            if misfits := await survey.run() or await survey.look_at(_waiting(services)):
                 raise _misfits(misfits)
             _check_token(services, caller)
             _check_secrets(services, caller, names)
@@ -85,6 +86,16 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
         if request.dryRun:
             pending.answer = _would_write
         return await commit(services.ledger, pending.tried(request.dryRun))
+
+
+def _waiting(services: Services) -> list[tuple[str, str]]:
+    """The values that are to be put later, with their names."""
+    return [
+        (each.name or "", each.value or "")
+        for _, scheduled in waiting(services.ledger)
+        for each in scheduled.changes
+        if each.operation == "put" and scheduled.failed is None
+    ]
 
 
 def _written(changes: list[Change]) -> SchemaReply:

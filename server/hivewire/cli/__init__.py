@@ -69,6 +69,10 @@ COMMANDS = {
         "schema:schema",
         "Manage schemas: what values under a name may be (JSON Schema), and which values are secret.",
     ),
+    "schedule": (
+        "schedule:schedule",
+        "Show and cancel what is written later: scheduled transactions, and configurations that expire.",
+    ),
     "token": ("identity:token", "Create an access token and a refresh token, with some of your own rights."),
     "user": ("user:user", "Manage users: people, who log in with a password."),
     "tenant": ("tenant:tenant", "Manage tenants: separate areas for clients, each with a configuration document."),

@@ -23,6 +23,7 @@ from hivewire.cli.gateway import (
     url_option,
     with_gateway,
 )
+from hivewire.cli.given import Span
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
@@ -91,6 +92,7 @@ Examples:
   hivewire put temperature.min -- -5
   hivewire put banner --file banner.txt
   hivewire put logo --file logo.png
+  hivewire put banner "Back soon" --ttl 2h
   hivewire put limits.max 43 -o value       (the new version, for --expect)
   jq -c . ports.json | hivewire put ports - --content-type application/json"""
 )
@@ -99,6 +101,7 @@ Examples:
 @click.option("--file", type=click.File("rb"), help="Read the value from a file, unchanged; - is standard input.")
 @click.option("--content-type", help="The media type; default text/plain, for binary files guessed from the name.")
 @click.option("--no-check", is_flag=True, help="Store a value of a JSON type even if it is not valid JSON.")
+@click.option("--ttl", type=Span(), help="Delete it after this time, such as 90s, 30m or 7d, unless it is put again.")
 @description_option
 @expect_option
 @expect_revision_option
@@ -115,6 +118,7 @@ def put(
     file: BinaryIO | None,
     content_type: str | None,
     no_check: bool,
+    ttl: int | None,
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
@@ -130,6 +134,7 @@ def put(
     content = _content(value, file)
     asked = {
         "check": False if no_check else None,
+        "ttl": ttl,
         "description": description,
         "entityVersion": expect,
         "revision": expect_revision,

@@ -124,11 +124,14 @@ FILE is JSON, in the form of a configuration/transact request:
     {"operation":"delete","name":"limits.old"}]}"""
 )
 @click.argument("file", type=click.File("rb"))
+@click.option("--at", metavar="TIME", help="Write them at this time, such as 2026-03-01T09:30:00Z: hivewire schedule.")
 @dry_run_option
 @output_option
 @url_option
 @token_option
-def transact(file: BinaryIO, dry_run: bool, form: str | None, url: str | None, given_token: str | None) -> None:
+def transact(
+    file: BinaryIO, at: str | None, dry_run: bool, form: str | None, url: str | None, given_token: str | None
+) -> None:
     """Write all changes in FILE as one transaction; - is standard input."""
     try:
         given = read_json(file.read(), label(file))
@@ -138,11 +141,13 @@ def transact(file: BinaryIO, dry_run: bool, form: str | None, url: str | None, g
     if not isinstance(members.get("changes"), list) or len(members) != 1:
         raise BadInput(f'{label(file)} is not a list of changes, nor an object with only a list "changes"')
     with reach(url, given_token) as remote:
-        reply = write(remote, "configuration/transact", **members, dryRun=dry_run or None)
+        reply = write(remote, "configuration/transact", **members, at=at, dryRun=dry_run or None)
     revision, count = reply.get("revision"), len(members["changes"])
-    row = {"configurations": reply["configurations"], "revision": revision}
+    row = {"configurations": reply.get("configurations"), "revision": revision}
     words = "1 change is" if count == 1 else f"{count:,} changes are"
     words = f"{words} possible; nothing is written" if dry_run else f"{words} written (revision {revision})"
+    if at is not None and not dry_run:
+        row, words = {"schedule": reply["schedule"], "revision": revision}, f"scheduled as {reply['schedule']}"
     print_result(row, form, words, str(revision or ""))
 
 

@@ -63,6 +63,15 @@ class Survey:
             keys = [*self._changed]
             self._changed.clear()
 
+    async def look_at(self, values: Iterable[tuple[str, str]]) -> list[Misfit]:
+        """The misfits among values that wait to be written, with their names."""
+        for name, value in values:
+            if name in self._wanted and self._comes_first(name) and len(self.misfits) < MAX_PROBLEMS:
+                problems = await self._schemas.problems(self._schema, value.encode(), secret=self._secret)
+                if problems:
+                    self.misfits.append(Misfit(name, problems))
+        return self.misfits
+
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether what was written since the survey fits too, other writes of the same commit included."""
         self.misfits = []
@@ -90,8 +99,9 @@ class Survey:
     def _is_for(self, change: Change) -> bool:
         """Whether this schema would be the one of the name."""
         name = name_of(change)
-        if name not in self._wanted:
-            return False
+        return name in self._wanted and self._comes_first(name)
+
+    def _comes_first(self, name: str) -> bool:
         rule = self._schemas.of(name)
         if rule is None or self._names in (name, rule.names):
             return True

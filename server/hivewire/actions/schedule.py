@@ -1,0 +1,96 @@
+"""The handlers of schedules (fleet configuration, section 8)."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from hivewire.actions.checks import within
+from hivewire.caller import Caller
+from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.schedules import KIND, Scheduled, expiring, is_expiry, waiting
+from hivewire.services import Services
+from hivewire_protocol import times
+from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, RevisionReply
+from hivewire_protocol.nouns.schedule import (
+    ScheduleCancel,
+    ScheduledChange,
+    ScheduleList,
+    ScheduleListReply,
+    ScheduleView,
+)
+
+TAKE, MOST = 100, 1_000
+
+
+def list_(services: Services, caller: Caller, request: ScheduleList) -> Reply:
+    """A page of what is written later, in the order of time, as far as the token reaches the names."""
+    take, skip = within("take", request.take, TAKE, MOST), request.skip or 0
+    if skip < 0:
+        raise OutOfBounds("skip must not be negative")
+    found = sorted(waiting(services.ledger), key=lambda each: (each[1].at, each[0].id))
+    shown = [view for change, scheduled in found if (view := _view(services, caller, change, scheduled)).changes]
+    return ScheduleListReply(shown[skip : skip + take], len(shown))
+
+
+def _view(services: Services, caller: Caller, change: Change, scheduled: Scheduled) -> ScheduleView:
+    expires = is_expiry(change)
+    changes = _expiry(services, change) if expires else _changes(services, scheduled)
+    return ScheduleView(
+        None if expires else change.id,
+        times.render(scheduled.at),
+        [each for each in changes if each.name in caller.identity.names],
+        times.render(change.time),
+        change.author,
+        UNSET if scheduled.failed is None else scheduled.failed,
+    )
+
+
+def _expiry(services: Services, change: Change) -> list[ScheduledChange]:
+    found = expiring(services.ledger, change)
+    if found is None:
+        return []
+    resource = services.resources.of(found)
+    return [ScheduledChange("delete", resource.name, None, resource.layer)]
+
+
+def _changes(services: Services, scheduled: Scheduled) -> list[ScheduledChange]:
+    return [
+        _shown(
+            each.operation or "", each.name or "", each.value, each.layer, services.schemas.is_secret(each.name or "")
+        )
+        for each in scheduled.changes
+    ]
+
+
+def _shown(operation: str, name: str, value: str | None, layer: str | None, secret: bool) -> ScheduledChange:
+    shown = value if operation == "put" and not secret and len(value or "") <= INLINE_CHARACTERS else None
+    hidden = True if secret and operation == "put" else UNSET
+    return ScheduledChange(operation, name, shown, UNSET if layer is None else layer, hidden)
+
+
+def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> PendingWrite[Reply]:
+    """Cancel one. Raises NotFound for a number that is none, or of names that the token does not reach."""
+    number = request.schedule
+    if number is None:
+        raise InvalidParameters("schedule is required")
+    missing = NotFound(f"There is no schedule {number}")
+    change = services.ledger.get(KIND, str(number))
+    if change is None:
+        raise missing
+    scheduled = [each for found, each in waiting(services.ledger) if found is change]
+    if not all((part.name or "") in caller.identity.names for each in scheduled for part in each.changes):
+        raise missing
+
+    def cancelled(changes: list[Change]) -> Reply:
+        return RevisionReply(UNSET if request.dryRun else changes[0].revision)
+
+    transaction = Transaction((Write(KIND, change.key, None, description="cancelled"),), caller.identity.login)
+    pending: PendingWrite[Reply] = PendingWrite(transaction, cancelled, lambda refused: missing)
+    return pending.tried(request.dryRun)
+
+
+READS = {ScheduleList: list_}
+WRITES = {ScheduleCancel: cancel}

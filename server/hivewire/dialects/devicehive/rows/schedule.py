@@ -1,0 +1,11 @@
+"""The paths of schedules."""
+
+from __future__ import annotations
+
+from hivewire.dialects.devicehive.row import Row
+from hivewire_protocol.nouns.schedule import ScheduleCancel, ScheduleList
+
+ROWS = (
+    Row("GET", "/schedule", ScheduleList, shows="schedules"),
+    Row("DELETE", "/schedule/{schedule}", ScheduleCancel, 204),
+)

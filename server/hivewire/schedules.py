@@ -1,0 +1,139 @@
+"""What is written later: scheduled transactions, and configurations that expire, as records of kind `schedule`.
+
+The key of a scheduled transaction is its number. That of an expiry is the kind and the key of the record that expires,
+and both are written in one transaction: while the configuration has the revision of its expiry, it still expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from hivewire.access.identity import Identity
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, View, Write, version_of
+from hivewire_protocol import times
+from hivewire_protocol.errors import InvalidParameters, OutOfBounds
+from hivewire_protocol.nouns.configuration import TransactChange
+from hivewire_protocol.patterns import Patterns
+
+KIND = "schedule"
+
+MAX_SCHEDULES = 10_000
+"""Scheduled transactions and configurations that expire, in one ledger."""
+
+LONGEST = 100 * 366 * 86_400_000
+"""Milliseconds that something may be ahead: a hundred years. What is longer is a mistake, such as microseconds."""
+
+
+class Rights(Struct, omit_defaults=True):
+    """What the token of an author granted. Whether its user may still do that is looked up when the time has come."""
+
+    user: int
+    permissions: str
+    names: list[str]
+    networks: list[int] | None = None
+    device_types: list[int] | None = None
+    administers: bool = False
+    generation: int = 0
+    token: str = ""
+    issued: int = 0
+
+    @classmethod
+    def of(cls, identity: Identity) -> Rights:
+        """Those of a caller."""
+        return cls(
+            identity.user_id,
+            str(identity.permissions),
+            list(identity.names.patterns),
+            None if identity.networks is None else sorted(identity.networks),
+            None if identity.device_types is None else sorted(identity.device_types),
+            identity.administers,
+            identity.generation,
+            identity.token,
+            identity.issued,
+        )
+
+    def identity(self, login: str, expires: int) -> Identity:
+        """A caller who has them until a time."""
+        return Identity(
+            self.user,
+            login,
+            expires,
+            int(self.permissions),
+            None if self.networks is None else frozenset(self.networks),
+            None if self.device_types is None else frozenset(self.device_types),
+            Patterns(self.names),
+            None if self.administers else {},
+            issued=self.issued,
+            token=self.token,
+            generation=self.generation,
+        )
+
+
+class Scheduled(Struct, omit_defaults=True):
+    """The content of a schedule's record. Without `changes` it is an expiry."""
+
+    at: int
+    changes: list[TransactChange] = []
+    rights: Rights | None = None
+    failed: str | None = None
+
+
+def scheduled_of(change: Change) -> Scheduled:
+    """What a record holds that is not deleted."""
+    return msgspec.json.decode(change.content or b"", type=Scheduled)
+
+
+def is_expiry(change: Change) -> bool:
+    """Whether a record is the expiry of another one."""
+    return not change.key.isdecimal()
+
+
+def expiring(ledger: Ledger, change: Change) -> Change | None:
+    """The record that an expiry is about, if it has not been written since."""
+    kind, _, key = change.key.partition("/")
+    found = ledger.get(kind, key)
+    return found if found is not None and found.revision == change.revision else None
+
+
+def waiting(ledger: Ledger) -> Iterator[tuple[Change, Scheduled]]:
+    """All that is to be written, or was not, in no order."""
+    for change in ledger.kind(KIND).live.values():
+        if not is_expiry(change) or expiring(ledger, change) is not None:
+            yield change, scheduled_of(change)
+
+
+def moment(name: str, given: str, now: int) -> int:
+    """The time of a member, milliseconds since 1970. Raises InvalidParameters and OutOfBounds."""
+    try:
+        at = times.parse(given)
+    except ValueError:
+        raise InvalidParameters(f"{name} must be a time such as 2026-03-01T09:30:00Z") from None
+    if not now < at <= now + LONGEST:
+        raise OutOfBounds(f"{name} must be in the future, a hundred years ahead at most")
+    return at
+
+
+class Room(Struct):
+    """The condition that there is room for another schedule."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it takes the place of another one, or there are fewer than MAX_SCHEDULES."""
+        return version_of(last) > 0 or view.count(KIND) < MAX_SCHEDULES
+
+
+FULL = f"There are {MAX_SCHEDULES:,} schedules and expiring configurations already"
+
+
+def later(at: int, rights: Rights | None = None, changes: list[TransactChange] | None = None, key: str = "") -> Write:
+    """The write of a schedule, or of the expiry with a key."""
+    content = msgspec.json.encode(Scheduled(at, changes or [], rights))
+    return Write(KIND, key, content, "application/json", None, (Room(),))
+
+
+def expiry(write: Write, at: int) -> Write:
+    """The write that lets another one expire, in the same transaction."""
+    return later(at, key=f"{write.kind}/{write.key}")
