@@ -1,4 +1,4 @@
-"""Put a value, read it, and get a conflict: Hivewire over its WebSocket, with only the `websockets` library.
+"""Put a value, read it, and get a conflict.
 
     HIVEWIRE_PASSWORD=... python put_and_read.py
 
@@ -8,91 +8,55 @@ HIVEWIRE_LOGIN   the login (admin), with
 HIVEWIRE_PASSWORD
 """
 
-import asyncio
-import json
 import os
-from itertools import count
-from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from hivewire_client import BadAddress, Conflict, Entry, NotReady, Password, Refused
+from hivewire_client.sync import Hivewire
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
+PATIENCE = 3.0  # seconds to wait for a gateway
 
 
-class Refused(Exception):
-    """The gateway refused the request; `reply` is its answer."""
-
-    def __init__(self, reply: dict[str, Any]) -> None:
-        super().__init__(f"{reply['code']} {reply['error']}")
-        self.code: int = reply["code"]
-        self.reply = reply
-
-
-class Gateway:
-    """Requests over one socket. Each gets exactly one answer, in order, so the next message is the answer."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        self._numbers = count(1)
-
-    async def __call__(self, action: str, **members: Any) -> dict[str, Any]:
-        await self._connection.send(json.dumps({"action": action, "requestId": next(self._numbers), **members}))
-        reply: dict[str, Any] = json.loads(await self._connection.recv())
-        if reply["status"] != "success":
-            raise Refused(reply)
-        return reply
+def token() -> str | Password:
+    """The token of the environment, or a login."""
+    given, password = os.environ.get("HIVEWIRE_TOKEN"), os.environ.get("HIVEWIRE_PASSWORD")
+    if not given and not password:
+        raise SystemExit("set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN")
+    return given or Password(os.environ.get("HIVEWIRE_LOGIN", "admin"), password or "")
 
 
-async def authenticate(ask: Gateway) -> None:
-    """Give the socket an identity: with a given token, or with one from a login."""
-    token = os.environ.get("HIVEWIRE_TOKEN")
-    if not token:
-        login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ.get("HIVEWIRE_PASSWORD")
-        if not password:
-            raise SystemExit("set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN")
-        token = (await ask("token", login=login, password=password))["accessToken"]
-    await ask("authenticate", token=token)
-
-
-async def add_one(ask: Gateway, name: str, seen: dict[str, Any]) -> dict[str, Any]:
+def add_one(hw: Hivewire, seen: Entry[str]) -> Entry[str]:
     """Increment the value that we have seen. If another writer was faster, increment its value."""
     while True:
-        value = str(int(seen["value"] or "0") + 1)
         try:
-            # `entityVersion` is the version that we expect; 0 would mean "must not exist".
-            return (await ask("configuration/put", name=name, value=value, entityVersion=seen["entityVersion"]))[
-                "configuration"
-            ]
-        except Refused as refused:
-            if refused.code != 409 or refused.reply["change"] is None:
+            return hw.put(seen.name, str(int(seen.value or "0") + 1), expect=seen.version)
+        except Conflict as conflict:
+            print(f"conflict: {conflict.code} {conflict}")
+            if conflict.current is None:
                 raise
-            print(f"conflict: {refused}")
-            seen = refused.reply["change"]["configuration"]  # the conflict shows the current version
+            seen = conflict.current
 
 
-async def main() -> None:
-    async with connect(URL.replace("http", "ws", 1) + "/api/websocket") as connection:
-        ask = Gateway(connection)
-        await authenticate(ask)
+def main() -> None:
+    # It holds no configurations in memory, because it reads one only once.
+    with Hivewire(URL, token=token(), names=[]) as hw:
+        hw.ready(PATIENCE)
+        ours = hw.put("example.counter", "41")
+        print(f"put: {ours.name} = {ours.value}, version {ours.version}")
 
-        ours = (await ask("configuration/put", name="example.counter", value="41"))["configuration"]
-        print(f"put: {ours['name']} = {ours['value']}, version {ours['entityVersion']}")
+        read = hw.fetch("example.counter")
+        print(f"read: {read.name} = {read.value}, version {read.version}")
 
-        read = (await ask("configuration/get", name="example.counter"))["configuration"]
-        print(f"read: {read['name']} = {read['value']}, version {read['entityVersion']}")
+        hw.put("example.counter", "99")  # another client writes, and we do not know it
 
-        # Another client writes, and we do not know it.
-        await ask("configuration/put", name="example.counter", value="99")
-
-        ours = await add_one(ask, "example.counter", seen=read)
-        print(f"put: {ours['name']} = {ours['value']}, version {ours['entityVersion']}")
+        ours = add_one(hw, read)
+        print(f"put: {ours.name} = {ours.value}, version {ours.version}")
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main())
+        main()
     except Refused as refused:
-        raise SystemExit(f"refused: {refused}") from None
-    except (OSError, ValueError, WebSocketException) as error:
-        raise SystemExit(f"cannot reach {URL}: {error or 'no answer'}") from None
+        raise SystemExit(f"refused: {refused.code} {refused}") from None
+    except (BadAddress, NotReady) as error:
+        raise SystemExit(f"cannot reach {URL}: {error}") from None

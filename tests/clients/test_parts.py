@@ -16,7 +16,7 @@ from hypothesis import given
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
-from hivewire_client import Backoff, BadAddress, Busy, Change, Changes, Closed, Entry, Hivewire, LoginRequired, Reset
+from hivewire_client import Backoff, BadAddress, Busy, Change, Changes, Closed, Entry, Hivewire, Reset
 from hivewire_client.connection import Frame
 from hivewire_client.events import MOST_UNREAD, Watch
 from hivewire_client.link import Subscription
@@ -223,8 +223,7 @@ async def test_a_token_is_renewed_at_three_quarters_of_its_life() -> None:
     assert found == [given[2]] * 9 and len(given) == 3
     tokens._renew_at = time.time()
     assert await tokens.get(connection) == given[3]
-    with pytest.raises(LoginRequired):
-        await Tokens("text").get(connection, refused="text")
+    assert not Tokens("text").renewable
 
 
 def test_a_subject_is_whose_token_it_is_and_what_it_reaches() -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.gate.wire import until
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -147,9 +149,7 @@ def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -
         with agent(gateway.url, "door.4", file) as process:
             assert line(process.stdout) == "applied door.4 version 1"
             assert gateway.stop() == 0
-            told = line(process.stderr)
-            assert "server going away; retry=" in told
-            assert "next attempt in 0." in told
+            assert "server going away; retry=" in line(process.stderr)
             # The port is the same one, so that the agent finds the new gateway.
             with RunningGateway(data, *spread, "--port", str(gateway.port)) as again:
                 with again.socket() as talk:
@@ -166,9 +166,11 @@ def test_a_device_logs_in_again_when_its_token_has_expired(data: Path, tmp_path:
             given = {"userId": 1, "actions": ["*"], "expiration": "2100-01-01T00:00:00.000"}
             long = talk("token/create", payload=given)["accessToken"]
         with gateway.socket(long) as talk, agent(gateway.url, "door.5", file) as process:
-            assert line(process.stderr) == "the token has expired"
-            talk("configuration/put", name="door.5", value="one")
-            assert line(process.stdout) == "applied door.5 version 1"
+            version, end = 0, time.monotonic() + 2.5
+            while time.monotonic() < end:
+                version += 1
+                talk("configuration/put", name="door.5", value=str(version))
+                assert line(process.stdout) == f"applied door.5 version {version}"
         with agent(gateway.url, "door.5", file, HIVEWIRE_TOKEN=gateway.token()) as process:
             assert process.wait(30) == 1
             assert process.stderr is not None
@@ -185,16 +187,9 @@ def holds(process: subprocess.Popen[str], file: Path, expected: dict[str, str]) 
     while said := line(process.stdout):
         if said.startswith("at "):
             kept = json.loads(file.read_text())
-            if {name: each["value"] for name, each in kept["configurations"].items()} == expected:
+            if kept["configurations"] == expected:
                 return
     raise AssertionError(f"{file.read_text()} is not {expected}")
-
-
-def follows(process: subprocess.Popen[str]) -> str:
-    """The next line that is not about a position: how it follows from now on."""
-    while (said := line(process.stdout)).startswith("at "):
-        pass
-    return said
 
 
 def test_a_watcher_that_was_killed_misses_nothing(shared_gateway: RunningGateway, talk: Talk, tmp_path: Path) -> None:
@@ -204,22 +199,20 @@ def test_a_watcher_that_was_killed_misses_nothing(shared_gateway: RunningGateway
     talk("configuration/put", name="file.a", value="1")
     talk("configuration/put", name="file.b", value="1")
     with watcher(shared_gateway.url, file, "file.*") as process:
-        assert line(process.stdout) == "following: snapshot"
         holds(process, file, {"file.a": "1", "file.b": "1"})
         talk("configuration/put", name="file.c", value="1")
         holds(process, file, {"file.a": "1", "file.b": "1", "file.c": "1"})
+        until((tmp_path / "state.json.cache").exists)
         process.kill()
     talk("configuration/delete", name="file.b")
     both = [{"operation": "put", "name": f"file.{name}", "value": "2"} for name in ("a", "d")]
     talk("configuration/transact", changes=both)
     with watcher(shared_gateway.url, file, "file.*") as process:
-        assert line(process.stdout) == "following: resumed"
         holds(process, file, {"file.a": "2", "file.c": "1", "file.d": "2"})
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "state.json.cache"]
     with watcher(shared_gateway.url, file, "file.a", HIVEWIRE_TOKEN=shared_gateway.token()) as process:
-        assert line(process.stdout) == "following: snapshot"
         holds(process, file, {"file.a": "2"})
 
 
@@ -237,10 +230,8 @@ def test_a_watcher_outlives_the_gateway_and_its_ledger(data: Path, tmp_path: Pat
             port = ("--port", str(gateway.port))
             with RunningGateway(data, *port) as again, again.socket() as talk:
                 talk("configuration/delete", name="gone")
-                assert line(process.stdout) == "following: resumed"
                 holds(process, file, {"kept": "1"})
             with RunningGateway(tmp_path / "other.db", *port) as other, other.socket() as talk:
-                assert follows(process) == "following: reset"
                 holds(process, file, {})
                 talk("configuration/put", name="new", value="1")
                 holds(process, file, {"new": "1"})
@@ -258,39 +249,6 @@ def test_a_watcher_whose_login_is_refused_says_so(shared_gateway: RunningGateway
     assert not (tmp_path / "state.json").exists()
 
 
-def test_a_watcher_keeps_half_of_nothing(tmp_path: Path) -> None:
-    """The file changes when a position comes: by a whole transaction, or to a state that is complete."""
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        from watch_to_file import State, Watcher
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    state = State(tmp_path / "state.json", ["*"])
-    following = Watcher(state)
-
-    def update(name: str, **members: object) -> None:
-        configuration = {"name": name, "value": "1", "entityVersion": 1}
-        following.take(
-            {"action": "configuration/update", "operation": "put", "configuration": configuration, **members}
-        )
-
-    def snapshot(name: str, **members: object) -> None:
-        configurations = [{"name": name, "value": "1", "entityVersion": 1}]
-        following.take({"action": "configuration/snapshot", "configurations": configurations, **members})
-
-    update("a", more=True)
-    assert not state.file.exists()
-    update("b", position="e-2")
-    assert list(State(state.file, ["*"]).configurations) == ["a", "b"]
-    snapshot("c", reset=True, last=False)
-    assert list(state.configurations) == ["a", "b"]
-    snapshot("d", last=True, position="e-3")
-    again = State(state.file, ["*"])
-    assert (list(again.configurations), again.position) == (["c", "d"], "e-3")
-    following.take({"action": "configuration/bookmark", "position": "e-9"})
-    assert State(state.file, ["*"]).position == "e-9"
-
-
 PYTHON_EXAMPLES = (("put_and_read.py",), ("device_agent.py", "door", "file"), ("watch_to_file.py", "file"))
 
 
@@ -306,7 +264,7 @@ def test_a_missing_password_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("example", "url"), list(zip(PYTHON_EXAMPLES, ("nonsense", "http://127.0.0.1:99999", "nonsense"), strict=True))
+    ("example", "url"), list(zip(PYTHON_EXAMPLES, ("no sense", "http://127.0.0.1:99999", "ftp://host"), strict=True))
 )
 def test_an_invalid_address_is_one_line(
     tmp_path: Path, example: tuple[str, ...], url: str, monkeypatch: pytest.MonkeyPatch

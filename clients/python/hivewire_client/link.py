@@ -129,8 +129,11 @@ class Link:
             connection, token = await self._connected(deadline), self._token
             try:
                 return await connection.request(action, members, deadline - loop.time())
-            except LoginRequired:
+            except LoginRequired as error:
                 if refused is not None or action in _PROOFS:
+                    raise
+                if not self._tokens.renewable:
+                    self.stop(error)
                     raise
                 refused = token
                 await self._renew_for(connection, token)
@@ -287,6 +290,8 @@ class Link:
         try:
             await connection.request("authenticate", {"token": token}, self._seconds)
         except LoginRequired:
+            if not self._tokens.renewable:
+                raise
             token = await self._tokens.get(connection, refused=token)
             await connection.request("authenticate", {"token": token}, self._seconds)
         self._token = token
@@ -337,6 +342,8 @@ class Link:
             if refused is not None and self._token != refused:
                 return  # somebody else has just done it
             try:
+                if refused is not None and not self._tokens.renewable:
+                    raise LoginRequired(self.reason or "the gateway refuses the token")
                 token = await self._tokens.get(connection, refused)
                 reply = await connection.request("authenticate", {"token": token}, self._seconds)
             except LoginRequired as error:

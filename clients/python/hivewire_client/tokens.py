@@ -116,14 +116,15 @@ class Tokens:
             self._take(await _call(self._source))
 
     async def get(self, connection: Connection, refused: str | None = None) -> str:
-        """A token, another one than the `refused` one. Raises LoginRequired, and whatever the source raises."""
+        """A token; another one than the `refused` one, if it is `renewable`.
+
+        Raises LoginRequired, and whatever the source raises.
+        """
         async with self._asking:
             if self.current is not None and self.current != refused and self.due_in != 0:
                 return self.current
             if isinstance(self._source, str):
-                if refused is not None:
-                    raise LoginRequired("the gateway refuses the token, and there is no other one")
-                return self._source
+                return self._source  # there is no other one
             if isinstance(self._source, Password | ClientCredentials):
                 return self._take(await self._source(connection))
             return self._take(await _call(self._source))
