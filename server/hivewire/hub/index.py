@@ -83,9 +83,11 @@ class Index(Generic[_S]):
         """Those that match one of the keys, each once."""
         if self._lengths:
             return dict.fromkeys(chain.from_iterable(map(self.find, keys)))
-        exact = self._exact
-        matching = [found for key in keys if (found := exact.get(key)) is not None]
-        return list(matching[0]) if len(matching) == 1 else dict.fromkeys(chain.from_iterable(matching))
+        matching = [*filter(None, map(self._exact.get, keys))]
+        if len(matching) == 1:
+            found = matching[0]
+            return found if type(found) is tuple else list(found)
+        return dict.fromkeys(chain.from_iterable(matching))
 
     def find(self, key: str) -> list[_S]:
         """Those that match the key, each once."""
