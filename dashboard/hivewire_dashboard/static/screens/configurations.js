@@ -26,9 +26,9 @@ const MODES = {prefix: "Names that begin with", names: "Names that contain", val
 /** What each order is called, and what compares. */
 const ORDERS = {
   name: ["Name", undefined],
-  newest: ["Newest change", (a, b) => revision(b) - revision(a)],
-  who: ["Who changed it", (a, b) => compared(who(a), who(b)) || compared(a, b)],
-  version: ["Highest version", (a, b) => (hw.get(b)?.version ?? 0) - (hw.get(a)?.version ?? 0)],
+  newest: ["Newest first", (a, b) => revision(b) - revision(a)],
+  who: ["Person", (a, b) => compared(who(a), who(b)) || compared(a, b)],
+  version: ["Version", (a, b) => (hw.get(b)?.version ?? 0) - (hw.get(a)?.version ?? 0)],
 };
 
 const revision = (name) => hw.get(name)?.revision ?? 0;
@@ -155,7 +155,7 @@ function Summary({rows, mode, wanted, folder}) {
   useEffect(() => {
     if (wanted && !rows.waiting) announce(`${count(rows.count, "configuration")} found`);
   }, [wanted, mode, rows.count, rows.waiting]);
-  return html`<p class="summary">${words}${where}.${note}</p>`;
+  return html`<p class="summary">${words}${where}${where ? "" : "."}${note}</p>`;
 }
 
 /** Hold the table still; what has come meanwhile is counted. */
