@@ -10,7 +10,6 @@ import contextlib
 import gc
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from hivewire import actions
@@ -60,8 +59,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         tracing = tracing_of(settings)
         sock = port.bind(settings.host, settings.port, shared=parent is not None)
         stack.callback(sock.close)
-        if settings.tls_certificate is None and ip_address(sock.getsockname()[0]).is_unspecified:
-            log.warning("plain HTTP on all interfaces: passwords and tokens can be read on the way", host=settings.host)
+        port.warn_of_plain_http(settings, sock)
         store = await open_store(settings, stack, accept_loss=accept_loss)
         await bootstrap.write_secret(settings, store.ledger)
         key = bootstrap.signing_key(settings, store.ledger)
@@ -107,8 +105,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         login = administrator(store.users, settings.admin_login)
-        records = store.ledger.kind("configuration").live
-        started = Started(url, store.address, login, password, len(records), settings.dashboard)
+        count = len(store.ledger.kind("configuration").live)
+        started = Started(url, store.address, login, password, count, settings.dashboard)
         server.on_listening = partial(welcome, started, show) if parent is None else partial(parent.started, started)
         server.on_stopping = services.drain
         store.ledger.on_stopped = messages.on_stopped = server.stop

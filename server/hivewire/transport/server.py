@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -169,6 +170,12 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         ) from None
     sock.setblocking(False)
     return sock
+
+
+def warn_of_plain_http(settings: Settings, sock: socket.socket) -> None:
+    """Log that others can read the traffic, if it is neither encrypted nor kept on this machine."""
+    if settings.tls_certificate is None and ip_address(sock.getsockname()[0]).is_unspecified:
+        log.warning("plain HTTP on all interfaces: passwords and tokens can be read on the way", host=settings.host)
 
 
 def reserve(host: str, port: int) -> socket.socket:
