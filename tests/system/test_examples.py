@@ -304,3 +304,17 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes) -
     told = f"{file} was not written by this program: remove it, or name another file\n"
     assert (done.returncode, done.stderr) == (1, told)
     assert file.read_bytes() == content
+
+
+def test_a_fleet_holds_its_rollout(tmp_path: Path) -> None:
+    """Devices that refuse a value or fall silent stop the rollout, which is rolled back then."""
+    with RunningGateway(tmp_path / "hivewire.db") as gateway:
+        token = gateway.token()
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        told = run(gateway, EXAMPLES / "fleet.sh", DEVICES="60", HIVEWIRE_TOKEN=token, PATH=path)
+    assert told.returncode == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert lines[0] == "All 60 devices have applied 4800."
+    assert lines[2].startswith("It holds itself: ")
+    assert "unsupported rate" in lines[2]
+    assert lines[-1] == "The devices have 4800 again; nothing was written into the layer but that."
