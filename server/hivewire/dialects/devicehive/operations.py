@@ -107,7 +107,8 @@ def _body(row: Row, in_path: list[str]) -> Content | None:
     elif names:
         required = [name for name in request.required if name in names]
         properties = {name: member(request, name) for name in names}
-        schema = {"type": "object", "properties": properties} | ({"required": required} if required else {})
+        strict = {"additionalProperties": False} if request.__struct_config__.forbid_unknown_fields else {}
+        schema = {"type": "object", "properties": properties, **({"required": required} if required else {}), **strict}
     else:
         return None
     return json_of("One JSON object.", schema)
