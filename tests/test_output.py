@@ -106,6 +106,27 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
     assert ask("token", "--action", "GetConfiguration").keys() == {"accessToken", "refreshToken"}
     assert ask("whoami")["login"] == "admin"
     assert ask("status")["state"] == "ready"
+    assert ask("open", "--print")["url"].endswith("/dashboard/")
+
+
+def test_what_was_done_to_layers_and_rollouts_is_an_object(logged_in: Run) -> None:
+    """It has numbers, revisions and counts."""
+    ask = Asked(logged_in)
+    ask("device put", "out-layered")
+    assert ask("device label", "out-layered", "out=a")["labels"] == {"out": "a"}
+    assert ask("layer put", "out", "77", "--label", "out=a")["devices"] == 1
+    assert logged_in("put", "out.level", "1", "--layer", "out").code == 0
+    assert ask("device effective", "out-layered", "out.level")["layer"] == "out"
+    started = ask("rollout start", "out", "out.level=2", "--steps", "100")
+    number = str(started["rollout"])
+    assert ask("rollout status", number)["layer"] == "out"
+    assert ask("rollout hold", number)["rollout"] == started["rollout"]
+    assert ask("rollout resume", number)["revision"] > started["revision"]
+    assert ask("rollout rollback", number)["rollout"] == started["rollout"]
+    assert ask("fleet count", "--label", "out=a")["devices"] == 1
+    assert ask("fleet list", "--label", "out=a")["deviceId"] == "out-layered"
+    assert ask("layer delete", "out", "--force")["layer"] == "out"
+    ask("device delete", "out-layered")
 
 
 def test_what_was_done_to_devices_is_an_object(logged_in: Run) -> None:

@@ -10,7 +10,7 @@ import click
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, members, output_option, printable, show
+from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -77,8 +77,9 @@ def list_(remote: Remote, labels: tuple[str, ...], rollout: int | None, state: s
 @fleet.command(epilog="\b\nExamples:\n  hivewire fleet watch\n  hivewire fleet watch --rollout 17")
 @_labels
 @_rollout
+@output_option
 @with_gateway
-def watch(remote: Remote, labels: tuple[str, ...], rollout: int | None) -> None:
+def watch(remote: Remote, labels: tuple[str, ...], rollout: int | None, form: str | None) -> None:
     """Print a line whenever the counts change, until Ctrl-C."""
     before = None
     while True:
@@ -86,6 +87,6 @@ def watch(remote: Remote, labels: tuple[str, ...], rollout: int | None) -> None:
         line = ", ".join(f"{reply[name]} {name}" for name in ("devices", "online", *STATES))
         line += "".join(f"; {each['devices']} × {printable(each['error'])}" for each in reply["errors"])
         if line != before:
-            click.echo(line)
+            print_result(members(reply), form, line, str(reply["devices"]))
         before = line
         time.sleep(1)

@@ -9,6 +9,7 @@ import click
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import DEFAULT_URL, url_option
+from hivewire.cli.output import output_option, print_result
 from hivewire.cli.remote import endpoint
 
 
@@ -21,8 +22,9 @@ Examples:
 )
 @click.argument("name", required=False)
 @click.option("--print", "only_print", is_flag=True, help="Only print the address.")
+@output_option
 @url_option
-def open_(url: str | None, name: str | None, only_print: bool) -> None:
+def open_(url: str | None, name: str | None, only_print: bool, form: str | None) -> None:
     """Print the address of the dashboard, or of the configuration NAME in it, and open it in the browser.
 
     The address has no token in it: the dashboard asks for a login.
@@ -35,7 +37,7 @@ def open_(url: str | None, name: str | None, only_print: bool) -> None:
     if plain.ask(place, "GET", "/dashboard/").status == 404:
         raise click.ClickException("this gateway has no dashboard: its setting `dashboard` is false")
     address += f"#/one/{quote(name, safe='')}" if name else ""
-    click.echo(address)
+    print_result({"url": address}, form, address, address)
     if not only_print:
         click.launch(address)
 
