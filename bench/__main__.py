@@ -21,7 +21,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import client, measures, messages
+from bench import client, measures, messages, schemas
 from bench.measures import Row
 
 HERE = Path(__file__).parent
@@ -39,6 +39,7 @@ class Run(NamedTuple):
 PARTS: dict[str, Callable[[Run], list[Row]]] = {
     "rates": lambda run: measures.rates(run.folder, run.rounds * run.seconds, run.say),
     "http": lambda run: measures.http_requests(run.folder, run.rounds * run.seconds, run.say),
+    "schemas": lambda run: schemas.rates(run.folder, run.rounds * run.seconds / 2, run.say),
     "documents": lambda run: measures.documents(*run),
     "live": lambda run: [
         *measures.live(run.folder, run.rounds, run.say),

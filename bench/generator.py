@@ -30,6 +30,9 @@ a cache can do, not what a server does."""
 SUCCESS = b'"status":"success"'
 VALUE = b'"value":"vvvvvvvvvvvvvvvvvvvv"'
 """What is written, and has to come back."""
+SERVICE = '{"host":"db.example.com","port":5432,"tags":["primary","replica"],"text":"as it is in production"}'
+CONTENTS = {"put-100": f"[{SERVICE}]", "put-2000": f"[{','.join([SERVICE] * 20)}]"}
+"""Kinds of puts whose values are JSON, of about so many bytes."""
 TEXT, PING, PONG = 0x81, 0x89, 0x8A
 
 
@@ -64,7 +67,9 @@ def requests_of(kind: str) -> list[bytes]:
     if kind == "insert":
         return [masked(insert_of("notification", number)) for number in range(NAMES)]
     members = b",%b" % VALUE if kind == "put" else b""
-    action = b"configuration/put" if kind == "put" else b"configuration/get"
+    if kind in CONTENTS:
+        members = b',"value":%b' % json.dumps(CONTENTS[kind]).encode()
+    action = b"configuration/put" if kind.startswith("put") else b"configuration/get"
     return [
         masked(b'{"action":"%b","requestId":12345,"name":"%b"%b}' % (action, name_of(number).encode(), members))
         for number in range(NAMES)
@@ -232,7 +237,7 @@ async def hold(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["echo", "floor", "get", "put", "insert", "hold"])
+    parser.add_argument("kind", choices=["echo", "floor", "get", "put", *CONTENTS, "insert", "hold"])
     turns.arguments(parser)
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")

@@ -23,6 +23,7 @@ from hivewire.dialects.properties.server_tokens import ServerTokens, signature
 from hivewire.http.peer import caller_of
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
+from hivewire.schemas.compiled import MAX_PROBLEMS, SHOWN, SchemaError, compiled
 from hivewire.transport.admission import Admission
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.websocket import WebSocket
@@ -415,7 +416,41 @@ _RULES = [
     b'date CRM\n{"sourcePublishDate":1}',
 ]
 
+
+def _schema(data: bytes) -> None:
+    """A schema on the first line, and a value behind it. Nothing is judged here that a gateway would not judge on its
+    event loop, so the time that an input may take bounds what a hostile one can do there."""
+    schema, _, value = data.partition(b"\n")
+    found = compiled(schema)
+    if found.is_light(value):
+        fits, problems = found.fits(value), found.problems(value)
+        assert fits is not bool(problems)
+        assert len(problems) <= MAX_PROBLEMS
+        assert all(len(each.message) <= 2 * SHOWN and len(each.pointer) <= SHOWN for each in problems)
+        hidden = found.problems(value, secret=True)
+        assert {(each.pointer, each.message) for each in hidden} <= {("", HIDDEN), ("", NOT_TEXT), ("", NOT_JSON)}
+        encode([*problems, *hidden])
+
+
+HIDDEN, NOT_TEXT, NOT_JSON = "it does not satisfy this rule", "it is not text in UTF-8", "it is not JSON"
+
+
 TARGETS: dict[str, Target] = {
+    "schema": Target(
+        _schema,
+        (SchemaError,),
+        (
+            b'{"type":"array","items":{"type":"integer","maximum":65535}}\n[80,443,70000]',
+            b'{"type":"string","pattern":"^(a+)+$","format":"date"}\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab',
+            b'{"$defs":{"a":{"anyOf":[{"$ref":"#/$defs/b"},{"$ref":"#/$defs/b"}]},"b":{"enum":[1,"x",{"y":[]}]}},'
+            b'"$ref":"#/$defs/a"}\n{"y":[]}',
+            b'{"properties":{"a":{"const":1.5,"multipleOf":0.1}},"patternProperties":{"^b{2,30}":false},'
+            b'"unevaluatedProperties":{"not":{}},"required":["a"],"dependentSchemas":{"a":true}}\n{"a":1.5,"bbb":null}',
+            b'{"$ref":"http://127.0.0.1:1/x.json"}\n1',
+            b'{"prefixItems":[{"$id":"x"},{"$anchor":"y"},{"$ref":"#"}],"uniqueItems":true,"contains":{}}\n[[],[]]',
+            b'{"if":{"type":"number"},"then":{"minimum":1e308},"else":{"minLength":9}}\n"1e999"',
+        ),
+    ),
     "codec": Target(
         _codec,
         (),
