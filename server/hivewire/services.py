@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct, field
 
+from hivewire.access.identity import Identity
 from hivewire.access.keys import Key
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
@@ -19,10 +21,12 @@ from hivewire.devices.neighbours import Neighbours
 from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
+from hivewire.fleet.census import Asked, Query, query_of
 from hivewire.fleet.device_topics import DeviceTopics
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layer_topic import layer_topic
 from hivewire.fleet.progress import Progress
+from hivewire.fleet.watch import FleetWatch
 from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
@@ -72,6 +76,8 @@ class Services(Struct, kw_only=True):
     fleet: Fleet
     layer_topic: Topic
     progress: Progress
+    query: Callable[[Identity, Asked], Query | None]
+    fleet_watch: FleetWatch
     messages: Messages
     polls: Polls
     freshness: Freshness
@@ -119,6 +125,7 @@ def wire(
     hub.leave = presence.leave
     neighbours = Neighbours(broadcast, presence, ledger.now)
     resources, fleet = Resources(ledger, schemas), Fleet(ledger, registry, hub)
+    query = partial(query_of, fleet, registry, schemas.is_secret)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -139,6 +146,8 @@ def wire(
         digests=Digests(ledger, broadcast, settings.gateway),
         device_topics=DeviceTopics(registry, presence, hub),
         fleet=fleet,
+        query=query,
+        fleet_watch=FleetWatch(fleet, query),
         progress=Progress(fleet, users, schemas, ledger.now),
         layer_topic=layer_topic(ledger, resources),
         messages=messages,

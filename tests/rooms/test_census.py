@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.rooms.fleets import ANN, World, fleet
+from tests.rooms.test_hub import Peer
 from tests.rooms.test_reports import reported, states, tags
 from tests.rooms.test_rollouts import start
 
@@ -88,3 +89,52 @@ async def test_a_secret_is_not_in_the_errors() -> None:
         assert (await world.do("fleet/count"))["errors"] == []
         assert "hunter2" not in str(await world.do("fleet/list"))
         assert (await counted(world))["refused"] == 1
+
+
+async def test_counts_and_rows_are_followed() -> None:
+    """Who follows is told what has changed: counts, rows that enter, change and leave, and why they leave."""
+    async with fleet("a", "b", "c") as world:
+        await world.put("global", n="1")
+        peer = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        members = {"target": {"networkIds": [1]}, "state": "pending", "rows": 10}
+        peer.ask("fleet/subscribe", **members)
+        tell = world.services.fleet_watch.tell
+        await tell()
+        reply, counts, rows = peer.taken()
+        assert reply["mode"] == "live"
+        assert (counts["action"], counts["devices"], counts["pending"]) == ("fleet/count", 3, 3)
+        assert [each["deviceId"] for each in rows["entered"]] == ["a", "b", "c"]
+        await tell()
+        assert peer.taken() == []
+        tag = (await tags(world, "a"))["n"]
+        await reported(world, "a", {"name": "n", "tag": tag})
+        await world.do("device/delete", deviceId="b")
+        await world.do("device/save", deviceId="c", device={"networkId": 2})
+        await world.register("d")
+        await tell()
+        counts, rows = peer.taken()
+        assert (counts["devices"], counts["applied"], counts["pending"]) == (2, 1, 1)
+        assert [each["deviceId"] for each in rows["entered"]] == ["d"]
+        assert rows["left"] == [
+            {"deviceId": "a", "why": "state"},
+            {"deviceId": "b", "why": "deleted"},
+            {"deviceId": "c", "why": "target"},
+        ]
+        await world.label("d", site="bonn")
+        await tell()
+        [changed] = peer.taken()
+        assert changed["changed"][0]["labels"] == {"site": "bonn"}
+        peer.session.pause()
+        await world.register("e")
+        await tell()
+        assert peer.taken() == []
+        peer.read()
+        await world.quiet()
+        await tell()
+        assert [each["action"] for each in peer.taken()] == ["fleet/count", "fleet/rows"]
+        peer.ask("fleet/unsubscribe", subscriptionId=1)
+        await world.register("f")
+        await tell()
+        assert [each.get("status") for each in peer.taken()] == ["success"]
+        peer.ask("fleet/subscribe", rows=201)
+        assert peer.taken()[0]["code"] == 400

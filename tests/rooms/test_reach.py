@@ -118,7 +118,7 @@ LISTS = {
 ABOUT_NONE = {
     *(f"configuration/{what}" for what in ("get", "put", "delete", "list", "history", "rollback", "transact")),
     *("configuration/tree", "configuration/audit", "layer/put", "layer/list", "layer/delete"),
-    *("fleet/count", "fleet/list"),
+    *("fleet/count", "fleet/list", "fleet/subscribe", "fleet/unsubscribe"),
     *(f"rollout/{what}" for what in ("start", "get", "list", "hold", "resume", "rollback")),
     *(f"schema/{what}" for what in ("put", "list", "delete", "check")),
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.errors import NotFound, OutOfBounds
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
+from hivewire_protocol.messages import Integer, Push, Reply, Request, says
 from hivewire_protocol.nouns.layer import Target
+from hivewire_protocol.nouns.subscription import Reached, SubscribeReply
 from hivewire_protocol.permissions import Permission
 
 _Target = Annotated[Target | None, says("Only these devices; all that the caller reaches when absent.")]
@@ -100,3 +101,63 @@ class FleetList(Request, tag="fleet/list"):
     state: Annotated[str | None, says("Only those in this state.")] = None
     take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.")] = None
     after: Annotated[str | None, says("Start after this device: the last one of the previous page.")] = None
+
+
+class FleetSubscribe(Request, tag="fleet/subscribe"):
+    """Follow the counts, and perhaps the rows, of the devices that the caller reaches; at most once a second."""
+
+    permission = Permission.GET_CONFIGURATION
+    reply = SubscribeReply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    target: _Target = None
+    names: _Names = None
+    rollout: _Rollout = None
+    state: Annotated[str | None, says("Only rows in this state.")] = None
+    rows: Annotated[Integer | None, says("Follow so many rows too, the first by id: 0 to 200, default none.")] = None
+
+
+class FleetUnsubscribe(Request, tag="fleet/unsubscribe"):
+    """End a subscription to the fleet."""
+
+    permission = Permission.GET_CONFIGURATION
+    required = ("subscriptionId",)
+    reply = Reply
+    errors = (NotFound,)
+
+    subscriptionId: Annotated[Integer | None, says("The number of the subscription.")] = None
+
+
+class FleetCounts(Push, tag="fleet/count", kw_only=True):
+    """The counts have changed; the first one comes within a second."""
+
+    devices: Annotated[int, says("All of them.")]
+    online: Annotated[int, says("Those that follow their configurations at this gateway.")]
+    applied: _Applied
+    refused: _Refused
+    pending: _Pending
+    local: _Local
+    names: Annotated[list[NameCounts] | UnsetType, says("With `names`: the counts of each name.")] = UNSET
+    errors: Annotated[list[ErrorCount], says("The five most frequent errors.")]
+
+
+class FleetLeft(Struct):
+    """A device that is not among the rows any more."""
+
+    deviceId: Annotated[str, says("Its id.")]
+    why: Annotated[str, says("`state`, `target` or `deleted`.")]
+
+
+class FleetRows(Push, tag="fleet/rows", kw_only=True):
+    """Rows have changed."""
+
+    entered: Annotated[list[FleetRow], says("Those that are new.")]
+    changed: Annotated[list[FleetRow], says("Those that have changed.")]
+    left: Annotated[list[FleetLeft], says("Those that have left.")]
+
+
+class FleetBookmark(Push, tag="fleet/bookmark", kw_only=True):
+    """A subscription that was paused goes on."""
+
+    position: Reached
+    live: Annotated[bool | UnsetType, says("True: it has reached the present.")] = UNSET

@@ -5,18 +5,21 @@ from __future__ import annotations
 from msgspec import structs
 
 from hivewire.actions.checks import checked_patterns, within
+from hivewire.actions.feeds import Wanted
 from hivewire.actions.layer import check_bounds
 from hivewire.caller import Caller
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
 from hivewire.fleet.reports import WORST
+from hivewire.fleet.watch import ALL
 from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol.errors import NotFound, OutOfBounds
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.fleet import FleetCount, FleetList, FleetListReply
+from hivewire_protocol.nouns.fleet import FleetCount, FleetList, FleetListReply, FleetSubscribe
 
 TAKE, MOST = 100, 1_000
+MOST_ROWS = 200
 
 
 async def count(services: Services, caller: Caller, request: FleetCount) -> Reply:
@@ -46,16 +49,23 @@ async def list_(services: Services, caller: Caller, request: FleetList) -> Reply
     return FleetListReply(await in_slices(found))
 
 
-def _query(services: Services, caller: Caller, request: FleetCount | FleetList) -> Query:
-    names = checked_patterns(request.names) & caller.identity.names
+def _query(services: Services, caller: Caller, request: FleetCount | FleetList | FleetSubscribe) -> Query:
     if request.target is not None:
         check_bounds(request.target)
-    query = Query(services.registry.scope(caller.identity), names, services.schemas.is_secret, request.target)
-    if request.rollout is not None:
-        query.rollout = services.fleet.rollouts.get(request.rollout)
-        if query.rollout is None:
-            raise NotFound(f"Rollout {request.rollout} is not open")
+    checked_patterns(request.names)
+    query = services.query(caller.identity, request)
+    if query is None:
+        raise NotFound(f"Rollout {request.rollout} is not open")
     return query
+
+
+def watched(services: Services, caller: Caller, request: FleetSubscribe) -> Wanted:
+    """What a request to follow the fleet is about. Raises as `count`."""
+    if request.state is not None and request.state not in WORST:
+        raise OutOfBounds(f"state must be one of {', '.join(WORST)}")
+    within("rows", request.rows, 0, MOST_ROWS)
+    _query(services, caller, request)
+    return Wanted(services.fleet_watch.topic, ALL, snapshot=False, noted=request)
 
 
 READS = {FleetCount: count, FleetList: list_}

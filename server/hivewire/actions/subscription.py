@@ -21,6 +21,7 @@ from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotFound
 from hivewire_protocol.messages import NOTHING, Reply, Request, action_of
+from hivewire_protocol.nouns.fleet import FleetUnsubscribe
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
     ConfigurationUnsubscribe,
@@ -36,7 +37,9 @@ from hivewire_protocol.permissions import Permission
 ROOM = 1 << 10
 """Bytes of a reply for what is around its list."""
 
-Unsubscribe: TypeAlias = ConfigurationUnsubscribe | DeviceUnsubscribe | NetworkUnsubscribe | DeviceTypeUnsubscribe
+Unsubscribe: TypeAlias = (
+    ConfigurationUnsubscribe | DeviceUnsubscribe | NetworkUnsubscribe | DeviceTypeUnsubscribe | FleetUnsubscribe
+)
 
 
 def subscribe(services: Services, caller: Caller, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
@@ -101,6 +104,7 @@ READS: dict[type[Request], Handler] = {
     **dict.fromkeys(FOLLOWED, resuming(subscribe)),
     ConfigurationUnsubscribe: unsubscribe,
     DeviceUnsubscribe: unsubscribe,
+    FleetUnsubscribe: unsubscribe,
     NetworkUnsubscribe: unsubscribe,
     DeviceTypeUnsubscribe: unsubscribe,
     SubscriptionList: list_,

@@ -11,7 +11,7 @@ from typing import Any
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT
-from hivewire.actions import following
+from hivewire.actions import fleet, following
 from hivewire.actions.checks import checked_patterns, inline_of
 from hivewire.actions.configuration import note_reveal
 from hivewire.actions.feeds import Wanted
@@ -35,6 +35,7 @@ from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBound
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.command import CommandStream
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
+from hivewire_protocol.nouns.fleet import FleetSubscribe
 from hivewire_protocol.nouns.notification import NotificationStream
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
@@ -178,10 +179,10 @@ def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe
         raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
     if request.frameBytes is not None and not LEAST_FRAME <= request.frameBytes <= SNAPSHOT_BYTES:
         raise OutOfBounds(f"frameBytes must be between {LEAST_FRAME:,} and {SNAPSHOT_BYTES:,}")
-    fleet = services.fleet
-    wanted = fleet.sight(device.id, checked_patterns(request.names))
-    earliest = fleet.resumable_from(device.id)
-    return Wanted(fleet.topic_of(request.frameBytes), wanted, request.since, noted=request, earliest=earliest)
+    desired = services.fleet
+    wanted = desired.sight(device.id, checked_patterns(request.names))
+    earliest = desired.resumable_from(device.id)
+    return Wanted(desired.topic_of(request.frameBytes), wanted, request.since, noted=request, earliest=earliest)
 
 
 LEAST_FRAME = 1_024
@@ -238,6 +239,7 @@ FOLLOWED: dict[type[Request], Callable[[Services, Caller, Any], Wanted]] = {
     CommandStream: following.streamed,
     NotificationStream: following.streamed,
     DeviceSubscribe: _devices,
+    FleetSubscribe: fleet.watched,
     NetworkSubscribe: _networks,
     DeviceTypeSubscribe: _device_types,
 }

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from msgspec import Struct
 
+from hivewire.access.identity import Identity
+from hivewire.devices.registry import Registry
 from hivewire.devices.scope import Scope
 from hivewire.fleet.fleet import Fleet, Member
 from hivewire.fleet.layers import targets
@@ -56,6 +59,27 @@ class Query(Struct):
             return [name for name in self.rollout.values if name in self.names and not view.covers(self.rollout, name)]
         known = {*view.names(), *(report.entries if report is not None else ())}
         return sorted(known if self.names is EVERYTHING else (name for name in known if name in self.names))
+
+
+def query_of(
+    fleet: Fleet, registry: Registry, secret: Callable[[str], bool], identity: Identity, request: Asked
+) -> Query | None:
+    """The query of a request, within what an identity reaches; None when its rollout is not open."""
+    names = (EVERYTHING if request.names is None else Patterns(request.names)) & identity.names
+    query = Query(registry.scope(identity), names, secret, request.target)
+    if request.rollout is not None:
+        query.rollout = fleet.rollouts.get(request.rollout)
+        if query.rollout is None:
+            return None
+    return query
+
+
+class Asked(Protocol):
+    """The members of a request that say which devices and names it is about."""
+
+    target: Target | None
+    names: list[str] | None
+    rollout: int | None
 
 
 def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]:

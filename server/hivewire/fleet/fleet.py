@@ -103,6 +103,8 @@ class Fleet:
         self._hub = hub
         self.rollouts: dict[int, Rollout] = {}
         """Those that are not over, by number."""
+        self.changes = 0
+        """Grows whenever a count may be different."""
         self._defined = 0
         self._rolled: dict[str, int] = {}
         self._by_label: dict[tuple[str, str], dict[str, None]] = {}
@@ -232,6 +234,7 @@ class Fleet:
         self._unsaved[member.device.id] = None
 
     def _report(self, member: Member, report: Report | None) -> None:
+        self.changes += 1
         counts = member.view.reports
         _count(counts, member.report, -1)
         _count(counts, report, 1)
@@ -316,6 +319,7 @@ class Fleet:
     def _join(self, sub: Subscription) -> None:
         served = sub.served
         if isinstance(served, Sight) and served.view is not None:
+            self.changes += 1
             self._followers.setdefault(served.device, []).append(sub)
             self.views.follow(served.view, sub)
             self._reach(served.device, served.view)
@@ -324,6 +328,7 @@ class Fleet:
         wanted = sub.wanted
         assert isinstance(wanted, Sight)  # noqa: S101 - what the topic serves
         found = self._followers.get(wanted.device, [])
+        self.changes += 1
         if sub in found:
             found.remove(sub)
             if not found:
@@ -344,6 +349,7 @@ class Fleet:
         items: list[Desired] = []
         touched: dict[str, None] = {}
         insisted: list[tuple[Desired, list[Subscription]]] = []
+        self.changes += 1
         for change in changes:
             if change.kind == LAYERED:
                 items += self._edit(change, touched, insisted)
@@ -500,6 +506,7 @@ class Fleet:
             member.device, member.labels, member.view = device, labels, view
         if view is before:
             return
+        self.changes += 1
         report = None if member is None else member.report
         if view is not None:
             view.members += 1

@@ -177,8 +177,8 @@ class FleetSource:
         raise NotCovered
 
     def skip(self, offset: int, served: Patterns) -> int:
-        """There is no log."""
-        return offset
+        """There is no log: to who does not follow a device nothing was ever announced."""
+        return offset if isinstance(served, Sight) else self.tip
 
     def safe(self, offset: int) -> int:
         """An earlier one while devices move to other views: who has not moved must not resume from here."""

@@ -1,0 +1,136 @@
+"""Who watches the fleet: counts and rows, at most once a second, when something has changed (fleet.md, section 9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from hivewire.access.identity import Identity
+from hivewire.fleet import census
+from hivewire.fleet.census import Query
+from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.source import SOURCE
+from hivewire.hub.feed import Subscription
+from hivewire.hub.source import Topic
+from hivewire.slices import in_slices
+from hivewire.telemetry import Gauges
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.nouns.fleet import FleetRow, FleetSubscribe
+from hivewire_protocol.patterns import Patterns
+from hivewire_protocol.permissions import Permission
+
+TELL_SECONDS = 1.0
+"""The shortest time between two pushes to a subscription."""
+
+ALL = Patterns(("fleet",))
+NOTHING = Patterns(())
+
+
+class Watched(Struct):
+    """What a subscription was told last: at which state of the fleet, the counts, and the rows by device."""
+
+    at: int = -1
+    counts: bytes = b""
+    rows: dict[str, FleetRow] = {}
+
+
+class FleetWatch:
+    """Tells subscriptions of changed counts and rows. `query` makes the query of a request for an identity."""
+
+    def __init__(self, fleet: Fleet, query: Callable[[Identity, FleetSubscribe], Query | None]) -> None:
+        self._fleet = fleet
+        self._query = query
+        self._watching: dict[Subscription, Watched] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.topic = Topic(
+            "fleet",
+            "fleet",
+            _never,
+            _no_keys,
+            _served,
+            source=SOURCE,
+            latest=True,
+            joined=self._join,
+            left=self._leave,
+        )
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._task = asyncio.create_task(self._keep_telling(), name="watchers of the fleet")
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def gauges(self) -> Gauges:
+        """The metrics: a sentence and a function for each name."""
+        return {"fleet_watchers": ("Subscriptions to counts of the fleet.", lambda: len(self._watching))}
+
+    def _join(self, sub: Subscription) -> None:
+        self._watching[sub] = Watched()
+
+    def _leave(self, sub: Subscription) -> None:
+        self._watching.pop(sub, None)
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Push to each subscription what has changed for it. One that does not read is told when it does."""
+        for sub, told in list(self._watching.items()):
+            if sub.live and not sub.feed.stalled and sub.served.patterns and told.at != self._fleet.changes:
+                await self._tell(sub, told)
+
+    async def _tell(self, sub: Subscription, told: Watched) -> None:
+        request: FleetSubscribe = sub.noted
+        at, query = self._fleet.changes, self._query(sub.feed.identity, request)
+        if query is None:  # its rollout is over
+            return
+        await self._fleet.settled()
+        counts = encode(await in_slices(census.count(self._fleet, query, request.names is not None)))[1:-1]
+        frames = []
+        if counts != told.counts:
+            frames.append(sub.shape.notice("fleet", "count", counts))
+        rows = told.rows
+        if request.rows:
+            found = await in_slices(census.rows(self._fleet, query, request.state, "", request.rows))
+            rows = {each.deviceId: each for each in found}
+            if rows != told.rows:
+                frames.append(sub.shape.notice("fleet", "rows", encode(self._changes(told.rows, rows, query))[1:-1]))
+        if sub.live and not sub.feed.stalled and sub in self._watching:
+            told.at, told.counts, told.rows = at, counts, rows
+            if frames:
+                sub.feed.listener.push(b"".join(frames))
+
+    def _changes(self, before: dict[str, FleetRow], after: dict[str, FleetRow], query: Query) -> dict[str, Any]:
+        return {
+            "entered": [row for device, row in after.items() if device not in before],
+            "changed": [row for device, row in after.items() if device in before and before[device] != row],
+            "left": [{"deviceId": each, "why": self._why(each, query)} for each in before if each not in after],
+        }
+
+    def _why(self, device: str, query: Query) -> str:
+        member = self._fleet.members.get(device)
+        if member is None:
+            return "deleted"
+        return "state" if query.wants(member) else "target"
+
+
+def _served(identity: Identity, wanted: Patterns) -> Patterns:
+    return wanted if identity.may(Permission.GET_CONFIGURATION) else NOTHING
+
+
+def _never(item: Any) -> bytes:
+    """There are no events: all pushes are made here."""
+    return b""
+
+
+def _no_keys(item: Any) -> tuple[str, ...]:
+    return ("",)
