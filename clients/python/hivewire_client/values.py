@@ -23,9 +23,7 @@ def decode(text: str, kind: Any) -> Any:
         return kind.model_validate_json(text)
     try:
         return msgspec.json.decode(text, type=kind)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError as error:
+    except msgspec.DecodeError as error:  # also for JSON of another kind: a date begins like a number
         try:
             return msgspec.convert(text, kind, strict=False)
         except msgspec.ValidationError:

@@ -118,9 +118,9 @@ class FakeGateway:
         found = self.store.resources.get(name)
         return None if found is None else found["value"]
 
-    def token(self, seconds: float = 1_800) -> str:
-        """A token that lives for so long, as far as clients can see; nothing but `expire` ends it."""
-        payload = {"payload": {"u": 1, "e": int((time.time() + seconds) * 1_000), "j": next(self._tokens)}}
+    def token(self, seconds: float = 1_800, user: int = 1) -> str:
+        """A token of a user that lives for so long, as far as clients can see; nothing but `expire` ends it."""
+        payload = {"payload": {"u": user, "e": int((time.time() + seconds) * 1_000), "j": next(self._tokens)}}
         encoded = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
         return f"fake.{encoded}.{payload['payload']['j']}"
 

@@ -1,0 +1,79 @@
+"""The Python client with a gateway in a process of its own: what needs its HTTP dialects, and kills of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hivewire_client import Backoff, Changes, ClientCredentials, Hivewire, LoginRequired, NotFound, Password, Reset
+from tests.running import PASSWORD, PATIENCE, RunningGateway
+
+TENANT = "pyclient"
+
+
+async def test_an_oauth_client_follows_a_document(shared_gateway: RunningGateway) -> None:
+    """With its id and secret: the state, then which elements each save has changed."""
+    login = Password("admin", PASSWORD)
+    async with Hivewire(shared_gateway.url, token=login, names=[]) as admin:
+        await admin.call("tenant/insert", tenantId=TENANT)
+        made = await admin.call("client/insert", clientId="follower", tenants={TENANT: ["READ", "UPDATE"]})
+    credentials = ClientCredentials("follower", made["clientSecret"])
+    async with (
+        Hivewire(shared_gateway.url, token=credentials, names=[]) as hw,
+        httpx.AsyncClient(base_url=shared_gateway.url, timeout=PATIENCE) as http,
+    ):
+        await hw.ready(PATIENCE)
+        assert credentials.subject == "client follower"
+        http.headers["Authorization"] = f"Bearer {hw._tokens.current}"
+        first = {"label": "Shop", "schemaVersion": "1", "entityTypes": []}
+        path = f"/reltio/api/{TENANT}/configuration"
+        async with asyncio.timeout(PATIENCE), hw.watch_tenant(TENANT) as watch:
+            await watch.follow()
+            assert (await http.put(path, json=first)).status_code == 200
+            added = await anext(watch)
+            assert (added.tenant, added.reset, "configuration" in added.added) == (TENANT, False, True)
+            async with hw.watch_tenant(TENANT) as late:
+                state = await anext(late)
+            assert (state.reset, state.updated_time) == (True, added.updated_time)
+            document = (await http.get(path)).json() | {"label": "Other"}
+            saved = await http.put(path, json=document)
+            assert saved.status_code == 200, saved.text
+            async with hw.watch_tenant(TENANT, since=added.position) as again:
+                for each in (await anext(watch), await anext(again)):
+                    assert (each.modified, each.modified_by) == (["configuration"], "follower")
+        with pytest.raises(NotFound):
+            await anext(hw.watch_tenant("nobody"))
+    async with Hivewire(shared_gateway.url, token=ClientCredentials("follower", "wrong"), names=[]) as wrong:
+        with pytest.raises(LoginRequired, match="refused"):
+            await wrong.ready(PATIENCE)
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.long)])
+async def test_kills_of_the_gateway(data: Path, kills: int) -> None:
+    """The process is killed again and again while values change: a watch sees each change once, in order."""
+    gateway = RunningGateway(data)
+    login = Password("admin", PASSWORD)
+    seen: list[int] = []
+    try:
+        async with (
+            Hivewire(gateway.url, token=login, names=["n"], backoff=Backoff(0.05, 0.1)) as hw,
+            Hivewire(gateway.url, token=login, names=[], backoff=Backoff(0.05, 0.1)) as writer,
+            asyncio.timeout(PATIENCE * kills),
+            hw.watch() as watch,
+        ):
+            for number in range(3 * kills):
+                await writer.put("n", number)
+                if number % 3 == 1:
+                    await asyncio.to_thread(gateway.stop, signal.SIGKILL)
+                    gateway = await asyncio.to_thread(RunningGateway, data, "--port", str(gateway.port))
+            while not seen or seen[-1] < 3 * kills - 1:
+                event = await anext(watch)
+                if isinstance(event, Changes | Reset):
+                    seen += [int(change.entry.value or "") for change in event.changes]
+    finally:
+        gateway.stop(signal.SIGKILL)
+    assert seen == [*range(3 * kills)]

@@ -1,0 +1,211 @@
+"""What the Python client does when requests, tokens and subscriptions fail."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+from typing import Any
+
+import pytest
+from websockets.sync.server import ServerConnection
+
+from hivewire_client import (
+    Denied,
+    Hivewire,
+    LoginRequired,
+    NotReady,
+    Reset,
+    Stopped,
+    Unavailable,
+    Uncertain,
+    devices,
+)
+from hivewire_client.testing import FakeGateway
+from hivewire_client.values import decode, encode
+from tests.clients.test_contract import client, event, until
+from tests.running import PATIENCE, serving
+
+
+async def test_a_request_that_is_refused_for_its_token_is_made_again_with_another(fake: FakeGateway) -> None:
+    """Once; all others that were refused meanwhile share the new token."""
+    asked = 0
+
+    def token() -> str:
+        nonlocal asked
+        asked += 1
+        return fake.token()
+
+    async with client(fake, token=token) as hw:
+        fake.refuse("configuration/put", 401, "Token expired")
+        fake.refuse("configuration/put", 401, "Token expired")
+        await asyncio.gather(hw.put("a", "1"), hw.put("b", "1"))
+        assert asked == 2
+        fake.refuse("configuration/put", 401, "Token expired")
+        fake.refuse("configuration/put", 401, "Token expired")
+        with pytest.raises(LoginRequired):
+            await hw.put("c", "1")
+        assert hw.state == "live"
+    async with client(fake, token=fake.token()) as hw:
+        fake.refuse("configuration/put", 401, "Token expired")
+        with pytest.raises(LoginRequired, match="Token expired"):
+            await hw.put("c", "1")
+        assert hw.state == "closed"
+
+
+async def test_a_token_function_that_fails_is_asked_again(fake: FakeGateway) -> None:
+    """It may be a service that is away; a request that needs it says so meanwhile. LoginRequired gives up."""
+    failures: list[Exception] = [OSError("away")]
+
+    def token() -> str:
+        if failures:
+            raise failures.pop()
+        return fake.token()
+
+    async with client(fake, token=token) as hw:
+        failures.append(OSError("away again"))
+        fake.refuse("configuration/put", 401, "Token expired")
+        with pytest.raises(Unavailable, match="no token: OSError: away again"):
+            await hw.put("a", "1")
+        await hw.put("a", "1")
+        failures.append(LoginRequired("enough"))
+        fake.expire()
+        await until(lambda: hw.state == "closed")
+        assert hw.reason == "enough"
+        with pytest.raises(Stopped):
+            await hw.put("a", "1")
+
+
+async def test_nothing_is_waited_for_forever() -> None:
+    """Neither a connection, nor an answer."""
+
+    def handle(socket: ServerConnection) -> None:
+        for text in socket:
+            frame = json.loads(text)
+            if frame["action"] == "authenticate":
+                socket.send(json.dumps({"requestId": frame["requestId"], "status": "success"}))
+
+    with serving(handle) as url:
+        async with Hivewire(url, token="x", names=[]) as hw:
+            await hw.ready(PATIENCE)
+            hw._link._seconds = 0.05
+            with pytest.raises(Uncertain, match="no answer in time"):
+                await hw.put("a", "1")
+            with pytest.raises(Unavailable, match="no answer in time"):
+                await hw.fetch("a")
+    async with Hivewire("http://127.0.0.1:9", token="x", timeout=0.05) as hw:
+        with pytest.raises(Unavailable, match="no connection in time: cannot reach a gateway"):
+            await hw.put("a", "1")
+        with pytest.raises(NotReady, match="connecting after"):
+            await hw.ready(0.01)
+
+
+async def test_what_may_not_be_followed_is_said(fake: FakeGateway) -> None:
+    """Without its configurations the client is closed; a loop over something else ends with the error. An error of the
+    gateway's own is tried again."""
+    async with client(fake) as hw:
+        fake.refuse("command/subscribe", 403, "Access is denied")
+        with pytest.raises(Denied):
+            await anext(hw.commands())
+        commands = hw.commands()
+        await commands.follow()
+        fake.refuse("configuration/subscribe", 503, "Service is not available")
+        fake.refuse("command/subscribe", 403, "Access is denied")
+        fake.drop()
+        await until(lambda: fake.requests.count("configuration/subscribe") == 3 and hw.state == "live")
+        with pytest.raises(Denied):
+            await anext(commands)
+        fake.refuse("configuration/subscribe", 403, "Access is denied")
+        fake.drop()
+        await until(lambda: hw.state == "closed")
+        with pytest.raises(Denied):
+            await hw.ready(stale=False)
+
+
+async def test_what_another_user_knew_is_not_resumed(fake: FakeGateway) -> None:
+    """The position of one says nothing of what another may see: the state comes anew."""
+    fake.change({"a": "1", "b": "1"})
+    users = [1, 1, 2]
+    async with client(fake, token=lambda: fake.token(user=users.pop(0))) as hw, hw.watch() as watch:
+        assert isinstance(await anext(watch), Reset)
+        for _ in range(2):
+            fake.stop()
+            await until(lambda: hw.state == "stale")
+            fake.refused.add(str(hw._tokens.current))
+            fake.start()
+            await until(lambda: hw.state == "live")
+        assert not users
+        assert (await event(watch, Reset)).changes == ()
+
+
+async def test_a_push_that_cannot_be_applied_is_not_passed_over(fake: FakeGateway) -> None:
+    """What is known may be wrong from then on, so it begins anew."""
+    fake.change("a", "1")
+    async with client(fake) as hw:
+        frame = {"action": "configuration/update", "subscriptionId": 1, "position": "x-1", "operation": "put"}
+
+        async def nonsense() -> None:
+            for session in fake._sessions:
+                session.send(frame)
+
+        fake._thread.run(nonsense())
+        await until(lambda: fake.requests.count("configuration/subscribe") == 2 and hw.state == "live")
+        assert hw.get("a") == "1"
+
+
+async def test_messages_that_nobody_reads_wait_at_the_gateway(
+    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond a bound are asked for again when the others were read; none is lost."""
+    monkeypatch.setattr(devices, "MOST_UNREAD", 3)
+    async with client(fake, names=[]) as hw, hw.notifications() as notifications:
+        await notifications.follow()
+        for number in range(10):
+            await hw.insert_notification("dev-1", "n", number)
+        assert len(notifications) == 3
+        async with asyncio.timeout(PATIENCE):
+            assert [(await anext(notifications)).parameters for _ in range(10)] == [*range(10)]
+
+
+class Model:
+    """What pydantic's models have."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def model_validate_json(cls, text: str) -> Model:
+        return cls(text)
+
+    def model_dump_json(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("42", str, "42"),
+        ("é", bytes, b"\xc3\xa9"),
+        ("42", int, 42),
+        ("true", bool, True),
+        ("2026-03-01", datetime.date, datetime.date(2026, 3, 1)),
+        ('{"a":[1]}', dict[str, list[int]], {"a": [1]}),
+        ("text", int, None),
+        ('{"a":"b"}', dict[str, int], None),
+    ],
+)
+def test_values_are_decoded_as_what_was_asked_for(text: str, kind: Any, value: Any) -> None:
+    """JSON, or else text that says it; what is not of the kind is a ValueError."""
+    if value is None:
+        with pytest.raises(ValueError):
+            decode(text, kind)
+    else:
+        assert decode(text, kind) == value
+
+
+def test_models_of_pydantic_are_values() -> None:
+    """By their own methods; other objects are JSON, text is text."""
+    assert decode('{"x":1}', Model).text == '{"x":1}'
+    assert encode(Model("{}"), None) == ("{}", "application/json")
+    assert encode("x", None) == ("x", "text/plain; charset=utf-8") == encode(b"x", None)
+    assert encode([1], "application/vnd.x+json") == ("[1]", "application/vnd.x+json")
