@@ -28,6 +28,7 @@ from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certifi
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("short", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=1_000)
+settings.load_profile("short")  # `conftest.py` of a folder may import tests before `pytest_configure`
 
 # The five seconds that httpx waits by itself are over on a busy machine: all its functions share this one default.
 WAITS = inspect.signature(httpx.request).parameters["timeout"].default
