@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from playwright.async_api import expect
+from pathlib import Path
 
-from tests.dashboard.visit import Visit
-from tests.running import RunningGateway
+from playwright.async_api import Browser, expect
+
+from tests.browser import guarded
+from tests.dashboard.visit import Visit, not_first
+from tests.running import PASSWORD, RunningGateway
 
 
 async def test_changes_appear_as_they_come(visit: Visit, gateway: RunningGateway) -> None:
@@ -106,3 +109,30 @@ async def test_the_table_obeys_the_keyboard(visit: Visit, gateway: RunningGatewa
     await visit.row("keys.00").focus()
     await press("Enter")
     await expect(visit.page).to_have_url(gateway.url + "/dashboard/#/one/keys.00")
+
+
+async def test_of_more_names_than_a_page_holds_a_folder_is_chosen(browser: Browser, data: Path) -> None:
+    """The folders with their counts come from the gateway; what is opened is held and followed, and nothing else."""
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        for name in ("big.a.1", "big.a.2", "big.b.1", "big.b.2", "small.1"):
+            talk("configuration/put", name=name, value="1")
+        async with guarded(browser, storage_state=not_first(gateway, held=3)) as guard:
+            visit = Visit(guard, await guard.page(), gateway)
+            await visit.open()
+            await visit.page.get_by_label("Login").fill("admin")
+            await visit.page.get_by_label("Password").fill(PASSWORD)
+            await visit.button("Log in").click()
+            cards = visit.page.locator(".card")
+            await expect(cards).to_have_count(2)
+            await visit.accessible()
+            await visit.fits()
+            await expect(cards.first.get_by_role("button")).to_have_text("Look inside")
+            await cards.first.get_by_role("button", name="Look inside").click()
+            await cards.first.get_by_role("button", name="Open").click()
+            await visit.live()
+            await expect(visit.page.locator(".grid .row")).to_have_count(2)
+            talk("configuration/put", name="big.a.3", value="new")
+            talk("configuration/put", name="small.2", value="new")
+            await expect(visit.page.locator(".grid .row")).to_have_count(3)
+            await visit.button("Choose another").click()
+            await expect(cards).to_have_count(2)

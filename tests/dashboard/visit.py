@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,9 +17,9 @@ from tests.running import PASSWORD, PATIENCE, RunningGateway
 expect.set_options(timeout=PATIENCE * 1_000)
 
 
-def not_first(gateway: RunningGateway) -> Any:
-    """What a browser has stored that was here before: the first steps are closed."""
-    stored = [{"name": "hivewire.settings", "value": '{"start":false}'}]
+def not_first(gateway: RunningGateway, **settings: Any) -> Any:
+    """What a browser has stored that was here before: the first steps are closed. `settings` are further ones."""
+    stored = [{"name": "hivewire.settings", "value": json.dumps({"start": False, **settings})}]
     return {"cookies": [], "origins": [{"origin": gateway.url, "localStorage": stored}]}
 
 

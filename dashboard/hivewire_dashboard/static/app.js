@@ -1,6 +1,7 @@
 /** The beginning: who is known goes on to the shell, everybody else logs in first. */
 
 import {html, render} from "./vendor/preact.js";
+import {tooMany} from "./lib/scope.js";
 import {login, token} from "./lib/session.js";
 import {Login} from "./screens/login.js";
 
@@ -8,7 +9,12 @@ const First = () => login.value.wanted && html`<${Login} />`;
 
 async function begin() {
   render(html`<${First} />`, document.body);
-  await token();
+  const first = await token();
+  if (await tooMany(first)) {
+    const {Scope} = await import("./screens/scope.js");
+    render(html`<${Scope} token=${first} />`, document.body);
+    return;
+  }
   const {Shell} = await import("./shell.js");
   render(html`<${Shell} />`, document.body);
 }

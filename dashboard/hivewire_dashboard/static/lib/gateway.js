@@ -2,7 +2,8 @@
 
 import {signal} from "../vendor/preact.js";
 import {Hivewire} from "../vendor/hivewire/index.js";
-import {may, tokenOrFirst} from "./session.js";
+import {followed} from "./scope.js";
+import {tokenOrFirst} from "./session.js";
 import {Names} from "./names.js";
 
 /** Values of more characters are left out until they are opened. */
@@ -20,7 +21,7 @@ export const about = signal(undefined);
 /** The client. The address is that of the page, so that the prefix of a proxy is kept. */
 export const hw = new Hivewire(new URL("..", location.href).href.replace(/#.*/, ""), {
   token: tokenOrFirst,
-  names: may("GetConfiguration") ? undefined : [], // all that the login reaches, or none
+  names: followed(),
   detail: true,
   inline: INLINE,
 });

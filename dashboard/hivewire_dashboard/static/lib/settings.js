@@ -2,7 +2,7 @@
 
 import {effect, signal} from "../vendor/preact.js";
 
-const DEFAULTS = {theme: "system", density: "comfortable", delimiter: ".", letters: true, start: true};
+const DEFAULTS = {theme: "system", density: "comfortable", delimiter: ".", letters: true, start: true, held: 200_000};
 
 function stored() {
   try {

@@ -6,6 +6,7 @@ import {Grid} from "../lib/grid.js";
 import {bind} from "../lib/keys.js";
 import {ending, position} from "../lib/names.js";
 import {go, refine, to} from "../lib/router.js";
+import {below, choose as chooseScope} from "../lib/scope.js";
 import {choose, settings} from "../lib/settings.js";
 import {ago, clock, count, kind, plain, size, Text, When} from "../lib/text.js";
 import {announce, Button, Copied, Empty, Icon} from "../lib/ui.js";
@@ -177,6 +178,7 @@ function Folders({chosen}) {
         ${[".", "/", ":", "-", "_"].map((each) => html`<option>${each}</option>`)}
       </select>
     </div>
+    ${below() !== undefined && html`<p class="hint">Only below <${Text} of=${below()} mono />. <button type="button" class="link" onClick=${() => chooseScope(undefined)}>Choose another</button></p>`}
     <${Branch} prefix="" chosen=${chosen} delimiter=${delimiter} />
   </nav>`;
 }

@@ -1,0 +1,43 @@
+/** Which names the page holds: all, or, of more than it can hold, those below a prefix that the reader chooses. */
+
+import {may} from "./session.js";
+import {settings} from "./settings.js";
+
+const KEY = "hivewire.below";
+
+/** The prefix that was chosen for this tab; undefined for everything. */
+export function below() {
+  try {
+    return sessionStorage.getItem(KEY) ?? undefined;
+  } catch {
+    return undefined; // a browser may refuse storage
+  }
+}
+
+/** Choose another prefix, or none, and begin anew. */
+export function choose(prefix) {
+  if (prefix === undefined) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, prefix);
+  location.reload();
+}
+
+/** The patterns that the client follows; undefined is everything that the login reaches. */
+export function followed() {
+  if (!may("GetConfiguration")) return [];
+  return below() === undefined ? undefined : [`${below()}*`];
+}
+
+/** What is directly below a prefix: `{children, count}`. */
+export async function tree(token, prefix, take = 1_000) {
+  const query = new URLSearchParams({take, delimiter: settings.value.delimiter, ...(prefix && {prefix})});
+  const response = await fetch(`../api/rest/configuration-tree?${query}`, {headers: {Authorization: `Bearer ${token}`}});
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.message);
+  return answer;
+}
+
+/** Whether a prefix has to be chosen first. */
+export async function tooMany(token) {
+  if (!may("GetConfiguration") || below() !== undefined) return false;
+  return (await tree(token, "", 0)).count > settings.value.held;
+}
