@@ -120,6 +120,7 @@ ABOUT_NONE = {
     *("configuration/tree", "configuration/audit", "layer/put", "layer/list", "layer/delete"),
     *("fleet/count", "fleet/list", "fleet/subscribe", "fleet/unsubscribe"),
     *(f"rollout/{what}" for what in ("start", "get", "list", "hold", "resume", "rollback")),
+    *("schedule/list", "schedule/cancel"),
     *(f"schema/{what}" for what in ("put", "list", "delete", "check")),
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),
     *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype")),
