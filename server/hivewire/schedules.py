@@ -99,6 +99,12 @@ def expiring(ledger: Ledger, change: Change) -> Change | None:
     return found if found is not None and found.revision == change.revision else None
 
 
+def expires(ledger: Ledger, kind: str, key: str) -> bool:
+    """Whether a record has a time at which it is deleted."""
+    change = ledger.get(KIND, f"{kind}/{key}")
+    return change is not None and expiring(ledger, change) is not None
+
+
 def waiting(ledger: Ledger) -> Iterator[tuple[Change, Scheduled]]:
     """All that is to be written, or was not, in no order."""
     for change in ledger.kind(KIND).live.values():

@@ -35,6 +35,7 @@ from hivewire_protocol.nouns.configuration import (
 from hivewire_protocol.nouns.schedule import ScheduleCancel, ScheduleList
 from hivewire_protocol.nouns.schema import SchemaPut
 from hivewire_protocol.nouns.user import Role, Status
+from tests.rooms.fleets import fleet
 from tests.rooms.site import site
 from tests.rooms.test_hub import Peer
 from tests.world import HASHER, JOHN, World, opened
@@ -380,3 +381,26 @@ async def test_it_waits_while_the_storage_fails(world: World, monkeypatch: pytes
     assert [value(world, name) for name in "ab"] == ["v", None]
     await after(world, timers, 1)
     assert [value(world, name) for name in "ab"] == [None, "new"]
+
+
+async def test_a_layer_s_configuration_expires_and_no_rollout_may_change_it() -> None:
+    """What expires cannot be in a rollout, and what a rollout holds cannot be made to expire."""
+    async with fleet("lamp") as world:
+        timers = timers_of(world)
+        await world.do("configuration/put", name="baud", value="9600", layer="global", ttl=60)
+        change = {"operation": "put", "name": "baud", "value": "19200"}
+        asked = {"layer": "global", "changes": [change], "steps": [{"percent": 1}, {"percent": 100}]}
+        refused = await world.no("rollout/start", **asked)
+        assert refused == (409, "Configuration 'baud' of layer 'global' expires")
+        world.clock.time += 60 * SECOND
+        await timers.fire()
+        assert await world.has("lamp") == {}
+        await world.put("global", baud="9600")
+        await world.do("rollout/start", **asked)
+        held = await world.no("configuration/put", name="baud", value="1", layer="global", ttl=60)
+        assert held[0] == 409
+        misfit = await world.no("schema/put", names="baud", schema={"type": "integer", "maximum": 10_000})
+        assert misfit == (
+            409,
+            "Stored configurations do not fit this schema: 'baud': 19200 is greater than the maximum of 10000",
+        )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from hivewire import schedules
 from hivewire.actions.checks import violations, within
 from hivewire.actions.configuration import checked_name
 from hivewire.actions.layer import check_bounds, refusal
@@ -33,11 +34,12 @@ from hivewire.fleet.rollouts import (
 )
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Transaction, View, Write
+from hivewire.resources import LAYERED
 from hivewire.services import Services
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.layer import Target
+from hivewire_protocol.nouns.layer import Target, key_of
 from hivewire_protocol.nouns.rollout import (
     Gate,
     RolloutChange,
@@ -100,6 +102,9 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     writes = writes_of(content)
     await services.schemas.settle(Transaction(writes))
     names = tuple(each.name or "" for each in changes)
+    for name in names:
+        if schedules.expires(services.ledger, LAYERED, key_of(layer.name, name)):
+            raise Conflict(f"Configuration '{name}' of layer '{layer.name}' expires")
     conditions = (Openable(len(fleet.rollouts)), *fleet.unheld(layer.name, *names))
     write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
     transaction = Transaction([write], caller.identity.login, guards_of(writes))

@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire.actions.checks import description_of, expected_of, out_of_length, within
 from hivewire.caller import Caller
+from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     Change,
@@ -40,7 +41,8 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.configuration import RESERVED, RevisionReply
+from hivewire_protocol.nouns.configuration import RESERVED, RevisionReply, TransactChange
+from hivewire_protocol.nouns.rollout import RolloutChange
 from hivewire_protocol.nouns.schema import (
     Misfit,
     SchemaCheck,
@@ -89,13 +91,13 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
 
 
 def _waiting(services: Services) -> list[tuple[str, str]]:
-    """The values that are to be put later, with their names."""
-    return [
-        (each.name or "", each.value or "")
-        for _, scheduled in waiting(services.ledger)
-        for each in scheduled.changes
-        if each.operation == "put" and scheduled.failed is None
+    """The values that are to be put later, by schedules and open rollouts, with their names."""
+    rollouts = map(content_of, services.ledger.kind(ROLLOUT).live.values())
+    changes: list[TransactChange | RolloutChange] = [
+        *(each for _, scheduled in waiting(services.ledger) if scheduled.failed is None for each in scheduled.changes),
+        *(each for rollout in rollouts if rollout.state in OPEN for each in rollout.changes),
     ]
+    return [(each.name or "", each.value or "") for each in changes if each.operation == "put"]
 
 
 def _written(changes: list[Change]) -> SchemaReply:
