@@ -1,12 +1,11 @@
-"""The page `examples/live_table.html`, run by Node against a real gateway: its protocol part as it stands, and the
-whole of it in a document that has just what the page uses."""
+"""The page `examples/live_table.html`, run by Node against a real gateway, in a document that has just what it uses.
+What the client itself does is tested in `tests/clients`."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,20 +21,11 @@ PAGE = Path(__file__).parents[2] / "examples" / "live_table.html"
 pytestmark = needs_websocket
 
 SAY = """
+import {createInterface} from "node:readline";
 const say = (kind, what) => process.stdout.write(JSON.stringify([kind, what]) + "\\n");
-const told = require("readline").createInterface({input: process.stdin});
+const told = createInterface({input: process.stdin});
 told.on("line", line => eval(line)).on("close", () => process.exit());
 const given = JSON.parse(process.argv[1]);
-"""
-
-FOLLOW = """
-const follower = new Follower(given.url, given.token, given.names, {
-    status: (text, trouble = false) => say("status", [text, trouble]),
-    tokenWanted: why => say("tokenWanted", why),
-    applied: (rows, changes, replaced) => say("applied", {
-        rows: Object.fromEntries([...rows.values()].map(row => [row.name, row.value])), changes, replaced}),
-}, given.pace);
-follower.start();
 """
 
 DOCUMENT = """
@@ -101,13 +91,6 @@ class Page:
                 return what
         raise AssertionError(f"it ended without {wanted} {words}")
 
-    def change(self) -> Any:
-        """The next time that something was applied because it changed: the rows as they are now."""
-        while True:
-            what = self.hear("applied")
-            if not any(change.get("old") for change in what["changes"]):
-                return what
-
 
 @contextmanager
 def page(
@@ -116,13 +99,14 @@ def page(
     """The scripts of a page with these ids, and other code, in Node."""
     assert NODE is not None
     text = file.read_text()
-    scripts = dict(re.findall(r'<script id="(\w+)">(.*?)</script>', text, re.DOTALL))
+    scripts = dict(re.findall(r'<script id="(\w+)"[^>]*>(.*?)</script>', text, re.DOTALL))
     program = SAY + "".join(scripts.get(part, part) for part in parts)
+    program = re.sub(r'from "(\.\./[^"]+)"', lambda found: f'from "{(file.parent / found[1]).resolve()}"', program)
     given = json.dumps(
         {"url": url, "token": token, "names": names, "pace": pace or {}, "ids": re.findall(r'id="(\w+)"', text)}
     )
     process = subprocess.Popen(
-        [NODE, "--experimental-websocket", "--no-warnings", "-e", program, given],
+        [NODE, "--experimental-websocket", "--no-warnings", "--input-type=module", "-e", program, given],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -135,173 +119,8 @@ def page(
 
 
 @contextmanager
-def follow(gateway: RunningGateway, *names: str, token: str = "", clock: str = "", **pace: int) -> Iterator[Page]:
-    with page(
-        clock, "follower", FOLLOW, url=gateway.url, token=token or gateway.token(), names=list(names), pace=pace
-    ) as running:
-        yield running
-
-
-def refresh_token(talk: Talk) -> str:
-    reply = talk("token/create", payload={"userId": 1, "actions": ["*"], "refreshExpiration": "2100-01-01T00:00:00"})
-    return str(reply["refreshToken"])
-
-
-# What is spoken.
-
-
-def test_rows_are_the_state_and_every_change(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """Puts, deletions and whole transactions; author and time arrive with a change, and are fetched for the other
-    rows."""
-    talk("configuration/put", name="page.a", value="1")
-    with follow(shared_gateway, "page.*") as running:
-        first = running.change()
-        assert (first["rows"], first["replaced"]) == ({"page.a": "1"}, True)
-        talk("configuration/put", name="page.b", value="2", description="why")
-        put = running.change()
-        assert put["rows"] == {"page.a": "1", "page.b": "2"}
-        (change,) = put["changes"]
-        assert (change["who"], change["why"], change["version"]) == ("admin", "why", 1)
-        both = [{"operation": "delete", "name": "page.b"}, {"operation": "put", "name": "page.a", "value": "3"}]
-        talk("configuration/transact", changes=both)
-        whole = running.change()
-        assert (whole["rows"], len(whole["changes"])) == ({"page.a": "3"}, 2)
-        running.do("follower.rows.get('page.a').when = undefined; follower.findAuthors(['page.a'])")
-        assert running.hear("applied", '"old": true')["changes"][0]["who"] == "admin"
-
-
-def test_a_page_outlives_the_gateway(data: Path, tmp_path: Path) -> None:
-    """After a stop it waits for the given time and resumes; on another ledger it gets the whole state."""
-    spread = ("--drain-spread", "0.1")
-    with RunningGateway(data, *spread) as gateway:
-        with gateway.socket() as talk:
-            talk("configuration/put", name="kept", value="1")
-            talk("configuration/put", name="gone", value="1")
-        with follow(gateway, "*") as running:
-            assert running.change()["rows"] == {"kept": "1", "gone": "1"}
-            gateway.stop()
-            assert re.search(r"retry=\d+\); next attempt in 0\.[01] s", running.hear("status", "disconnected")[0])
-            port = ("--port", str(gateway.port))
-            with RunningGateway(data, *spread, *port) as again, again.socket() as talk:
-                talk("configuration/delete", name="gone")
-                resumed = running.change()
-                assert (resumed["rows"], resumed["replaced"]) == ({"kept": "1"}, False)
-            running.hear("status", "disconnected")  # killed: without a word
-            with RunningGateway(tmp_path / "other.db", *spread, *port) as other, other.socket() as talk:
-                while (found := running.change())["rows"]:
-                    assert not found["replaced"]
-                assert found["replaced"]
-                talk("configuration/put", name="new", value="1")
-                assert running.change()["rows"] == {"new": "1"}
-
-
-def test_a_page_does_not_reconnect_when_told_not_to(shared_gateway: RunningGateway) -> None:
-    """On a close code with the advice not to reconnect it says so and stays disconnected."""
-    with follow(shared_gateway, "page.no") as running:
-        running.change()
-        running.do("follower.socket.send(new Uint8Array([1]))")
-        text, trouble = running.hear("status", "disconnected")
-        assert "binary frames are not spoken here" in text
-        assert "trying again would not help" in text
-        assert trouble
-
-
-def test_half_of_something_is_never_seen(shared_gateway: RunningGateway) -> None:
-    """Frames without a position count when one comes; conflated ones and bookmarks are taken, a reset replaces."""
-    with follow(shared_gateway, "page.half") as running:
-        running.change()
-        give = "follower.receive({action: 'configuration/update', subscriptionId: 1, operation: 'put', %s});"
-        one = give % "more: true, conflated: true, configuration: {name: 'a', value: '1', entityVersion: 1}"
-        two = give % "position: 'e-1', conflated: true, configuration: {name: 'b', value: '1', entityVersion: 1}"
-        running.do(one + "say('rows', follower.rows.size)")
-        assert running.hear("rows") == 0
-        running.do(two)
-        assert running.change()["rows"] == {"a": "1", "b": "1"}
-        state = (
-            "follower.receive({subscriptionId: 1, configurations: [{name: '%s', value: '1', entityVersion: 1}], %s});"
-        )
-        running.do(one + state % ("c", "reset: true, last: false") + "say('rows', follower.rows.size)")
-        assert running.hear("rows") == 2
-        running.do(state % ("d", "last: true, position: 'e-2'"))
-        assert running.change()["rows"] == {"c": "1", "d": "1"}
-        running.do("follower.receive({subscriptionId: 1, position: 'e-3'}); say('at', follower.position)")
-        assert running.hear("at") == "e-3"
-
-
-@pytest.mark.parametrize("clock", ["", "Date.now = () => Infinity;"])
-def test_a_page_keeps_its_login(data: Path, clock: str) -> None:
-    """With a refresh token it continues past the end of access tokens, over the same socket, even with a wrong
-    clock."""
-    with RunningGateway(data, "--access-token-lifetime", "1") as gateway:
-        with gateway.socket() as talk:
-            refresh = refresh_token(talk)
-            long = {"userId": 1, "actions": ["*"], "expiration": "2100-01-01T00:00:00"}
-            writer = talk("token/create", payload=long)["accessToken"]
-        count = """
-            globalThis.renewals = 0; globalThis.socket = follower.socket;
-            follower.authenticate = function () { renewals++; return Follower.prototype.authenticate.call(this); };
-        """
-        with gateway.socket(writer) as talk, follow(gateway, "w", token=refresh, clock=clock, ask=50) as running:
-            running.change()
-            running.do(" ".join(count.split()))
-            renewals, written = 0, 0
-            while renewals < 3:
-                written += 1
-                talk("configuration/put", name="w", value=str(written))
-                assert running.change()["rows"] == {"w": str(written)}
-                running.do("say('renewals', [renewals, socket === follower.socket])")
-                renewals, same = running.hear("renewals")
-                assert same
-
-
-def test_a_page_asks_for_another_token_and_goes_on(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """An access token that expires is noticed though nothing is pushed; with another one it resumes where it stood."""
-    payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": int(time.time() * 1_000) + 3_000}
-    token = talk("token/create", payload=payload)["accessToken"]
-    with follow(shared_gateway, "page.token", token=token, ask=50) as running:
-        running.change()
-        assert running.hear("tokenWanted") == "401 Token expired"
-        talk("configuration/put", name="page.token", value="missed?")
-        running.do(f"follower.setToken({json.dumps(shared_gateway.token())})")
-        found = running.change()
-        assert (found["rows"], found["replaced"]) == ({"page.token": "missed?"}, False)
-
-
-def test_a_token_that_reaches_more_begins_with_the_state(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """When the connection was lost as well, so that the gateway cannot know what the page has not seen."""
-    for name in ("wide.a", "wide.b"):
-        talk("configuration/put", name=name, value="1")
-    payload = {"userId": 1, "actions": ["GetConfiguration"], "configurations": ["wide.a"]}
-    soon = int(time.time() * 1_000) + 3_000
-    token = talk("token/create", payload={**payload, "expiration": soon})["accessToken"]
-    with follow(shared_gateway, "wide.*", token=token, ask=50) as running:
-        assert running.change()["rows"] == {"wide.a": "1"}
-        running.hear("tokenWanted")
-        running.do("follower.lost(1006, '')")
-        running.hear("tokenWanted")
-        running.do(f"follower.setToken({json.dumps(shared_gateway.token())})")
-        assert running.change()["rows"] == {"wide.a": "1", "wide.b": "1"}
-
-
-def test_a_page_says_what_is_refused(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """After an invalid token it asks for another; a token without the right ends it."""
-    with follow(shared_gateway, "page.x", token="no.token") as running:
-        assert "Invalid credentials" in running.hear("tokenWanted")
-        running.do(f"follower.setToken({json.dumps(shared_gateway.token())})")
-        assert running.change()["replaced"]
-    weak = talk("token/create", payload={"userId": 1, "actions": ["GetDevice"]})["accessToken"]
-    with follow(shared_gateway, "page.x", token=weak) as running:
-        assert running.hear("status", "Access is denied") == ["403 Access is denied: this needs GetConfiguration", True]
-
-
-# What is seen.
-
-
-@contextmanager
-def document(gateway: RunningGateway, *names: str) -> Iterator[Page]:
-    with page(
-        DOCUMENT, "follower", "page", ENTER, url=gateway.url, token=gateway.token(), names=list(names)
-    ) as running:
+def document(gateway: RunningGateway, *names: str, token: str = "") -> Iterator[Page]:
+    with page(DOCUMENT, "page", ENTER, url=gateway.url, token=token or gateway.token(), names=list(names)) as running:
         yield running
 
 
@@ -358,6 +177,55 @@ def test_an_edit_that_came_too_late_shows_the_conflict(shared_gateway: RunningGa
         }
 
 
+def status(running: Page, *words: str) -> None:
+    """Wait until the page says so of itself."""
+    so = " && ".join(f"elements.status.textContent.includes({json.dumps(word)})" for word in words)
+    running.do(f"until('status', () => {so})")
+    running.hear("status")
+
+
+def test_a_page_outlives_the_gateway(data: Path) -> None:
+    """While it is gone the page says since when; then it goes on, and has what happened meanwhile."""
+    with RunningGateway(data, "--drain-spread", "0.1") as gateway:
+        with gateway.socket() as talk:
+            talk("configuration/put", name="kept", value="1")
+        with document(gateway, "*") as running:
+            running.do("until('table', () => table().length === 1)")
+            running.hear("table")
+            gateway.stop()
+            status(running, "as of", "trying again")
+            with RunningGateway(data, "--port", str(gateway.port)) as again, again.socket() as talk:
+                talk("configuration/put", name="new", value="1")
+                running.do("until('both', () => table().length === 2)")
+                running.hear("both")
+                status(running, "live")
+
+
+def test_a_page_asks_for_another_token_and_goes_on(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """When a token ends, or is none, the field is empty and the page says what it needs; with one it goes on."""
+    with document(shared_gateway, "page.token", token="no.token") as running:
+        status(running, "give another token")
+        talk("configuration/put", name="page.token", value="1")
+        running.do("say('field', elements.token.value)")
+        assert not running.hear("field")
+        token = json.dumps(shared_gateway.token())
+        running.do(f"elements.token.value = {token}; elements.form.fire('submit')")
+        status(running, "live")
+        running.do("until('table', () => table().length === 1)")
+        running.hear("table")
+
+
+def test_a_page_says_what_is_refused(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """A token without the right ends it, and so does its button."""
+    weak = talk("token/create", payload={"userId": 1, "actions": ["GetDevice"]})["accessToken"]
+    with document(shared_gateway, "page.x", token=weak) as running:
+        status(running, "this needs GetConfiguration")
+    with document(shared_gateway, "page.x") as running:
+        status(running, "live")
+        running.do("elements.disconnect.fire('click')")
+        status(running, "disconnected")
+
+
 def test_a_page_from_the_disk_is_let_in(shared_gateway: RunningGateway, admin_token: str) -> None:
     """A browser sends `Origin: null` for it."""
     with shared_gateway.socket(admin_token, origin="null") as talk:
@@ -366,8 +234,9 @@ def test_a_page_from_the_disk_is_let_in(shared_gateway: RunningGateway, admin_to
 
 @pytest.mark.parametrize("file", sorted(PAGE.parent.glob("*.html")), ids=lambda file: file.name)
 def test_a_page_loads_nothing_and_has_no_form_that_could_send(file: Path) -> None:
-    """No field that would end up in an address, nothing from elsewhere, and no way to make markup of text."""
+    """No field that would end up in an address, nothing but the client from elsewhere, no way to make markup."""
     text = file.read_text()
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", text)
+    assert {*re.findall(r'^import .*"(.*)";$', text, re.MULTILINE)} <= {"../clients/js/src/index.js"}
     assert not re.search(r"<(input|button)[^>]*\bname=", text)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|localStorage", text)

@@ -46,6 +46,8 @@ export class Credentials {
   #given = "";
   /** @type {Promise<string> | undefined} */
   #asking;
+  /** @type {Promise<string> | undefined} */
+  #calling;
 
   /**
    * @param {TokenSource} source
@@ -69,7 +71,16 @@ export class Credentials {
 
   /** Ask a function before there is a socket: the gateway does not wait for long until somebody logs in. */
   async prepare() {
-    if (typeof this.#source === "function" && !this.held && !this.#refresh) this.#given = await this.#source();
+    const source = this.#source;
+    if (typeof source === "function" && !this.held && !this.#refresh) this.#given = await this.#call(source);
+  }
+
+  /** Ask a function, or wait for what it was asked already. @param {() => string | Promise<string>} source */
+  #call(source) {
+    this.#calling ??= Promise.resolve(source()).finally(() => {
+      this.#calling = undefined;
+    });
+    return this.#calling;
   }
 
   /** The token, if it is not to be renewed yet. */
@@ -117,7 +128,7 @@ export class Credentials {
     let found = this.#given;
     this.#given = "";
     if (typeof source === "string") found = source;
-    else if (typeof source === "function") found ||= await source();
+    else if (typeof source === "function") found ||= await this.#call(source);
     else if ("clientId" in source) {
       const {grant} = await import("./oauth.js");
       found = await grant(this.#addresses.http("oauth/token"), source);

@@ -54,6 +54,24 @@ it("refused_once", "a request whose token is not good any more is sent again wit
   equal([hosts.length, sent.filter((action) => action === "configuration/put").length], [1, 2]);
 }, {only: "fake"});
 
+it("waiting_for_a_person", "a token function that takes long is asked once, though connections break meanwhile", async (world) => {
+  let give;
+  let asked = 0;
+  const tokens = [world.gateway.token()];
+  const token = () => tokens.shift() ?? new Promise((resolve) => (asked++, (give = resolve)));
+  const hw = world.client({token, names: ["person.*"]});
+  await hw.ready();
+  world.gateway.expire();
+  world.token = world.gateway.token();  // of the other cases
+  await until(hw, () => asked);
+  const put = hw.put("person.x", "1");
+  await world.drop();
+  await until(hw, () => hw.state === "stale");
+  give(world.token);
+  equal([(await put).version, asked], [1, 1]);
+  await until(hw, () => hw.state === "live");
+}, {only: "fake"});
+
 it("refresh_token", "a refresh token is enough", async (world) => {
   const hw = world.client({token: await world.mint({refresh: true}), names: ["l.*"]});
   equal(await hw.ready(), "live");
