@@ -178,9 +178,13 @@ def _execute(command: str, access: Access, item: Item) -> None:
 
 
 def _content(access: Access, resource: Item, revision: int | None) -> bytes | None:
-    """The content, also one that a message leaves out; None when it was deleted since, which a later message says."""
+    """The content, also one that a message leaves out; None when it was deleted since, which a later message says, and
+    when it is secret."""
     if resource["value"] is not None:
         return str(resource["value"]).encode()
+    if resource.get("secret"):
+        note(f"{shorten(resource['name'], 80)} is secret, so the command did not run for it")
+        return None
     try:
         return _fetch(access, resource["name"], revision)
     except RemoteError as error:

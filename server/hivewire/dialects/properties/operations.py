@@ -35,7 +35,7 @@ _DESCRIBED = Content("The property, as XML or JSON.", _FORMS, (_ETAG, REVISION))
 _CONTENT = Content("The content.", ANY)
 _CONTENT_READ = Content("The content.", ANY, (_ETAG,))
 
-_READ, _WRITE = (*ERRORS, *CALLER_ERRORS), (*ERRORS, *CALLER_ERRORS, *BODY_ERRORS, 409, 501)
+_READ, _WRITE = (*ERRORS, *CALLER_ERRORS), (*ERRORS, *CALLER_ERRORS, *BODY_ERRORS, 409, 422, 501)
 
 _KEY = Parameter("key", "path", "The name, percent-encoded twice.", required=True)
 _COMMON = (
