@@ -451,7 +451,7 @@ def test_an_unknown_member_is_shown_as_far_as_a_line_goes() -> None:
     """The error about an unknown member cuts a long name."""
     call = one(b'{"action":"configuration/put","%b":1}' % (b"x" * 100_000))
     assert str(call.error).startswith("Unknown member 'xxx")
-    assert len(str(call.error)) < 200
+    assert "x" * 65 not in str(call.error)
 
 
 @pytest.mark.parametrize(
