@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hivewire.fleet.rollouts import RolloutContent, decide
 from hivewire_protocol.nouns.rollout import Gate, RolloutCounts, Step
 from tests.rooms.fleets import World, fleet
+from tests.rooms.test_device_subscription import Device
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_reports import reported
 
@@ -407,3 +408,24 @@ async def test_of_two_decisions_one_is_made(kind: str) -> None:
         assert await world.services.progress.write(rollout, content) is not None
         rollout.change = stale
         assert await world.services.progress.write(rollout, content) is None
+
+
+async def test_a_device_that_was_away_during_a_step_begins_anew() -> None:
+    """Its position is from before the rollout, or from before its rollback: it gets all that counts now."""
+    async with fleet("a") as world:
+        await world.put("global", n="old")
+        device = Device(world, "a")
+        await device.listen()
+        device.peer.session.close()
+        number = await start(world, {"deviceIds": ["a"]}, n="new")
+        device.connect()
+        await device.listen()
+        assert (device.mode, device.have) == ("reset", {"n": "new"})
+        device.peer.session.close()
+        await world.do("rollout/rollback", rollout=number)
+        device.connect()
+        await device.listen()
+        assert (device.mode, device.have) == ("reset", {"n": "old"})
+        device.peer.session.close()
+        device.connect()
+        assert device.mode == "resumed"
