@@ -125,7 +125,7 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
     """Set the labels of a device, or show them. Raises AccessDenied or NotFound."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
     if request.labels is None:
-        last = services.ledger.get(LABEL, device.id)
+        last = services.ledger.kind(LABEL).last(device.id)  # perhaps a delete, which a write has to expect too
         return DeviceLabelReply(*((json.decode(last.content or b"{}"), last.revision) if last is not None else ({}, 0)))
     if not caller.identity.may(Permission.MANAGE_CONFIGURATION):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.MANAGE_CONFIGURATION.wire_name}")

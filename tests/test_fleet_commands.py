@@ -1,0 +1,81 @@
+"""The command line: layers, devices' labels and effective values, rollouts and counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.command import Run
+from tests.running import RunningGateway, Talk
+
+MINT = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+
+
+@pytest.fixture
+def device(logged_in: Run, talk: Talk) -> Iterator[str]:
+    """A device with a layer of its own kind, both gone afterwards."""
+    talk("device/save", deviceId="cmd-1", device={"name": "cmd-1"})
+    assert logged_in("device", "label", "cmd-1", "fleet=cmd").out == "fleet=cmd\n"
+    put = logged_in("layer", "put", "cmd", "77", "--label", "fleet=cmd", "--without", "spare")
+    assert put.out.endswith("; 1 devices have it\n")
+    yield "cmd-1"
+    for row in talk("rollout/list")["rollouts"]:
+        if row["layer"] == "cmd" and row["state"] in ("running", "held"):
+            talk("rollout/rollback", rollout=row["rollout"])
+    talk("device/delete", deviceId="cmd-1")
+    assert logged_in("layer", "delete", "cmd", "--force").out.startswith("cmd is deleted (revision ")
+
+
+def test_layers_labels_and_what_counts(logged_in: Run, device: str) -> None:
+    """A value in a layer counts for the device; labels are set and removed; a layer is shown with its target."""
+    assert logged_in("put", "cmd.baud", "9600", "--layer", "cmd").code == 0
+    assert logged_in("get", "cmd.baud", "--layer", "cmd").out == "9600"
+    assert json.loads(logged_in("list", "--layer", "cmd").out)["layer"] == "cmd"
+    shown = logged_in("device", "effective", device, "cmd.*", "-o", "table").out
+    assert shown.split("\n")[1].split() == ["cmd.baud", "9600", "cmd", "pending"]
+    listed = logged_in("layer", "list", "-o", "table").out
+    assert "fleet=cmd, no spare" in listed
+    assert logged_in("device", "label", device, "fleet-", "a=1").out == "a=1\n"
+    assert logged_in("device", "effective", device, "cmd.*").out == ""
+    assert logged_in("device", "label", device, "wrong").code == 2
+    assert logged_in("delete", "cmd.baud", "--layer", "cmd").code == 0
+
+
+def test_a_device_s_token_reports_and_its_value_is_adopted(
+    logged_in: Run, device: str, shared_gateway: RunningGateway
+) -> None:
+    """`token --device` makes a token that reports; `device adopt` makes what it reported the desired value."""
+    logged_in("put", "cmd.baud", "9600", "--layer", "cmd")
+    token = logged_in("token", "--device", device).out.strip()
+    assert logged_in("device", "adopt", device, "cmd.baud").code == 1
+    with shared_gateway.socket(token) as talk:
+        talk("device/report", deviceId=device, report=[{"name": "cmd.baud", "value": "4800"}])
+    assert logged_in("device", "adopt", device, "cmd.baud").out.startswith("cmd.baud of cmd-1 is 4800 (revision ")
+    assert logged_in("device", "effective", device, "cmd.*", "-o", "value").out == "4800\n"
+    assert logged_in("token").code == 2
+
+
+def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
+    """Start, hold, resume and roll back; what is wrong is a sentence."""
+    logged_in("put", "cmd.baud", "9600", "--layer", "cmd")
+    steps = ("--steps", "50,100", "--wait", "600")
+    started = logged_in("rollout", "start", "cmd", "cmd.baud=19200", *steps, "-o", "value")
+    number = started.out.strip()
+    assert logged_in("rollout", "status", number, "-o", "value").out == "running\n"
+    held = logged_in("put", "cmd.baud", "1", "--layer", "cmd")
+    assert held.err.endswith(f"Configuration 'cmd.baud' of layer 'cmd' is held by rollout {number}\n")
+    assert logged_in("rollout", "hold", number).out.startswith(f"rollout {number} is held (revision ")
+    assert "held by admin" in logged_in("rollout", "list", "--state", "held", "-o", "table").out
+    assert logged_in("rollout", "resume", number, "--step", "2").code == 0
+    counted: dict[str, Any] = json.loads(logged_in("fleet", "count", "--label", "fleet=cmd", "--json").out)
+    assert (counted["devices"], counted["pending"]) == (1, 1)
+    assert json.loads(logged_in("fleet", "list", "--label", "fleet=cmd").out)["deviceId"] == device
+    undone = logged_in("rollout", "start", "cmd", "--undo", number)
+    assert undone.err.endswith("it is rolled back now\n")
+    assert logged_in("rollout", "rollback", number).code == 1
+    assert logged_in("rollout", "start", "cmd").code == 2
+    assert logged_in("rollout", "start", "cmd", "a=b", "--steps", "many").code == 2
+    assert talk("rollout/get", rollout=int(number))["rollout"]["state"] == "rolledBack"
