@@ -123,3 +123,30 @@ async def test_the_device_of_the_page_ends_with_what_counts(
     for name in talk("configuration/list", layer="global", names=["drops.*"])["configurations"]:
         talk("configuration/delete", name=name["name"], layer="global")
     talk("device/delete", deviceId=device)
+
+
+def test_a_device_reads_over_http(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """With its own token it sees names, values and tags; 304 while it has them all; or it follows an event stream."""
+    talk("device/save", deviceId="by-http", device={"name": "by-http"})
+    talk("configuration/put", name="http.n", value="1", layer="device/by-http")
+    token = talk("token/create", payload=MINT | {"deviceIds": ["by-http"]})["accessToken"]
+    with shared_gateway.http(token) as client:
+        path = "/device/by-http/configuration"
+        first = client.get(path, params={"names": "http.*"})
+        [shown] = first.json()["configurations"]
+        assert {*shown} == {"name", "value", "tag"}
+        known = {"If-None-Match": first.headers["etag"]}
+        again = client.get(path, params={"names": "http.*"}, headers=known)
+        assert (again.status_code, again.content) == (304, b"")
+        talk("configuration/put", name="http.n", value="2", layer="device/by-http")
+        assert client.get(path, params={"names": "http.*"}, headers=known).status_code == 200
+        stream = {"Accept": "text/event-stream"}
+        with client.stream("GET", path, params={"names": "http.*"}, headers=stream) as events:
+            lines = events.iter_lines()
+            data = next(line for line in lines if line.startswith("data: "))
+            assert '"value":"2"' in data
+            talk("configuration/put", name="http.n", value="3", layer="device/by-http")
+            data = next(line for line in lines if line.startswith("data: "))
+            assert '"value":"3"' in data
+        assert client.get("/device/other/configuration").status_code in (403, 404)
+    talk("device/delete", deviceId="by-http")

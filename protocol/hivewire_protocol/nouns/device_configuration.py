@@ -53,10 +53,10 @@ class EffectiveConfiguration(Struct, gc=False):
     reported: Annotated[Reported | UnsetType, says("What the device reported; absent if nothing.")] = UNSET
 
 
-class DeviceEffectiveReply(Reply):
+class DeviceEffectiveReply(Reply, kw_only=True):
     """What a device should have."""
 
-    layers: Annotated[list[str] | UnsetType, says("The layers of the device, the highest first.")]
+    layers: Annotated[list[str] | UnsetType, says("The layers of the device, the highest first.")] = UNSET
     configurations: Annotated[list[EffectiveConfiguration], says("Its configurations by name.")]
     revision: Annotated[int, says("The revision of the ledger that this shows.")]
 

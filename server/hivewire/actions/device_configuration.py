@@ -61,11 +61,12 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
     revision = services.ledger.revision
     if not manages:
         own = [_desired(name, what) for name, what in found if what is not None]
-        return DeviceEffectiveReply(UNSET, own, revision)
+        return DeviceEffectiveReply(configurations=own, revision=revision)
     report = member.report
     shown = [_shown(services, view, report, name, what) for name, what in found if what is not None]
     shown = sorted([*shown, *_own(services, report, view, names)], key=attrgetter("name"))
-    return DeviceEffectiveReply([layer.name for layer in view.layers], shown, revision)
+    layers = [layer.name for layer in view.layers]
+    return DeviceEffectiveReply(layers=layers, configurations=shown, revision=revision)
 
 
 def _desired(name: str, found: Effective) -> EffectiveConfiguration:

@@ -127,7 +127,12 @@ def _answers(row: Row) -> dict[int, Content]:
     content = json_of(sentence(reply), shown, *headers)
     if row.stream is not None:
         content = Content(f"{content.what} {_STREAM}", {JSON: shown, EVENTS: TEXT}, headers)
-    return {row.status: content} | ({204: Content("It was not updated in time.")} if request is CommandWait else {})
+    found = {row.status: content}
+    if request is CommandWait:
+        found[204] = Content("It was not updated in time.")
+    if reply is DeviceEffectiveReply:
+        found[304] = Content("The tags are those of `If-None-Match`.", headers=[ETAG])
+    return found
 
 
 _STREAM = "With `Accept: text/event-stream`: an event stream of pushes, whose ids are positions."
