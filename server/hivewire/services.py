@@ -149,7 +149,7 @@ def wire(
         query=query,
         fleet_watch=FleetWatch(fleet, query),
         progress=Progress(fleet, users, schemas, ledger.now),
-        layer_topic=layer_topic(ledger, resources),
+        layer_topic=layer_topic(ledger, resources, registry),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
         freshness=Freshness(ledger),

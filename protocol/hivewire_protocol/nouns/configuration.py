@@ -230,7 +230,7 @@ class ConfigurationList(Request, tag="configuration/list"):
     permission = Permission.GET_CONFIGURATION
     read_only = True
     reply = ConfigurationListReply
-    errors = (OutOfBounds, Unavailable)
+    errors = (NotFound, OutOfBounds, Unavailable)
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
     layer: _AnyLayer = None

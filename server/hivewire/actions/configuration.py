@@ -77,7 +77,7 @@ from hivewire_protocol.nouns.configuration import (
     is_media_type,
     json_problem,
 )
-from hivewire_protocol.nouns.layer import key_of, split
+from hivewire_protocol.nouns.layer import TOP_RANK, key_of, split
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
@@ -258,7 +258,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     content, content_type = value.encode(), TEXT
     if request.contentType is not None:
         content_type = request.contentType
-        _check_type(request, content_type, content)
+        check_type(content_type, content, request.check)
     description = request.description and description_of(services, request.description)
     if request.layer is not None:
         place = _place_to_write(services, caller, name, request.layer)
@@ -273,7 +273,7 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     content_type = request.contentType or TEXT
     if not content:
         raise OutOfBounds("The content is empty")
-    _check_type(request, content_type, content)
+    check_type(content_type, content, request.check)
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
     pending = _pending(services, caller, write, request, services.resources.written)
@@ -282,11 +282,11 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     return pending if services.schemas.check(write) else _settled(services, caller, pending)
 
 
-def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
+def check_type(content_type: str, content: bytes, check: bool | None = None) -> None:
     """Raise OutOfBounds for an invalid media type, and for content of a JSON type that is not valid JSON."""
     if not is_media_type(content_type):
         raise OutOfBounds("contentType must be a media type such as application/json")
-    if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
+    if check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
         raise OutOfBounds(f"Value is not valid JSON, which its contentType requires: {problem}")
 
 
@@ -435,13 +435,15 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
 def _list_layers(
     services: Services, caller: Caller, request: ConfigurationList, wanted: Patterns, take: int, skip: int
 ) -> Reply:
-    """The same of a layer, or of all by rank, then name."""
+    """The same of a layer, or of all by rank, then name; of a caller with some devices not those of single ones."""
     if request.layer is None or request.layer == EVERY:
         if request.after is not None:
             raise OutOfBounds("after needs a single layer")
+        own = services.registry.scope(caller.identity).everything
         keys = [
             key_of(layer.name, name)
             for layer in services.fleet.layers.ranked()
+            if own or layer.rank <= TOP_RANK
             for name in sorted(layer.values)
             if name in wanted
         ]

@@ -60,6 +60,7 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
     found = [(name, view.find(name)) for name in view.names() if name in names]
     revision = services.ledger.revision
     if not manages:
+        services.fleet.reach(device.id, view)
         own = [_desired(name, what) for name, what in found if what is not None]
         return DeviceEffectiveReply(configurations=own, revision=revision)
     report = member.report

@@ -7,6 +7,7 @@ from msgspec import structs
 from hivewire.actions.checks import checked_patterns, within
 from hivewire.actions.feeds import Wanted
 from hivewire.actions.layer import check_bounds
+from hivewire.actions.rollout import sees
 from hivewire.caller import Caller
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
@@ -54,7 +55,8 @@ def _query(services: Services, caller: Caller, request: FleetCount | FleetList |
         check_bounds(request.target)
     checked_patterns(request.names)
     query = services.query(caller.identity, request)
-    if query is None:
+    rollout = None if query is None else query.rollout
+    if query is None or (rollout is not None and not sees(services, caller, rollout.content)):
         raise NotFound(f"Rollout {request.rollout} is not open")
     return query
 

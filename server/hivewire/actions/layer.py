@@ -9,7 +9,6 @@ from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
 from hivewire.dispatch import Condition
 from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
-from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layers import LAYER, Layer, LayerContent
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
@@ -25,6 +24,7 @@ from hivewire.ledger.records import (
 from hivewire.resources import LAYERED
 from hivewire.services import Services
 from hivewire_protocol.errors import (
+    AccessDenied,
     Conflict,
     InvalidParameters,
     NotAllowed,
@@ -64,12 +64,15 @@ def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
         layer = fleet.layers.by_name.get(request.layer)
         if layer is None or layer.rank > TOP_RANK:
             raise missing(request.layer)
-        return LayerListReply([_view(fleet, layer)])
-    return LayerListReply([_view(fleet, layer) for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK])
+        found = [layer]
+    else:
+        found = [layer for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK]
+    devices = fleet.having()
+    return LayerListReply([_view(layer, devices[layer]) for layer in found])
 
 
-def _view(fleet: Fleet, layer: Layer) -> LayerView:
-    return LayerView(layer.name, layer.rank, layer.target, layer.revision, len(layer.values), fleet.having(layer))
+def _view(layer: Layer, devices: int) -> LayerView:
+    return LayerView(layer.name, layer.rank, layer.target, layer.revision, len(layer.values), devices)
 
 
 async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
@@ -83,6 +86,7 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
     check_target(services, caller.identity, target)
     if (found := services.fleet.layers.by_name.get(name)) is not None:
         check_target(services, caller.identity, found.target)
+        _check_names(caller, found)
     fleet = services.fleet
     conditions = (*_expected(request), Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
     content = msgspec.json.encode(LayerContent(rank, target))
@@ -91,7 +95,7 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
     change = await commit(services.ledger, pending)
     await fleet.settled()
     current = fleet.layers.by_name.get(name)
-    return LayerPutReply(name, change.revision, 0 if current is None else fleet.having(current))
+    return LayerPutReply(name, change.revision, 0 if current is None else fleet.having()[current])
 
 
 async def delete(services: Services, caller: Caller, request: LayerDelete) -> Reply:
@@ -102,6 +106,7 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
         if layer is None:
             raise missing(name)
         check_target(services, caller.identity, layer.target)
+        _check_names(caller, layer)
         held = sorted(layer.values) if request.force else ()
         writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
         conditions = (*_expected(request), Empty(fleet.layers, name), *fleet.unheld(name))
@@ -112,6 +117,12 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
         except Conflict:
             if not request.force or sorted(layer.values) == held:
                 raise  # otherwise something was put into it meanwhile
+
+
+def _check_names(caller: Caller, layer: Layer) -> None:
+    """Raise AccessDenied for a layer that holds names which the token does not reach: a change concerns them too."""
+    if not all(name in caller.identity.names for name in layer.values):
+        raise AccessDenied(f"{AccessDenied.text}: layer '{layer.name}' holds names that the token does not reach")
 
 
 def refusal(refused: Refused) -> WireError:

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, structs
 
 from hivewire import schedules
 from hivewire.actions.checks import violations, within
-from hivewire.actions.configuration import checked_name
+from hivewire.actions.configuration import check_type, checked_name
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
 from hivewire.caller import Caller
@@ -39,7 +39,8 @@ from hivewire.services import Services
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.layer import Target, key_of
+from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.layer import OF_DEVICE, Target, key_of
 from hivewire_protocol.nouns.rollout import (
     Gate,
     RolloutChange,
@@ -56,7 +57,7 @@ from hivewire_protocol.nouns.rollout import (
     Step,
 )
 
-MOST_OPEN, MOST_STEPS, MOST_CHANGES = 100, 20, 100
+MOST_OPEN, MOST_STEPS, MOST_CHANGES, MOST_SALT = 100, 20, 100, 64
 TAKE, MOST = 20, 100
 
 
@@ -85,6 +86,8 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     steps = _steps(request.steps)
     gate = _gate(request.gate or Gate())
     at = _time(request.at)
+    if request.salt is not None and not 1 <= len(request.salt) <= MOST_SALT:
+        raise OutOfBounds(f"salt must have 1 to {MOST_SALT} characters")
     layer = fleet.layers.layer(request.layer)
     content = RolloutContent(
         layer.name,
@@ -131,6 +134,10 @@ def _changes(services: Services, caller: Caller, given: list[RolloutChange]) -> 
             raise violations([("value", None, "value field cannot be null.")])
         if len(change.value or "") > services.settings.value_length:
             raise OutOfBounds(f"changes[{index}]: Value is longer than {services.settings.value_length:,} characters")
+        try:
+            check_type(change.contentType or TEXT, (change.value or "").encode())
+        except OutOfBounds as error:
+            raise OutOfBounds(f"changes[{index}]: {error}") from None
         if name in names:
             raise OutOfBounds(f"'{name}' occurs twice in changes")
         names.add(name)
@@ -193,9 +200,8 @@ async def list_(services: Services, caller: Caller, request: RolloutList) -> Rep
             break
         change = kind.live[str(number)]
         content = content_of(change)
-        seen = all((each.name or "") in caller.identity.names for each in content.changes)
         wanted = request.state in (None, content.state) and (request.before is None or number < request.before)
-        if seen and wanted:
+        if wanted and sees(services, caller, content):
             found.append(change)
     return RolloutListReply([await _view(services, change) for change in found])
 
@@ -232,9 +238,19 @@ def _found(services: Services, caller: Caller, number: int | None) -> Change:
     if number is None:
         raise InvalidParameters("rollout is required")
     change = services.ledger.get(ROLLOUT, str(number))
-    if change is None or not all((each.name or "") in caller.identity.names for each in content_of(change).changes):
+    if change is None or not sees(services, caller, content_of(change)):
         raise NotFound(f"Rollout {number} does not exist")
     return change
+
+
+def sees(services: Services, caller: Caller, content: RolloutContent) -> bool:
+    """Whether a caller reaches all names of a rollout, and its device if it is in the layer of a single one."""
+    scope = services.registry.scope(caller.identity)
+    if content.layer.startswith(OF_DEVICE) and not scope.everything:
+        device = services.registry.device(content.layer.removeprefix(OF_DEVICE))
+        if device is None or not scope.covers(device):
+            return False
+    return all((each.name or "") in caller.identity.names for each in content.changes)
 
 
 def hold(services: Services, caller: Caller, request: RolloutHold) -> Coroutine[Any, Any, Reply]:

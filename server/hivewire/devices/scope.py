@@ -46,6 +46,11 @@ class Scope(Struct, frozen=True, gc=False):
         return self.networks is None and self.types is None
 
     @property
+    def everything(self) -> bool:
+        """Whether all devices are within reach."""
+        return self.unrestricted and self.members is None
+
+    @property
     def reached(self) -> frozenset[int] | None:
         """The networks that both the token and the memberships reach."""
         if self.networks is None or self.members is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import NamedTuple
@@ -248,9 +248,13 @@ class Fleet:
             self._place(device_id)
         return self.members.get(device_id)
 
-    def having(self, layer: Layer) -> int:
-        """How many devices have a layer, once all have moved."""
-        return sum(view.members for view in self.views if layer in view.layers)
+    def having(self) -> Counter[Layer]:
+        """How many devices have each layer, once all have moved."""
+        found = Counter[Layer]()
+        for view in self.views:
+            for layer in view.layers:
+                found[layer] += view.members
+        return found
 
     def belongings(self, device_id: str) -> tuple[list[Write], tuple[Precondition, ...]]:
         """The writes that delete what belongs to a device, and the condition that its layer is empty then."""
@@ -265,6 +269,17 @@ class Fleet:
     def unheld(self, layer: str, *names: str) -> tuple[Precondition, ...]:
         """The conditions that no rollout holds these names of a layer, or without names the layer itself."""
         return (Unheld(self.rollouts, layer, names),)
+
+    def is_gone(self, layer: Layer) -> bool:
+        """Whether a layer is that of a device that does not exist any more."""
+        return layer.rank > TOP_RANK and self._registry.device(layer.name.removeprefix(OF_DEVICE)) is None
+
+    def networks_of(self, layer: Layer) -> Sequence[int] | None:
+        """The networks to which a layer is limited; None if it is not."""
+        if layer.rank <= TOP_RANK:
+            return layer.target.networkIds
+        device = self._registry.device(layer.name.removeprefix(OF_DEVICE))
+        return () if device is None else (device.network,)
 
     def online(self, device_id: str) -> bool:
         """Whether a device follows its configurations here."""
@@ -322,7 +337,7 @@ class Fleet:
             self.changes += 1
             self._followers.setdefault(served.device, []).append(sub)
             self.views.follow(served.view, sub)
-            self._reach(served.device, served.view)
+            self.reach(served.device, served.view)
 
     def _leave(self, sub: Subscription) -> None:
         wanted = sub.wanted
@@ -421,12 +436,18 @@ class Fleet:
             return [layer.name.removeprefix(OF_DEVICE)]
         return list(self.candidates(layer.target))
 
-    def _reach(self, device_id: str, view: View) -> None:
+    def reach(self, device_id: str, view: View) -> None:
         """Note that a device was sent the values of the rollouts that it sees."""
         for overlay in view.overlays:
             if isinstance(overlay, Rollout) and device_id not in overlay.reached:
                 overlay.reached[device_id] = self.ledger.now()
                 self._unsaved[device_id] = None
+
+    def _forget(self, device_id: str) -> None:
+        """Forget what a device reported and was sent that is gone; another one may get its id."""
+        for rollout in self.rollouts.values():
+            rollout.reached.pop(device_id, None)
+        self._unsaved[device_id] = None
 
     def _applied(self, sub: Subscription, name: str) -> bool:
         served = sub.served
@@ -487,7 +508,7 @@ class Fleet:
             view = None
             if member is not None:
                 del self.members[device_id]
-                self._unsaved[device_id] = None
+                self._forget(device_id)
         else:
             record = self.ledger.get(LABEL, device_id)
             labels = NO_LABELS if record is None else labels_of(record.content or b"{}")
@@ -502,7 +523,7 @@ class Fleet:
                 member = self.members[device_id] = Member(device, labels, view)
             elif member.device.record_id != device.record_id:  # another device has the id now
                 self._report(member, None)
-                self._unsaved[device_id] = None
+                self._forget(device_id)
             member.device, member.labels, member.view = device, labels, view
         if view is before:
             return
@@ -516,7 +537,7 @@ class Fleet:
             _count(before.reports, report, -1)
         followers = self._followers.get(device_id, ())
         if followers and view is not None:
-            self._reach(device_id, view)
+            self.reach(device_id, view)
         for sub in followers:
             (moves or Moves(self._hub, self.ledger.revision)).move(sub, self.views, before, view)
         if before is not None:

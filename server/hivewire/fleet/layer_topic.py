@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hivewire.access.identity import Identity
+from hivewire.devices.registry import Registry
 from hivewire.hub.source import Row, Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
 from hivewire.resources import LAYERED, Resources
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.nouns.layer import key_of, split
+from hivewire_protocol.nouns.layer import OF_DEVICE, key_of, split
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
 
@@ -18,15 +19,32 @@ EVERY = "*"
 """In the place of a layer: all of them."""
 
 
+SHARED, OWN = "\0", "\1"
+"""In the hub's index, what names in all layers begin with, and those in the layers of single devices."""
+
+
 class Selection(Patterns):
-    """Names in one layer, or in all, as keys of the hub's index: those of records, or names behind a NUL."""
+    """Names in one layer, or in all, as keys of the hub's index: those of records, or names behind SHARED or OWN.
 
-    __slots__ = ("layer", "names")
+    `own` says whether all layers are also those of single devices.
+    """
 
-    def __init__(self, layer: str, names: Patterns) -> None:
-        super().__init__(f"\0{each}" if layer == EVERY else key_of(layer, each) for each in names.patterns)
+    __slots__ = ("layer", "names", "own")
+
+    def __init__(self, layer: str, names: Patterns, *, own: bool = True) -> None:
+        before = (SHARED, OWN) if own else (SHARED,)
+        super().__init__(
+            [mark + each for each in names.patterns for mark in before]
+            if layer == EVERY
+            else [key_of(layer, each) for each in names.patterns]
+        )
         self.layer = layer
         self.names = names
+        self.own = own
+
+    def shows(self, key: str) -> bool:
+        """Whether a key of a record, which is within the patterns or of any layer, is selected."""
+        return split(key)[1] in self.names and (self.own or not key.startswith(OF_DEVICE))
 
 
 class Held:
@@ -42,20 +60,21 @@ class Held:
         found = kind.keys.islice(kind.keys.bisect_right(after)) if names.layer == EVERY else kind.within(names, after)
         for key in found:
             change = kind.live[key]
-            yield key, change.revision, change if split(key)[1] in names.names else None
+            yield key, change.revision, change if names.shows(key) else None
 
 
-def layer_topic(ledger: Ledger, resources: Resources) -> Topic:
+def layer_topic(ledger: Ledger, resources: Resources, registry: Registry) -> Topic:
     """The topic."""
 
     def keys(change: Change) -> tuple[str, str]:
-        return change.key, "\0" + split(change.key)[1]
+        return change.key, (OWN if change.key.startswith(OF_DEVICE) else SHARED) + split(change.key)[1]
 
     def served(identity: Identity, wanted: Patterns) -> Patterns:
         assert isinstance(wanted, Selection)  # noqa: S101 - what requests make
         if not identity.may(Permission.GET_CONFIGURATION):
             return Selection(wanted.layer, Patterns(()))
-        return Selection(wanted.layer, wanted.names & identity.names)
+        own = registry.scope(identity).everything
+        return Selection(wanted.layer, wanted.names & identity.names, own=own)
 
     def update(change: Change) -> bytes:
         return encode(resources.change(change))[1:-1]
@@ -63,4 +82,5 @@ def layer_topic(ledger: Ledger, resources: Resources) -> Topic:
     def element(change: Change) -> bytes:
         return encode(resources.of(change))
 
-    return Topic("configuration", LAYERED, update, keys, served, "configurations", element, view=Held(ledger))
+    view = Held(ledger)
+    return Topic("configuration", LAYERED, update, keys, served, "configurations", element, scoped=True, view=view)

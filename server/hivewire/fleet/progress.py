@@ -10,7 +10,7 @@ import msgspec
 from msgspec import structs
 
 from hivewire.access.users import Users
-from hivewire.fleet.conditions import guards_of
+from hivewire.fleet.conditions import guards_of, missing
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, Report, state
 from hivewire.fleet.rollouts import (
@@ -146,7 +146,10 @@ class Progress:
         """Make all decisions that are due."""
         for rollout in list(self._fleet.rollouts.values()):
             state_now = rollout.content.state
-            if state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):
+            if self._fleet.is_gone(rollout.layer):
+                counts, reason = rollout.content.counts, str(missing(rollout.layer.name))
+                await self.write(rollout, ended(rollout.content, FAILED, self._now(), counts, reason))
+            elif state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):
                 await self._begin(rollout)
             elif state_now == RUNNING:
                 await self._judge(rollout)
@@ -218,11 +221,9 @@ class Progress:
         user = self._users.by_id(content.author_id)
         if user is None or not user.active:
             return f"its author {content.author} is not active any more"
-        layer = self._fleet.layers.layer(content.layer)
-        if user.content.role != Role.ADMIN:
-            networks = layer.target.networkIds
-            if networks is not None and not {*user.content.networks}.issuperset(networks):
-                return f"its author {content.author} does not reach all devices of layer '{layer.name}' any more"
+        networks = self._fleet.networks_of(self._fleet.layers.layer(content.layer))
+        if user.content.role != Role.ADMIN and (networks is None or not {*user.content.networks}.issuperset(networks)):
+            return f"its author {content.author} does not reach all devices of layer '{content.layer}' any more"
         return None
 
 

@@ -1,0 +1,151 @@
+"""What tokens of some networks, types and names see and do in a fleet (fleet.md, section 10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from hivewire_protocol.nouns.user import Role
+from tests.rooms.fleets import ADMIN, ANN, World, fleet
+from tests.rooms.test_hub import Peer
+from tests.rooms.test_rollouts import judge, put, start, state
+
+FAR = "far's value"
+
+
+async def far_away(world: World) -> int:
+    """A device in network 2 with a layer of its own, in which a rollout runs; its number."""
+    await world.register("far", network=2)
+    await world.put("device/far", n=FAR)
+    return await start(world, {"deviceIds": ["far"]}, layer="device/far", rolled=FAR)
+
+
+async def test_all_layers_of_who_reaches_some_devices_are_not_those_of_single_ones() -> None:
+    """Neither in a list nor in what is pushed; who reaches all devices sees them."""
+    async with fleet("a") as world:
+        await far_away(world)
+        await world.put("global", n="everybody's")
+        for caller, seen in ((world.caller(ANN), 1), (world.admin, 2)):
+            listed = await world.do("configuration/list", caller, layer="*")
+            assert (listed["count"], len(listed["configurations"]), FAR in str(listed)) == (seen, seen, seen == 2)
+            peer = Peer(world, caller.identity)  # type: ignore[arg-type]
+            peer.subscribe(layer="*")
+            await world.quiet()
+            [_, snapshot] = peer.taken()
+            assert (len(snapshot["configurations"]), FAR in str(snapshot)) == (seen, seen == 2)
+            await world.put("device/far", n=FAR)
+            await world.put("global", n="everybody's")
+            await world.quiet()
+            assert len(peer.taken()) == seen
+
+
+async def test_rollouts_of_single_devices_are_for_who_reaches_them() -> None:
+    """For others there is none with this number."""
+    async with fleet("a") as world:
+        number = await far_away(world)
+        ann = world.caller(ANN)
+        missing = (404, f"Rollout {number} does not exist")
+        for action in ("get", "hold", "resume", "rollback"):
+            assert await world.no(f"rollout/{action}", ann, rollout=number) == missing
+        assert (await world.do("rollout/list", ann))["rollouts"] == []
+        assert await world.no("fleet/count", ann, rollout=number) == (404, f"Rollout {number} is not open")
+        assert len((await world.do("rollout/list"))["rollouts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "more"), [("layer/delete", {"force": True}), ("layer/put", {"rank": 7, "target": {"deviceIds": ["a"]}})]
+)
+async def test_a_token_of_some_names_changes_no_layer_that_holds_others(action: str, more: Any) -> None:
+    """What the layer says of the others would change too."""
+    async with fleet("a") as world:
+        await world.layer("cold", 5)
+        await world.put("cold", app="1", other="2")
+        some = world.caller(c=["app"])
+        code, text = await world.no(action, some, layer="cold", **more)
+        assert (code, text.endswith("layer 'cold' holds names that the token does not reach")) == (403, True)
+        await world.put("cold", other=None)
+        await world.do(action, some, layer="cold", **more)
+
+
+@pytest.mark.parametrize("layer", ["global", "device/far"])
+async def test_who_is_no_administrator_any_more_has_no_rollout_for_all(layer: str) -> None:
+    """The user's own networks limit it from then on, so that a layer with other devices is out of reach."""
+    async with fleet("a") as world:
+        await world.register("far", network=2)
+        number = await start(world, {"deviceIds": ["far"]}, layer=layer, n="1")
+        for role in (Role.CLIENT, Role.ADMIN):
+            found = world.users.by_id(ADMIN)
+            assert found is not None
+            await world.ledger.commit(world.users.replace(found, structs.replace(found.content, role=role), None))
+            await judge(world)
+        expected = f"its author admin does not reach all devices of layer '{layer}' any more"
+        assert (await state(world, number))[::2] == ("held", expected)
+
+
+async def test_a_rollout_ends_with_its_device() -> None:
+    """It failed, however far it was, and does not count against the bound."""
+    async with fleet("a", "b") as world:
+        running = await start(world, {"deviceIds": ["a"]}, layer="device/a", n="1")
+        held = await start(world, {"deviceIds": ["a"]}, layer="device/a", m="1")
+        await world.do("rollout/hold", rollout=held)
+        await world.do("device/delete", deviceId="a")
+        await judge(world)
+        gone = ("failed", "Device with such deviceId = a not found")
+        assert [(await state(world, number))[::2] for number in (running, held)] == [gone, gone]
+        assert not world.services.fleet.rollouts
+
+
+async def test_a_device_with_the_id_of_another_was_not_reached() -> None:
+    """Whether it listens or not: the time since the former one was sent the values is not its silence."""
+    async with fleet("a") as world:
+        peer = world.follow("a")
+        number = await start(world, {"deviceIds": ["a"]}, gate={"silent": 60, "wait": 0, "minimum": 0}, n="1")
+        await judge(world, 59)
+        await world.do("device/delete", deviceId="a")
+        await world.register("a")
+        await world.quiet()
+        await judge(world, 59)
+        assert (await world.do("rollout/get", rollout=number))["rollout"]["counts"]["silent"] == 0
+        assert peer.taken()[-1]["configuration"]["value"] == "1"
+        peer.ask("configuration/unsubscribe", subscriptionId=1)
+        await world.quiet()
+        await world.do("device/delete", deviceId="a")
+        await world.register("a")
+        counts = (await world.do("rollout/get", rollout=number))["rollout"]["counts"]
+        assert (counts["reached"], counts["waiting"]) == (0, 1)
+
+
+async def test_a_device_that_asks_is_reached() -> None:
+    """Some devices do not listen, but ask now and then what they should have."""
+    async with fleet("a") as world:
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        assert (await world.do("rollout/get", rollout=number))["rollout"]["counts"]["waiting"] == 1
+        await world.do("device/effective", world.caller(a=[101], d=["a"]), deviceId="a")
+        assert (await world.do("rollout/get", rollout=number))["rollout"]["counts"]["reached"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "text"),
+    [
+        (
+            {"contentType": "text/html\r\nX: y"},
+            {},
+            "changes[0]: contentType must be a media type such as application/json",
+        ),
+        (
+            {"contentType": "application/json"},
+            {},
+            "changes[0]: Value is not valid JSON, which its contentType requires",
+        ),
+        ({}, {"salt": ""}, "salt must have 1 to 64 characters"),
+        ({}, {"salt": "s" * 65}, "salt must have 1 to 64 characters"),
+    ],
+)
+async def test_values_of_a_rollout_are_judged_like_those_of_a_put(change: Any, more: Any, text: str) -> None:
+    """They become configurations without another look."""
+    async with fleet("a") as world:
+        changes = [put(n="{")[0] | change]
+        code, found = await world.no("rollout/start", layer="global", changes=changes, steps=[{"percent": 100}], **more)
+        assert (code, found.startswith(text)) == (400, True), found
