@@ -357,6 +357,16 @@ async def test_invalid(start: Start) -> None:
         await until(lambda: hw.get("n", Limits) == Limits(3))
 
 
+async def test_invalid_at_first(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """The first value is not of the kind: the default, and then the first good one. A warning does not quote it."""
+    gateway = start({"n": {"min": 41}})
+    async with client(gateway) as hw:
+        assert hw.get("n", Limits, default=Limits(0)) == Limits(0)
+        assert "n, version" in caplog.text and "41" not in caplog.text
+        gateway.change("n", {"max": 3})
+        await until(lambda: hw.get("n", Limits) == Limits(3))
+
+
 async def test_on_change(start: Start) -> None:
     """The callback gets the decoded value, and None after a delete, until it is stopped."""
     gateway, seen = start({"n": {"max": 1}}), list[Limits | None]()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from hivewire_client import values
-from hivewire_client.connection import Frame
+from hivewire_client.connection import Frame, log
 from hivewire_client.events import Changes, Event, Invalid, Reset
 from hivewire_client.resources import Change, Entry
 
@@ -110,12 +110,15 @@ class Replica:
                     self._decode(change.entry, kind)
 
     def _decode(self, entry: Entry[str], kind: Any) -> Entry[Any] | None:
+        good = self.decoded.setdefault(kind, {})  # also for a bad value, so that `_take` tries the next one
         try:
             value = values.decode(entry.value or "", kind)
         except ValueError as error:  # those of msgspec and pydantic are ValueErrors too
             self._invalid.add((entry.name, kind))
+            # Perhaps nobody watches. The error may quote the value, which does not belong into a log.
+            log.warning("%s, version %s, is no %s and is not used", entry.name, entry.version, kind)
             self._tell(Invalid(entry.name, kind, str(error)))
             return None
         found: Entry[Any] = structs.replace(entry, value=value)
-        self.decoded.setdefault(kind, {})[entry.name] = found
+        good[entry.name] = found
         return found

@@ -55,6 +55,15 @@ it("invalid", "a value that does not decode leaves the last good one", async (wo
   await until(hw, () => hw.get("o.x", json()).value.max === 3);
 });
 
+it("invalid_at_first", "a first value that does not decode is as if there were none, until there is one that does", async (world) => {
+  await world.change("first.x", "no JSON");
+  const hw = world.client({names: ["first.*"]});
+  await hw.ready();
+  equal(hw.get("first.x", json())?.value ?? "a default", "a default");
+  await world.change("first.x", '{"max":3}');
+  await until(hw, () => hw.get("first.x", json())?.value.max === 3);
+});
+
 it("conflated", "a watcher that does not read keeps only the last change of each name", async (world) => {
   const hw = world.client({names: ["q.*"]});
   await hw.ready();
