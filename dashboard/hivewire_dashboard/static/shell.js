@@ -18,6 +18,7 @@ const SCREENS = [
   {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
   {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
   {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
+  {path: "rollouts", needs: "GetConfiguration", label: "Rollouts", icon: "rollouts", key: "r", load: () => import("./screens/rollouts.js")},
   {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},
   {path: "transfer", needs: "GetConfiguration", label: "Import and export", icon: "transfer", key: "i", load: () => import("./screens/transfer.js")},
   {path: "access", label: "Access", icon: "people", key: "u", load: () => import("./screens/access.js")},
@@ -25,6 +26,7 @@ const SCREENS = [
   {path: "api", label: "API", icon: "api", key: "p", load: () => import("./screens/api.js")},
   {path: "tenant", hidden: true, of: "access", load: () => import("./screens/tenant.js")},
   {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
+  {path: "rollout", needs: "GetConfiguration", hidden: true, of: "rollouts", load: () => import("./screens/rollout.js")},
   {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js")},
 ];
 

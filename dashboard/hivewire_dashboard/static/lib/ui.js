@@ -1,7 +1,7 @@
 /** The parts that screens are made of. */
 
 import {html, signal, useEffect, useId, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
-import {clock, plain} from "./text.js";
+import {clock, count, plain} from "./text.js";
 
 const ICONS = {
   values: "M3 4h10M3 8h10M3 12h6",
@@ -18,6 +18,10 @@ const ICONS = {
   folder: "M2 13V3h4l2 2h6v8z",
   open: "M6 3l5 5-5 5",
   copy: "M5 5h8v9H5zM3 11V2h8",
+  fleet: "M8 2l2 2-2 2-2-2zM3 10l2 2-2 2-2-2zM13 10l2 2-2 2-2-2zM8 6v3M4 11l4-2 4 2",
+  layers: "M8 2l6 3-6 3-6-3zM2 8l6 3 6-3M2 11l6 3 6-3",
+  rollouts: "M2 13h3v-3H2zM6.5 13h3V7h-3zM11 13h3V3h-3z",
+  schemas: "M5 2H3v5L2 8l1 1v5h2M11 2h2v5l1 1-1 1v5h-2",
   settings: "M2 5h6M12 5h2M2 11h2M8 11h6M10 3v4M6 9v4",
 };
 
@@ -105,6 +109,13 @@ export function Empty({title, children}) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 }
 
+/** A few numbers by what they count, each a list of label, number and perhaps a kind: `good`, `care`, `bad`. */
+export function Figures({label, of}) {
+  return html`<dl class="figures" aria-label=${label}>
+    ${of.map(([name, number, kind = ""]) => html`<div class=${number ? kind : ""}><dt>${name}</dt><dd>${count(number)}</dd></div>`)}
+  </dl>`;
+}
+
 /** A line for a terminal or a program, with a button that copies it. */
 export function Copied({label, text}) {
   const [done, setDone] = useState(false);
@@ -181,6 +192,19 @@ export function useLoaded(load, on) {
     return () => (current = false);
   }, [...on, turn]);
   return {...state, again: () => setTurn(turn + 1)};
+}
+
+/** The same, asked anew every so many milliseconds while the page is seen; never again without them. */
+export function usePolled(load, on, apart) {
+  const found = useLoaded(load, on);
+  const last = useRef();
+  last.current = found;
+  useEffect(() => {
+    if (!apart) return undefined;
+    const timer = setInterval(() => !document.hidden && !last.current.loading && last.current.again(), apart);
+    return () => clearInterval(timer);
+  }, [apart]);
+  return found;
 }
 
 /** Something that runs on a click, one at a time: `[run, busy, error]`. */

@@ -1,0 +1,92 @@
+/** Start a rollout: new values of a layer, for some devices first. */
+
+import {html, useState} from "../vendor/preact.js";
+import {hw} from "../lib/gateway.js";
+import {go, to} from "../lib/router.js";
+import {count, plain, Text} from "../lib/text.js";
+import {Button, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+
+/** The changes that the next form begins with. */
+let prepared;
+
+export function prepare(changes) {
+  prepared = changes;
+}
+
+const EMPTY = {operation: "put", name: "", value: ""};
+
+/** The numbers of a gate: what they are called, the default, and what they mean. */
+const GATE = {
+  success: ["Success, in percent", 95, "Of the reached devices that must have applied."],
+  failures: ["Failures", 2, "Failed devices that are tolerated in any case."],
+  minimum: ["Minimum", 5, "Devices to be reached, or all of the step."],
+  wait: ["Wait, in seconds", 60, "The shortest time of a step."],
+  limit: ["Limit, in seconds", 86_400, "The longest time of a step."],
+  silent: ["Silent, in seconds", 120, "Without an answer for so long a device has failed."],
+};
+
+const lines = (text) => text.split("\n").map((each) => each.trim()).filter(Boolean);
+
+/** What the form says as steps: first some devices, then percentages; undefined when these are none. */
+function stepped(first, percents) {
+  const numbers = percents.split(",").map(Number);
+  if (numbers.some((each) => !(each > 0 && each <= 100)) || numbers.at(-1) !== 100) return undefined;
+  return [...(lines(first).length ? [{deviceIds: lines(first)}] : []), ...numbers.map((percent) => ({percent}))];
+}
+
+export function NewRollout({layer: chosen}) {
+  const [layer, setLayer] = useState(chosen || "global");
+  const [changes, setChanges] = useState(() => {
+    const found = prepared ?? [EMPTY];
+    prepared = undefined;
+    return found;
+  });
+  const [first, setFirst] = useState("");
+  const [percents, setPercents] = useState("1, 10, 100");
+  const [gate, setGate] = useState({});
+  const [at, setAt] = useState("");
+  const layers = useLoaded(async () => (await hw.call("layer/list")).layers, []);
+  const present = useLoaded(async () => (await hw.list(undefined, {layer, take: 1_000, inline: 256})).entries, [layer]);
+  const known = new Map((present.value ?? []).map((each) => [each.name, each]));
+  const steps = stepped(first, percents);
+  const ready = steps && changes.every(({operation, name, value}) => name && (operation === "delete" || value));
+
+  const [start, busy, error] = useAction(async () => {
+    const asked = changes.map(({operation, name, value, contentType}) => operation === "delete" ? {operation, name} : {operation, name, value, contentType: contentType ?? known.get(name)?.contentType});
+    const given = Object.entries(gate).filter(([, text]) => text !== "").map(([name, text]) => [name, name === "onFailure" ? text : Number(text)]);
+    const members = {layer, changes: asked, steps, gate: given.length ? Object.fromEntries(given) : undefined, at: at ? Date.parse(at) : undefined};
+    const {rollout} = await hw.call("rollout/start", members);
+    go(to("rollout", String(rollout)));
+    tell(`Rollout ${rollout} is ${at ? "scheduled" : "started"}.`);
+  });
+  const set = (index, part) => setChanges(changes.map((each, at) => (at === index ? {...each, ...part} : each)));
+  const of = layers.value?.find((each) => each.layer === layer);
+  return html`<article class="screen">
+    <nav class="path" aria-label="Above"><a href=${to("rollouts")}>Rollouts</a></nav>
+    <h1>New rollout</h1>
+    <form class="stack narrow-form" onSubmit=${(event) => (event.preventDefault(), ready && start())}>
+      ${layers.error && html`<${Problem} error=${layers.error} retry=${layers.again} />`}
+      <${Field} as="select" label="Layer" value=${layer} onInput=${setLayer} hint=${of && `${count(of.devices, "device")} ${of.devices === 1 ? "has" : "have"} it.`}>
+        ${[...new Set([layer, ...(layers.value ?? []).map((each) => each.layer)])].map((each) => html`<option value=${each}>${plain(each)}</option>`)}
+      <//>
+      <datalist id="of-layer">${[...known.keys()].map((name) => html`<option value=${name}></option>`)}</datalist>
+      ${changes.map((each, index) => html`<fieldset class="panel" key=${index}><legend class="unseen">Change ${index + 1}</legend>
+        <${Field} label="Name" list="of-layer" value=${each.name} onInput=${(name) => set(index, {name, contentType: undefined})} />
+        <${Field} as="select" label="Change" value=${each.operation} onInput=${(operation) => set(index, {operation})}><option value="put">New value</option><option value="delete">Delete</option><//>
+        ${each.operation === "put" && html`<${Field} as="textarea" label="Value" rows="2" class="mono" value=${each.value ?? ""} onInput=${(value) => set(index, {value})} />`}
+        ${known.has(each.name) && html`<p class="hint">Now: ${known.get(each.name).value === null ? "not shown" : html`<${Text} of=${known.get(each.name).value} most=${100} mono />`}</p>`}
+        ${changes.length > 1 && html`<${Button} kind="small" onClick=${() => setChanges(changes.filter((_, at) => at !== index))}>Leave this one out<//>`}
+      </fieldset>`)}
+      ${changes.length < 100 && html`<${Button} onClick=${() => setChanges([...changes, EMPTY])}>Another change<//>`}
+      <${Field} as="textarea" label="First these devices" rows="2" class="mono" value=${first} onInput=${setFirst} hint="Ids, one on each line: a step of their own." />
+      <${Field} label="Then these percentages" value=${percents} onInput=${setPercents} wrong=${steps ? undefined : "Percentages with commas between them, the last one 100."} hint="Of the layer's devices, a step each." />
+      <details><summary>Gate and time</summary><div class="stack">
+        <div class="filters">${Object.entries(GATE).map(([name, [label, usual, hint]]) => html`<${Field} type="number" min="0" step="any" label=${label} placeholder=${String(usual)} value=${gate[name] ?? ""} onInput=${(text) => setGate({...gate, [name]: text})} hint=${hint} />`)}</div>
+        <${Field} as="select" label="When it fails" value=${gate.onFailure ?? ""} onInput=${(text) => setGate({...gate, onFailure: text})}><option value="">Hold</option><option value="rollback">Roll back</option><//>
+        <${Field} type="datetime-local" label="Start at" value=${at} onInput=${setAt} hint="At once when empty; the time is that of this browser." />
+      </div></details>
+      ${error && html`<${Problem} error=${error} />`}
+      <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Starting…" : "Start"}<//>
+    </form>
+  </article>`;
+}

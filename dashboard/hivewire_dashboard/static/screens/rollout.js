@@ -1,0 +1,161 @@
+/** One rollout: its steps and gate, how its devices take it, and holding, resuming and rolling it back. */
+
+import {html, useEffect, useRef, useState} from "../vendor/preact.js";
+import {hw} from "../lib/gateway.js";
+import {go, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
+import {described} from "../lib/targets.js";
+import {count, plain, Text, When} from "../lib/text.js";
+import {announce, Button, Dialog, Empty, Field, Figures, Problem, tell, useAction, usePolled} from "../lib/ui.js";
+import {Sure, Table} from "./access.js";
+import {Chart} from "./chart.js";
+import {NewRollout, prepare} from "./new_rollout.js";
+import {open, RolloutState} from "./rollouts.js";
+
+/** State, step and counts belong together and change by the clock too, so they are asked for. */
+const LOOK = 1_000;
+/** Devices that have refused, and readings of the chart, that are shown. */
+const MOST = 50;
+const KEPT = 600;
+
+export default function Rollout({rest: [number = ""], query}) {
+  if (number === "new") return html`<${NewRollout} layer=${query.get("layer") ?? ""} />`;
+  return html`<${Existing} number=${Number(number)} />`;
+}
+
+async function load(number) {
+  const {rollout} = await hw.call("rollout/get", {rollout: number});
+  if (!open(rollout) || !rollout.counts.refused) return {rollout, refusing: []};
+  const {devices} = await hw.call("fleet/list", {rollout: number, state: "refused", take: MOST});
+  return {rollout, refusing: devices};
+}
+
+function Existing({number}) {
+  const [over, setOver] = useState(false);
+  const {value, error, again} = usePolled(() => load(number), [number], over ? undefined : LOOK);
+  const rollout = value?.rollout;
+  const {times, values} = useReadings(rollout);
+  useEffect(() => {
+    if (!rollout) return;
+    setOver(!open(rollout));
+    announce(`Rollout ${number}: ${rollout.state}, step ${rollout.step} of ${rollout.steps.length}`);
+  }, [rollout?.state, rollout?.step]);
+  if (error?.code === 404 || error?.code === 400) return html`<${Empty} title="There is no such rollout"><p><a href=${to("rollouts")}>All rollouts</a></p><//>`;
+  if (!rollout) return error ? html`<${Problem} error=${error} retry=${again} />` : html`<p class="quiet" role="status">Reading…</p>`;
+  const {counts, layer, state, reason} = rollout;
+  const done = () => (setOver(false), again());
+  return html`<article class="screen">
+    <nav class="path" aria-label="Above"><a href=${to("rollouts")}>Rollouts</a></nav>
+    <header class="title"><h1>Rollout ${number} <${RolloutState} of=${state} /></h1>
+      ${may("ManageConfiguration") && html`<${Actions} key=${state} rollout=${rollout} done=${done} />`}
+    </header>
+    <p class="facts">Of the layer <${Text} of=${layer} mono /> · by <${Text} of=${rollout.author ?? "nobody"} /> · ${state === "scheduled" ? html`to start at <${When} time=${rollout.at} full />` : html`since <${When} time=${rollout.since} />`}</p>
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
+    ${reason && html`<p class="bar">${plain(reason)}</p>`}
+    <${Figures} label="Devices" of=${[
+      ["Reached", counts.reached], ["Applied", counts.applied, "good"], ["Refused", counts.refused, "bad"],
+      ["Silent", counts.silent, "bad"], ["Waiting", counts.waiting], ["Overridden", counts.overridden],
+    ]} />
+    ${open(rollout) && html`<${Gate} counts=${counts} gate=${rollout.gate} />`}
+    <h2>Steps</h2>
+    <${Steps} rollout=${rollout} />
+    ${value.refusing.length > 0 && html`<h2>Refused</h2><${Refusing} devices=${value.refusing} />`}
+    <h2>New values</h2>
+    <${Table} label="New values" head=${["Name", "Value"]}>${rollout.changes.map(({operation, name, value: text}) => html`<tr key=${name}>
+      <th scope="row"><${Text} of=${name} mono /></th><td>${operation === "delete" ? "deleted" : text === undefined || text === null ? "not shown" : html`<${Text} of=${text} most=${500} mono />`}</td></tr>`)}<//>
+    ${times.length > 1 && html`<div class="charts"><${Chart} title="Devices" unit="since this page was opened" names=${["Reached", "Applied", "Failed"]} times=${times} values=${values} /></div>`}
+  </article>`;
+}
+
+/** What was counted since the page was opened. */
+function useReadings(rollout) {
+  const kept = useRef({of: undefined, times: [], values: [[], [], []]});
+  const readings = kept.current;
+  if (rollout && rollout !== readings.of) {
+    readings.of = rollout;
+    const {reached, applied, refused, silent} = rollout.counts;
+    const add = (list, number) => [...list, number].slice(-KEPT);
+    readings.times = add(readings.times, Date.now() / 1_000);
+    readings.values = [reached, applied, refused + silent].map((number, index) => add(readings.values[index], number));
+  }
+  return readings;
+}
+
+function Gate({counts: {reached, applied, refused, silent}, gate}) {
+  const part = reached ? ` (${count(Math.floor((applied * 1_000) / reached) / 10)} %)` : "";
+  return html`<p>${count(applied)} of ${count(reached)} reached devices have applied it${part}; the next step needs ${gate.success} % of at least ${count(gate.minimum, "device")}, after ${count(gate.wait, "second")}.
+    ${" "}${count(refused + silent)} failed; ${count(gate.failures)} are tolerated in any case. More than that and over ${count(100 - gate.success)} %: it is ${gate.onFailure === "rollback" ? "rolled back" : "held"}.
+    ${" "}<span class="quiet">A device without an answer for ${count(gate.silent, "second")} is silent; a step of ${count(gate.limit, "second")} is held.</span></p>`;
+}
+
+function Steps({rollout: {steps, step, state}}) {
+  const now = state === "completed" ? steps.length + 1 : step;
+  return html`<ol class="cards" aria-label="Steps">${steps.map((each, index) => html`<li class="card" key=${index} aria-current=${index + 1 === now ? "step" : undefined}>
+    <span class=${`tag ${index + 1 < now ? "new" : index + 1 === now ? "changed" : ""}`}>${index + 1 < now ? "done" : index + 1 === now ? "now" : "later"}</span>
+    <span class="grow"><${Text} of=${described(each)} />${each.gate && html` <span class="quiet"><${Text} of=${Object.entries(each.gate).map(([name, number]) => `${name} ${number}`).join(", ")} /></span>`}</span>
+  </li>`)}</ol>`;
+}
+
+function Refusing({devices}) {
+  return html`<${Table} label="Devices that have refused" head=${["Device", "Why"]}>${devices.map(({deviceId, errors}) => html`<tr key=${deviceId}>
+    <th scope="row"><a href=${to("device", deviceId)}><${Text} of=${deviceId} mono /></a></th>
+    <td>${Object.entries(errors).map(([name, error]) => html`<div><${Text} of=${name} mono />: <${Text} of=${error} /></div>`)}</td></tr>`)}<//>
+    ${devices.length === MOST && html`<p class="quiet">The first ${MOST} are shown.</p>`}`;
+}
+
+/** What its state allows. */
+function Actions({rollout, done}) {
+  const [dialog, setDialog] = useState();
+  const {rollout: number, state, layer} = rollout;
+  const close = () => setDialog();
+  const [hold, busy, failed] = useAction(async () => {
+    await hw.call("rollout/hold", {rollout: number});
+    tell(`Rollout ${number} is held.`);
+    done();
+  });
+  const [undo, asking, refused] = useAction(async () => {
+    try {
+      await hw.call("rollout/rollback", {rollout: number});
+    } catch (error) {
+      if (!error.reply?.changes) throw error;
+      prepare(error.reply.changes);
+      go(to("rollout", "new", {layer}));
+    }
+  });
+  const back = async () => {
+    await hw.call("rollout/rollback", {rollout: number});
+    tell(`Rollout ${number} is rolled back.`);
+    done();
+  };
+  return html`<div class="row-of">
+    ${state === "running" && html`<${Button} busy=${busy} onClick=${hold}>Hold<//>`}
+    ${state === "held" && html`<${Button} kind="primary" onClick=${() => setDialog("resume")}>Resume…<//>`}
+    ${open(rollout) && html`<${Button} kind="danger" onClick=${() => setDialog("back")}>Roll back…<//>`}
+    ${state === "completed" && html`<${Button} busy=${asking} onClick=${undo}>Undo with a new rollout…<//>`}
+    ${(failed ?? refused) && html`<${Problem} error=${failed ?? refused} />`}
+    ${dialog === "resume" && html`<${Resume} rollout=${rollout} done=${done} close=${close} />`}
+    ${dialog === "back" && html`<${Sure} title="Roll this back?" word="Roll back" close=${close} run=${back}>
+      <p>Its devices get back what the layer <${Text} of=${layer} mono /> says. Nothing was written, so the layer stays as it is.</p><//>`}
+  </div>`;
+}
+
+function Resume({rollout: {rollout: number, step, steps}, done, close}) {
+  const [chosen, setChosen] = useState("");
+  const [resume, busy, error] = useAction(async () => {
+    await hw.call("rollout/resume", {rollout: number, step: chosen ? Number(chosen) : undefined});
+    close();
+    tell(`Rollout ${number} goes on.`);
+    done();
+  });
+  return html`<${Dialog} title="Resume this rollout?" close=${close}
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy} onClick=${resume}>Resume<//>`}>
+    <div class="stack">
+      <p>Failures so far are forgiven; new ones count.</p>
+      <${Field} as="select" label="Go on with" value=${chosen} onInput=${setChosen}>
+        <option value="">step ${step}, as it is</option>
+        ${steps.map((each, index) => index + 1 > step && html`<option value=${String(index + 1)}>step ${index + 1}, without the gates before it: ${plain(described(each))}</option>`)}
+      <//>
+      ${error && html`<${Problem} error=${error} />`}
+    </div>
+  <//>`;
+}

@@ -1,0 +1,124 @@
+"""The screens of the fleet: rollouts, layers, what a device should have, schemas, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from playwright.async_api import expect
+
+from tests.dashboard.test_devices import device
+from tests.dashboard.test_system import HOSTILE, MARKUP
+from tests.dashboard.visit import Visit
+from tests.running import RunningGateway, Talk
+
+MINT = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+QUICK = {"wait": 0, "minimum": 1, "failures": 0}
+
+
+def done(talk: Talk, action: str, **members: Any) -> Any:
+    """The answer to a request that must succeed."""
+    answer = talk(action, **members)
+    assert answer["status"] == "success", answer
+    return answer
+
+
+class Follower:
+    """A device on a socket of its own: what it was sent last, by name."""
+
+    def __init__(self, talk: Talk, id_: str) -> None:
+        self.talk = talk
+        self.id = id_
+        self.have: dict[str, Any] = {}
+        self._take(talk("configuration/subscribe", deviceId=id_))
+
+    def _take(self, frame: Any) -> bool:
+        """Keep what was pushed; whether the frame is an answer."""
+        for each in frame.get("configurations", []) + [frame[key] for key in frame if key == "configuration"]:
+            self.have[each["name"]] = each
+        return "status" in frame
+
+    def report(self, name: str, value: str, **error: str) -> None:
+        """Wait until it is sent a value of a name, and answer."""
+        while name not in self.have or self.have[name]["value"] != value:
+            self._take(self.talk.receive())
+        entry = {"name": name, "tag": self.have[name]["tag"], **error}
+        frame = self.talk("device/report", deviceId=self.id, report=[entry])
+        while not self._take(frame):
+            frame = self.talk.receive()
+        assert frame["status"] == "success", frame
+
+
+@contextmanager
+def following(gateway: RunningGateway, talk: Talk, layer: str, rank: int, *ids: str) -> Iterator[list[Follower]]:
+    """Devices that follow what they should have, and a layer for them."""
+    for each in ids:
+        device(talk, each, each)
+    done(talk, "layer/put", layer=layer, rank=rank, target={"deviceIds": list(ids)})
+    with ExitStack() as stack:
+        found = []
+        for each in ids:
+            token = done(talk, "token/create", payload=MINT | {"deviceIds": [each]})["accessToken"]
+            found.append(Follower(stack.enter_context(gateway.socket(token)), each))
+        yield found
+
+
+async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: RunningGateway) -> None:
+    """Started in the form, followed as devices answer; what a device says why not is text, whatever it is."""
+    page = visit.page
+    with gateway.socket() as talk, following(gateway, talk, "pumps", 500, "pump-a", "pump-b") as (first, second):
+        await visit.open("rollout/new?layer=pumps")
+        await expect(page.get_by_text("2 devices have it.")).to_be_visible()
+        await page.get_by_label("Name", exact=True).fill("pumps.baud")
+        await page.get_by_label("Value", exact=True).fill("9600")
+        await page.get_by_label("First these devices").fill("pump-a")
+        await page.get_by_label("Then these percentages").fill("50")
+        await expect(page.get_by_text("the last one 100")).to_be_visible()
+        await page.get_by_label("Then these percentages").fill("100")
+        await page.get_by_text("Gate and time").click()
+        for label, value in (("Failures", "0"), ("Minimum", "1"), ("Wait", "0")):
+            await page.get_by_label(label).fill(value)
+        await visit.accessible()
+        await visit.fits()
+        await visit.button("Start").click()
+        figures = page.locator(".figures")
+        steps = page.get_by_role("list", name="Steps").get_by_role("listitem")
+        await expect(figures).to_contain_text("Reached1")
+        await expect(steps.nth(0)).to_contain_text("nowdevice pump-a")
+        first.report("pumps.baud", "9600")
+        await expect(steps.nth(0)).to_contain_text("done")
+        second.report("pumps.baud", "9600", error=HOSTILE[1])
+        await expect(page.locator("h1")).to_contain_text("held")
+        await expect(page.locator(".bar")).to_contain_text("1 refused")
+        await expect(page.get_by_role("region", name="Devices that have refused")).to_contain_text(HOSTILE[1])
+        assert await page.locator(MARKUP).count() == 0
+        await visit.accessible()
+        await visit.fits()
+        await visit.button("Resume…").click()
+        await visit.accessible()
+        await visit.dialog.get_by_role("button", name="Resume").click()
+        await expect(page.get_by_role("status").filter(has_text="goes on")).to_be_visible()
+        await visit.button("Roll back…").click()
+        await visit.dialog.get_by_role("button", name="Roll back").click()
+        await expect(page.locator("h1")).to_contain_text("rolled back")
+        await visit.open("rollouts")
+        row = page.get_by_role("row").filter(has_text="pumps.baud")
+        await expect(row).to_contain_text("rolled back")
+        await visit.accessible()
+        await visit.fits()
+
+
+async def test_a_completed_rollout_is_undone_by_another(visit: Visit, gateway: RunningGateway) -> None:
+    """The form begins with the changes that undo it."""
+    with gateway.socket() as talk, following(gateway, talk, "fans", 501, "fan-a") as (fan,):
+        done(talk, "configuration/put", name="fans.speed", value="1", layer="fans")
+        fan.report("fans.speed", "1")
+        asked = {"layer": "fans", "changes": [{"operation": "put", "name": "fans.speed", "value": "2"}]}
+        number = done(talk, "rollout/start", **asked, steps=[{"percent": 100}], gate=QUICK)["rollout"]
+        await visit.open(f"rollout/{number}")
+        fan.report("fans.speed", "2")
+        await expect(visit.page.locator("h1")).to_contain_text("completed")
+        await visit.button("Undo with a new rollout…").click()
+        await expect(visit.page.get_by_label("Value", exact=True)).to_have_value("1")
+        await expect(visit.page.get_by_text("Now: 2")).to_be_visible()
