@@ -20,7 +20,7 @@ def device(logged_in: Run, talk: Talk) -> Iterator[str]:
     talk("device/save", deviceId="cmd-1", device={"name": "cmd-1"})
     assert logged_in("device", "label", "cmd-1", "fleet=cmd").out == "fleet=cmd\n"
     put = logged_in("layer", "put", "cmd", "77", "--label", "fleet=cmd", "--without", "spare")
-    assert put.out.endswith("; 1 devices have it\n")
+    assert put.out.endswith("; devices that have it: 1\n")
     yield "cmd-1"
     for row in talk("rollout/list")["rollouts"]:
         if row["layer"] == "cmd" and row["state"] in ("running", "held"):
@@ -74,7 +74,16 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert (counted["devices"], counted["pending"]) == (1, 1)
     assert json.loads(logged_in("fleet", "list", "--label", "fleet=cmd").out)["deviceId"] == device
     undone = logged_in("rollout", "start", "cmd", "--undo", number)
-    assert undone.err.endswith("it is rolled back now\n")
+    assert undone.err.endswith(f"is not complete; 'hivewire rollout rollback {number}' ends it\n")
+    tried = logged_in("rollout", "start", "cmd", "cmd.other=1", "--dry-run")
+    assert tried.out == "this rollout is not written; it would be one for 1 devices\n"
+    tried = logged_in("layer", "put", "tried", "78", "--dry-run")
+    assert tried.out.startswith("tried is not written; it would be a layer of ")
+    assert logged_in("layer", "delete", "tried").code == 1
+    assert logged_in("rollout", "rollback", number).code == 0
+    assert (
+        logged_in("layer", "delete", "cmd", "--force", "--dry-run").out == "cmd is not written; it would be deleted\n"
+    )
     assert logged_in("rollout", "rollback", number).code == 1
     assert logged_in("rollout", "start", "cmd").code == 2
     assert logged_in("rollout", "start", "cmd", "a=b", "--steps", "many").code == 2

@@ -266,10 +266,10 @@ async def test_what_a_rollout_must_be() -> None:
         await devices.listen()
         await judge(world)
         assert (await state(world, number))[0] == "completed"
-        for what in ("hold", "resume"):
+        for what, done in (("hold", "held"), ("resume", "resumed")):
             assert await world.no(f"rollout/{what}", rollout=number) == (
                 409,
-                f"Rollout {number} is completed; cannot {what} it",
+                f"Rollout {number} is completed; it cannot be {done}",
             )
 
 

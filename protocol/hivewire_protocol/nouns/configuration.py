@@ -92,12 +92,21 @@ class ChangeInfo(Struct):
     configuration: Annotated[Configuration, says("The configuration after the change.")]
 
 
+class Affects(Struct):
+    """The devices that a change of layers is about."""
+
+    devices: Annotated[int, says("Those that have one of the layers.")]
+    online: Annotated[int, says("Of these, those that follow their configurations at this gateway.")]
+    hidden: Annotated[int, says("Of these, those that see nothing of it: higher layers have all the names.")]
+
+
 class ConfigurationReply(Reply):
     """The configuration, and its last change's revision."""
 
     configuration: Annotated[Configuration, says("The configuration.")]
     revision: Annotated[int | UnsetType, says("The revision of its last change; absent after a dry run.")] = UNSET
     dryRun: WasDryRun = UNSET
+    affects: Annotated[Affects | UnsetType, says("Of a dry run in layers: the devices that it is about.")] = UNSET
 
 
 class RevisionReply(Reply):
@@ -105,6 +114,7 @@ class RevisionReply(Reply):
 
     revision: Annotated[int | UnsetType, says("The revision of the delete; absent after a dry run.")] = UNSET
     dryRun: WasDryRun = UNSET
+    affects: Annotated[Affects | UnsetType, says("Of a dry run in layers: the devices that it is about.")] = UNSET
 
 
 class ConfigurationHistoryReply(Reply):
@@ -127,6 +137,7 @@ class ConfigurationTransactReply(Reply):
         UNSET
     )
     dryRun: WasDryRun = UNSET
+    affects: Annotated[Affects | UnsetType, says("Of a dry run in layers: the devices that it is about.")] = UNSET
 
 
 class ConfigurationListReply(Reply, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Struct, UnsetType
 
 from hivewire_protocol.errors import NotFound, OutOfBounds, TooManyReports, Unavailable, VersionConflict
-from hivewire_protocol.messages import Reply, Request, says
+from hivewire_protocol.messages import DryRun, Reply, Request, WasDryRun, WriteReply, says
 from hivewire_protocol.nouns.configuration import ExpectedRevision, ExpectedVersion
 from hivewire_protocol.permissions import Permission
 
@@ -82,7 +82,8 @@ class DeviceLabelReply(Reply):
     """The labels as they are now."""
 
     labels: Annotated[dict[str, str], says("All labels of the device.")]
-    revision: Annotated[int, says("The revision of their last change.")]
+    revision: Annotated[int | UnsetType, says("The revision of their last change; absent after a dry run.")] = UNSET
+    dryRun: WasDryRun = UNSET
 
 
 class DeviceLabel(Request, tag="device/label", forbid_unknown_fields=True):
@@ -97,6 +98,7 @@ class DeviceLabel(Request, tag="device/label", forbid_unknown_fields=True):
     labels: Annotated[dict[str, str] | None, says("All labels, in place of the former ones: texts by name.")] = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
+    dryRun: DryRun = None
 
 
 class DeviceRevoke(Request, tag="device/revoke"):
@@ -105,8 +107,10 @@ class DeviceRevoke(Request, tag="device/revoke"):
     permission = Permission.MANAGE_TOKEN
     of_device = True
     required = ("deviceId",)
-    reply = Reply
+    reply = WriteReply
     errors = (NotFound, OutOfBounds, Unavailable)
+
+    dryRun: DryRun = None
 
 
 class ReportEntry(Struct):

@@ -6,11 +6,11 @@ import hashlib
 import re
 from typing import Annotated
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from hivewire_protocol.errors import Conflict, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict
-from hivewire_protocol.messages import Integer, Reply, Request, says
-from hivewire_protocol.nouns.configuration import ExpectedRevision, ExpectedVersion
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
+from hivewire_protocol.nouns.configuration import Affects, ExpectedRevision, ExpectedVersion, RevisionReply
 from hivewire_protocol.permissions import Permission
 
 GLOBAL = "global"
@@ -73,18 +73,14 @@ class LayerListReply(Reply):
     layers: Annotated[list[LayerView], says("The layers by rank; those of single devices are not among them.")]
 
 
-class LayerPutReply(Reply):
+class LayerPutReply(Reply, kw_only=True):
     """The layer as it is now."""
 
     layer: Annotated[str, says("Its name.")]
-    revision: Annotated[int, says("The revision of the change.")]
+    revision: Annotated[int | UnsetType, says("The revision of the change; absent after a dry run.")] = UNSET
     devices: Annotated[int, says("How many devices have it now.")]
-
-
-class LayerDeleteReply(Reply):
-    """The revision of the delete."""
-
-    revision: Annotated[int, says("The revision of the delete.")]
+    dryRun: WasDryRun = UNSET
+    affects: Annotated[Affects | UnsetType, says("Of a dry run in layers: the devices that it is about.")] = UNSET
 
 
 _Layer = Annotated[str | None, says("The name of the layer: 1-32 of `a-z 0-9 . -`.")]
@@ -103,6 +99,7 @@ class LayerPut(Request, tag="layer/put", forbid_unknown_fields=True):
     rank: Annotated[Integer | None, says("1 to 9,999; no two layers have the same.")] = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
+    dryRun: DryRun = None
 
 
 class LayerList(Request, tag="layer/list"):
@@ -121,10 +118,11 @@ class LayerDelete(Request, tag="layer/delete", forbid_unknown_fields=True):
 
     permission = Permission.MANAGE_CONFIGURATION
     required = ("layer",)
-    reply = LayerDeleteReply
+    reply = RevisionReply
     errors = (Conflict, NotAllowed, NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     layer: _Layer = None
     force: Annotated[bool | None, says("True: delete its configurations too.")] = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
+    dryRun: DryRun = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import (
     Conflict,
@@ -14,7 +14,8 @@ from hivewire_protocol.errors import (
     Unavailable,
     WireError,
 )
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
+from hivewire_protocol.nouns.configuration import Affects
 from hivewire_protocol.permissions import Permission
 
 
@@ -84,7 +85,9 @@ class RolloutReply(Reply):
     """The rollout after the change."""
 
     rollout: Annotated[int, says("Its number.")]
-    revision: Annotated[int, says("The revision of the change.")]
+    revision: Annotated[int | UnsetType, says("The revision of the change; absent after a dry run.")] = UNSET
+    dryRun: WasDryRun = UNSET
+    affects: Annotated[Affects | UnsetType, says("Of a dry run in layers: the devices that it is about.")] = UNSET
 
 
 class RolloutGetReply(Reply):
@@ -117,6 +120,7 @@ class RolloutStart(Request, tag="rollout/start", forbid_unknown_fields=True):
     gate: Annotated[Gate | None, says("When it goes on, and when it stops.")] = None
     salt: Annotated[str | None, says("Default `rollout/NUMBER`, so that not always the same devices are first.")] = None
     at: Annotated[Raw | None, says("When to start: milliseconds since 1970, or ISO 8601; at once when absent.")] = None
+    dryRun: DryRun = None
 
 
 class RolloutGet(Request, tag="rollout/get"):
@@ -153,6 +157,7 @@ class RolloutHold(Request, tag="rollout/hold", forbid_unknown_fields=True):
     errors = _WRITES
 
     rollout: _Number = None
+    dryRun: DryRun = None
 
 
 class RolloutResume(Request, tag="rollout/resume", forbid_unknown_fields=True):
@@ -165,6 +170,7 @@ class RolloutResume(Request, tag="rollout/resume", forbid_unknown_fields=True):
 
     rollout: _Number = None
     step: Annotated[Integer | None, says("Go to this step, without its predecessors' gates.")] = None
+    dryRun: DryRun = None
 
 
 class RolloutRollback(Request, tag="rollout/rollback", forbid_unknown_fields=True):
@@ -176,3 +182,4 @@ class RolloutRollback(Request, tag="rollout/rollback", forbid_unknown_fields=Tru
     errors = _WRITES
 
     rollout: _Number = None
+    dryRun: DryRun = None

@@ -25,6 +25,7 @@ from hivewire.actions.layered import check_read, check_write, conditions
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
 from hivewire.dispatch import Condition
+from hivewire.fleet import effect
 from hivewire.fleet.conditions import guards_of
 from hivewire.fleet.layer_topic import EVERY
 from hivewire.ledger.pending import PendingWrite, commit
@@ -43,6 +44,7 @@ from hivewire.ledger.records import (
 )
 from hivewire.resources import KIND, LAYERED, info_of
 from hivewire.services import Services, now
+from hivewire.slices import in_slices
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -228,6 +230,8 @@ def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged
     pending = _pending(services, caller, write, request, services.resources.written)
     if request.ttl is not None or request.expires is not None:
         _let_expire(services, request, pending.transaction)
+    if request.dryRun and request.layer is not None:
+        return _affecting(services, caller, pending)
     return pending if services.schemas.check(write) else _settled(services, caller, pending)
 
 
@@ -315,7 +319,9 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if place.layer is not None:
         expected = (*expected, *conditions(services, place.layer, name))
     write = Write(place.kind, place.key, earlier.content, earlier.content_type, description, expected)
-    return await _settled(services, caller, _pending(services, caller, write, request, services.resources.written))
+    pending = _pending(services, caller, write, request, services.resources.written)
+    affecting = request.dryRun and request.layer is not None
+    return await (_affecting if affecting else _settled)(services, caller, pending)
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
@@ -344,6 +350,8 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
         partial(_transacted, services, dry_run),
         lambda refused: _at(refusal(services, refused), refused.index),
     )
+    if dry_run and any(write.kind == LAYERED for write in writes):
+        return _affecting(services, caller, pending)
     return pending if settled else _settled(services, caller, pending)
 
 
@@ -380,9 +388,11 @@ def _at(error: WireError, index: int) -> WireError:
     return type(error)(f"changes[{index}]: {error}", index=index, **error.members)
 
 
-def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> PendingWrite[Reply]:
+def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> Judged:
     """Delete a configuration. Raises NotFound when it does not exist."""
-    return _pending(services, caller, _delete(services, caller, request), request, _deleted)
+    pending = _pending(services, caller, _delete(services, caller, request), request, _deleted)
+    affecting = request.dryRun and request.layer is not None
+    return _affecting(services, caller, pending) if affecting else pending
 
 
 def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
@@ -578,3 +588,17 @@ READS = {
     **browsing.READS,
 }
 WRITES = {ConfigurationPut: put, ConfigurationDelete: delete, ConfigurationTransact: transact}
+
+
+async def _affecting(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
+    """The dry run of writes in layers; its reply says which devices they are about. Raises DoesNotFit."""
+    pending = await _settled(services, caller, pending)
+    names: dict[str, list[str]] = {}
+    for write in pending.transaction.writes:
+        if write.kind == LAYERED:
+            layer, name = split(write.key)
+            names.setdefault(layer, []).append(name)
+    affects = await in_slices(effect.of_names(services.fleet, names))
+    answer: Callable[[list[Change]], Any] = pending.answer
+    pending.answer = lambda changes: structs.replace(answer(changes), affects=affects)
+    return pending

@@ -19,7 +19,7 @@ from hivewire.fleet.rollouts import Rollout
 from hivewire.fleet.source import shown as desired
 from hivewire.fleet.views import Effective, View
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Exists, Expected, Guard, PreconditionFailed, Refused, Transaction, Write
+from hivewire.ledger.records import Change, Exists, Expected, Guard, PreconditionFailed, Refused, Transaction, Write
 from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -29,7 +29,7 @@ from hivewire_protocol.errors import (
     TooManyReports,
     WireError,
 )
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.messages import DONE, NOTHING, Reply
 from hivewire_protocol.nouns.configuration import resource
 from hivewire_protocol.nouns.device_configuration import (
     DeviceEffective,
@@ -138,8 +138,11 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
     write = Write(LABEL, device.id, json.encode(labels), "application/json", None, (Expected(version, revision),))
     guard = Guard(DEVICE, device.id, (Exists(device.record_id),))
     transaction = Transaction([write], caller.identity.login, (guard,))
-    change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], _refusal))
-    return DeviceLabelReply(labels, change.revision)
+
+    def labelled(changes: list[Change]) -> DeviceLabelReply:
+        return DeviceLabelReply(labels, UNSET if request.dryRun else changes[0].revision)
+
+    return await commit(services.ledger, PendingWrite(transaction, labelled, _refusal).tried(request.dryRun))
 
 
 def _refusal(refused: Refused) -> WireError:
@@ -189,7 +192,8 @@ async def revoke(services: Services, caller: Caller, request: DeviceRevoke) -> R
     """End the tokens of a device. Raises AccessDenied or NotFound."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
     transaction = services.tokens.revocations.revoke_device(device.id, now(), caller.identity.login)
-    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked))
+    pending = PendingWrite(transaction, lambda changes: DONE, too_many_revoked)
+    return await commit(services.ledger, pending.tried(request.dryRun))
 
 
 READS = {DeviceEffective: effective, DeviceLabel: label, DeviceReport: report, DeviceRevoke: revoke}

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
 from hivewire.dispatch import Condition
+from hivewire.fleet import effect
 from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
 from hivewire.fleet.layers import LAYER, Layer, LayerContent
 from hivewire.ledger.pending import PendingWrite, commit
@@ -23,6 +24,7 @@ from hivewire.ledger.records import (
 )
 from hivewire.resources import LAYERED
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire_protocol.errors import (
     AccessDenied,
     Conflict,
@@ -33,6 +35,7 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.configuration import RevisionReply
 from hivewire_protocol.nouns.device import DEVICE_ID, MAX_DEVICE_ID
 from hivewire_protocol.nouns.layer import (
     GLOBAL,
@@ -40,7 +43,6 @@ from hivewire_protocol.nouns.layer import (
     OF_DEVICE,
     TOP_RANK,
     LayerDelete,
-    LayerDeleteReply,
     LayerList,
     LayerListReply,
     LayerPut,
@@ -91,11 +93,16 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
     conditions = (*_expected(request), Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
     content = msgspec.json.encode(LayerContent(rank, target))
     write = Write(LAYER, name, content, "application/json", None, conditions)
-    pending = PendingWrite(Transaction([write], caller.identity.login), lambda changes: changes[0], refusal)
-    change = await commit(services.ledger, pending)
+    transaction = Transaction([write], caller.identity.login, dry_run=bool(request.dryRun))
+    change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
     await fleet.settled()
+    if request.dryRun:
+        affects = await in_slices(effect.of_target(fleet, name, rank, target))
+        return LayerPutReply(layer=name, devices=affects.devices, dryRun=True, affects=affects)
     current = fleet.layers.by_name.get(name)
-    return LayerPutReply(name, change.revision, 0 if current is None else fleet.having()[current])
+    return LayerPutReply(
+        layer=name, revision=change.revision, devices=0 if current is None else fleet.having()[current]
+    )
 
 
 async def delete(services: Services, caller: Caller, request: LayerDelete) -> Reply:
@@ -111,9 +118,13 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
         writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
         conditions = (*_expected(request), Empty(fleet.layers, name), *fleet.unheld(name))
         writes.append(Write(LAYER, name, None, "", None, conditions))
-        pending = PendingWrite(Transaction(writes, caller.identity.login), lambda changes: changes[0], refusal)
+        transaction = Transaction(writes, caller.identity.login, dry_run=bool(request.dryRun))
+        pending = PendingWrite(transaction, lambda changes: changes[0], refusal)
         try:
-            return LayerDeleteReply((await commit(services.ledger, pending)).revision)
+            change = await commit(services.ledger, pending)
+            if not request.dryRun:
+                return RevisionReply(change.revision)
+            return RevisionReply(dryRun=True, affects=await in_slices(effect.of_names(fleet, {name: held})))
         except Conflict:
             if not request.force or sorted(layer.values) == held:
                 raise  # otherwise something was put into it meanwhile

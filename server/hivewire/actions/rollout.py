@@ -14,6 +14,7 @@ from hivewire.actions.configuration import check_type, checked_name
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
 from hivewire.caller import Caller
+from hivewire.fleet import effect
 from hivewire.fleet.conditions import guards_of
 from hivewire.fleet.layers import Layer
 from hivewire.fleet.progress import writes_of
@@ -36,6 +37,7 @@ from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Transaction, View, Write
 from hivewire.resources import LAYERED
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import Reply
@@ -110,9 +112,11 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
             raise Conflict(f"Configuration '{name}' of layer '{layer.name}' expires")
     conditions = (Openable(len(fleet.rollouts)), *fleet.unheld(layer.name, *names))
     write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
-    transaction = Transaction([write], caller.identity.login, guards_of(writes))
+    transaction = Transaction([write], caller.identity.login, guards_of(writes), dry_run=bool(request.dryRun))
     change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
-    return RolloutReply(change.id, change.revision)
+    if not request.dryRun:
+        return RolloutReply(change.id, change.revision)
+    return RolloutReply(change.id, dryRun=True, affects=await in_slices(effect.of_names(fleet, {layer.name: names})))
 
 
 def _undo(layer: Layer, changes: list[RolloutChange]) -> list[RolloutChange]:
@@ -255,24 +259,29 @@ def sees(services: Services, caller: Caller, content: RolloutContent) -> bool:
 
 def hold(services: Services, caller: Caller, request: RolloutHold) -> Coroutine[Any, Any, Reply]:
     """Hold a running rollout."""
-    return _change(services, caller, request.rollout, (RUNNING,), "hold", None)
+    return _change(services, caller, request, (RUNNING,), "held")
 
 
 def resume(services: Services, caller: Caller, request: RolloutResume) -> Coroutine[Any, Any, Reply]:
     """Let a held rollout go on."""
-    return _change(services, caller, request.rollout, (HELD,), "resume", request.step)
+    return _change(services, caller, request, (HELD,), "resumed", request.step)
 
 
 def rollback(services: Services, caller: Caller, request: RolloutRollback) -> Coroutine[Any, Any, Reply]:
     """End a rollout. Raises Conflict with what would undo it when it is complete."""
-    return _change(services, caller, request.rollout, tuple(OPEN), "roll back", None)
+    return _change(services, caller, request, tuple(OPEN), "rolled back")
 
 
 async def _change(
-    services: Services, caller: Caller, number: int | None, states: tuple[str, ...], what: str, step: int | None
+    services: Services,
+    caller: Caller,
+    request: RolloutHold | RolloutResume | RolloutRollback,
+    states: tuple[str, ...],
+    what: str,
+    step: int | None = None,
 ) -> Reply:
     while True:
-        change = _found(services, caller, number)
+        change = _found(services, caller, request.rollout)
         content = content_of(change)
         if content.state in OPEN:
             check_write(services, caller, content.layer)
@@ -280,20 +289,22 @@ async def _change(
         if rollout is None or content.state not in states:
             raise _over(services, content, change.id, what)
         counts, now = (await services.progress.count(rollout))[0], services.ledger.now()
-        if what == "resume":
+        if what == "resumed":
             new = _resumed(content, step, counts.refused + counts.silent, now)
-        elif what == "hold":
+        elif what == "held":
             new = ended(content, HELD, now, counts, f"held by {caller.identity.login}")
         else:
             new = ended(content, ROLLED_BACK, now, counts, f"rolled back by {caller.identity.login}")
+        if request.dryRun:  # nothing but another decision, which would be waited for, can be in the way
+            return RolloutReply(change.id, dryRun=True)
         revision = await services.progress.write(rollout, new, author=caller.identity.login)
         if revision is not None:
             return RolloutReply(change.id, revision)
 
 
 def _over(services: Services, content: RolloutContent, number: int, what: str) -> Conflict:
-    text = f"Rollout {number} is {content.state}; cannot {what} it"
-    if content.state == COMPLETED and what == "roll back":
+    text = f"Rollout {number} is {content.state}; it cannot be {what}"
+    if content.state == COMPLETED and what == "rolled back":
         return Conflict(f"{text}: start its undoing changes as a rollout", changes=_shown(services, content.before))
     return Conflict(text)
 

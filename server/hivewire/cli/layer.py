@@ -8,7 +8,7 @@ import click
 
 from hivewire.cli.configuration import expect_option, write
 from hivewire.cli.device import complete_devices
-from hivewire.cli.gateway import completion, with_gateway
+from hivewire.cli.gateway import WOULD, completion, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.help import Group, WholeNumber
@@ -83,6 +83,7 @@ Examples:
 @click.option("--without", multiple=True, metavar="LABEL", help="Devices that do not have this label.")
 @click.option("--percent", type=float, help="This part of the devices, always the same ones.")
 @expect_option
+@dry_run_option
 @output_option
 @with_gateway
 def put(
@@ -96,6 +97,7 @@ def put(
     without: tuple[str, ...],
     percent: float | None,
     expect: int | None,
+    dry_run: bool,
     form: str | None,
 ) -> None:
     """Create or change a layer: its RANK, and which devices have it. Without an option all devices have it.
@@ -113,23 +115,25 @@ def put(
         "percent": percent,
     }
     given = {member: value for member, value in target.items() if value is not None}
-    reply = write(remote, "layer/put", layer=name, rank=rank, target=given, entityVersion=expect)
-    words = f"{printable(name)} has rank {rank} (revision {reply['revision']}); {reply['devices']} devices have it"
-    print_result(members(reply), form, words, str(reply["revision"]))
+    asked = {"target": given, "entityVersion": expect, "dryRun": dry_run or None}
+    reply = write(remote, "layer/put", layer=name, rank=rank, **asked)
+    revision, devices = reply.get("revision"), reply["devices"]
+    if dry_run:
+        words = f"{WOULD} a layer of {devices} devices"
+    else:
+        words = f"has rank {rank} (revision {revision}); devices that have it: {devices}"
+    print_result(members(reply), form, f"{printable(name)} {words}", str(revision or ""))
 
 
 @layer.command(epilog="\b\nExamples:\n  hivewire layer delete canary --force")
 @layer_argument
 @click.option("--force", is_flag=True, help="Delete its configurations too.")
+@dry_run_option
 @output_option
 @with_gateway
-def delete(remote: Remote, name: str, force: bool, form: str | None) -> None:
+def delete(remote: Remote, name: str, force: bool, dry_run: bool, form: str | None) -> None:
     """Delete a layer. One that holds configurations is deleted with --force only."""
-    reply = write(remote, "layer/delete", layer=name, force=force or None)
-    revision = reply["revision"]
-    print_result(
-        {"layer": name, "revision": revision},
-        form,
-        f"{printable(name)} is deleted (revision {revision})",
-        str(revision),
-    )
+    reply = write(remote, "layer/delete", layer=name, force=force or None, dryRun=dry_run or None)
+    revision = reply.get("revision")
+    words = f"{WOULD} deleted" if dry_run else f"is deleted (revision {revision})"
+    print_result({"layer": name, **members(reply)}, form, f"{printable(name)} {words}", str(revision or ""))

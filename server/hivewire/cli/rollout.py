@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivewire.cli.configuration import write
-from hivewire.cli.gateway import with_gateway
+from hivewire.cli.gateway import WOULD, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.output import Columns, Row, local, members, output_option, print_result, printable, show
@@ -59,6 +59,7 @@ Examples:
 @click.option("--limit", type=WholeNumber(min=1), metavar="SECONDS", help="Longest time of a step; default 86400.")
 @click.option("--silent", type=WholeNumber(min=1), metavar="SECONDS", help="Failed without an answer; default 120.")
 @click.option("--on-failure", type=click.Choice(["hold", "rollback"]), help="What happens then; default hold.")
+@dry_run_option
 @output_option
 @with_gateway
 def start(
@@ -68,6 +69,7 @@ def start(
     deleted: tuple[str, ...],
     steps: str,
     undo: int | None,
+    dry_run: bool,
     form: str | None,
     on_failure: str | None,
     **gate: Any,
@@ -84,10 +86,18 @@ def start(
     except ValueError:
         raise click.UsageError(f"--steps {steps}: give percentages such as 1,10,100") from None
     given = {name: value for name, value in (gate | {"onFailure": on_failure}).items() if value is not None}
-    asked = {"changes": changes, "steps": [{"percent": each} for each in percents], "gate": given or None}
+    asked = {
+        "changes": changes,
+        "steps": [{"percent": each} for each in percents],
+        "gate": given or None,
+        "dryRun": dry_run or None,
+    }
     reply = write(remote, "rollout/start", layer=layer, **asked)
-    words = f"rollout {reply['rollout']} of {printable(layer)} is started (revision {reply['revision']})"
-    print_result(members(reply), form, words, str(reply["rollout"]))
+    if dry_run:
+        words = f"this rollout {WOULD} one for {reply['affects']['devices']} devices"
+    else:
+        words = f"rollout {reply['rollout']} of {printable(layer)} is started (revision {reply['revision']})"
+    print_result(members(reply), form, words, "" if dry_run else str(reply["rollout"]))
 
 
 def _undoing(remote: Remote, number: int) -> list[dict[str, Any]]:
@@ -95,12 +105,12 @@ def _undoing(remote: Remote, number: int) -> list[dict[str, Any]]:
     from hivewire.cli.errors import RemoteError
 
     try:
-        remote.request("rollout/rollback", rollout=number)
+        remote.request("rollout/rollback", rollout=number, dryRun=True)
     except RemoteError as error:
         if changes := error.reply.get("changes"):
             return list(changes)
         raise
-    raise click.ClickException(f"rollout {number} was not complete; it is rolled back now")
+    raise click.ClickException(f"rollout {number} is not complete; 'hivewire rollout rollback {number}' ends it")
 
 
 @rollout.command("list", epilog="\b\nExamples:\n  hivewire rollout list\n  hivewire rollout list --state held")

@@ -1,0 +1,57 @@
+"""Whom a change of layers would concern: what dry runs say (fleet.md, section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.layers import targets
+from hivewire.fleet.source import Sight
+from hivewire.fleet.views import View
+from hivewire_protocol.nouns.configuration import Affects
+from hivewire_protocol.nouns.layer import OF_DEVICE, Target
+from hivewire_protocol.tenant.steps import Steps
+
+LOOK = 200
+"""Views, or devices, that are looked at in one step of a slice."""
+
+
+def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affects]:
+    """The devices that have one of these layers; hidden are those for which none of the names there counts."""
+    found = Affects(0, 0, 0)
+    for number, view in enumerate([*fleet.views]):
+        if number % LOOK == LOOK - 1:
+            yield
+        if mine := [layer for layer in view.layers if layer.name in names]:
+            found.devices += view.members
+            found.online += _online(view)
+            if not any(view.shows(layer, name) for layer in mine for name in names[layer.name]):
+                found.hidden += view.members
+    for layer in names:  # that of a device is there once it has held something
+        member = fleet.members.get(layer.removeprefix(OF_DEVICE)) if layer.startswith(OF_DEVICE) else None
+        if member is not None and not any(each.name in names for each in member.view.layers):
+            found.devices += 1
+            found.online += fleet.online(member.device.id)
+    return found
+
+
+def _online(view: View) -> int:
+    return len({sub.served.device for sub in view.followers if isinstance(sub.served, Sight)})
+
+
+def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affects]:
+    """The devices that would have a layer with this rank and target; hidden are those with a higher one for each of its
+    names."""
+    held = fleet.layers.by_name.get(layer)
+    names = () if held is None else tuple(held.values)
+    found = Affects(0, 0, 0)
+    for number, device in enumerate([*fleet.candidates(target)]):
+        if number % LOOK == LOOK - 1:
+            yield
+        member = fleet.members.get(device)
+        if member is not None and targets(target, member.placed, f"layer/{layer}"):
+            found.devices += 1
+            found.online += fleet.online(device)
+            above = [each for each in member.view.layers if each.rank > rank and each is not held]
+            found.hidden += all(any(name in each.values for each in above) for name in names) and bool(names)
+    return found
