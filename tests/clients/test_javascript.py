@@ -134,6 +134,7 @@ def test_types_are_packed(installed: Path, tmp_path: Path) -> None:
 PROGRAM = """
 import {Conflict, Hivewire, json} from "@hivewire/client";
 import {indexedDBCache} from "@hivewire/client/cache";
+import {fileCache} from "@hivewire/client/file";
 import {devices} from "@hivewire/client/devices";
 import {useConfiguration, useHivewireState} from "@hivewire/client/react";
 import {tenant} from "@hivewire/client/tenants";
@@ -155,5 +156,5 @@ await hw.put("limits.api", {max: 5}, {as: json<Limits>(), expect: 7}).catch((err
 for await (const task of devices(hw).commands({deviceId: "dev-1"})) await task.done({ok: task.command.length});
 const state: string = useHivewireState(hw).state;
 const limits: Limits | undefined = useConfiguration(hw, "limits.api", json<Limits>());
-console.log(state, limits, indexedDBCache(), (await tenant(hw, "shop").read()).modified);
+console.log(state, limits, indexedDBCache(), fileCache("a.cache"), (await tenant(hw, "shop").read()).modified);
 """

@@ -37,7 +37,7 @@ import {Events, matcher} from "./watch.js";
  * @property {import("./credentials.js").TokenSource} [token] without one only requests without a login are answered
  * @property {string[]} [names] what to keep in memory: exact names, or prefixes that end in `*`. All that the token
  *   reaches when absent, and nothing when empty
- * @property {boolean | import("./cache.js").Cache} [cache] true: IndexedDB, in browsers
+ * @property {boolean | import("./cache.js").Cache} [cache] true: IndexedDB, in browsers. In Node `fileCache(path)`
  * @property {number} [maxAge] milliseconds after which what is cached does not count any more
  * @property {boolean} [detail] also who changed each configuration last, and when
  * @property {number} [inline] leave out values of more characters than this
@@ -89,6 +89,7 @@ export class Hivewire {
   constructor(url, {token, names, cache, maxAge = Infinity, detail, inline, ...options} = {}) {
     const {WebSocket = globalThis.WebSocket, random = Math.random} = options;
     if (!WebSocket) throw new TypeError("this runtime has no WebSocket: give one as {WebSocket}");
+    if (cache === true && !globalThis.indexedDB) throw new TypeError("this runtime has no IndexedDB: give a fileCache(path)");
     this.#addresses = new Addresses(Array.isArray(url) ? url : [url], random);
     if (token !== undefined) this.#credentials = new Credentials(token, this.#addresses);
     this.#connection = new Connection(

@@ -1,19 +1,19 @@
 /** The suite in Node: `node --test test/node.js`. With HIVEWIRE_WORLD, the address of the commands, also for real. */
 
-import {test} from "node:test";
+import {mkdtemp, readdir, rm, stat} from "node:fs/promises";
+import {tmpdir} from "node:os";
+import {join} from "node:path";
+import {after, test} from "node:test";
 
+import {fileCache} from "../src/file.js";
+import {equal, rejects} from "./helpers.js";
 import {cases} from "./suite.js";
 import {FakeWorld, RealWorld} from "./worlds.js";
 
-/** A cache in memory, as a program may give one. */
-function cache() {
-  const kept = new Map();
-  return {
-    load: async (key) => kept.get(key),
-    save: async (key, head, _, entries) => void kept.set(key, {...head, entries: [...entries()]}),
-    delete: async (key) => void kept.delete(key),
-  };
-}
+const folder = await mkdtemp(join(tmpdir(), "hivewire-"));
+after(() => rm(folder, {recursive: true}));
+let caches = 0;
+const cache = () => fileCache(join(folder, `cache-${++caches}`));
 
 const worlds = {fake: new FakeWorld()};
 if (process.env.HIVEWIRE_WORLD) {
@@ -26,3 +26,24 @@ for (const [kind, world] of Object.entries(worlds)) {
     test(`${kind}: ${key}: ${name}`, {timeout: 30_000}, () => run(world, {cache}).finally(() => world.rest()));
   }
 }
+
+test("without IndexedDB a cache needs a file", async () => {
+  const open = async () => worlds.fake.client({cache: true});
+  await rejects(open(), TypeError);
+});
+
+test("a cache in a file is its owner's alone, of one key, and whole", async () => {
+  const [path, head] = [join(folder, "owned"), {subject: "login a", reach: "a", position: "x-1", at: 1}];
+  const kept = fileCache(path);
+  equal((await kept.load("k")) ?? "none", "none");
+  await kept.save("k", head, undefined, () => [{name: "n", value: "1", version: 1}]);
+  equal((await stat(path)).mode & 0o777, 0o600);
+  equal(await kept.load("k"), {...head, entries: [{name: "n", value: "1", version: 1}]});
+  equal((await kept.load("another key")) ?? "none", "none");
+  const failing = () => { throw new RangeError("it fails"); };
+  await rejects(kept.save("k", head, undefined, failing), RangeError);
+  equal((await kept.load("k")).position, "x-1");
+  equal((await readdir(folder)).filter((name) => name.startsWith("owned")), ["owned"]);
+  await kept.delete("k");
+  equal((await kept.load("k")) ?? "none", "none");
+});
