@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from time import time_ns
 from types import CoroutineType
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit, unavailable
-from hivewire.ledger.records import Change, NotDurable, Precondition, PreconditionFailed, Refused
+from hivewire.ledger.records import Condition, NotDurable, PreconditionFailed, Refused
 from hivewire.services import Services, now
 from hivewire.streams.message import StreamError
 from hivewire.streams.pending import PendingMessage, wire_error
@@ -36,14 +36,6 @@ Table: TypeAlias = "Mapping[type[Request], Handler]"
 
 DEPENDENT = frozenset({NotFound.code, VersionConflict.code, HeaderConditionFailed.code, Unauthorized.code})
 """Refusals that depend on what is stored."""
-
-
-@runtime_checkable
-class Condition(Precondition, Protocol):
-    """A precondition that knows the error for who does not meet it, such as an HTTP header."""
-
-    def error(self, last: Change | None) -> WireError:
-        """The error for a record whose last change does not satisfy it."""
 
 
 class Dispatcher:

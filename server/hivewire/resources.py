@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import UNSET
 
 from hivewire.hub.source import Topic
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import (
+    Change,
+    Condition,
+    Expected,
+    Guard,
+    Precondition,
+    PreconditionFailed,
+    Refused,
+    Unfit,
+    Write,
+    version_of,
+)
 from hivewire.schemas.schemas import Schemas, name_of
 from hivewire_protocol import times
+from hivewire_protocol.errors import NotFound, VersionConflict, WireError
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
     INLINE_CHARACTERS,
@@ -55,20 +68,24 @@ def info_of(change: Change, shown: Configuration) -> ChangeInfo:
     )
 
 
+def not_found(name: str) -> NotFound:
+    """The error for a configuration that does not exist."""
+    return NotFound(f"Requested config with name = {name} not found in the database")
+
+
 class ResourceReply(Reply):
     """The answer to get, put and rollback, made straight from the change: what `ConfigurationReply` says.
 
-    `encoded` are its members as JSON; `secret`: the value is left out.
+    `encoded` are its members as JSON.
     """
 
     change: Change
     encoded: bytes
-    secret: bool
 
     @property
     def configuration(self) -> Configuration:
         """The resource."""
-        return resource_of(self.change, secret=self.secret)
+        return msgspec.json.decode(self.resource, type=Configuration)
 
     @property
     def revision(self) -> int:
@@ -112,7 +129,9 @@ class Resources:
 
     def of(self, change: Change, inline: int = INLINE_CHARACTERS, *, reveal: bool = False) -> Configuration:
         """The resource after a change; a content of more than `inline` characters is left out."""
-        return resource_of(change, inline, secret=not reveal and self._is_secret(change))
+        schemas = self._schemas
+        secret = not reveal and schemas.secrets > 0 and schemas.is_secret(name_of(change))
+        return resource_of(change, inline, secret=secret)
 
     def change(self, change: Change, inline: int = INLINE_CHARACTERS, *, reveal: bool = False) -> ChangeInfo:
         """A change as a push, a history and a conflict show it; a longer content is left out."""
@@ -120,20 +139,45 @@ class Resources:
 
     def written(self, changes: list[Change]) -> ResourceReply:
         """The reply to a write of one configuration."""
-        return self._reply(changes[0])
+        change = changes[0]
+        content = change.content
+        # Nearly all are short plain text, and need not be looked at as closely as other types of content.
+        plain = change.content_type == TEXT and change.kind == KIND and not self._schemas.secrets
+        if plain and content is not None and len(content) <= INLINE_CHARACTERS:
+            try:
+                shown = Configuration(change.key, content.decode(), change.version)
+            except UnicodeDecodeError:
+                shown = self.of(change)
+        else:
+            shown = self.of(change)
+        return ResourceReply(change, ConfigurationReply(shown, change.revision).members())
 
-    def _reply(self, change: Change) -> ResourceReply:
-        secret = self._schemas.secrets > 0 and self._is_secret(change)  # every put comes through here
-        return ResourceReply(change, _encode(change, secret), secret)
+    def refusal(self, refused: Refused) -> WireError:
+        """The error for a refused write of configurations."""
+        if isinstance(refused, Unfit):
+            return refused.error
+        if not isinstance(refused, PreconditionFailed):
+            return not_found(_name_of(refused.write))
+        if isinstance(refused.failed, Condition):
+            return refused.failed.error(refused.last)
+        return self._conflict(refused, refused.failed)
 
-    def _is_secret(self, change: Change) -> bool:
-        return self._schemas.is_secret(name_of(change))
+    def _conflict(self, refused: Refused, failed: Precondition) -> VersionConflict:
+        """A 409 with the expected and the current version, and the current change."""
+        last = refused.last
+        assert isinstance(failed, Expected)  # noqa: S101 - the preconditions of a request
+        what, current, expected = "version", version_of(last), failed.version
+        if expected is None or expected == current:
+            what, current, expected = "revision", last.revision if last else 0, failed.revision
+        name = _name_of(refused.write)
+        text = VersionConflict.text.format(name=name, what=what, current=current, expected=expected)
+        return VersionConflict(text, change=self.change(last) if last is not None else None)
 
     def read(self, name: str) -> ResourceReply | None:
         """The reply that shows the resource, or None when there is none."""
         reply = self._kept.get(name)
         if reply is None and (change := self._live.get(name)) is not None:
-            reply = self._kept[change.key] = self._reply(change)
+            reply = self._kept[change.key] = self.written([change])
             self.size += _taken(reply)
             while self.size > self._limit:
                 self._drop(next(iter(self._kept)))
@@ -152,19 +196,9 @@ class Resources:
         self.size -= _taken(self._kept.pop(key))
 
 
+def _name_of(write: Write | Guard) -> str:
+    return split(write.key)[1] if write.kind == LAYERED else write.key
+
+
 def _taken(reply: ResourceReply) -> int:
     return ENTRY_BYTES + len(reply.encoded)
-
-
-def _encode(change: Change, secret: bool) -> bytes:
-    content = change.content
-    # Nearly all are short plain text, and need not be looked at as closely as other types of content.
-    plain = change.content_type == TEXT and change.kind == KIND and not secret
-    if plain and content is not None and len(content) <= INLINE_CHARACTERS:
-        try:
-            shown = Configuration(change.key, content.decode(), change.version)
-        except UnicodeDecodeError:
-            shown = resource_of(change, secret=secret)
-    else:
-        shown = resource_of(change, secret=secret)
-    return ConfigurationReply(shown, change.revision).members()

@@ -15,7 +15,7 @@ from hivewire.access.identity import Identity
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, View, Write, version_of
 from hivewire_protocol import times
-from hivewire_protocol.errors import InvalidParameters, OutOfBounds
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, WireError
 from hivewire_protocol.nouns.configuration import TransactChange
 from hivewire_protocol.patterns import Patterns
 
@@ -130,8 +130,9 @@ class Room(Struct):
         """Whether it takes the place of another one, or there are fewer than MAX_SCHEDULES."""
         return version_of(last) > 0 or view.count(KIND) < MAX_SCHEDULES
 
-
-FULL = f"There are {MAX_SCHEDULES:,} schedules and expiring configurations already"
+    def error(self, last: Change | None) -> WireError:
+        """The error when there are that many."""
+        return NotAllowed(f"There are {MAX_SCHEDULES:,} schedules and expiring configurations already")
 
 
 def later(at: int, rights: Rights | None = None, changes: list[TransactChange] | None = None, key: str = "") -> Write:

@@ -24,7 +24,6 @@ from hivewire.actions.checks import (
 from hivewire.actions.layered import check_read, check_write, conditions
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
-from hivewire.dispatch import Condition
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import guards_of
 from hivewire.fleet.layer_topic import EVERY
@@ -32,28 +31,19 @@ from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
     Change,
-    Expected,
-    Guard,
-    Precondition,
-    PreconditionFailed,
-    Refused,
     Transaction,
-    Unfit,
     Write,
-    version_of,
 )
-from hivewire.resources import KIND, LAYERED, info_of
+from hivewire.resources import KIND, LAYERED, info_of, not_found
 from hivewire.services import Services, now
 from hivewire.slices import in_slices
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
-    NotAllowed,
     NotFound,
     OutOfBounds,
     TooLarge,
-    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import Reply
@@ -98,13 +88,11 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     if request.atLeast is not None or request.fresh:
         return when_current(get, services, caller, request)
     name = _name(services, caller, request.name)
-    if request.reveal:
-        note_reveal(services, caller, name)
     if request.layer is not None or request.entityVersion is not None or request.revision is not None or request.reveal:
         return _get_other(services, caller, request)
     found = services.resources.read(name)
     if found is None:
-        raise _not_found(name)
+        raise not_found(name)
     return found
 
 
@@ -122,19 +110,21 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
     else:
         found = services.ledger.get(place.kind, place.key)
     if found is None or found.content is None:
-        raise _not_found(place.name)
+        raise not_found(place.name)
     return found
 
 
 async def _get_other(services: Services, caller: Caller, request: ConfigurationGet) -> Reply:
     """One of a layer, an earlier one, or one that may be secret."""
     place = _place(services, caller, request)
+    if request.reveal:
+        note_reveal(services, caller, place.name)
     if request.entityVersion is not None or request.revision is not None:
         found = await _earlier(services, place, request.entityVersion, request.revision)
     else:
         current = services.ledger.get(place.kind, place.key)
         if current is None:
-            raise _not_found(place.name)
+            raise not_found(place.name)
         found = current
     return ConfigurationReply(services.resources.of(found, reveal=bool(request.reveal)), found.revision)
 
@@ -179,14 +169,14 @@ async def _earlier(services: Services, place: Place, version: int | None, revisi
     kind, key, name, _ = place
     last = services.ledger.kind(kind).last(key)
     if last is None:
-        raise _not_found(name)
+        raise not_found(name)
     if revision is not None:
         found = await services.ledger.history(kind, key, revision=revision, take=1)
         if found and version in (None, found[0].version):
             return found[0]
         raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
     if last.content is None:
-        raise _not_found(name)
+        raise not_found(name)
     at: Change | None = last
     while at is not None and version is not None and at.id == last.id and at.version >= version:
         page = await services.ledger.history(kind, key, revision=at.revision, take=PAGE)
@@ -208,7 +198,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
         raise OutOfBounds("before must be a revision, at least 1")
     last = services.ledger.kind(kind).last(key)
     if last is None:
-        raise _not_found(name)
+        raise not_found(name)
     found: list[Change] = []
     at = last.revision
     if request.before is not None and request.before <= at:
@@ -232,7 +222,7 @@ def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged
         _let_expire(services, request, pending.transaction)
     if request.dryRun and request.layer is not None:
         return _affecting(services, caller, pending)
-    return pending if services.schemas.check(write) else _settled(services, caller, pending)
+    return _judged(services, caller, pending) if services.schemas.rules else pending
 
 
 def _let_expire(services: Services, request: ConfigurationPut, transaction: Transaction) -> None:
@@ -283,7 +273,7 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     pending = _pending(services, caller, write, request, services.resources.written)
     if request.ttl is not None or request.expires is not None:
         _let_expire(services, request, pending.transaction)
-    return pending if services.schemas.check(write) else _settled(services, caller, pending)
+    return _judged(services, caller, pending) if services.schemas.rules else pending
 
 
 def check_type(content_type: str, content: bytes, check: bool | None = None) -> None:
@@ -348,7 +338,7 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
     pending: PendingWrite[Reply] = PendingWrite(
         Transaction(writes, caller.identity.login, guards_of(writes), dry_run=dry_run),
         partial(_transacted, services, dry_run),
-        lambda refused: _at(refusal(services, refused), refused.index),
+        lambda refused: _at(services.resources.refusal(refused), refused.index),
     )
     if dry_run and any(write.kind == LAYERED for write in writes):
         return _affecting(services, caller, pending)
@@ -371,7 +361,7 @@ async def _schedule(services: Services, caller: Caller, request: ConfigurationTr
         return ConfigurationTransactReply(schedule=changes[0].id, revision=revision)
 
     transaction = Transaction((write,), caller.identity.login)
-    pending: PendingWrite[Reply] = PendingWrite(transaction, scheduled, partial(refusal, services))
+    pending: PendingWrite[Reply] = PendingWrite(transaction, scheduled, services.resources.refusal)
     return pending.tried(request.dryRun)
 
 
@@ -478,34 +468,6 @@ def _list_layers(
     return reply
 
 
-def refusal(services: Services, refused: Refused) -> WireError:
-    """The error for a refused write."""
-    if isinstance(refused, Unfit):
-        return refused.error
-    if isinstance(refused, PreconditionFailed):
-        if isinstance(refused.failed, schedules.Room):
-            return NotAllowed(schedules.FULL)
-        if isinstance(refused.failed, Condition):
-            return refused.failed.error(refused.last)
-        return conflict(services, refused, refused.failed)
-    return _not_found(_name_of(refused.write))
-
-
-def _name_of(write: Write | Guard) -> str:
-    return split(write.key)[1] if write.kind == LAYERED else write.key
-
-
-def conflict(services: Services, refused: Refused, failed: Precondition) -> VersionConflict:
-    """A 409 with the expected and the current version, and the current change."""
-    last = refused.last
-    assert isinstance(failed, Expected)  # noqa: S101 - the preconditions of a request
-    what, current, expected = "version", version_of(last), failed.version
-    if expected is None or expected == current:
-        what, current, expected = "revision", last.revision if last else 0, failed.revision
-    text = VersionConflict.text.format(name=_name_of(refused.write), what=what, current=current, expected=expected)
-    return VersionConflict(text, change=services.resources.change(last) if last is not None else None)
-
-
 def checked_name(services: Services, caller: Caller, name: str | None) -> str:
     """The name of a configuration that is to be put, if the caller may. Raises as a put."""
     return _name_to_put(services, caller, name, "")
@@ -541,12 +503,18 @@ def _pending(
 ) -> PendingWrite[Reply]:
     """The write of one configuration, or its dry run."""
     transaction = Transaction((write,), caller.identity.login)
-    if write.kind == LAYERED:
+    if request.layer is not None:
         transaction.guards = guards_of((write,))
     if request.dryRun:
         transaction.dry_run = True
         answer = _would_delete if write.content is None else partial(_would_write, services)
-    return PendingWrite(transaction, answer, partial(refusal, services))
+    return PendingWrite(transaction, answer, services.resources.refusal)
+
+
+def _judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> Judged:
+    """The write of one configuration, if its value fits the schema of its name. Raises DoesNotFit."""
+    fits = services.schemas.check(pending.transaction.writes[0])
+    return pending if fits else _settled(services, caller, pending)
 
 
 async def _settled(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
@@ -574,10 +542,6 @@ def _transacted(services: Services, dry_run: bool, changes: list[Change]) -> Rep
 
 def _deleted(changes: list[Change]) -> Reply:
     return RevisionReply(changes[0].revision)
-
-
-def _not_found(name: str) -> NotFound:
-    return NotFound(f"Requested config with name = {name} not found in the database")
 
 
 READS = {

@@ -7,13 +7,13 @@ from msgspec import UNSET
 
 from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
-from hivewire.dispatch import Condition
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
 from hivewire.fleet.layers import LAYER, Layer, LayerContent
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     Change,
+    Condition,
     Expected,
     Precondition,
     PreconditionFailed,

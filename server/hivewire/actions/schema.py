@@ -125,7 +125,7 @@ def delete(services: Services, caller: Caller, request: SchemaDelete) -> Pending
 def list_(services: Services, caller: Caller, request: SchemaList) -> Reply:
     """A page, in the order of their names, of those for names that the token reaches."""
     take = within("take", request.take, TAKE, TAKE)
-    rules, reached = services.schemas.all(), caller.identity.names
+    rules, reached = services.schemas.rules, caller.identity.names
     if request.name is not None:
         rule = services.schemas.of(request.name) if request.name in reached else None
         found = [] if rule is None else [rule.names]
@@ -177,7 +177,7 @@ def _names(services: Services, caller: Caller, names: str | None) -> str:
         raise InvalidParameters("names is required")
     if (problem := patterns.problem(names)) is not None:
         raise OutOfBounds(problem)
-    if len(names) > services.settings.name_length and names not in services.schemas.all():
+    if len(names) > services.settings.name_length and names not in services.schemas.rules:
         raise out_of_length("names", names, services.settings.name_length, "name_length")
     _check_reach(caller, names)
     return names

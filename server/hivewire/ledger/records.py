@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -143,6 +143,14 @@ class Precondition(Protocol):
 
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether it is true, given the record's last change (see `View.last`) and everything else."""
+
+
+@runtime_checkable
+class Condition(Precondition, Protocol):
+    """A precondition that knows the error for who does not meet it, such as an HTTP header."""
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for a record whose last change does not satisfy it."""
 
 
 class Expected(Struct, gc=False):

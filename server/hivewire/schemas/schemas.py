@@ -8,7 +8,7 @@ nobody asked (`Kind.judge`); so what is stored fits, whoever writes it and throu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -81,7 +81,8 @@ class Schemas:
     def __init__(self, ledger: Ledger, pool: ProcessPool) -> None:
         self.ledger = ledger
         self._pool = pool
-        self._rules: dict[str, Rule] = {}
+        self.rules: dict[str, Rule] = {}
+        """All schemas, by their names."""
         self._lengths: Counter[int] = Counter()
         self._descending: tuple[int, ...] = ()  # the lengths of all prefixes, longest first
         self.secrets = 0
@@ -111,9 +112,9 @@ class Schemas:
             if change.kind != KIND:
                 continue
             self.expect()
-            former, rule = self._rules.pop(change.key, None), rule_after(change)
+            former, rule = self.rules.pop(change.key, None), rule_after(change)
             if rule is not None:
-                self._rules[change.key] = rule
+                self.rules[change.key] = rule
             self._count(former, -1)
             self._count(rule, 1)
         self._descending = tuple(sorted(+self._lengths, reverse=True))
@@ -137,13 +138,9 @@ class Schemas:
 
     # Looking up.
 
-    def all(self) -> Mapping[str, Rule]:
-        """All schemas, by their names."""
-        return self._rules
-
     def of(self, name: str) -> Rule | None:
         """The schema of a name: its own, or that of the longest prefix. A pattern has that of its prefix."""
-        return _find(name, self._descending, self._rules.get)
+        return _find(name, self._descending, self.rules.get)
 
     def is_secret(self, name: str) -> bool:
         """Whether the values of this name are secret."""
@@ -153,7 +150,7 @@ class Schemas:
 
     def check(self, write: Write) -> bool:
         """Judge what is to be written. Raises DoesNotFit. False if that takes too long for the event loop: `settle`."""
-        if not self._rules or write.content is None or write.kind not in JUDGED:
+        if not self.rules or write.content is None or write.kind not in JUDGED:
             return True
         name = name_of(write)
         rule = self.of(name)
@@ -228,7 +225,7 @@ class Schemas:
         return _find(
             name,
             sorted(lengths, reverse=True),
-            lambda key: written.get(key) if key in written else self._rules.get(key),
+            lambda key: written.get(key) if key in written else self.rules.get(key),
         )
 
 
