@@ -21,8 +21,11 @@ from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
 from hivewire_client import values
 from hivewire_client.thread import LoopThread
+from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.identity import TokenRevoke
+from hivewire_protocol.permissions import Permission
 from tests.world import ADMIN, Clock, World
 
 
@@ -210,3 +213,50 @@ class RealGateway:
 
     async def _ask(self, request: Request) -> Any:
         return await self._world.ask(request, self._world.caller())
+
+
+class FleetGateway(RealGateway):
+    """The same with a fleet: whatever an administrator asks, and tokens of devices."""
+
+    def do(self, action: str, /, **members: Any) -> Any:
+        """The reply to a request of an administrator."""
+
+        async def ask() -> Any:
+            request = build(REQUESTS[action], decode_members(msgspec.json.encode(members)))
+            reply = await self._world.ask(request, self._world.caller())
+            return msgspec.json.decode(b"{%b}" % reply.members())
+
+        return self._thread.run(ask())
+
+    def put(self, layer: str, **values: str | None) -> None:
+        """Put values into a layer in one transaction, or delete them."""
+        puts = [{"operation": "put", "name": name, "value": value, "layer": layer} for name, value in values.items()]
+        for change in puts:
+            if change["value"] is None:
+                change["operation"] = "delete"
+                del change["value"]
+        self.do("configuration/transact", changes=puts)
+
+    def device_token(self, *devices: str) -> str:
+        """A token of these devices, registered before."""
+
+        async def mint() -> str:
+            return self._world.token(ADMIN, [Permission.SYNC_CONFIGURATION], d=[*devices])
+
+        return self._thread.run(mint())
+
+    def states(self, device: str) -> dict[str, tuple[str, str]]:
+        """Of each name of a device the value that counts and its state."""
+        found = self.do("device/effective", deviceId=device)["configurations"]
+        return {each["name"]: (each["value"], each["state"]) for each in found}
+
+    async def _open(self, configurations: Mapping[str, Any]) -> None:
+        await super()._open(configurations)
+        self._parts = self._world.services.fleet, self._world.services.progress, self._world.services.fleet_watch
+        for part in self._parts:
+            part.start()
+
+    async def _close(self) -> None:
+        for part in reversed(self._parts):
+            await part.close()
+        await super()._close()

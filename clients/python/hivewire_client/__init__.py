@@ -10,6 +10,7 @@ async with Hivewire("http://127.0.0.1:8080", token=fetch_token, names=["limits.*
 """
 
 from hivewire_client.client import ABSENT, ANY, Hivewire, State
+from hivewire_client.device import DesiredChange, Device
 from hivewire_client.devices import Command, Feed, Notification, TenantChanged
 from hivewire_client.errors import (
     BadAddress,
@@ -29,6 +30,7 @@ from hivewire_client.errors import (
     Unreachable,
 )
 from hivewire_client.events import Changes, Event, Invalid, Reset, StateChanged, Watch
+from hivewire_client.fleet import Effective, FleetState, Rollout, RolloutState
 from hivewire_client.resources import Change, Entry
 from hivewire_client.route import Backoff
 from hivewire_client.tokens import ClientCredentials, Password
@@ -47,9 +49,13 @@ __all__ = [
     "Command",
     "Conflict",
     "Denied",
+    "DesiredChange",
+    "Device",
+    "Effective",
     "Entry",
     "Event",
     "Feed",
+    "FleetState",
     "Hivewire",
     "HivewireError",
     "Invalid",
@@ -60,6 +66,8 @@ __all__ = [
     "Password",
     "Refused",
     "Reset",
+    "Rollout",
+    "RolloutState",
     "State",
     "StateChanged",
     "Stopped",

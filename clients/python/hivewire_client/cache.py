@@ -8,11 +8,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from hivewire_client.connection import log
 from hivewire_client.resources import Entry
+
+T = TypeVar("T")
 
 SECONDS, IDLE_SECONDS = 1.0, 60.0
 """The file is written at most so often: after a change of an entry, and after one of the position alone."""
@@ -45,12 +48,8 @@ class Cache:
     def load(self, subject: str) -> Cached | None:
         """What the file has for this subject; None when there is none, when it is too old or for something else, and
         with a warning when it is damaged."""
-        try:
-            found = msgspec.json.decode(self.path.read_bytes(), type=Cached)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            log.warning("the cache %s is not used: %s", self.path, error)
+        found = read(self.path, Cached)
+        if found is None:
             return None
         if (found.addresses, found.subject, found.names) != (self._addresses, subject, self._names):
             log.info("the cache %s is for other addresses, another subject or other names, and is not used", self.path)
@@ -67,15 +66,31 @@ class Cache:
     async def save(self, subject: str, position: str, entries: Sequence[Entry[str]], when: float) -> None:
         """Write the file, as `load` reads it. A failure is a warning."""
         self._written = time.monotonic()
-        data = msgspec.json.encode(Cached(self._addresses, subject, self._names, when, position, list(entries)))
-        try:
-            await asyncio.to_thread(_replace, self.path, data)
-        except OSError as error:
-            log.warning("the cache %s is not written: %s", self.path, error)
+        cached = Cached(self._addresses, subject, self._names, when, position, list(entries))
+        await write(self.path, msgspec.json.encode(cached))
 
     def delete(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """What a file has, as an object of this kind; None when there is none, and with a warning when it is damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("the cache %s is not used: %s", path, error)
+        return None
+
+
+async def write(path: Path, data: bytes) -> None:
+    """Replace a file. A failure is a warning."""
+    try:
+        await asyncio.to_thread(_replace, path, data)
+    except OSError as error:
+        log.warning("the cache %s is not written: %s", path, error)
 
 
 def _replace(path: Path, data: bytes) -> None:

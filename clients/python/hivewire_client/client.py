@@ -20,6 +20,7 @@ from hivewire_client.connection import SECONDS, Frame, log
 from hivewire_client.devices import Devices
 from hivewire_client.errors import HivewireError, NotReady, Stopped
 from hivewire_client.events import Changes, Event, Reset, StateChanged, Watch
+from hivewire_client.fleet import Fleet
 from hivewire_client.link import Link, Subscription
 from hivewire_client.replica import Replica
 from hivewire_client.resources import TEXT, Change, Entry, Patterns
@@ -44,7 +45,7 @@ _READS = ("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo
 """What requests are called that change nothing, so that they are repeated after a connection that broke."""
 
 
-class Hivewire(Devices):
+class Hivewire(Devices, Fleet):
     """A client of one or several gateways of one ledger; an asynchronous context manager.
 
     `url` is the address of a gateway, or a list of them. `token` is an access token, a function that gets one,

@@ -45,6 +45,10 @@ class Subscription:
         self._held: list[Frame] = []
         self._replaces = False
 
+    def since(self, subject: str | None) -> str | None:
+        """Where to go on as this subject; None to begin anew."""
+        return self.position
+
     def begin(self, reply: dict[str, Any]) -> None:
         """The reply to the request, which says what follows. What is unfinished comes again."""
         self.number, mode = reply["subscriptionId"], reply.get("mode", "live")
@@ -201,7 +205,7 @@ class Link:
             subscription.begin(reply)
             self._followed[reply["subscriptionId"]] = subscription
 
-        members = {**subscription.members, "since": subscription.position}
+        members = {**subscription.members, "since": subscription.since(self._tokens.subject)}
         try:
             await connection.request(f"{subscription.noun}/subscribe", members, self._seconds, begin)
         except TimeoutError:

@@ -9,7 +9,7 @@ with Hivewire("http://127.0.0.1:8080", token=Password("admin", "…"), names=["l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,9 +18,11 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import hivewire_client
 from hivewire_client.client import ANY, State
+from hivewire_client.device import DesiredChange, failure, left_out
 from hivewire_client.devices import Command, Notification, TenantChanged
 from hivewire_client.errors import Stopped
 from hivewire_client.events import Event
+from hivewire_client.fleet import Effective, FleetState
 from hivewire_client.resources import Change, Entry
 from hivewire_client.stream import Stream
 from hivewire_client.thread import LoopThread
@@ -67,6 +69,54 @@ class Items(Generic[T]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Device:
+    """A device, a context manager; all may be used from any thread."""
+
+    def __init__(self, device: hivewire_client.Device, thread: LoopThread) -> None:
+        self._device = device
+        self._thread = thread
+
+    def __enter__(self) -> Self:
+        self._thread.run(self._device.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.is_running:
+            self._thread.run(self._device.close())
+
+    def configuration(self) -> Iterator[DesiredChange]:
+        """The changes to apply, each to be answered by `applied` or `refused`."""
+        while True:
+            try:
+                yield self._thread.run(self._device.next())
+            except (CancelledError, Stopped):
+                return
+
+    def applied(self, change: DesiredChange) -> None:
+        """The device has it, or has it no more if it is gone."""
+        self._answer(change, None)
+
+    def refused(self, change: DesiredChange, why: str) -> None:
+        """The device does not take it."""
+        self._answer(change, why)
+
+    def _answer(self, change: DesiredChange, why: str | None) -> None:
+        self._thread.call(lambda: change.answer(why))
+
+    def run(self, apply: Callable[[str, str | None], str | None]) -> None:
+        """Apply every change by a function until the device is closed."""
+        for change in self.configuration():
+            try:
+                why = left_out(change) or apply(change.name, change.value)
+            except Exception as error:
+                why = failure(change, error)
+            self._answer(change, why)
+
+    def report(self, own: Mapping[str, Any] | None = None) -> None:
+        """Wait until the gateway has counted all answers, with `own` also what the device has of its own."""
+        self._thread.run(self._device.report(own))
 
 
 class Hivewire:
@@ -140,20 +190,20 @@ class Hivewire:
     def entry(self, name: str, kind: type[T]) -> Entry[T] | None: ...
     def entry(self, name: str, kind: Any = str) -> Entry[Any] | None:
         """The same with its version."""
-        return self._in_thread(lambda: self._client.entry(name, kind))
+        return self._thread.call(lambda: self._client.entry(name, kind))
 
     def names(self, pattern: str = "*") -> tuple[str, ...]:
         """The names in memory that match."""
-        return self._in_thread(lambda: self._client.names(pattern))
+        return self._thread.call(lambda: self._client.names(pattern))
 
     def watch(self, *names: str) -> Items[Event]:
         """The events of these names."""
-        return Items(self._in_thread(lambda: self._client.watch(*names)), self._thread)
+        return Items(self._thread.call(lambda: self._client.watch(*names)), self._thread)
 
     def on_change(self, name: str, callback: Callable[[Any], object], kind: Any = str) -> Callable[[], None]:
         """Call a function after each change, in the thread of the connection, which waits for it."""
-        stop = self._in_thread(lambda: self._client.on_change(name, callback, kind))
-        return lambda: self._in_thread(stop)
+        stop = self._thread.call(lambda: self._client.on_change(name, callback, kind))
+        return lambda: self._thread.call(stop)
 
     def call(self, action: str, /, **members: Any) -> dict[str, Any]:
         """The reply to any request."""
@@ -196,7 +246,7 @@ class Hivewire:
 
     def commands(self, device: str | None = None, **options: Any) -> Items[Command]:
         """The commands for a device; `done` answers them."""
-        return Items(self._in_thread(lambda: self._client.commands(device, **options)), self._thread)
+        return Items(self._thread.call(lambda: self._client.commands(device, **options)), self._thread)
 
     def done(self, command: Command, result: dict[str, Any] | None = None, status: str = "done") -> None:
         """Tell how a command went."""
@@ -204,11 +254,23 @@ class Hivewire:
 
     def notifications(self, device: str | None = None, **options: Any) -> Items[Notification]:
         """The notifications of a device."""
-        return Items(self._in_thread(lambda: self._client.notifications(device, **options)), self._thread)
+        return Items(self._thread.call(lambda: self._client.notifications(device, **options)), self._thread)
+
+    def device(self, device: str, **options: Any) -> Device:
+        """A device: what it should have, and what it says of it."""
+        return Device(self._thread.call(lambda: self._client.device(device, **options)), self._thread)
+
+    def effective(self, device: str, *names: str) -> Effective:
+        """What a device should have, and what it says of it."""
+        return self._thread.run(self._client.effective(device, *names))
+
+    def watch_fleet(self, target: Mapping[str, Any] | None = None, **options: Any) -> Items[FleetState]:
+        """The counts of devices, and with `rows` the devices."""
+        return Items(self._thread.call(lambda: self._client.watch_fleet(target, **options)), self._thread)
 
     def watch_tenant(self, tenant: str, *, since: str | None = None) -> Items[TenantChanged]:
         """The changes of a tenant's document."""
-        return Items(self._in_thread(lambda: self._client.watch_tenant(tenant, since=since)), self._thread)
+        return Items(self._thread.call(lambda: self._client.watch_tenant(tenant, since=since)), self._thread)
 
     def insert_command(self, device: str, name: str, parameters: Any = None, *, expires_in: int | None = None) -> int:
         """Send a command to a device; its id."""
@@ -221,11 +283,3 @@ class Hivewire:
     def insert_notification(self, device: str, name: str, parameters: Any = None) -> int:
         """Tell something as a device; the id of the notification."""
         return self._thread.run(self._client.insert_notification(device, name, parameters))
-
-    def _in_thread(self, work: Callable[[], T]) -> T:
-        """What a function returns that must run in the event loop; after `close`, here."""
-
-        async def run() -> T:
-            return work()
-
-        return self._thread.run(run()) if self._thread.is_running else work()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from hivewire_client.errors import Stopped
@@ -38,6 +38,14 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def call(self, work: Callable[[], T]) -> T:
+        """What a function returns that must run in the event loop; after `stop`, here."""
+
+        async def run() -> T:
+            return work()
+
+        return self.run(run()) if self.is_running else work()
 
     def stop(self) -> None:
         """End what still runs, and the thread."""
