@@ -137,6 +137,36 @@ async def test_a_put_is_carried_by_few_functions_from_its_bytes_to_the_push(tmp_
     assert recorder.found == [*TO_THE_QUEUE, *TO_THE_SUBSCRIBERS, *TO_THE_CALLER, *THEN_WRITTEN]
 
 
+UNUSED = ("actions.layered.", "fleet.", "schedules.", "schemas.", "timers.", "tracing.")
+"""Beginnings of the names of what a put needs only if it, or the ledger, has layers, schemas and the like."""
+
+
+async def test_a_put_without_layers_and_schemas_calls_nothing_of_theirs(tmp_path: Path) -> None:
+    """Neither a put with a follower nor a get does; a survey of values is looked for once in a commit."""
+    world = await World(SqliteJournal(tmp_path / "ledger.db")).open()  # type: ignore[arg-type]
+    called: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        name = f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}".removeprefix("hivewire.")
+        if event == "call" and name.startswith((*UNUSED, "actions.configuration.")):
+            called.add(name)
+
+    session, outbox = world.connect()
+    session.receive(b'{"action":"configuration/subscribe","requestId":1}')
+    try:
+        sys.setprofile(note)
+        session.receive(b'{"action":"configuration/put","requestId":2,"name":"n","value":"v"}')
+        while session.pending:
+            await asyncio.sleep(0)
+        session.receive(b'{"action":"configuration/get","requestId":3,"name":"n"}')
+    finally:
+        sys.setprofile(None)
+        await world.close()
+    assert b'"status":"success"' in outbox[-1]
+    assert {"actions.configuration.put", "actions.configuration.get"} <= called
+    assert {name for name in called if name.startswith(UNUSED)} == {"schemas.schemas.Schemas._tell"}
+
+
 def test_the_path_of_a_put_stays_short() -> None:
     """At most twelve hand-overs, from the function that gets the bytes to the one that pushes."""
     assert len(TO_THE_QUEUE + TO_THE_SUBSCRIBERS) - 1 <= MOST
