@@ -126,6 +126,7 @@ def wire(
     neighbours = Neighbours(broadcast, presence, ledger.now)
     resources, fleet = Resources(ledger, schemas), Fleet(ledger, registry, hub)
     query = partial(query_of, fleet, registry, schemas.is_secret)
+    progress = Progress(fleet, users, schemas, ledger.now)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -147,8 +148,8 @@ def wire(
         device_topics=DeviceTopics(registry, presence, hub),
         fleet=fleet,
         query=query,
-        fleet_watch=FleetWatch(fleet, query),
-        progress=Progress(fleet, users, schemas, ledger.now),
+        fleet_watch=FleetWatch(fleet, progress, query),
+        progress=progress,
         layer_topic=layer_topic(ledger, resources, registry),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),

@@ -138,3 +138,25 @@ async def test_counts_and_rows_are_followed() -> None:
         assert [each.get("status") for each in peer.taken()] == ["success"]
         peer.ask("fleet/subscribe", rows=201)
         assert peer.taken()[0]["code"] == 400
+
+
+async def test_the_devices_of_a_rollout_are_followed() -> None:
+    """Those that were reached, and those that fall silent, which only the clock says."""
+    async with fleet("a", "b") as world:
+        number = await start(world, gate={"silent": 60, "failures": 9}, n="1")
+        peer = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        peer.ask("fleet/subscribe", rollout=number)
+        tell = world.services.fleet_watch.tell
+        world.follow("a")
+        await tell()
+        _, counts = peer.taken()
+        assert [counts[each] for each in ("reached", "waiting", "silent", "overridden")] == [1, 1, 0, 0]
+        await tell()
+        assert peer.taken() == []
+        world.clock.time += 60_000
+        await tell()
+        [counts] = peer.taken()
+        assert counts["silent"] == 1
+        await world.do("rollout/rollback", rollout=number)
+        await tell()
+        assert peer.taken() == []

@@ -149,3 +149,23 @@ async def test_values_of_a_rollout_are_judged_like_those_of_a_put(change: Any, m
         changes = [put(n="{")[0] | change]
         code, found = await world.no("rollout/start", layer="global", changes=changes, steps=[{"percent": 100}], **more)
         assert (code, found.startswith(text)) == (400, True), found
+
+
+async def test_a_rollout_leaves_no_layer_with_too_many_names() -> None:
+    """What it would put into the layer counts together."""
+    async with fleet("a") as world:
+        await world.put("global", **{f"n{number}": "1" for number in range(999)})
+        given = {"layer": "global", "steps": [{"percent": 100}]}
+        full = (400, "Layer 'global' holds 1,000 configurations, the most that a layer can")
+        assert await world.no("rollout/start", changes=put(x="1", y="1"), **given) == full
+        await world.do("rollout/start", changes=put(x="1", n1="2"), **given)
+
+
+async def test_a_list_of_rollouts_leaves_long_values_out() -> None:
+    """With them many rollouts would be too large for one answer. One rollout shows them."""
+    async with fleet("a") as world:
+        number = await start(world, short="s" * 256, long="l" * 257)
+        [listed] = (await world.do("rollout/list"))["rollouts"]
+        assert [each.get("value") for each in listed["changes"]] == ["s" * 256, None]
+        changes = (await world.do("rollout/get", rollout=number))["rollout"]["changes"]
+        assert [len(each["value"]) for each in changes] == [256, 257]

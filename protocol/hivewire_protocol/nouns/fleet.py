@@ -139,6 +139,10 @@ class FleetCounts(Push, tag="fleet/count", kw_only=True):
     local: _Local
     names: Annotated[list[NameCounts] | UnsetType, says("With `names`: the counts of each name.")] = UNSET
     errors: Annotated[list[ErrorCount], says("The five most frequent errors.")]
+    reached: Annotated[int | UnsetType, says("With `rollout`: those that were sent its values.")] = UNSET
+    waiting: Annotated[int | UnsetType, says("With `rollout`: those that are offline and were not.")] = UNSET
+    silent: Annotated[int | UnsetType, says("With `rollout`: those that have not answered for too long.")] = UNSET
+    overridden: Annotated[int | UnsetType, says("With `rollout`: for which a higher layer has all names.")] = UNSET
 
 
 class FleetLeft(Struct):

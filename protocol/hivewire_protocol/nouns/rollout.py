@@ -136,7 +136,7 @@ class RolloutGet(Request, tag="rollout/get"):
 
 
 class RolloutList(Request, tag="rollout/list"):
-    """List rollouts with their counts."""
+    """List rollouts with their counts. Values of more than 256 characters are null here."""
 
     permission = Permission.GET_CONFIGURATION
     read_only = True

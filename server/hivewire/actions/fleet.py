@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec import structs
-
 from hivewire.actions.checks import checked_patterns, within
 from hivewire.actions.feeds import Wanted
 from hivewire.actions.layer import check_bounds
@@ -25,19 +23,7 @@ MOST_ROWS = 200
 
 async def count(services: Services, caller: Caller, request: FleetCount) -> Reply:
     """How many devices are in which state. Raises NotFound for a rollout that is over or never was."""
-    query = _query(services, caller, request)
-    await services.fleet.settled()
-    reply = await in_slices(census.count(services.fleet, query, request.names is not None))
-    if query.rollout is not None:
-        counts, _ = await services.progress.count(query.rollout)
-        return structs.replace(
-            reply,
-            reached=counts.reached,
-            waiting=counts.waiting,
-            silent=counts.silent,
-            overridden=counts.overridden,
-        )
-    return reply
+    return await services.progress.census(_query(services, caller, request), each_name=request.names is not None)
 
 
 async def list_(services: Services, caller: Caller, request: FleetList) -> Reply:

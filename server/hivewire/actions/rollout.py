@@ -15,7 +15,7 @@ from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
 from hivewire.caller import Caller
 from hivewire.fleet import effect
-from hivewire.fleet.conditions import guards_of
+from hivewire.fleet.conditions import MOST_NAMES, Room, guards_of
 from hivewire.fleet.layers import Layer
 from hivewire.fleet.progress import writes_of
 from hivewire.fleet.rollouts import (
@@ -62,6 +62,9 @@ from hivewire_protocol.nouns.rollout import (
 MOST_OPEN, MOST_STEPS, MOST_CHANGES, MOST_SALT = 100, 20, 100, 64
 TAKE, MOST = 20, 100
 
+LISTED = 256
+"""Characters of a value that a list of rollouts shows."""
+
 
 class Openable(Struct, gc=False):
     """A condition: another rollout can be open."""
@@ -107,6 +110,8 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     writes = writes_of(content)
     await services.schemas.settle(Transaction(writes))
     names = tuple(each.name or "" for each in changes)
+    if len({*layer.values, *(each.name for each in changes if each.operation == "put")}) > MOST_NAMES:
+        raise Room(fleet.layers, layer.name).error(None)
     for name in names:
         if schedules.expires(services.ledger, LAYERED, key_of(layer.name, name)):
             raise Conflict(f"Configuration '{name}' of layer '{layer.name}' expires")
@@ -207,10 +212,11 @@ async def list_(services: Services, caller: Caller, request: RolloutList) -> Rep
         wanted = request.state in (None, content.state) and (request.before is None or number < request.before)
         if wanted and sees(services, caller, content):
             found.append(change)
-    return RolloutListReply([await _view(services, change) for change in found])
+    return RolloutListReply([await _view(services, change, LISTED) for change in found])
 
 
-async def _view(services: Services, change: Change) -> RolloutView:
+async def _view(services: Services, change: Change, most: int | None = None) -> RolloutView:
+    """A rollout; in a list values of more than `most` characters are left out."""
     content = content_of(change)
     rollout = services.fleet.rollouts.get(change.id)
     counts = content.counts if rollout is None else (await services.progress.count(rollout))[0]
@@ -221,7 +227,7 @@ async def _view(services: Services, change: Change) -> RolloutView:
         content.step + 1,
         content.steps,
         gate_of(content),
-        _shown(services, content.changes),
+        _shown(services, content.changes, most),
         content.salt or f"rollout/{change.id}",
         content.reason,
         counts,
@@ -232,10 +238,13 @@ async def _view(services: Services, change: Change) -> RolloutView:
     )
 
 
-def _shown(services: Services, changes: list[RolloutChange]) -> list[RolloutChange]:
-    """The changes without values that are secret."""
-    secret = services.schemas.is_secret
-    return [structs.replace(each, value=None) if secret(each.name or "") else each for each in changes]
+def _shown(services: Services, changes: list[RolloutChange], most: int | None = None) -> list[RolloutChange]:
+    """The changes without values that are secret or too long."""
+
+    def hidden(each: RolloutChange) -> bool:
+        return services.schemas.is_secret(each.name or "") or (most is not None and len(each.value or "") > most)
+
+    return [structs.replace(each, value=None) if hidden(each) else each for each in changes]
 
 
 def _found(services: Services, caller: Caller, number: int | None) -> Change:

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import structs
 
 from hivewire.access.users import Users
+from hivewire.fleet import census
+from hivewire.fleet.census import Query
 from hivewire.fleet.conditions import guards_of, missing
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, Report, state
@@ -28,13 +30,14 @@ from hivewire.fleet.rollouts import (
     undo,
 )
 from hivewire.fleet.views import View
-from hivewire.ledger.records import Expected, LedgerError, Refused, Transaction, Write
+from hivewire.ledger.records import Expected, Refused, Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas.schemas import Schemas
 from hivewire.slices import in_slices
 from hivewire.telemetry import Gauges, log
 from hivewire_protocol.errors import DoesNotFit
 from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.fleet import FleetCountReply
 from hivewire_protocol.nouns.layer import key_of
 from hivewire_protocol.nouns.rollout import RolloutCounts
 from hivewire_protocol.nouns.user import Role
@@ -83,8 +86,8 @@ class Progress:
             await asyncio.sleep(JUDGE_SECONDS)
             try:
                 await self.judge()
-            except LedgerError as error:
-                log.warning("a rollout was not advanced; trying again", reason=str(error))
+            except Exception as error:  # whatever it is, other rollouts go on, and trying again does no harm
+                log.warning("a rollout was not advanced; trying again", reason=repr(error))
 
     # Counting.
 
@@ -92,6 +95,21 @@ class Progress:
         """The devices of a rollout now, and the most frequent errors of those that have refused."""
         await self._fleet.settled()
         return await in_slices(self._count(rollout))
+
+    async def census(self, query: Query, *, each_name: bool) -> FleetCountReply:
+        """The devices that a query asks for by their states, with those of its rollout."""
+        await self._fleet.settled()
+        reply = await in_slices(census.count(self._fleet, query, each_name))
+        if query.rollout is None:
+            return reply
+        counts, _ = await self.count(query.rollout)
+        return structs.replace(
+            reply,
+            reached=counts.reached,
+            waiting=counts.waiting,
+            silent=counts.silent,
+            overridden=counts.overridden,
+        )
 
     def _count(self, rollout: Rollout) -> Steps[tuple[RolloutCounts, list[str]]]:
         known: dict[tuple[View, Report | None], tuple[str, str | None]] = {}
@@ -179,10 +197,10 @@ class Progress:
         decision = decide(content, counts, now, errors)
         if decision is None:
             return
-        step = decision.content.step + 1
-        log.info("a rollout goes on", rollout=rollout.number, state=decision.content.state, step=step)
         try:
             await self._carry_out(rollout, decision)
+            state_now, step = decision.content.state, decision.content.step + 1
+            log.info("a rollout goes on", rollout=rollout.number, state=state_now, step=step)
         except DoesNotFit as error:
             await self.write(rollout, ended(content, HELD, now, counts, str(error)))
 

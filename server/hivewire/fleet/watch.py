@@ -12,11 +12,12 @@ from hivewire.access.identity import Identity
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
 from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.progress import Progress
 from hivewire.fleet.source import SOURCE
 from hivewire.hub.feed import Subscription
 from hivewire.hub.source import Topic
 from hivewire.slices import in_slices
-from hivewire.telemetry import Gauges
+from hivewire.telemetry import Gauges, log
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.fleet import FleetRow, FleetSubscribe
 from hivewire_protocol.patterns import Patterns
@@ -40,8 +41,11 @@ class Watched(Struct):
 class FleetWatch:
     """Tells subscriptions of changed counts and rows. `query` makes the query of a request for an identity."""
 
-    def __init__(self, fleet: Fleet, query: Callable[[Identity, FleetSubscribe], Query | None]) -> None:
+    def __init__(
+        self, fleet: Fleet, progress: Progress, query: Callable[[Identity, FleetSubscribe], Query | None]
+    ) -> None:
         self._fleet = fleet
+        self._progress = progress
         self._query = query
         self._watching: dict[Subscription, Watched] = {}
         self._task: asyncio.Task[None] | None = None
@@ -80,12 +84,17 @@ class FleetWatch:
     async def _keep_telling(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            await self.tell()
+            try:
+                await self.tell()
+            except Exception as error:  # whatever it is, trying again does no harm
+                log.warning("watchers of the fleet were not told", reason=repr(error))
 
     async def tell(self) -> None:
         """Push to each subscription what has changed for it. One that does not read is told when it does."""
         for sub, told in list(self._watching.items()):
-            if sub.live and not sub.feed.stalled and sub.served.patterns and told.at != self._fleet.changes:
+            request: FleetSubscribe = sub.noted
+            changed = told.at != self._fleet.changes or request.rollout is not None  # some fall silent by the clock
+            if sub.live and not sub.feed.stalled and sub.served.patterns and changed:
                 await self._tell(sub, told)
 
     async def _tell(self, sub: Subscription, told: Watched) -> None:
@@ -93,8 +102,7 @@ class FleetWatch:
         at, query = self._fleet.changes, self._query(sub.feed.identity, request)
         if query is None:  # its rollout is over
             return
-        await self._fleet.settled()
-        counts = encode(await in_slices(census.count(self._fleet, query, request.names is not None)))[1:-1]
+        counts = encode(await self._progress.census(query, each_name=request.names is not None))[1:-1]
         frames = []
         if counts != told.counts:
             frames.append(sub.shape.notice("fleet", "count", counts))
