@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from hivewire_protocol.close import Code
 from hivewire_protocol.nouns.user import Role
 from tests.rooms.fleets import ADMIN, ANN, World, fleet
 from tests.rooms.test_hub import Peer
@@ -169,3 +170,19 @@ async def test_a_list_of_rollouts_leaves_long_values_out() -> None:
         assert [each.get("value") for each in listed["changes"]] == ["s" * 256, None]
         changes = (await world.do("rollout/get", rollout=number))["rollout"]["changes"]
         assert [len(each["value"]) for each in changes] == [256, 257]
+
+
+async def test_a_device_that_moves_out_of_the_reach_of_its_token_is_cut_off() -> None:
+    """It keeps what it has, and cannot follow again. One whose token reaches all networks goes on."""
+    async with fleet("a") as world:
+        await world.put("global", n="1")
+        near = Peer(world, world.caller(ADMIN, [101], d=["a"], n=["1"]).identity)  # type: ignore[arg-type]
+        assert near.subscribe(deviceId="a")["status"] == "success"
+        everywhere = world.follow("a")
+        await world.quiet()
+        near.taken(), everywhere.taken()
+        await world.do("device/save", deviceId="a", device={"name": "a", "networkId": 2})
+        assert (near.closed, everywhere.closed) == (Code.CLOSED_BY_ADMINISTRATOR, None)
+        await world.put("global", n="2")
+        await world.quiet()
+        assert len(everywhere.taken()) == 1

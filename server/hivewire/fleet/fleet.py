@@ -358,6 +358,12 @@ class Fleet:
                 for sub in list(self._followers.get(change.key.removeprefix(REVOKED_DEVICE), ())):
                     sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
 
+    def _part(self, device: Device) -> None:
+        """Close the connections over which a device listens with tokens that do not reach it where it is now."""
+        for sub in list(self._followers.get(device.id, ())):
+            if not self._registry.scope(sub.feed.identity).covers(device):
+                sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
+
     # Following the ledger.
 
     def _apply(self, changes: Iterable[Change]) -> None:
@@ -519,6 +525,8 @@ class Fleet:
             layers = self.layers.of(placed)
             shown = tuple(each for each in self.rollouts.values() if each.layer in layers and each.shows(placed))
             view = self.views.view(layers, shown)
+            if member is None or member.device is not device:
+                self._part(device)
             if member is None:
                 member = self.members[device_id] = Member(device, labels, view)
             elif member.device.record_id != device.record_id:  # another device has the id now
