@@ -82,6 +82,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             services.registry,
             services.schemas,
             services.fleet,
+            services.notes,
             services.progress,
             services.fleet_watch,
             services.presence,
@@ -96,7 +97,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             server,
         ):
             _start(component, services.telemetry, stack)
-        await services.fleet.load_reports()
+        await services.notes.load()
         gc.collect()
         gc.freeze()  # later collections skip the loaded records
         gc.set_threshold(10_000, 20, 50)  # and do not walk a thousand waiting puts again and again

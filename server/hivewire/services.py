@@ -25,6 +25,7 @@ from hivewire.fleet.census import Asked, Query, query_of
 from hivewire.fleet.device_topics import DeviceTopics
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layer_topic import layer_topic
+from hivewire.fleet.notes import Notes
 from hivewire.fleet.progress import Progress
 from hivewire.fleet.watch import FleetWatch
 from hivewire.freshness import Freshness
@@ -74,6 +75,7 @@ class Services(Struct, kw_only=True):
     digests: Digests
     device_topics: DeviceTopics
     fleet: Fleet
+    notes: Notes
     layer_topic: Topic
     progress: Progress
     query: Callable[[Identity, Asked], Query | None]
@@ -125,8 +127,9 @@ def wire(
     hub.leave = presence.leave
     neighbours = Neighbours(broadcast, presence, ledger.now)
     resources, fleet = Resources(ledger, schemas), Fleet(ledger, registry, hub)
+    notes = Notes(fleet, broadcast, ledger.now)
     query = partial(query_of, fleet, registry, schemas.is_secret)
-    progress = Progress(fleet, users, schemas, ledger.now)
+    progress = Progress(fleet, notes, users, schemas, ledger.now)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -147,6 +150,7 @@ def wire(
         digests=Digests(ledger, broadcast, settings.gateway),
         device_topics=DeviceTopics(registry, presence, hub),
         fleet=fleet,
+        notes=notes,
         query=query,
         fleet_watch=FleetWatch(fleet, progress, query),
         progress=progress,

@@ -153,10 +153,10 @@ class Run:
         """Nothing of the gateway is left but its log and its notes; devices come back with the positions they have."""
         for device in self.devices.values():
             await device.listen()
-        await self.world.services.fleet.save()
+        await self.world.services.notes.save()
         again = World(self.world.journal, self.world.clock)
         await again.load()
-        await again.services.fleet.load_reports()
+        await again.services.notes.load()
         again.admin = again.caller()
         await self.world.messages.close()
         self.world = again

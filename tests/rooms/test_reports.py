@@ -120,12 +120,12 @@ async def test_reports_outlive_a_restart_and_not_their_device() -> None:
         tag = (await tags(world, "a"))["n"]
         for device in "ab":
             await reported(world, device, {"name": "n", "tag": tag})
-        await world.services.fleet.save()
+        await world.services.notes.save()
         await world.do("device/delete", deviceId="b")
         await world.register("b")
         again = World(world.journal, world.clock)
         await again.load()
-        await again.services.fleet.load_reports()
+        await again.services.notes.load()
         again.admin = again.caller()
         assert await states(again, "a") == {"n": "applied"}
         assert await states(again, "b") == {"n": "pending"}

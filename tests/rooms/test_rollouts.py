@@ -152,10 +152,10 @@ async def test_devices_that_fall_silent_hold_a_rollout() -> None:
         await judge(world, 119)
         assert (await state(world, number))[0] == "running"
         assert await counts(world, number) == {"reached": 60, "applied": 10}
-        await world.services.fleet.save()
+        await world.services.notes.save()
         again = World(world.journal, world.clock)
         await again.load()
-        await again.services.fleet.load_reports()
+        await again.services.notes.load()
         again.admin = again.caller()
         await judge(again, 1)
         found = await state(again, number)

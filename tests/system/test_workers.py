@@ -207,3 +207,51 @@ def test_what_is_scheduled_is_carried_out_by_one_of_them(site: Site) -> None:
         for number in range(20):
             changes = talk("configuration/history", name=f"expires.{number:02}")["changes"]
             assert [each["description"] for each in changes] == ["expired", None]
+
+
+def succeeds(talk: Talk, action: str, **members: Any) -> bool:
+    """Whether a request does."""
+    return bool(talk(action, **members)["status"] == "success")
+
+
+def test_what_devices_report_is_known_to_both(site: Site) -> None:
+    """Counts and who is online are the same on both; a rollout that refusals at one gateway hold is held at both, and
+    one that is killed knows all when it is back."""
+    sockets, followers = site.sockets(), site.sockets()
+    user, other = sockets[1], sockets[2]
+    for number, talk in followers.items():
+        device = f"pump-{number}"
+        assert user("device/save", deviceId=device, device={"name": device})["status"] == "success"
+        payload = {"userId": 1, "actions": [101], "networkIds": ["*"], "deviceTypeIds": ["*"], "deviceIds": [device]}
+        token = user("token/create", payload=payload)["accessToken"]
+        until(partial(succeeds, talk, "authenticate", token=token))
+        until(partial(succeeds, talk, "configuration/subscribe", deviceId=device))
+    started = user(
+        "rollout/start",
+        layer="global",
+        changes=[{"operation": "put", "name": "baud", "value": "9600"}],
+        steps=[{"percent": 100}],
+        gate={"failures": 0, "minimum": 0, "wait": 0},
+    )
+    for number, talk in followers.items():
+        while (pushed := talk.receive()).get("action") != "configuration/update":
+            pass
+        entry = {"name": "baud", "tag": pushed["configuration"]["tag"]}
+        refused = {"error": "unsupported rate"} if number == 2 else {}
+        assert talk("device/report", deviceId=f"pump-{number}", report=[entry | refused])["status"] == "success"
+
+    def counts(talk: Talk) -> list[int]:
+        found = talk("fleet/count", rollout=started["rollout"])
+        return [found[each] for each in ("devices", "reached", "applied", "refused")]
+
+    def is_held(talk: Talk) -> bool:
+        found = talk("rollout/get", rollout=started["rollout"])["rollout"]
+        return bool(found["state"] == "held") and counts(talk) == [2, 2, 1, 1]
+
+    for talk in (user, other):
+        until(partial(is_held, talk))
+        assert talk("fleet/count")["online"] == 2
+    os.kill(site.process(2), signal.SIGKILL)
+    site.ready(2, starts=2)
+    for talk in site.sockets().values():
+        until(partial(is_held, talk))

@@ -1,4 +1,4 @@
-"""The devices that are online at other gateways, for `Presence`: each gateway tells the others who comes and goes.
+"""The devices that are online at other gateways, for `Presence` and `Online`: each tells the others who comes and goes.
 
 Facts may be lost, so they are numbered, and every beat has the number of the last one. Who misses one asks for all. A
 gateway that is silent for long has gone, and with it all of its devices.
@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct, msgpack
 
 from hivewire.broadcast import FACT_BYTES, Alone, Broadcast, Facts
-from hivewire.devices.presence import Presence
 from hivewire.telemetry import Gauges, log
 
 BEAT_SECONDS = 2.0
@@ -76,6 +75,19 @@ Fact: TypeAlias = Beat | Moved | Ask | All | Gone
 _decode = msgpack.Decoder(Fact).decode
 
 
+class Present(Protocol):
+    """The devices that are online, by the ids of their records. `on_local` is called with the id when one comes to this
+    gateway, with the negative id when it leaves."""
+
+    on_local: Callable[[int], None]
+
+    def local(self) -> list[int]:
+        """Those at this gateway."""
+
+    def moved_elsewhere(self, move: int, /) -> None:
+        """A device has come to another gateway or, with the negative id, has left it."""
+
+
 class Neighbour:
     """Another gateway: the number of its last `Moved`, its devices, and when it was heard last."""
 
@@ -97,23 +109,23 @@ class Neighbour:
 
 
 class Neighbours:
-    """Tells other gateways of the devices that are here, and `Presence` of those that are there.
+    """Tells other gateways of the devices that are here, and `presence` of those that are there.
 
-    `now` gives milliseconds since 1970, `seconds` those of a monotonic clock.
+    The subject is a word for what makes a device present. `now` gives milliseconds since 1970.
     """
 
     def __init__(
         self,
         broadcast: Broadcast,
-        presence: Presence,
+        presence: Present,
         now: Callable[[], int],
-        seconds: Callable[[], float] | None = None,
+        subject: str = "presence",
     ) -> None:
         self._name = broadcast.name
-        self._facts = Facts(broadcast, "presence", _decode, self._hear)
+        self._facts = Facts(broadcast, subject, _decode, self._hear)
         self._presence = presence
         self._now = now
-        self._seconds = seconds or (lambda: asyncio.get_running_loop().time())
+        self._seconds: Callable[[], float] = lambda: asyncio.get_running_loop().time()
         self._number = 0
         self._moved: list[int] = []  # not told yet
         self._neighbours: dict[str, Neighbour] = {}

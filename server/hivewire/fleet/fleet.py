@@ -25,7 +25,8 @@ from hivewire.devices.index import Device
 from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
 from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
-from hivewire.fleet.reports import APPLIED, NOTE, Interned, Note, Rates, Report, state
+from hivewire.fleet.online import Online
+from hivewire.fleet.reports import APPLIED, Interned, Known, Rates, Report, state
 from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, Unheld, content_of
 from hivewire.fleet.source import (
     KIND,
@@ -46,7 +47,7 @@ from hivewire.hub.frames import Shape
 from hivewire.hub.hub import Hub
 from hivewire.hub.source import Event, Topic
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, NotDurable, Precondition, Write
+from hivewire.ledger.records import Change, Precondition, Write
 from hivewire.resources import LAYERED
 from hivewire.slices import SLICE_SECONDS
 from hivewire.telemetry import Gauges
@@ -77,6 +78,7 @@ class Member(Struct, gc=False):
     labels: Mapping[str, str]
     view: View
     report: Report | None = None
+    reported_at: int = 0
 
     @property
     def placed(self) -> Placed:
@@ -112,8 +114,10 @@ class Fleet:
         self._sweeps: list[Sweep] = []
         self.rates = Rates()
         self._interned = Interned()
-        self._unsaved: dict[str, None] = {}
-        self._saver: asyncio.Task[None] | None = None
+        self.unsaved: dict[str, None] = {}
+        """Devices of which `known` has changed here since it was saved."""
+        self.followed = Online()
+        self.followed.on_change = self._note_change
         self._task: asyncio.Task[None] | None = None
         self._source = FleetSource(ledger)
         hub.add(SOURCE, self._source)
@@ -160,85 +164,69 @@ class Fleet:
         for device in self._registry.devices_in(None, None):
             self._place(device.id)
 
-    async def load_reports(self) -> None:
-        """Read what devices reported before."""
-        self.recall(await self.ledger.notes())
-
-    def recall(self, notes: Mapping[str, str]) -> None:
-        """Take reports from notes, also those that another gateway of the same storage has kept."""
-        for name, text in notes.items():
-            if name.startswith(NOTE) and text and name.removeprefix(NOTE) not in self._unsaved:
-                note = msgspec.json.decode(text, type=Note)
-                member = self.members.get(name.removeprefix(NOTE))
-                if member is not None and member.device.record_id == note.id:
-                    self._report(member, self._interned.of(bytes(note.report)))
-                    self._recall_reached(member.device.id, note.reached)
-
-    def _recall_reached(self, device_id: str, reached: Mapping[int, int]) -> None:
-        for number, at in reached.items():
-            if (rollout := self.rollouts.get(number)) is not None:
-                rollout.reached[device_id] = at
-                self._place(device_id)  # a held one shows itself to those that it has reached
-
     def start(self) -> None:
-        """Read what the ledger holds, and begin to save reports."""
+        """Read what the ledger holds."""
         self.load()
-        self.ledger.on_notes.append(self.recall)
-        self._saver = asyncio.create_task(self._keep_saving(), name="reports of devices")
 
     async def close(self) -> None:
-        """Stop moving devices, and save what they reported."""
-        tasks = [task for task in (self._task, self._saver) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._saver is not None:
-            await self.save()
+        """Stop moving devices."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
         return {
             "fleet_layers": ("Layers with a record.", lambda: len(self.layers.ranks)),
             "fleet_views": ("Different sets of layers that devices have.", lambda: sum(1 for _ in self.views)),
-            "fleet_online": ("Devices that follow their configurations here.", lambda: len(self._followers)),
+            "fleet_online": ("Devices that follow their configurations here.", lambda: len(self.followed.local())),
         }
 
     # Reports.
 
-    async def _keep_saving(self) -> None:
-        while True:
-            await asyncio.sleep(SAVE_SECONDS)
-            await self.save()
-
-    async def save(self) -> None:
-        """Keep what devices reported since the last time. What the storage does not take stays in memory."""
-        unsaved, self._unsaved = self._unsaved, {}
-        notes = {NOTE + device: self._note(device) for device in unsaved}
-        try:
-            if notes:
-                await self.ledger.remember(notes)
-        except NotDurable:
-            self._unsaved = unsaved | self._unsaved
-
-    def _note(self, device_id: str) -> str:
+    def known(self, device_id: str) -> Known | None:
+        """What is known of a device outside of the change log."""
         member = self.members.get(device_id)
         if member is None:
-            return ""
-        content = b"{}" if member.report is None else member.report.content
+            return None
         reached = {number: at for number, each in self.rollouts.items() if (at := each.reached.get(device_id))}
-        return msgspec.json.encode(Note(member.device.record_id, msgspec.Raw(content), reached)).decode()
+        return Known(member.device.record_id, member.reported_at, member.report, reached)
+
+    def follows(self, known: Known) -> bool:
+        """Whether the ledger here has seen the device and the rollouts of something known."""
+        last_rollout = max(known.reached, default=0)
+        kind = self.ledger.kind
+        return known.id <= kind(DEVICE).last_id and last_rollout <= kind(ROLLOUT).last_id
+
+    def merge(self, device_id: str, known: Known) -> bool:
+        """Take what was saved, or is known to another gateway: the later report, and for each rollout the earlier time.
+        Whether that was new."""
+        member, new = self.members.get(device_id), False
+        if member is None or member.device.record_id != known.id:
+            return False
+        if known.order > (member.reported_at, b"" if member.report is None else member.report.content):
+            self._report(member, known.report, known.at)
+            new = True
+        for number, at in known.reached.items():
+            if (rollout := self.rollouts.get(number)) is not None and at < rollout.reached.get(device_id, at + 1):
+                rollout.reached[device_id] = at
+                new = True
+                self._place(device_id)  # a held one shows itself to those that it has reached
+        self.changes += new
+        return new
 
     def report(self, member: Member, entries: Mapping[str, Reported]) -> None:
         """Count what a device reports: all that it has reported now."""
-        self._report(member, self._interned.report(entries))
-        self._unsaved[member.device.id] = None
+        at = max(self.ledger.now(), member.reported_at + 1)  # later than what is known, whatever the clock says
+        self._report(member, self._interned.report(entries), at)
+        self.unsaved[member.device.id] = None
 
-    def _report(self, member: Member, report: Report | None) -> None:
+    def _report(self, member: Member, report: Report | None, at: int) -> None:
         self.changes += 1
         counts = member.view.reports
         _count(counts, member.report, -1)
         _count(counts, report, 1)
-        member.report = report
+        member.report, member.reported_at = report, at
 
     # Reading.
 
@@ -282,12 +270,13 @@ class Fleet:
         return () if device is None else (device.network,)
 
     def online(self, device_id: str) -> bool:
-        """Whether a device follows its configurations here."""
-        return device_id in self._followers
+        """Whether a device follows its configurations, at any gateway."""
+        member = self.members.get(device_id)
+        return member is not None and member.device.record_id in self.followed
 
     def count_online(self) -> int:
         """How many devices do."""
-        return len(self._followers)
+        return len(self.followed)
 
     async def settled(self) -> None:
         """Return when all devices have moved."""
@@ -334,8 +323,8 @@ class Fleet:
     def _join(self, sub: Subscription) -> None:
         served = sub.served
         if isinstance(served, Sight) and served.view is not None:
-            self.changes += 1
             self._followers.setdefault(served.device, []).append(sub)
+            self._enter(served.device)
             self.views.follow(served.view, sub)
             self.reach(served.device, served.view)
 
@@ -343,13 +332,23 @@ class Fleet:
         wanted = sub.wanted
         assert isinstance(wanted, Sight)  # noqa: S101 - what the topic serves
         found = self._followers.get(wanted.device, [])
-        self.changes += 1
         if sub in found:
             found.remove(sub)
             if not found:
                 del self._followers[wanted.device]
+                if (member := self.members.get(wanted.device)) is not None:
+                    self.followed.leave(member.device.record_id)
         if isinstance(sub.served, Sight) and sub.served.view is not None:
             self.views.leave(sub.served.view, sub)
+
+    def _enter(self, device_id: str) -> None:
+        """A device is online, if it exists and somebody follows as it."""
+        member = self.members.get(device_id)
+        if member is not None and device_id in self._followers:
+            self.followed.enter(member.device.record_id)
+
+    def _note_change(self) -> None:
+        self.changes += 1
 
     def _end_revoked(self, changes: Iterable[Change]) -> None:
         """Close the connections over which devices listen whose tokens were revoked."""
@@ -447,13 +446,14 @@ class Fleet:
         for overlay in view.overlays:
             if isinstance(overlay, Rollout) and device_id not in overlay.reached:
                 overlay.reached[device_id] = self.ledger.now()
-                self._unsaved[device_id] = None
+                self.unsaved[device_id] = None
 
-    def _forget(self, device_id: str) -> None:
+    def _forget(self, member: Member) -> None:
         """Forget what a device reported and was sent that is gone; another one may get its id."""
         for rollout in self.rollouts.values():
-            rollout.reached.pop(device_id, None)
-        self._unsaved[device_id] = None
+            rollout.reached.pop(member.device.id, None)
+        self.followed.leave(member.device.record_id)
+        self.unsaved[member.device.id] = None
 
     def _applied(self, sub: Subscription, name: str) -> bool:
         served = sub.served
@@ -514,7 +514,7 @@ class Fleet:
             view = None
             if member is not None:
                 del self.members[device_id]
-                self._forget(device_id)
+                self._forget(member)
         else:
             record = self.ledger.get(LABEL, device_id)
             labels = NO_LABELS if record is None else labels_of(record.content or b"{}")
@@ -530,9 +530,10 @@ class Fleet:
             if member is None:
                 member = self.members[device_id] = Member(device, labels, view)
             elif member.device.record_id != device.record_id:  # another device has the id now
-                self._report(member, None)
-                self._forget(device_id)
+                self._report(member, None, 0)
+                self._forget(member)
             member.device, member.labels, member.view = device, labels, view
+            self._enter(device_id)
         if view is before:
             return
         self.changes += 1
@@ -554,9 +555,6 @@ class Fleet:
 
 FRAME_ROOM = 512
 """Bytes of a frame for what is around a value."""
-
-SAVE_SECONDS = 1.0
-"""Interval of saving reports."""
 
 
 def _count(counts: Counter[Report | None], report: Report | None, step: int) -> None:

@@ -14,6 +14,7 @@ from hivewire.fleet import census
 from hivewire.fleet.census import Query
 from hivewire.fleet.conditions import guards_of, missing
 from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.notes import Notes
 from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, Report, state
 from hivewire.fleet.rollouts import (
     FAILED,
@@ -58,8 +59,9 @@ SHOWN_ERRORS = 3
 class Progress:
     """Looks at each running rollout, and makes the decision that is due."""
 
-    def __init__(self, fleet: Fleet, users: Users, schemas: Schemas, now: Callable[[], int]) -> None:
+    def __init__(self, fleet: Fleet, notes: Notes, users: Users, schemas: Schemas, now: Callable[[], int]) -> None:
         self._fleet = fleet
+        self._notes = notes
         self._users = users
         self._schemas = schemas
         self._now = now
@@ -187,6 +189,9 @@ class Progress:
         await self.write(rollout, structs.replace(content, state=RUNNING, since=now, before=before))
 
     async def _judge(self, rollout: Rollout) -> None:
+        lag = self._notes.lag
+        if lag is None or self._now() - rollout.content.since < lag:
+            return  # other gateways may know more of this step
         counts, errors = await self.count(rollout)
         content, now = rollout.content, self._now()
         if content.state != RUNNING:

@@ -7,16 +7,14 @@ Equal reports of different devices are one object, so that whoever counts compar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from hivewire.fleet.views import View
 from hivewire_protocol.nouns.device_configuration import Reported
-
-NOTE = "report/"
-"""What the names of notes begin with that hold reports; the id of the device follows."""
 
 REFUSED, PENDING, LOCAL, APPLIED = "refused", "pending", "local", "applied"
 WORST = (REFUSED, PENDING, LOCAL, APPLIED)
@@ -39,12 +37,19 @@ class Report:
         self.entries: Mapping[str, Reported] = msgspec.json.decode(content, type=dict[str, Reported])
 
 
-class Note(Struct, omit_defaults=True):
-    """What is kept of a device: the id of its record, what it reported, and when it was sent the values of rollouts."""
+class Known(NamedTuple):
+    """What is known of a device outside of the change log: the id of its record, when it reported what, and when it was
+    sent the values of rollouts, by their numbers."""
 
     id: int
-    report: msgspec.Raw = msgspec.Raw(b"{}")
-    reached: dict[int, int] = {}
+    at: int
+    report: Report | None
+    reached: Mapping[int, int]
+
+    @property
+    def order(self) -> tuple[int, bytes]:
+        """Of two reports the greater one counts, the same at every gateway."""
+        return self.at, b"" if self.report is None else self.report.content
 
 
 class Interned:

@@ -92,6 +92,9 @@ class Journal(Protocol):
     shared: bool
     """Whether other gateways append to this log too, so that what was taken here may be behind it."""
 
+    shares_notes: bool
+    """Whether notes are stored together with those of other gateways, which come to the `recall` of `follow`."""
+
     append_seconds: float
     """How long an append may take until it raises Undecided by itself, as one over a network does; 0 if it does not."""
 

@@ -127,6 +127,11 @@ class Ledger(State):
         """Whether other gateways write to the same log, so that this state may be behind it."""
         return self._journal.shared
 
+    @property
+    def shares_notes(self) -> bool:
+        """Whether what other gateways `remember` comes to `on_notes`."""
+        return self._journal.shares_notes
+
     async def confirm(self, *, quorum: bool = False) -> None:
         """Return when the state has everything that was durable at the time of the call. Raises NotDurable.
 

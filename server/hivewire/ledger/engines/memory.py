@@ -25,6 +25,7 @@ class MemoryJournal:
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self.shared = False
+        self.shares_notes = False
         self.keeper = True
         self.rest = self.append_seconds = 0.0
         self._log: dict[int, Change] = {}

@@ -90,6 +90,7 @@ class NatsJournal:
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self.shared = True
+        self.shares_notes = False
         self.keeper = True  # of its own copy
         self.append_seconds = settings.append_seconds
         self._settings = settings

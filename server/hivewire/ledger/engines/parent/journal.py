@@ -43,6 +43,7 @@ class ParentJournal:
         self.tip = 0
         self.batch_bytes = 0
         self.shared = True
+        self.shares_notes = True
         self.rest = self.append_seconds = 0.0
         self.stopped: Stopped | None = None
 

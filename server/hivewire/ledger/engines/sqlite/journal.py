@@ -76,6 +76,7 @@ class SqliteJournal:
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self.shared = False
+        self.shares_notes = False
         self.keeper = True
         self.rest = self.append_seconds = 0.0
         self._lock = FileLock(self.path, offline=existing)
