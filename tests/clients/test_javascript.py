@@ -18,7 +18,7 @@ from tests.clients.javascript import CLIENT, serving_world
 from tests.gate.test_browser import NODE, needs_websocket
 from tests.running import PATIENCE
 
-LIMITS = {"index.js": 8_192, "devices.js": 4_096}
+LIMITS = {"index.js": 8_192, "devices.js": 4_096, "fleet.js": 4_096}
 """Bytes of an entry, minified and compressed. The cache and OAuth are loaded when they are used."""
 
 MEASURE = """
@@ -136,6 +136,7 @@ import {Conflict, Hivewire, json} from "@hivewire/client";
 import {indexedDBCache} from "@hivewire/client/cache";
 import {fileCache} from "@hivewire/client/file";
 import {devices} from "@hivewire/client/devices";
+import {fleet} from "@hivewire/client/fleet";
 import {useConfiguration, useHivewireState} from "@hivewire/client/react";
 import {tenant} from "@hivewire/client/tenants";
 import {FakeGateway} from "@hivewire/client/testing";
@@ -154,6 +155,8 @@ await hw.put("limits.api", {max: 5}, {as: json<Limits>(), expect: 7}).catch((err
   if (error instanceof Conflict) console.log(error.current?.value, error.change?.modifiedBy);
 });
 for await (const task of devices(hw).commands({deviceId: "dev-1"})) await task.done({ok: task.command.length});
+for await (const change of fleet(hw).device("dev-1").configuration()) change.refused(change.value ?? "gone");
+for await (const {counts, rows} of fleet(hw).watchFleet({rows: 10})) console.log(counts.online, rows.get("d")?.state);
 const state: string = useHivewireState(hw).state;
 const limits: Limits | undefined = useConfiguration(hw, "limits.api", json<Limits>());
 console.log(state, limits, indexedDBCache(), fileCache("a.cache"), (await tenant(hw, "shop").read()).modified);

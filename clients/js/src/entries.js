@@ -17,6 +17,7 @@ import {text} from "./codecs.js";
  * @property {number} version
  * @property {string | undefined} contentType undefined for plain text
  * @property {number | undefined} size in bytes, when the type is not plain text or the value was left out
+ * @property {boolean | undefined} secret whether the value is hidden, and so null
  * @property {number | undefined} revision of the change that made it
  * @property {string | undefined} modified in UTC, such as `2026-03-01T09:30:00.123`
  * @property {string | null | undefined} modifiedBy the login
@@ -32,7 +33,7 @@ import {text} from "./codecs.js";
  * @property {string} modified
  * @property {string | null} modifiedBy
  * @property {string | null} description
- * @property {{name: string, value: string | null, entityVersion: number, contentType?: string, size?: number}} configuration
+ * @property {{name: string, value: string | null, entityVersion: number, contentType?: string, size?: number, secret?: boolean}} configuration
  */
 
 /**
@@ -55,9 +56,9 @@ import {text} from "./codecs.js";
 const TEXT = text();
 
 /** @param {WireChange["configuration"]} found @param {Partial<WireChange>} [change] @returns {Entry<any>} */
-export function entry({name, value, entityVersion, contentType, size}, change = {}) {
+export function entry({name, value, entityVersion, contentType, size, secret}, change = {}) {
   const {revision, modified, modifiedBy, description} = change;
-  return {name, value, version: entityVersion, contentType, size, revision, modified, modifiedBy, description};
+  return {name, value, version: entityVersion, contentType, size, secret, revision, modified, modifiedBy, description};
 }
 
 /** @param {WireChange} found @param {Entry<any>} [previous] @returns {Change<any>} */
@@ -85,7 +86,7 @@ function happened(name, now, previous, {revision, modified, modifiedBy, descript
  */
 export function decoded(raw, as) {
   if (as === /** @type {Codec<any>} */ (TEXT)) return /** @type {any} */ (raw);
-  if (raw.value === null) throw new TypeError("the gateway left out this value, because it is binary or long");
+  if (raw.value === null) throw new TypeError("the gateway left out this value, because it is binary, long or secret");
   return {...raw, value: as.decode(raw.value)};
 }
 

@@ -50,6 +50,7 @@ import {Events, matcher} from "./watch.js";
  * @property {number} [expect] the version that must be the current one; ABSENT: there must be none
  * @property {number} [revision] the revision of the last change that must be the current one
  * @property {string} [description] why, for the history
+ * @property {string} [layer] of which layer; plain ones when absent
  * @property {boolean} [dryRun] judge it, and write nothing
  */
 
@@ -336,7 +337,7 @@ export class Hivewire {
    * @template [T=string]
    * @param {string} name
    * @param {Codec<T>} [as]
-   * @param {{version?: number, revision?: number, atLeast?: number, fresh?: boolean} & CallOptions} [options]
+   * @param {{layer?: string, version?: number, revision?: number, atLeast?: number, fresh?: boolean} & CallOptions} [options]
    * @returns {Promise<Entry<T>>} rejects with NotFound
    */
   async fetch(name, as = /** @type {any} */ (TEXT), {version, ...options} = {}) {
@@ -349,7 +350,7 @@ export class Hivewire {
    * A page of configurations, in the order of names.
    *
    * @param {string[]} [names] patterns; all when absent
-   * @param {{take?: number, skip?: number, after?: string, inline?: number, detail?: boolean} & CallOptions} [options]
+   * @param {{layer?: string, take?: number, skip?: number, after?: string, inline?: number, detail?: boolean} & CallOptions} [options]
    * @returns {Promise<{entries: Entry<string | null>[], count: number, revision: number}>} `count` of all pages
    */
   async list(names, options = {}) {
@@ -363,7 +364,7 @@ export class Hivewire {
    * What happened to a name, newest first, also when it was deleted.
    *
    * @param {string} name
-   * @param {{take?: number, before?: number} & CallOptions} [options] `before`: a revision
+   * @param {{layer?: string, take?: number, before?: number} & CallOptions} [options] `before`: a revision
    * @returns {Promise<Change<string | null>[]>}
    */
   async history(name, options = {}) {

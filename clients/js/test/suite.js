@@ -9,5 +9,6 @@ import "./cases/connection.js";
 import "./cases/tokens.js";
 import "./cases/cache.js";
 import "./cases/devices.js";
+import "./cases/fleet.js";
 
 export {cases} from "./helpers.js";

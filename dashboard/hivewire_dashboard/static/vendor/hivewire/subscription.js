@@ -29,7 +29,7 @@ export class Subscription {
     this.fail = fail;
     this.turn = turn;
     /** @type {string | undefined} */
-    this.position = undefined;
+    this.position = /** @type {any} */ (members).since;
     this.reach = "";
     this.id = 0;
   }
@@ -40,15 +40,15 @@ export class Subscription {
    * @param {string} reach of the token
    */
   request(reach) {
-    if (reach !== this.reach && !("resumable" in this.members)) this.position = undefined;
+    if (this.reach && reach !== this.reach && !("resumable" in this.members)) this.position = undefined;
     this.reach = reach;
-    return {...this.members, ...(this.position !== undefined && {since: this.position})};
+    return {...this.members, since: this.position};
   }
 
   /** The answer to the request: what follows it is pushed in the same breath. @param {Frame} reply */
   begin({subscriptionId, mode, position}) {
     this.id = subscriptionId;
-    this.#reset = mode === "snapshot" || mode === "reset";
+    this.#reset = mode !== undefined && mode !== "resumed";
     // Without a position it is a plain one of DeviceHive: it only has what is new.
     if (mode === "live" || mode === undefined) {
       this.position = position;
