@@ -158,7 +158,8 @@ class ErrorCount(Struct, frozen=True):
 
 
 class FleetCounts(Struct, frozen=True):
-    """How many devices there are, by the worst state of their names; and the five most frequent errors."""
+    """How many devices there are, by the worst state of their names; and the five most frequent errors. Of a rollout
+    also how many were reached, wait, are silent, and have all its names from a higher layer."""
 
     devices: int
     online: int
@@ -168,6 +169,10 @@ class FleetCounts(Struct, frozen=True):
     local: int
     errors: tuple[ErrorCount, ...]
     names: tuple[NameCounts, ...] = ()
+    reached: int | None = None
+    waiting: int | None = None
+    silent: int | None = None
+    overridden: int | None = None
 
 
 class FleetRow(Struct, frozen=True):
