@@ -112,6 +112,11 @@ async def test_of_two_reports_the_last_one_counts(site: Site) -> None:
     await reported(other, "a", {"name": "n", "tag": tag})
     await site.second()
     assert [await states(world, "a") for world in site.gateways] == [{"n": "applied"}] * 2
+    await reported(mine, "b", {"name": "n", "tag": tag, "error": "no"})
+    site.clock.time += 1
+    await reported(other, "b", {"name": "n", "tag": tag})
+    await site.second()
+    assert [await states(world, "b") for world in site.gateways] == [{"n": "applied"}] * 2, "their facts have crossed"
 
 
 async def test_what_is_lost_is_asked_for(site: Site) -> None:
