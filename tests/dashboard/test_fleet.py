@@ -122,3 +122,51 @@ async def test_a_completed_rollout_is_undone_by_another(visit: Visit, gateway: R
         await visit.button("Undo with a new rollout…").click()
         await expect(visit.page.get_by_label("Value", exact=True)).to_have_value("1")
         await expect(visit.page.get_by_text("Now: 2")).to_be_visible()
+
+
+async def test_a_layer_is_made_and_what_it_holds_is_edited(visit: Visit, gateway: RunningGateway) -> None:
+    """With the editor of plain configurations: conflicts, history and undo are those of the layer; texts stay text."""
+    page = visit.page
+    with gateway.socket() as talk:
+        device(talk, "fridge-a", "fridge-a")
+        done(talk, "device/label", deviceId="fridge-a", labels={"kind": "fridge"})
+        done(talk, "configuration/put", name="fridge.level", value="plain")
+        await visit.open("layers")
+        await visit.button("New").click()
+        await visit.dialog.get_by_label("Name").fill("fridges")
+        await visit.dialog.get_by_label("Rank").fill("700")
+        await visit.dialog.get_by_label("Labels").fill("kind=fridge\nkind=freezer\nspare")
+        await visit.accessible()
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(page.locator(".facts")).to_contain_text("kind=fridge or freezer, without spare · 1 device")
+        await page.get_by_role("link", name="New configuration").click()
+        await page.get_by_label("Name").fill("fridge.level")
+        await visit.button("Write its value").click()
+        await visit.type("fridge.level", "one")
+        done(talk, "configuration/put", name="fridge.level", value=HOSTILE[0], layer="fridges", description=HOSTILE[1])
+        await expect(page.get_by_role("alert")).to_contain_text("Your edit is untouched")
+        await visit.button("Review and save").click()
+        await visit.dialog.get_by_role("radio", name="Yours").check()
+        await visit.dialog.get_by_role("button", name="Save merged").click()
+        await expect(page.get_by_role("status").filter(has_text="Saved version 2")).to_be_visible()
+        assert done(talk, "configuration/get", name="fridge.level", layer="fridges")["configuration"]["value"] == "one"
+        assert done(talk, "configuration/get", name="fridge.level")["configuration"]["value"] == "plain"
+        await visit.accessible()
+        await visit.fits()
+        await page.get_by_role("link", name="History").click()
+        await visit.button("Roll back to version 1").click()
+        await expect(page.get_by_role("status").filter(has_text="Rolled back to version 1")).to_be_visible()
+        await page.get_by_role("link", name="fridges").click()
+        row = page.get_by_role("row").filter(has_text="fridge.level")
+        await expect(row).to_contain_text(HOSTILE[0])
+        assert await page.locator(MARKUP).count() == 0
+        await visit.accessible()
+        await visit.fits()
+        change = {"operation": "put", "name": "fridge.level", "value": "two"}
+        number = done(talk, "rollout/start", layer="fridges", changes=[change], steps=[{"percent": 100}])["rollout"]
+        await row.get_by_role("link").click()
+        await visit.button("Edit").click()
+        await visit.type("fridge.level", "three")
+        await visit.button("Review and save").click()
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.dialog.get_by_role("alert")).to_contain_text(f"is held by rollout {number}")

@@ -18,6 +18,7 @@ const SCREENS = [
   {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
   {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
   {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
+  {path: "layers", needs: "GetConfiguration", label: "Layers", icon: "layers", key: "y", load: () => import("./screens/layers.js")},
   {path: "rollouts", needs: "GetConfiguration", label: "Rollouts", icon: "rollouts", key: "r", load: () => import("./screens/rollouts.js")},
   {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},
   {path: "transfer", needs: "GetConfiguration", label: "Import and export", icon: "transfer", key: "i", load: () => import("./screens/transfer.js")},
@@ -26,6 +27,7 @@ const SCREENS = [
   {path: "api", label: "API", icon: "api", key: "p", load: () => import("./screens/api.js")},
   {path: "tenant", hidden: true, of: "access", load: () => import("./screens/tenant.js")},
   {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
+  {path: "layer", needs: "GetConfiguration", hidden: true, of: "layers", load: () => import("./screens/layer.js")},
   {path: "rollout", needs: "GetConfiguration", hidden: true, of: "rollouts", load: () => import("./screens/rollout.js")},
   {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js")},
 ];
@@ -56,7 +58,9 @@ function Status() {
 }
 
 function Navigation({close}) {
-  const current = SCREENS.find(({path}) => path === route.value.screen)?.of ?? route.value.screen;
+  const {screen, rest} = route.value;
+  const inLayer = screen === "one" && rest.length > 1;
+  const current = inLayer ? "layers" : SCREENS.find(({path}) => path === screen)?.of ?? screen;
   return html`<nav class="main" aria-label="Screens">
     <ul>
       ${SCREENS.filter(({hidden}) => !hidden).map(

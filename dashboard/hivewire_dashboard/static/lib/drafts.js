@@ -1,4 +1,4 @@
-/** Edits that are not saved yet, by name. They outlive the screen, the login and the connection; not the page. */
+/** Edits that are not saved yet, by name and layer. They outlive the screen, the login and the connection; not the page. */
 
 import {effect, signal} from "../vendor/preact.js";
 
@@ -10,15 +10,21 @@ import {effect, signal} from "../vendor/preact.js";
  */
 export const drafts = signal(new Map());
 
+/** The key of an edit: a name, and before it the layer if it is in one. */
+export function keyOf(name, layer) {
+  return layer === undefined ? name : `${layer}\n${name}`;
+}
+
 /** Keep an edit, or change some of it. */
-export function draft(name, changed) {
-  drafts.value = new Map(drafts.peek()).set(name, {...drafts.peek().get(name), ...changed});
+export function draft(name, changed, layer) {
+  const key = keyOf(name, layer);
+  drafts.value = new Map(drafts.peek()).set(key, {...drafts.peek().get(key), ...changed});
 }
 
 /** Forget one. */
-export function discard(name) {
+export function discard(name, layer) {
   const all = new Map(drafts.peek());
-  all.delete(name);
+  all.delete(keyOf(name, layer));
   drafts.value = all;
 }
 

@@ -12,23 +12,24 @@ import {Text, When} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 import {written} from "./editing.js";
 
-export function Conflict({name, found, close}) {
+/** `version` is that of now, as far as it is known: when it changes, theirs is another. */
+export function Conflict({name, layer, version, found, close}) {
   useEffect(() => reached("conflict"), []);
   // As the gateway has it: what is in memory may be a moment old, or left out because it is long.
-  const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name)}), [name, hw.get(name)?.version]);
+  const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name, layer)}), [name, layer, version]);
   return html`<${Dialog} wide title="Somebody else saved this meanwhile" close=${close}>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
-    ${loaded && html`<${Choice} key=${loaded.theirs?.version ?? 0} name=${name} found=${found} theirs=${loaded.theirs} close=${close} />`}
+    ${loaded && html`<${Choice} key=${loaded.theirs?.version ?? 0} name=${name} layer=${layer} found=${found} theirs=${loaded.theirs} close=${close} />`}
   <//>`;
 }
 
 /** The last change as it is now; undefined when it was deleted. */
-async function current(name) {
-  const [change] = await hw.history(name, {take: 1});
+async function current(name, layer) {
+  const [change] = await hw.history(name, {layer, take: 1});
   return change?.operation === "put" ? change.entry : undefined;
 }
 
-function Choice({name, found, theirs, close}) {
+function Choice({name, layer, found, theirs, close}) {
   const {value: yours, before: base, contentType, beforeType} = found;
   const json = looksLikeJson(yours, contentType);
   const merge = useMemo(() => theirs && merged(base, theirs.value ?? "", yours, json), [theirs, yours]);
@@ -43,18 +44,18 @@ function Choice({name, found, theirs, close}) {
   const [save, busy, error] = useAction(async () => {
     if (!ready) return;
     const back = {before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType, base: expect};
-    await written(name, {value: result, contentType, expect, why, ...back});
+    await written(name, {layer, value: result, contentType, expect, why, ...back});
     close();
   });
   const take = () => {
-    discard(name);
+    discard(name, layer);
     close();
     tell("What they saved stays. Your edit is gone.");
   };
   const goOn = () => {
     // The edit goes on from theirs, so that the next save expects what was just looked at.
     const value = result ?? yours;
-    draft(name, {value, base: expect, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType});
+    draft(name, {value, base: expect, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType}, layer);
     close();
   };
   useEffect(() => bind({"Ctrl+Enter": save}), [result, why, busy]);

@@ -2,7 +2,7 @@
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {stage} from "../lib/basket.js";
-import {discard, draft, drafts, edited} from "../lib/drafts.js";
+import {discard, draft, drafts, edited, keyOf} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
 import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
@@ -14,8 +14,9 @@ import {Conflict} from "./conflict.js";
 
 const TYPES = ["text/plain; charset=utf-8", "application/json"];
 
-export function Editing({name, entry}) {
-  const found = drafts.value.get(name);
+/** `layer` is undefined for a plain configuration; only those can be staged. */
+export function Editing({name, layer, entry}) {
+  const found = drafts.value.get(keyOf(name, layer));
   const {value, contentType, base, before} = found;
   const [dialog, setDialog] = useState();
   const [form, setForm] = useState(0);
@@ -24,14 +25,14 @@ export function Editing({name, entry}) {
   const wrong = isJson(contentType) && value && parse(value) === undefined;
   const close = () => setDialog(undefined);
   const review = () => value && setDialog(overtaken ? "conflict" : "review");
-  const leave = () => (changed ? setDialog("discard") : discard(name));
+  const leave = () => (changed ? setDialog("discard") : discard(name, layer));
 
   useEffect(() => bind({"Ctrl+s": () => changed && !dialog && review(), Escape: () => !dialog && leave()}), [dialog, changed, overtaken, value]);
 
   const format = () => {
     const better = formatted(value);
     if (better === undefined) return tell("This is no JSON that can be formatted without changing it.");
-    draft(name, {value: better});
+    draft(name, {value: better}, layer);
     setForm(form + 1);
   };
   const put = () => {
@@ -43,7 +44,7 @@ export function Editing({name, entry}) {
     ${overtaken && html`<${Overtaken} entry=${entry} look=${() => setDialog("conflict")} />`}
     <div class="row-of">
       <label class="check">Type
-        <select value=${contentType} onChange=${(event) => draft(name, {contentType: event.currentTarget.value})}>
+        <select value=${contentType} onChange=${(event) => draft(name, {contentType: event.currentTarget.value}, layer)}>
           ${[...new Set([...TYPES, found.beforeType, contentType])].map((each) => html`<option value=${each}>${plain(each)}</option>`)}
         </select>
       </label>
@@ -51,17 +52,17 @@ export function Editing({name, entry}) {
       ${wrong && html`<span class="wrong">This is not JSON yet.</span>`}
     </div>
     <${Editor} key=${form} value=${value} label="Value of ${plain(name)}" json=${isJson(contentType) || looksLikeJson(before, contentType)}
-      check=${isJson(contentType)} onChange=${(text) => draft(name, {value: text})} />
+      check=${isJson(contentType)} onChange=${(text) => draft(name, {value: text}, layer)} />
     <div class="row-of">
       <${Button} kind="primary" busy=${!changed || !value} onClick=${() => changed && review()}>Review and save<//>
-      <${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>
+      ${layer === undefined && html`<${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>`}
       <${Button} onClick=${leave}>${changed ? "Discard…" : "Close"}<//>
       <span class="hint">Ctrl+S reviews. ${value ? "" : "A value has at least one character."}</span>
     </div>
-    ${dialog === "review" && html`<${Review} name=${name} found=${found} close=${close} conflict=${() => setDialog("conflict")} />`}
-    ${dialog === "conflict" && html`<${Conflict} name=${name} found=${found} close=${close} />`}
+    ${dialog === "review" && html`<${Review} name=${name} layer=${layer} found=${found} close=${close} conflict=${() => setDialog("conflict")} />`}
+    ${dialog === "conflict" && html`<${Conflict} name=${name} layer=${layer} version=${entry?.version} found=${found} close=${close} />`}
     ${dialog === "discard" && html`<${Dialog} title="Discard this edit?" close=${close}
-      actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind="danger" onClick=${() => (close(), discard(name))}>Discard<//>`}>
+      actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind="danger" onClick=${() => (close(), discard(name, layer))}>Discard<//>`}>
       <p>What you typed is lost then.</p>
     <//>`}
   </section>`;
@@ -78,15 +79,15 @@ function Overtaken({entry, look}) {
 }
 
 /** What will be saved, against what it was made from. */
-function Review({name, found, close, conflict}) {
+function Review({name, layer, found, close, conflict}) {
   const [why, setWhy] = useState("");
   const {value, contentType, base, before, beforeType} = found;
   const [save, busy, error] = useAction(async () => {
     try {
-      await written(name, {value, contentType, expect: base, why, before, beforeType, base});
+      await written(name, {layer, value, contentType, expect: base, why, before, beforeType, base});
       close();
     } catch (caught) {
-      if (caught.name !== "Conflict") throw caught;
+      if (caught.name !== "Conflict" || !("change" in caught.reply)) throw caught; // a rollout may hold the name
       conflict();
     }
   });
@@ -105,11 +106,11 @@ function Review({name, found, close, conflict}) {
 }
 
 /** Write a value that was made from a version, forget the edit, and offer the way back. */
-export async function written(name, {value, contentType, expect, why, before, beforeType, base}) {
-  const saved = await hw.put(name, value, {contentType, expect, description: why || undefined});
-  discard(name);
+export async function written(name, {layer, value, contentType, expect, why, before, beforeType, base}) {
+  const saved = await hw.put(name, value, {layer, contentType, expect, description: why || undefined});
+  discard(name, layer);
   const undo = async () => {
-    const options = {expect: saved.version, description: "undo"};
+    const options = {layer, expect: saved.version, description: "undo"};
     try {
       if (base) await hw.put(name, before, {...options, contentType: beforeType});
       else await hw.delete(name, options);

@@ -11,9 +11,9 @@ import {Button, Empty, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
 const PAGE = 50;
 
-export function History({name, entry}) {
+export function History({name, layer, entry}) {
   const [more, setMore] = useState(PAGE);
-  const {value: changes, error, again} = useLoaded(() => all(name, more), [name, entry?.version, more]);
+  const {value: changes, error, again} = useLoaded(() => all(name, layer, more), [name, layer, entry?.version, more]);
   const [chosen, setChosen] = useState(1);
   const [other, setOther] = useState("now");
   const at = Math.min(chosen, (changes?.length ?? 1) - 1);
@@ -23,12 +23,12 @@ export function History({name, entry}) {
   const [back, busy, failed] = useAction(async () => {
     if (!possible) return;
     const {revision, entry: old} = change;
-    const saved = await hw.rollback(name, {toRevision: revision, expect: entry?.version ?? 0, description: `back to version ${old.version}`});
+    const saved = await hw.rollback(name, {layer, toRevision: revision, expect: entry?.version ?? 0, description: `back to version ${old.version}`});
     setChosen(1);
     reached("rollback");
     const undo = async () => {
       try {
-        const options = {expect: saved.version, description: "undo of a rollback"};
+        const options = {layer, expect: saved.version, description: "undo of a rollback"};
         if (entry) await hw.rollback(name, {toRevision: entry.revision, ...options});
         else await hw.delete(name, options);
         tell("Undone.");
@@ -73,10 +73,10 @@ export function History({name, entry}) {
 }
 
 /** The newest changes, as many as are asked for: the gateway gives 1,000 at a time. */
-async function all(name, most) {
+async function all(name, layer, most) {
   const found = [];
   while (found.length < most) {
-    const page = await hw.history(name, {take: Math.min(most - found.length, 1_000), before: found.at(-1)?.revision});
+    const page = await hw.history(name, {layer, take: Math.min(most - found.length, 1_000), before: found.at(-1)?.revision});
     found.push(...page);
     if (!page.length) break;
   }

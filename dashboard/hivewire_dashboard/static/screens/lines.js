@@ -6,12 +6,20 @@ import {Copied} from "../lib/ui.js";
 
 const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
 
-export function Lines({name, entry}) {
+export function Lines({name, layer, entry}) {
   useEffect(() => reached("lines"), []);
   const root = new URL("..", location.href.replace(/#.*/, "")).href.replace(/\/$/, "");
   const text = JSON.stringify(name);
   const path = `${root}/api/rest/configuration/${encodeURIComponent(name)}`;
   const expect = entry?.version ?? 0;
+  if (layer !== undefined) {
+    const there = `${root}/api/rest/layer/${encodeURIComponent(layer)}/configuration/${encodeURIComponent(name)}`;
+    return html`<div class="stack lines">
+      <${Copied} label="Terminal: read it, and write it" text=${`hivewire get --layer ${quoted(layer)} -- ${quoted(name)}\nhivewire put --layer ${quoted(layer)} -- ${quoted(name)} VALUE`} />
+      <${Copied} label="curl" text=${`curl -H "Authorization: Bearer $TOKEN" ${quoted(there)}`} />
+      <${Copied} label="Python: write it, unless somebody else has meanwhile" text=${`await hw.call("configuration/put", name=${text}, layer=${JSON.stringify(layer)}, value=value, entityVersion=${expect})`} />
+    </div>`;
+  }
   return html`<div class="stack lines">
     <${Copied} label="Terminal: read it, and follow it" text=${`hivewire get -- ${quoted(name)}\nhivewire watch -- ${quoted(name)}`} />
     <${Copied} label="curl" text=${`curl -H "Authorization: Bearer $TOKEN" ${quoted(path)}`} />

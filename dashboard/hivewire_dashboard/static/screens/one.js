@@ -1,12 +1,13 @@
-/** One configuration: read first, then edit, its history, and how a program gets it. */
+/** One configuration, plain or of a layer: read first, then edit, its history, and how a program gets it. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {stage} from "../lib/basket.js";
-import {draft, drafts} from "../lib/drafts.js";
+import {draft, drafts, keyOf} from "../lib/drafts.js";
 import {Reader} from "../lib/editor.js";
 import {hw, names, status} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {bind} from "../lib/keys.js";
+import {toOne, useLayer} from "../lib/layer.js";
 import {go, refine, to} from "../lib/router.js";
 import {settings} from "../lib/settings.js";
 import {kind, size, Text, When} from "../lib/text.js";
@@ -17,37 +18,45 @@ import {History} from "./history.js";
 import {Lines} from "./lines.js";
 import {NewName} from "./new_name.js";
 
-export default function One({rest: [name = ""], query}) {
-  if (query.has("new")) return html`<${NewName} prefix=${name} />`;
-  return html`<${Existing} name=${name} tab=${query.get("tab") ?? "value"} edit=${query.has("edit")} />`;
+export default function One({rest: [name = "", layer], query}) {
+  if (query.has("new")) return html`<${NewName} prefix=${name} layer=${layer} />`;
+  return html`<${Existing} name=${name} layer=${layer} tab=${query.get("tab") ?? "value"} edit=${query.has("edit")} />`;
 }
 
 /** The configuration as it is now, with its value, which long ones are asked for. */
-function useEntry(name) {
+function useEntry(name, layer) {
   void names.version.value;
-  const entry = hw.get(name);
+  const own = useLayer(layer, [name]);
+  const entry = layer === undefined ? hw.get(name) : own.entries.get(name);
+  const ready = layer === undefined ? names.ready.value : own.ready;
   const secret = entry?.value === null && entry.size === undefined;
   const left = entry?.value === null && !secret;
-  const asked = useLoaded(async () => (left ? hw.fetch(name) : undefined), [name, entry?.version, left]);
+  const asked = useLoaded(async () => {
+    if (layer !== undefined) return entry && (await hw.history(name, {layer, take: 1}))[0]?.entry; // says who and when
+    return left ? hw.fetch(name) : undefined;
+  }, [name, layer, entry?.version, left]);
+  const full = entry && asked.value?.version === entry.version ? asked.value : undefined;
+  const known = layer === undefined ? left && full && {...full, ...entry, value: full.value} : full;
   return {
-    entry: left && asked.value?.version === entry.version ? {...asked.value, ...entry, value: asked.value.value} : entry,
+    entry: known || entry,
     secret,
-    waiting: !names.ready.value || (left && !asked.value && !asked.error),
-    error: asked.error,
+    waiting: (!ready && !own.error) || (left && !asked.value && !asked.error),
+    error: own.error ?? asked.error,
     again: asked.again,
   };
 }
 
-function Existing({name, tab, edit}) {
-  const {entry, secret, waiting, error, again} = useEntry(name);
-  const editing = drafts.value.get(name);
+function Existing({name, layer, tab, edit}) {
+  const {entry, secret, waiting, error, again} = useEntry(name, layer);
+  const editing = drafts.value.get(keyOf(name, layer));
+  const plainOne = layer === undefined;
   const [removing, setRemoving] = useState(false);
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
     if (!entry || binary || waiting || editing) return;
     const {version, contentType = "text/plain; charset=utf-8"} = entry;
     const value = entry.value ?? ""; // of a secret: another one is typed
-    draft(name, {value, contentType, base: version, before: value, beforeType: contentType});
+    draft(name, {value, contentType, base: version, before: value, beforeType: contentType}, layer);
     refine({tab: undefined, edit: undefined});
   };
 
@@ -56,41 +65,47 @@ function Existing({name, tab, edit}) {
   }, [edit, Boolean(entry), waiting]);
   useEffect(() => bind({
     e: open,
-    h: () => go(to("one", name, {tab: "history"})),
-    ...(!editing && {Escape: () => go(to("c"))}),
+    h: () => go(toOne(name, layer, {tab: "history"})),
+    ...(!editing && {Escape: () => go(plainOne ? to("c") : to("layer", layer))}),
   }), [entry?.version, waiting, Boolean(editing)]);
 
   const there = {stage: () => stageDelete(entry), remove: () => setRemoving(true)};
   return html`<article class="one">
-    <${Path} name=${name} />
+    ${plainOne ? html`<${Path} name=${name} />` : html`<${InLayer} layer=${layer} />`}
     <header class="title">
       <h1><${Text} of=${name} mono /></h1>
       ${entry && !editing && html`<div class="row-of">
         ${!binary && html`<${Button} kind="primary" onClick=${open}>${secret ? "Replace" : "Edit"}<//>`}
-        <${Button} onClick=${there.stage}>Stage delete<//>
+        ${plainOne && html`<${Button} onClick=${there.stage}>Stage delete<//>`}
         <${Button} kind="danger" onClick=${there.remove}>Delete…<//>
       </div>`}
     </header>
     ${entry && html`<${Facts} entry=${entry} />`}
     <${Tabs} label="About this configuration" chosen=${tab} tabs=${[
-      ["value", editing ? "Edit" : "Value", to("one", name)],
-      ["history", "History", to("one", name, {tab: "history"})],
-      ["lines", "For programs", to("one", name, {tab: "lines"})],
+      ["value", editing ? "Edit" : "Value", toOne(name, layer)],
+      ["history", "History", toOne(name, layer, {tab: "history"})],
+      ["lines", "For programs", toOne(name, layer, {tab: "lines"})],
     ]} />
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${tab === "history"
-      ? html`<${History} name=${name} entry=${entry} />`
+      ? html`<${History} name=${name} layer=${layer} entry=${entry} />`
       : tab === "lines"
-        ? html`<${Lines} name=${name} entry=${entry} />`
+        ? html`<${Lines} name=${name} layer=${layer} entry=${entry} />`
         : editing
-          ? html`<${Editing} key=${name} name=${name} entry=${entry} />`
+          ? html`<${Editing} key=${name} name=${name} layer=${layer} entry=${entry} />`
           : secret
-            ? html`<${Secret} key=${entry.version} name=${name} />`
+            ? html`<${Secret} key=${entry.version} name=${name} layer=${layer} />`
           : binary
-            ? html`<${Binary} entry=${entry} />`
-            : html`<${Value} name=${name} entry=${entry} waiting=${waiting} />`}
-    ${removing && entry && html`<${Remove} entry=${entry} close=${() => setRemoving(false)} />`}
+            ? plainOne ? html`<${Binary} entry=${entry} />` : html`<p class="quiet">This content is binary. It is not shown here.</p>`
+            : html`<${Value} name=${name} layer=${layer} entry=${entry} waiting=${waiting} />`}
+    ${removing && entry && html`<${Remove} entry=${entry} layer=${layer} close=${() => setRemoving(false)} />`}
   </article>`;
+}
+
+/** The layer that a configuration is in, as a link. */
+function InLayer({layer}) {
+  return html`<nav class="path" aria-label="Above"><a href=${to("layers")}>Layers</a><span aria-hidden="true">›</span>
+    <a href=${to("layer", layer)}><${Text} of=${layer} /></a></nav>`;
 }
 
 /** The folders above a name, as links. */
@@ -114,22 +129,22 @@ function Facts({entry}) {
   </p>`;
 }
 
-function Value({name, entry, waiting}) {
+function Value({name, layer, entry, waiting}) {
   if (waiting) return html`<p class="quiet" role="status">Reading…</p>`;
   if (!entry) {
     if (status.value.state !== "live") return html`<p class="quiet">It is not known while the gateway is away.</p>`;
     return html`<${Empty} title="There is no configuration of this name">
-      <p>It may have been deleted: its <a href=${to("one", name, {tab: "history"})}>history</a> has what it was. Or <a href=${to("one", name, {new: 1})}>make it now</a>.</p>
+      <p>It may have been deleted: its <a href=${toOne(name, layer, {tab: "history"})}>history</a> has what it was. Or <a href=${toOne(name, layer, {new: 1})}>make it now</a>.</p>
     <//>`;
   }
   return html`<${Reader} value=${entry.value} label="Value" json=${looksLikeJson(entry.value, entry.contentType)} />`;
 }
 
 /** A value that a schema keeps secret: shown on request, to who may, and the gateway notes that. */
-function Secret({name}) {
+function Secret({name, layer}) {
   const [shown, setShown] = useState();
   const [reveal, busy, error] = useAction(async () => {
-    setShown((await hw.call("configuration/get", {name, reveal: true})).configuration.value);
+    setShown((await hw.call("configuration/get", {name, layer, reveal: true})).configuration.value);
   });
   if (shown !== undefined) return html`<${Reader} value=${shown} label="Value" json=${looksLikeJson(shown)} />`;
   return html`<div class="stack">
@@ -144,13 +159,13 @@ function stageDelete({name, version, value, contentType}) {
   tell("The delete is staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
 }
 
-function Remove({entry, close}) {
+function Remove({entry, layer, close}) {
   const [why, setWhy] = useState("");
   const [remove, busy, error] = useAction(async () => {
-    await hw.delete(entry.name, {expect: entry.version, description: why || undefined});
+    await hw.delete(entry.name, {layer, expect: entry.version, description: why || undefined});
     close();
-    go(to("c"));
-    tell(`Deleted ${entry.name}.`, {label: "Undo", run: () => restore(entry)});
+    go(layer === undefined ? to("c") : to("layer", layer));
+    tell(`Deleted ${entry.name}.`, {label: "Undo", run: () => restore(entry, layer)});
   });
   return html`<${Dialog} title="Delete this configuration?" close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${remove}>Delete<//>`}>
@@ -162,10 +177,10 @@ function Remove({entry, close}) {
   <//>`;
 }
 
-async function restore({name, revision}) {
+async function restore({name, revision}, layer) {
   try {
-    await hw.rollback(name, {toRevision: revision, expect: 0, description: "undo of the delete"});
-    go(to("one", name));
+    await hw.rollback(name, {layer, toRevision: revision, expect: 0, description: "undo of the delete"});
+    go(toOne(name, layer));
     tell(`${name} is back.`);
   } catch (error) {
     tell(`It could not be put back: ${error.message}`);

@@ -49,7 +49,7 @@ function Existing({number}) {
     <header class="title"><h1>Rollout ${number} <${RolloutState} of=${state} /></h1>
       ${may("ManageConfiguration") && html`<${Actions} key=${state} rollout=${rollout} done=${done} />`}
     </header>
-    <p class="facts">Of the layer <${Text} of=${layer} mono /> · by <${Text} of=${rollout.author ?? "nobody"} /> · ${state === "scheduled" ? html`to start at <${When} time=${rollout.at} full />` : html`since <${When} time=${rollout.since} />`}</p>
+    <p class="facts">Of the layer <a href=${to("layer", layer)}><${Text} of=${layer} mono /></a> · by <${Text} of=${rollout.author ?? "nobody"} /> · ${state === "scheduled" ? html`to start at <${When} time=${rollout.at} full />` : html`since <${When} time=${rollout.since} />`}</p>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${reason && html`<p class="bar">${plain(reason)}</p>`}
     <${Figures} label="Devices" of=${[

@@ -1,0 +1,112 @@
+/** The layers by rank: which devices have them, and what they hold (fleet.md, 3). */
+
+import {html, useState} from "../vendor/preact.js";
+import {networks, types} from "../lib/fleet.js";
+import {hw} from "../lib/gateway.js";
+import {go, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
+import {described} from "../lib/targets.js";
+import {count, plain, Text} from "../lib/text.js";
+import {Button, Copied, Dialog, Field, Problem, tell, useAction, usePolled} from "../lib/ui.js";
+import {Sure, Table} from "./access.js";
+
+/** How many devices have a layer changes with each label. */
+export function useLayers() {
+  return usePolled(async () => (await hw.call("layer/list")).layers.sort((a, b) => b.rank - a.rank), [], 3_000);
+}
+
+export default function Layers() {
+  networks.use();
+  types.use();
+  const {value, error, again} = useLayers();
+  const [adding, setAdding] = useState(false);
+  return html`<article class="screen">
+    <header class="title"><h1>Layers</h1>
+      ${may("ManageConfiguration") && html`<${Button} kind="primary" onClick=${() => setAdding(true)}>New<//>`}
+    </header>
+    <p class="quiet">Of each name a device has the value of its highest layer that has it. Above all of these is the layer of the device itself.</p>
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
+    ${!value && !error && html`<p class="quiet" role="status">Reading…</p>`}
+    ${value && html`<${Table} label="All layers, the highest first" head=${["Layer", "Rank", "Which devices", "Devices", "Configurations"]}>
+      ${value.map(({layer, rank, target, devices, configurations}) => html`<tr key=${layer}>
+        <th scope="row"><a href=${to("layer", layer)}><${Text} of=${layer} mono /></a></th>
+        <td>${rank}</td><td><${Text} of=${described(target)} /></td><td>${count(devices)}</td><td>${count(configurations)}</td>
+      </tr>`)}
+    <//>`}
+    ${value?.length === 1 && html`<${Copied} label="Terminal: another layer" text="hivewire layer put cold-chain 500 --label site=bonn" />`}
+    ${adding && html`<${LayerForm} close=${() => setAdding(false)} done=${(name) => go(to("layer", name))} />`}
+  </article>`;
+}
+
+const lines = (text) => text.split("\n").map((each) => each.trim()).filter(Boolean);
+
+/** Lines such as `site=bonn`, those of one label together; a label alone is one that devices must not have. */
+function labelled(text) {
+  const labels = {};
+  for (const line of lines(text)) {
+    const [name, ...rest] = line.split("=");
+    if (!rest.length) labels[name] = null;
+    else labels[name] = [...(labels[name] ?? []), rest.join("=")];
+  }
+  return labels;
+}
+
+/** The same, the other way round. */
+function written(labels = {}) {
+  return Object.entries(labels).flatMap(([name, values]) => values?.map((value) => `${name}=${value}`) ?? [name]).join("\n");
+}
+
+/** A form for a new layer, or another target and rank of one. */
+export function LayerForm({of, close, done}) {
+  const {target = {}} = of ?? {};
+  const [name, setName] = useState("");
+  const [rank, setRank] = useState(String(of?.rank ?? ""));
+  const [labels, setLabels] = useState(written(target.labels));
+  const [ids, setIds] = useState((target.deviceIds ?? []).join("\n"));
+  const [percent, setPercent] = useState(String(target.percent ?? ""));
+  const [inNetworks, setNetworks] = useState(target.networkIds ?? []);
+  const [ofTypes, setTypes] = useState(target.deviceTypeIds ?? []);
+  const [save, busy, error] = useAction(async () => {
+    const wanted = labelled(labels);
+    const members = {
+      networkIds: inNetworks.length ? inNetworks : undefined,
+      deviceTypeIds: ofTypes.length ? ofTypes : undefined,
+      deviceIds: lines(ids).length ? lines(ids) : undefined,
+      labels: Object.keys(wanted).length ? wanted : undefined,
+      percent: percent ? Number(percent) : undefined,
+    };
+    const expected = of ? {revision: of.revision} : {entityVersion: 0};
+    const {layer, devices} = await hw.call("layer/put", {layer: of?.layer ?? name, rank: Number(rank), target: members, ...expected});
+    close();
+    done(layer);
+    tell(`Saved the layer ${layer}: ${count(devices, "device")}.`);
+  });
+  const ready = (of || name) && rank;
+  const several = (label, followed, chosen, choose) => followed.sorted.length > 0 && html`<${Field} as="select" label=${label} multiple size="4" hint="Any when none is chosen."
+    onInput=${() => {}} onChange=${(event) => choose([...event.currentTarget.selectedOptions].map((option) => Number(option.value)))}>
+    ${followed.sorted.map((each) => html`<option value=${String(each.id)} selected=${chosen.includes(each.id)}>${plain(each.name)}</option>`)}<//>`;
+  return html`<${Dialog} title=${of ? "Change this layer" : "New layer"} close=${close}
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || !ready} onClick=${() => ready && save()}>Save<//>`}>
+    <form class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
+      ${!of && html`<${Field} label="Name" value=${name} onInput=${setName} autofocus hint="Up to 32 small letters, digits, dots and hyphens." />`}
+      <${Field} label="Rank" type="number" min="1" max="9999" value=${rank} onInput=${setRank} hint="1 to 9,999; higher ones win." />
+      <p>A device has the layer when all of these hold; without any, every device has it.</p>
+      <${Field} as="textarea" label="Labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="One on each line: site=bonn. Lines of one label: any of them. A label alone: devices without it." />
+      ${several("Networks", networks, inNetworks, setNetworks)}
+      ${several("Device types", types, ofTypes, setTypes)}
+      <${Field} as="textarea" label="Device ids" rows="2" class="mono" value=${ids} onInput=${setIds} hint="One on each line." />
+      <${Field} label="Percent" type="number" min="0" max="100" step="any" value=${percent} onInput=${setPercent} hint="Always the same devices; more of them keeps these." />
+      ${error && html`<${Problem} error=${error} />`}
+    </form>
+  <//>`;
+}
+
+export function RemoveLayer({of: {layer, revision, configurations, devices}, close}) {
+  const run = async () => {
+    await hw.call("layer/delete", {layer, revision, force: configurations > 0 || undefined});
+    go(to("layers"));
+    tell(`Deleted the layer ${layer}.`);
+  };
+  return html`<${Sure} title="Delete this layer?" word=${configurations ? `Delete it with ${count(configurations, "configuration")}` : "Delete"} close=${close} run=${run}>
+    <p>${count(devices, "device")} ${devices === 1 ? "has" : "have"} <${Text} of=${layer} mono />, and get what lower layers say.</p><//>`;
+}
