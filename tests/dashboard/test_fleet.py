@@ -43,7 +43,10 @@ class Follower:
         """Wait until it is sent a value of a name, and answer."""
         while name not in self.have or self.have[name]["value"] != value:
             self._take(self.talk.receive())
-        entry = {"name": name, "tag": self.have[name]["tag"], **error}
+        self.say({"name": name, "tag": self.have[name]["tag"], **error})
+
+    def say(self, entry: dict[str, str]) -> None:
+        """Report one entry."""
         frame = self.talk("device/report", deviceId=self.id, report=[entry])
         while not self._take(frame):
             frame = self.talk.receive()
@@ -170,3 +173,31 @@ async def test_a_layer_is_made_and_what_it_holds_is_edited(visit: Visit, gateway
         await visit.button("Review and save").click()
         await visit.dialog.get_by_role("button", name="Save").click()
         await expect(visit.dialog.get_by_role("alert")).to_contain_text(f"is held by rollout {number}")
+
+
+async def test_a_device_shows_what_it_should_have_and_what_it_says(visit: Visit, gateway: RunningGateway) -> None:
+    """Which layer wins, what that hides, and each of the four states; as it changes."""
+    page = visit.page
+    with gateway.socket() as talk, following(gateway, talk, "lifts", 600, "lift-a") as (lift,):
+        done(talk, "configuration/put", name="lift.speed", value="1", layer="global")
+        done(talk, "configuration/put", name="lift.speed", value="2", layer="lifts")
+        done(talk, "configuration/put", name="lift.door", value=HOSTILE[0], layer="device/lift-a")
+        done(talk, "configuration/put", name="lift.bell", value="on", layer="lifts")
+        await visit.open("device/lift-a?tab=configuration")
+        speed, door, bell = (
+            page.get_by_role("row").filter(has_text=f"lift.{name}") for name in ("speed", "door", "bell")
+        )
+        await expect(speed.get_by_role("cell")).to_have_text(["2", "lifts", "global", "pending"])
+        await expect(door).to_contain_text(HOSTILE[0])
+        lift.report("lift.speed", "2")
+        await expect(speed).to_contain_text("applied")
+        lift.report("lift.door", HOSTILE[0], error=HOSTILE[1])
+        await expect(door).to_contain_text(f"refused{HOSTILE[1]}")
+        lift.say({"name": "lift.bell", "value": HOSTILE[2]})
+        await expect(bell).to_contain_text("local")
+        await expect(bell).to_contain_text(HOSTILE[2])
+        assert await page.locator(MARKUP).count() == 0
+        await visit.accessible()
+        await visit.fits()
+        await speed.get_by_role("link", name="lift.speed").click()
+        await expect(page.get_by_label("Above")).to_contain_text("lifts")

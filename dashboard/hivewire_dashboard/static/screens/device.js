@@ -1,12 +1,14 @@
-/** One device: what it is, what it was told and what it answered, what it says, and a command to send. */
+/** One device: what it is, what it should have, what it was told and what it answered, what it says, and a command to send. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
 import {called, devices, networks, types} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {announce, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Effective} from "./effective.js";
 import {DeviceForm, Presence, problem} from "./devices.js";
 
 /** Messages that are shown. */
@@ -38,11 +40,14 @@ export default function Device({rest: [id], query}) {
     <${Tabs} label="About this device" chosen=${tab} tabs=${[
       ["commands", "Commands", to("device", id)],
       ["notifications", "Notifications", to("device", id, {tab: "notifications"})],
+      ...(may("GetConfiguration") ? [["configuration", "Configuration", to("device", id, {tab: "configuration"})]] : []),
       ["data", "Data", to("device", id, {tab: "data"})],
       ["lines", "For programs", to("device", id, {tab: "lines"})],
     ]} />
     ${tab === "notifications"
       ? html`<${Notifications} id=${id} />`
+      : tab === "configuration" && may("GetConfiguration")
+        ? html`<${Effective} id=${id} />`
       : tab === "data"
         ? html`<${Reader} value=${JSON.stringify(device.data, null, 2) ?? "null"} label="Data" json />`
         : tab === "lines"
