@@ -95,6 +95,20 @@ async def test_devices_are_found_made_changed_and_deleted(visit: Visit, gateway:
     await expect(visit.page.get_by_role("status").filter(has_text="Deleted Changed here")).to_be_visible()
 
 
+async def test_a_device_is_opened_by_keys(visit: Visit, gateway: RunningGateway) -> None:
+    """`/` leads to the search, Enter to the table, and Enter again to the device."""
+    with gateway.socket() as talk:
+        device(talk, "keys-a", "By keys")
+    await visit.open("devices")
+    await expect(visit.row("By keys")).to_be_visible()
+    await visit.page.keyboard.press("/")
+    await visit.page.keyboard.type("keys-")
+    await expect(visit.page.locator(".grid .row")).to_have_count(1)
+    await visit.page.keyboard.press("Enter")
+    await visit.page.keyboard.press("Enter")
+    await expect(visit.page.get_by_role("heading", name="By keys")).to_be_visible()
+
+
 async def test_networks_and_types_are_managed(visit: Visit, gateway: RunningGateway) -> None:
     """Made, renamed, and deleted with their devices once that was said."""
     for of, what in (("networks", "network"), ("types", "device type")):

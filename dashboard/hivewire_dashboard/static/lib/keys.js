@@ -24,6 +24,14 @@ export function bind(keys) {
   return () => handlers.splice(handlers.indexOf(keys), 1);
 }
 
+bind({"/": () => document.querySelector("[role=search] input")?.select()});
+
+/** Enter in a search leads to the row of the table that the arrows begin at. */
+export function toTable(event) {
+  event.preventDefault();
+  document.querySelector(".grid .row[tabindex='0']")?.focus();
+}
+
 document.addEventListener("keydown", (event) => {
   const name = pressed(event);
   if (!name || event.defaultPrevented) return;

@@ -1,9 +1,9 @@
 /** All configurations: folders beside a table that shows every change as it comes. */
 
-import {html, useEffect, useMemo, useRef, useState} from "../vendor/preact.js";
+import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {hw, INLINE, names, status} from "../lib/gateway.js";
 import {Grid} from "../lib/grid.js";
-import {bind} from "../lib/keys.js";
+import {toTable} from "../lib/keys.js";
 import {ending, position} from "../lib/names.js";
 import {go, refine, to} from "../lib/router.js";
 import {below, choose as chooseScope} from "../lib/scope.js";
@@ -51,18 +51,15 @@ export default function Configurations({query}) {
   const [mode, wanted] = understood(query.get("in") ?? "prefix", text);
   const folder = query.get("below") ?? "";
   const order = ORDERS[query.get("order")] ? query.get("order") : "name";
-  const field = useRef();
   const rows = useRows({mode, wanted, folder, order});
   const selection = useSelection();
-
-  useEffect(() => bind({"/": () => field.current.querySelector("input").select()}), []);
 
   const type = ({currentTarget: {value}}) => {
     table.top = 0;
     refine({q: value || undefined});
   };
 
-  const search = html`<form class="search" role="search" ref=${field} onSubmit=${(event) => event.preventDefault()}>
+  const search = html`<form class="search" role="search" onSubmit=${toTable}>
     <select aria-label="Where to search" value=${mode} onChange=${(event) => refine({in: event.currentTarget.value})}>
       ${Object.entries(MODES).map(([key, label]) => html`<option value=${key}>${label}</option>`)}
     </select>

@@ -4,6 +4,7 @@ import {html, useMemo, useState} from "../vendor/preact.js";
 import {called, devices, networks, types} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
 import {Grid} from "../lib/grid.js";
+import {toTable} from "../lib/keys.js";
 import {go, refine, to} from "../lib/router.js";
 import {count, Text, When} from "../lib/text.js";
 import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction} from "../lib/ui.js";
@@ -54,8 +55,8 @@ function All({query}) {
     ${options.map(([id, name]) => html`<option value=${id}>${name}</option>`)}</select>`;
   if (devices.error.value) return html`<${Problem} error=${devices.error.value} />`;
   return html`
-    <form class="search" role="search" onSubmit=${(event) => event.preventDefault()}>
-      <input type="search" aria-label="Search devices" placeholder="Name or id" value=${text} onInput=${(event) => refine({q: event.currentTarget.value || undefined})} />
+    <form class="search" role="search" onSubmit=${toTable}>
+      <input type="search" aria-label="Search devices" placeholder="Name or id   ( / )" value=${text} onInput=${(event) => refine({q: event.currentTarget.value || undefined})} />
       ${choice("Network", "network", network, [["", "All networks"], ...networks.sorted.map(({id, name}) => [id, name])])}
       ${choice("Device type", "type", type, [["", "All types"], ...types.sorted.map(({id, name}) => [id, name])])}
       ${choice("Presence", "presence", presence, [["", "Online or not"], ["online", "Online"], ["offline", "Offline"]])}
