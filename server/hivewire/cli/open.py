@@ -14,11 +14,12 @@ from hivewire.cli.remote import endpoint
 
 
 @click.command(
+    "open",
     epilog="""\b
 Examples:
   hivewire open
   hivewire open limits.max          (one configuration)
-  hivewire open --url https://config.example.com --print"""
+  hivewire open --url https://config.example.com --print""",
 )
 @click.argument("name", required=False)
 @click.option("--print", "only_print", is_flag=True, help="Only print the address.")
