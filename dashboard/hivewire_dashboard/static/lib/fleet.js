@@ -6,7 +6,7 @@ import {hw} from "./gateway.js";
 /** What is followed: a map by id, drawn at most once a frame. */
 class Followed {
   items = new Map();
-  sorted = [];
+  #sorted = [];
   version = signal(0);
   ready = signal(false);
   error = signal(undefined);
@@ -17,6 +17,12 @@ class Followed {
   /** `noun` is the word of the actions, `list` the member of a snapshot, `one` that of a change, `id` that of its key. */
   constructor(noun, list, one, id, more = {}) {
     Object.assign(this, {noun, list, one, id, more});
+  }
+
+  /** All, by name. Whoever reads it while drawing is drawn again when it changes: a part of a page is not with the page. */
+  get sorted() {
+    this.version.value;
+    return this.#sorted;
   }
 
   /** Follow it as long as somebody uses it. */
@@ -60,7 +66,7 @@ class Followed {
     this.#drawing = true;
     requestAnimationFrame(() => {
       this.#drawing = false;
-      this.sorted = [...this.items.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
+      this.#sorted = [...this.items.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
       this.version.value += 1;
     });
   }
@@ -72,5 +78,6 @@ export const types = new Followed("devicetype", "deviceTypes", "deviceType", "de
 
 /** The name of a network or a device type, or its number. */
 export function called(followed, id) {
+  followed.version.value;
   return followed.items.get(id)?.name ?? `${id ?? "–"}`;
 }
