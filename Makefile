@@ -118,8 +118,9 @@ vendor-check: $(VENV)/.vendor ## see that these files are what `make vendor` mak
 	@rm -rf $(VENV)/vendored && node dashboard/vendor/build.mjs $(VENV)/vendor $(VENV)/vendored
 	@diff -r --exclude=hivewire $(VENV)/vendored $(VENDORED) && echo "The vendored files are those of package-lock.json."
 
-vendor-client: ## copy the JavaScript client into the dashboard
+vendor-client: ## copy what a page needs of the JavaScript client into the dashboard
 	@rm -rf $(VENDORED)/hivewire && cp -R clients/js/src $(VENDORED)/hivewire
+	@rm $(VENDORED)/hivewire/testing.js $(VENDORED)/hivewire/file.js
 
 clean: ## remove the virtual environment and caches (never data)
 	rm -rf $(VENV) .coverage .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

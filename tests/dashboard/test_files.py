@@ -55,13 +55,13 @@ def test_space_is_on_a_grid_of_four_pixels() -> None:
 
 @pytest.mark.skipif(not CLIENT.is_dir(), reason="the source of the JavaScript client is not here")
 def test_the_client_of_the_dashboard_is_the_one_that_is_published() -> None:
-    """`make vendor-client` copies it."""
+    """`make vendor-client` copies it, but for what is for tests or for Node."""
     vendored = STATIC / "vendor" / "hivewire"
     ours = {path.relative_to(CLIENT).as_posix(): path.read_bytes() for path in CLIENT.rglob("*") if path.is_file()}
     copied = {
         path.relative_to(vendored).as_posix(): path.read_bytes() for path in vendored.rglob("*") if path.is_file()
     }
-    assert ours == copied
+    assert {name: ours[name] for name in ours.keys() - {"testing.js", "file.js"}} == copied
 
 
 def imported(path: Path, found: set[Path]) -> set[Path]:

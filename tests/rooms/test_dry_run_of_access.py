@@ -127,9 +127,9 @@ async def test_a_dry_run_is_judged_like_the_write_and_leaves_nothing(world: Worl
 
 
 def test_every_write_of_these_can_be_tried() -> None:
-    """A new write without `dryRun` fails here. Messages, labels, reports and tokens have none."""
+    """A new write without `dryRun` fails here. Messages, reports and tokens have none."""
     nouns = ("configuration/", "user/", "tenant/", "client/", "network/", "devicetype/", "device/")
-    others = ("ubscribe", "/label", "/report", "/revoke")
+    others = ("ubscribe", "/report")
     without = {
         action
         for action, request in REQUESTS.items()
@@ -139,8 +139,8 @@ def test_every_write_of_these_can_be_tried() -> None:
 
 
 def test_each_of_them_is_tried_here() -> None:
-    """A new one needs an example above; those of configurations, schemas and schedules have tests of their own."""
-    others = ("configuration/", "schema/", "schedule/")
+    """A new one needs an example above; those of configurations, schemas, schedules and fleets have their own tests."""
+    others = ("configuration/", "schema/", "schedule/", "layer/", "rollout/", "device/label", "device/revoke")
     able = {
         request
         for action, request in REQUESTS.items()
