@@ -55,7 +55,7 @@ async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGa
     await visit.accessible()
     await visit.fits()
     await visit.button("Commit all or nothing").click()
-    await expect(visit.page.get_by_role("status")).to_contain_text("3 changes written")
+    await expect(visit.page.get_by_role("status").filter(has_text="3 changes written")).to_be_visible()
     with gateway.socket() as talk:
         changes = talk("configuration/audit", names=["stage.*"], take=3)["changes"]
     assert len({each["revision"] for each in changes}) == 1
