@@ -1,6 +1,6 @@
 """A real Chromium for tests: that of the distribution, headless, driven by Playwright.
 
-Without one, tests that ask for it are skipped aloud, or fail where `HIVEWIRE_BROWSER=required` says so.
+Without one, tests that ask for it are skipped aloud, or fail where `BROWSER_TESTS=required` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 from tests.running import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-REQUIRED = os.environ.get("HIVEWIRE_BROWSER") == "required"
+REQUIRED = os.environ.get("BROWSER_TESTS") == "required"
 
 VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI, sourceFile, lineNumber}) =>
@@ -32,7 +32,7 @@ def require_chromium() -> str:
     """The path of Chromium. Without one the test that asks is skipped, or fails where one is required."""
     if CHROMIUM is None:
         if REQUIRED:
-            pytest.fail("there is no Chromium, and HIVEWIRE_BROWSER says that there must be one")
+            pytest.fail("there is no Chromium, and BROWSER_TESTS says that there must be one")
         pytest.skip("there is no Chromium")
     return CHROMIUM
 
