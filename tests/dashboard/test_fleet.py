@@ -135,6 +135,7 @@ async def test_a_layer_is_made_and_what_it_holds_is_edited(visit: Visit, gateway
         done(talk, "device/label", deviceId="fridge-a", labels={"kind": "fridge"})
         done(talk, "configuration/put", name="fridge.level", value="plain")
         await visit.open("layers")
+        await expect(page.get_by_role("heading", name="Layers")).to_be_visible()  # other screens have this button too
         await visit.button("New").click()
         await visit.dialog.get_by_label("Name").fill("fridges")
         await visit.dialog.get_by_label("Rank").fill("700")
