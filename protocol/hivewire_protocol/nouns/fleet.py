@@ -15,10 +15,16 @@ from hivewire_protocol.permissions import Permission
 _Target = Annotated[Target | None, says("Only these devices; all that the caller reaches when absent.")]
 _Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.")]
 _Rollout = Annotated[Integer | None, says("Only the devices that see this rollout, and its names.")]
+_Devices = Annotated[int, says("All of them.")]
+_Online = Annotated[int, says("Those that follow their configurations, at any gateway.")]
 _Applied = Annotated[int, says("Those that have applied all that they should.")]
 _Refused = Annotated[int, says("Those that have refused something.")]
 _Pending = Annotated[int, says("Those that have not answered to something.")]
 _Local = Annotated[int, says("Those that have something of their own.")]
+_Reached = Annotated[int | UnsetType, says("With `rollout`: those that were sent its values.")]
+_Waiting = Annotated[int | UnsetType, says("With `rollout`: those that are offline and were not.")]
+_Silent = Annotated[int | UnsetType, says("With `rollout`: those that have not answered for too long.")]
+_Overridden = Annotated[int | UnsetType, says("With `rollout`: for which a higher layer has all names.")]
 
 
 class NameCounts(Struct):
@@ -39,21 +45,24 @@ class ErrorCount(Struct):
     devices: Annotated[int, says("How many.")]
 
 
+_Errors = Annotated[list[ErrorCount], says("The five most frequent errors.")]
+
+
 class FleetCountReply(Reply, kw_only=True):
     """How many devices there are, by the worst state of their names."""
 
-    devices: Annotated[int, says("All of them.")]
-    online: Annotated[int, says("Those that follow their configurations at this gateway.")]
+    devices: _Devices
+    online: _Online
     applied: _Applied
     refused: _Refused
     pending: _Pending
     local: _Local
     names: Annotated[list[NameCounts] | UnsetType, says("With `names`: the counts of each name, up to 1,000.")] = UNSET
-    errors: Annotated[list[ErrorCount], says("The five most frequent errors.")]
-    reached: Annotated[int | UnsetType, says("With `rollout`: those that were sent its values.")] = UNSET
-    waiting: Annotated[int | UnsetType, says("With `rollout`: those that are offline and were not.")] = UNSET
-    silent: Annotated[int | UnsetType, says("With `rollout`: those that have not answered for too long.")] = UNSET
-    overridden: Annotated[int | UnsetType, says("With `rollout`: for which a higher layer has all names.")] = UNSET
+    errors: _Errors
+    reached: _Reached = UNSET
+    waiting: _Waiting = UNSET
+    silent: _Silent = UNSET
+    overridden: _Overridden = UNSET
 
 
 class FleetRow(Struct):
@@ -63,7 +72,7 @@ class FleetRow(Struct):
     networkId: Annotated[int, says("Its network.")]
     deviceTypeId: Annotated[int, says("Its device type.")]
     labels: Annotated[dict[str, str], says("Its labels.")]
-    online: Annotated[bool, says("Whether it follows its configurations at this gateway.")]
+    online: Annotated[bool, says("Whether it follows its configurations, at any gateway.")]
     state: Annotated[str, says("`applied`, `refused`, `pending` or `local`: the worst of its names.")]
     errors: Annotated[dict[str, str], says("What it has refused, and why, by name.")]
 
@@ -131,18 +140,18 @@ class FleetUnsubscribe(Request, tag="fleet/unsubscribe"):
 class FleetCounts(Push, tag="fleet/count", kw_only=True):
     """The counts have changed; the first one comes within a second."""
 
-    devices: Annotated[int, says("All of them.")]
-    online: Annotated[int, says("Those that follow their configurations at this gateway.")]
+    devices: _Devices
+    online: _Online
     applied: _Applied
     refused: _Refused
     pending: _Pending
     local: _Local
     names: Annotated[list[NameCounts] | UnsetType, says("With `names`: the counts of each name.")] = UNSET
-    errors: Annotated[list[ErrorCount], says("The five most frequent errors.")]
-    reached: Annotated[int | UnsetType, says("With `rollout`: those that were sent its values.")] = UNSET
-    waiting: Annotated[int | UnsetType, says("With `rollout`: those that are offline and were not.")] = UNSET
-    silent: Annotated[int | UnsetType, says("With `rollout`: those that have not answered for too long.")] = UNSET
-    overridden: Annotated[int | UnsetType, says("With `rollout`: for which a higher layer has all names.")] = UNSET
+    errors: _Errors
+    reached: _Reached = UNSET
+    waiting: _Waiting = UNSET
+    silent: _Silent = UNSET
+    overridden: _Overridden = UNSET
 
 
 class FleetLeft(Struct):

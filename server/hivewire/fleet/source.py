@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from hivewire.fleet.layers import Value
 from hivewire.fleet.views import View
+from hivewire.hub.ledger_source import OfLedger
 from hivewire.hub.source import Event, NotCovered, Row
 from hivewire.ledger.ledger import Ledger
 from hivewire_protocol.encoding import encode
@@ -139,38 +140,16 @@ def element_of(most: int) -> Callable[[Desired], bytes]:
     return lambda item: encode(shown(item.name, item.value, most))
 
 
-class FleetSource:
+class FleetSource(OfLedger):
     """The source. Its offsets are the ledger's revisions."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.covers = ledger.covers
-        self.confirm = ledger.confirm
+        super().__init__(ledger)
         self.as_event = event_of
         self.announce: Callable[[Sequence[Desired]], None] = lambda items: None
         """Tell the hub of new items, whole transactions in order."""
         self.unsettled: int | None = None
         """The first revision at which devices have got another view and were not told yet; None if there is none."""
-
-    @property
-    def epoch(self) -> str:
-        """The identity of the ledger's history."""
-        return self._ledger.epoch
-
-    @property
-    def tip(self) -> int:
-        """The ledger's revision."""
-        return self._ledger.revision
-
-    @property
-    def oldest(self) -> int:
-        """The first revision from which the log is complete."""
-        return self._ledger.oldest
-
-    @property
-    def shared(self) -> bool:
-        """Whether other gateways write to the ledger too."""
-        return self._ledger.shared
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """There is no log."""
@@ -187,13 +166,6 @@ class FleetSource:
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
         """Call the observer with new items from now on."""
         self.announce = observer
-
-    def on_gap(self, call: Callable[[], None]) -> None:
-        """There are no gaps."""
-
-    def is_over(self, item: Desired) -> bool:
-        """Items have no end."""
-        return False
 
     def compacted(self, kind: str) -> Records:
         """The state of views."""

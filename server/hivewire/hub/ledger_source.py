@@ -41,14 +41,13 @@ def event_of(change: Change) -> Event:
     return event
 
 
-class LedgerSource:
-    """The log of the ledger as a source."""
+class OfLedger:
+    """What is true of each source whose offsets are the revisions of a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.covers = ledger.covers
         self.confirm = ledger.confirm
-        self.as_event = event_of
 
     @property
     def epoch(self) -> str:
@@ -73,6 +72,18 @@ class LedgerSource:
     def on_gap(self, call: Callable[[], None]) -> None:
         """A ledger has no gaps."""
 
+    def is_over(self, item: object) -> bool:
+        """Nothing in it has an end."""
+        return False
+
+
+class LedgerSource(OfLedger):
+    """The log of the ledger as a source."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.as_event = event_of
+
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """The changes after a revision. Raises NotCovered when the log does not cover it."""
         try:
@@ -92,10 +103,6 @@ class LedgerSource:
     def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
         """Call the observer with the changes of each commit from now on."""
         self._ledger.observe(observer)
-
-    def is_over(self, change: Change) -> bool:
-        """Changes have no end."""
-        return False
 
     def compacted(self, kind: str) -> Records:
         """The records of one kind."""
