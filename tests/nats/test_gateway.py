@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from bench.nodes import PASSWORD, _request
 from hivewire.ledger import cluster
 from hivewire.nats.entry import Envelope
 from hivewire.settings import Settings
-from tests.running import PATIENCE, NotStarted, RunningGateway, Talk
+from tests.running import PATIENCE, NotStarted, RunningGateway
+from tests.scheduled import carried_out_once
 
 
 class Site:
@@ -88,29 +88,12 @@ def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
     assert mine.stop() == other.stop() == 0
 
 
-def nothing_waits(talk: Talk) -> bool:
-    return bool(talk("schedule/list")["count"] == 0)
-
-
 def test_what_is_scheduled_is_carried_out_by_one_of_them(site: Site) -> None:
     """Each gateway has its own clock and tries; the first revision stands, and both show the same end."""
     mine, other = site.gateway("a"), site.gateway("b")
     token = mine.token()
     with mine.socket(token) as here, other.socket(token) as there:
-        at = str(time.time_ns() // 1_000_000 + 1_500)
-        for number in range(20):
-            talk = here if number % 2 else there
-            assert talk("configuration/put", name=f"expires.{number:02}", value="v", ttl=1)["status"] == "success"
-            planned = [{"operation": "put", "name": f"planned.{number:02}", "value": "v"}]
-            assert talk("configuration/transact", changes=planned, at=at)["status"] == "success"
-        for talk in (here, there):
-            wait(partial(nothing_waits, talk))
-            assert talk("configuration/list", names=["expires.*"])["count"] == 0
-            planned = talk("configuration/list", names=["planned.*"])["configurations"]
-            assert [each["entityVersion"] for each in planned] == [1] * 20
-            for number in range(20):
-                changes = talk("configuration/history", name=f"expires.{number:02}")["changes"]
-                assert [each["description"] for each in changes] == ["expired", None]
+        carried_out_once(here, there)
     assert mine.stop() == other.stop() == 0
 
 

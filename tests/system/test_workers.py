@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.gate.wire import until
 from tests.running import PATIENCE, NotStarted, RunningGateway, Talk
+from tests.scheduled import carried_out_once
 from tests.workers import WORKERS, Site, gone
 
 
@@ -186,27 +186,10 @@ def test_several_gateways_start_together_or_not_at_all(data: Path, tmp_path: Pat
     assert not (tmp_path / "other.db").exists()
 
 
-def nothing_waits(talk: Talk) -> bool:
-    return bool(talk("schedule/list")["count"] == 0)
-
-
 def test_what_is_scheduled_is_carried_out_by_one_of_them(site: Site) -> None:
     """Each worker has its own clock and tries: what expires is deleted once, and a transaction is written once."""
     one, two = site.sockets().values()
-    at = str(time.time_ns() // 1_000_000 + 1_200)
-    for number in range(20):
-        talk = one if number % 2 else two
-        assert talk("configuration/put", name=f"expires.{number:02}", value="v", ttl=1)["status"] == "success"
-        planned = [{"operation": "put", "name": f"planned.{number:02}", "value": "v"}]
-        assert talk("configuration/transact", changes=planned, at=at)["status"] == "success"
-    for talk in (one, two):
-        until(partial(nothing_waits, talk))
-        assert talk("configuration/list", names=["expires.*"])["count"] == 0
-        planned = talk("configuration/list", names=["planned.*"])["configurations"]
-        assert [each["entityVersion"] for each in planned] == [1] * 20
-        for number in range(20):
-            changes = talk("configuration/history", name=f"expires.{number:02}")["changes"]
-            assert [each["description"] for each in changes] == ["expired", None]
+    carried_out_once(one, two)
 
 
 def succeeds(talk: Talk, action: str, **members: Any) -> bool:
