@@ -46,7 +46,9 @@ class _Output(TextIOBase):
     """Standard error, for the lines of the log.
 
     A line that cannot be written is lost: the disk may be full, the terminal closed, or the program behind a pipe gone,
-    and none of them may fail a request or stop the writer.
+    and none of them may fail a request or stop the writer. Lines come by `WriteLogger`, each in one write, because
+    several gateways share standard error: `PrintLogger` writes the line feed apart, and with PYTHONUNBUFFERED, which
+    containers set, lines would run into one another.
     """
 
     def write(self, text: str) -> int:
@@ -68,7 +70,7 @@ _OUTPUT = cast(TextIO, _Output())
 
 # For commands that work without `configure_logging`: standard output is for their results.
 structlog.configure(
-    logger_factory=lambda *_: structlog.PrintLogger(_OUTPUT),
+    logger_factory=lambda *_: structlog.WriteLogger(_OUTPUT),
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
 )
 
@@ -96,7 +98,7 @@ def configure_logging(
         )
     structlog.configure(
         processors=[*common, renderer],
-        logger_factory=structlog.PrintLoggerFactory(_OUTPUT),
+        logger_factory=structlog.WriteLoggerFactory(_OUTPUT),
         wrapper_class=structlog.make_filtering_bound_logger(least),
     )
     # Libraries log warnings and errors only, in the same format.

@@ -387,6 +387,17 @@ except KeyError as error:
     assert "hush-hush" not in logged
 
 
+def test_a_line_of_the_log_is_one_write() -> None:
+    """Gateways that share standard error do not mix their lines, also where nothing is buffered, as in containers."""
+    script = "from hivewire.telemetry import configure_logging, log; configure_logging('json'); log.info('first')"
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)  # each write is a message
+    with ours, its:
+        subprocess.run([sys.executable, "-u", "-c", script], stderr=its.fileno(), check=True, timeout=PATIENCE)
+        line = ours.recv(65_536).decode()
+    assert line.endswith("\n")
+    assert json.loads(line)["event"] == "first"
+
+
 def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
     """TLS files that are missing or not PEM are an error, and no file is created."""
     folder = tmp_path / "tls"
