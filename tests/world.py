@@ -24,6 +24,7 @@ from hivewire.broadcast import Broadcast
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.journal import Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.services import elapsed, now, wire
@@ -92,13 +93,13 @@ class World:
 
     def __init__(
         self,
-        journal: MemoryJournal | None = None,
+        journal: Journal | None = None,
         clock: Clock | None = None,
         broadcast: Broadcast | None = None,
         messages: StreamEngine | None = None,
         **changed: Any,
     ) -> None:
-        self.journal = journal or MemoryJournal()
+        self.journal: Journal = journal or MemoryJournal()
         self.clock = clock or Clock()
         self.unexpected: list[BaseException] = []
         self.ledger = Ledger(self.journal, self.clock)

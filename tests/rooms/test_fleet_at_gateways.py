@@ -95,6 +95,8 @@ async def test_reports_and_who_is_online_are_known_to_all(site: Site) -> None:
     }
     assert [each["online"] for each in (await both(site, "fleet/list"))["devices"]] == [True, True, False, False]
     assert await states(mine, "b") == {"n": "refused"}
+    tried = await both(site, "configuration/put", layer="global", name="n", value="2", dryRun=True)
+    assert tried["affects"] == {"devices": 4, "online": 2, "hidden": 0}
     following.session.close()
     await site.second()
     assert (await both(site, "fleet/count"))["online"] == 1

@@ -110,7 +110,7 @@ class Recorder:
 
 async def test_a_put_is_carried_by_few_functions_from_its_bytes_to_the_push(tmp_path: Path) -> None:
     """Only the functions that the architecture page lists are between the frame and the push or the answer."""
-    world = await World(SqliteJournal(tmp_path / "ledger.db")).open()  # type: ignore[arg-type]
+    world = await World(SqliteJournal(tmp_path / "ledger.db")).open()
     recorder = Recorder()
     sockets = Sockets(world.dispatcher, Admission(world.services.settings), lambda: Caller("", ""))
     asker, follower = Wire(recorder), Wire(recorder)
@@ -143,7 +143,7 @@ UNUSED = ("actions.layered.", "fleet.", "schedules.", "schemas.", "timers.", "tr
 
 async def test_a_put_without_layers_and_schemas_calls_nothing_of_theirs(tmp_path: Path) -> None:
     """Neither a put with a follower nor a get does; a survey of values is looked for once in a commit."""
-    world = await World(SqliteJournal(tmp_path / "ledger.db")).open()  # type: ignore[arg-type]
+    world = await World(SqliteJournal(tmp_path / "ledger.db")).open()
     called: set[str] = set()
 
     def note(frame: FrameType, event: str, argument: object) -> None:

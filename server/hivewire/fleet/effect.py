@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layers import targets
-from hivewire.fleet.source import Sight
-from hivewire.fleet.views import View
 from hivewire_protocol.nouns.configuration import Affects
 from hivewire_protocol.nouns.layer import OF_DEVICE, Target
 from hivewire_protocol.tenant.steps import Steps
@@ -18,13 +16,13 @@ LOOK = 200
 
 def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affects]:
     """The devices that have one of these layers; hidden are those for which none of the names there counts."""
-    found = Affects(0, 0, 0)
+    found, online = Affects(0, 0, 0), (yield from fleet.online_views())
     for number, view in enumerate([*fleet.views]):
         if number % LOOK == LOOK - 1:
             yield
         if mine := [layer for layer in view.layers if layer.name in names]:
             found.devices += view.members
-            found.online += _online(view)
+            found.online += online[view]
             if not any(view.shows(layer, name) for layer in mine for name in names[layer.name]):
                 found.hidden += view.members
     for layer in names:  # that of a device is there once it has held something
@@ -33,10 +31,6 @@ def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affect
             found.devices += 1
             found.online += fleet.online(member.device.id)
     return found
-
-
-def _online(view: View) -> int:
-    return len({sub.served.device for sub in view.followers if isinstance(sub.served, Sight)})
 
 
 def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affects]:

@@ -57,6 +57,7 @@ from hivewire_protocol.nouns.device_configuration import Reported
 from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, Target, key_of
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenant.steps import Steps
 
 NO_LABELS: Mapping[str, str] = {}
 
@@ -277,6 +278,17 @@ class Fleet:
     def count_online(self) -> int:
         """How many devices do."""
         return len(self.followed)
+
+    def online_views(self) -> Steps[Counter[View]]:
+        """How many of the devices with each view are online."""
+        found = Counter[View]()
+        for number, record_id in enumerate(self.followed.everywhere(), 1):
+            device = self._registry.device_of(record_id)
+            if device is not None and (member := self.members.get(device.id)) is not None:
+                found[member.view] += 1
+            if number % LOOK == 0:
+                yield
+        return found
 
     async def settled(self) -> None:
         """Return when all devices have moved."""

@@ -38,6 +38,10 @@ class Online:
         """The devices that follow here."""
         return list(self._here)
 
+    def everywhere(self) -> list[int]:
+        """Those that follow at any gateway."""
+        return list(self._gateways)
+
     def _count(self, record_id: int, step: int) -> None:
         number = self._gateways.get(record_id, 0) + step
         if number > 0:

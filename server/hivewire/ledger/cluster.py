@@ -32,7 +32,8 @@ from hivewire.ledger.engines.nats.journal import (
 )
 from hivewire.ledger.engines.sqlite.cache import NUMBERS, SqliteCache, snapshot_of
 from hivewire.ledger.engines.sqlite.start import require_whole
-from hivewire.ledger.records import AuditRow, Change, JournalError
+from hivewire.ledger.journal import Block
+from hivewire.ledger.records import Change, JournalError
 from hivewire.nats import stream as streams
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, NatsError, address_of
@@ -209,15 +210,18 @@ class _Replayed:
         self._parts.clear()
         self._sum = 0
 
-    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
-        """Some changes of the checkpoint, in order."""
+    async def load(self, block: Block) -> None:
+        """What comes next in the checkpoint."""
+        self._apply(block.changes)
+
+    def _apply(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self._sum -= self._parts.pop((change.kind, change.key), 0)
             if change.content is not None:
                 part = self._parts[change.kind, change.key] = part_of(change)
                 self._sum += part
 
-    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+    async def complete(self, place: int, id: bytes) -> None:
         """That was all."""
         self._place = place
         self._keep(place)
@@ -225,7 +229,7 @@ class _Replayed:
     async def note(self, entry: LogEntry) -> None:
         """The next entry of the log."""
         if entry.place > self._place:
-            await self.load(copied(entry).changes, ())
+            self._apply(copied(entry).changes)
             self._keep(entry.place)
 
     def _keep(self, place: int) -> None:

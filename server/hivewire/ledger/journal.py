@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -192,16 +192,22 @@ class Journal(Protocol):
         """Release all resources. It is always called, also after a failed `open`, and may be called twice."""
 
 
+class Block(NamedTuple):
+    """A part of a snapshot: changes of whole transactions, rows of the audit, or notes."""
+
+    changes: Sequence[Change] = ()
+    rows: Sequence[AuditRow] = ()
+    notes: Mapping[str, str] = {}
+
+
 class Snapshot(Protocol):
     """A copy as it was at one moment: after the entry `id` at `place`."""
 
     place: int
     id: bytes
-    notes: dict[str, str]
 
-    def blocks(self) -> AsyncGenerator[tuple[Sequence[Change], Sequence[AuditRow]], None]:
-        """All changes in order, whole transactions, and all rows of the audit; about half a megabyte each, at least one
-        change or row."""
+    def blocks(self) -> AsyncGenerator[Block, None]:
+        """All changes in order, all rows of the audit and all notes; a few megabytes each, at least one of them."""
 
 
 class Loadable(Protocol):
@@ -210,10 +216,10 @@ class Loadable(Protocol):
     async def begin(self, epoch: str) -> None:
         """Forget everything, and be a copy of the log with this epoch. Raises NotDurable."""
 
-    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
+    async def load(self, block: Block) -> None:
         """After `begin`, add what is in a block of a snapshot. Raises NotDurable."""
 
-    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+    async def complete(self, place: int, id: bytes) -> None:
         """All blocks of a snapshot are there. Until then the copy counts as empty."""
 
 

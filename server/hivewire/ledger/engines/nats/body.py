@@ -1,4 +1,4 @@
-"""What entries and checkpoints of the ledger hold."""
+"""What entries of the ledger hold."""
 
 from __future__ import annotations
 

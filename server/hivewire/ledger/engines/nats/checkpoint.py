@@ -1,7 +1,7 @@
 """Checkpoints: the whole state at a place of the log, so that a start reads that and the rest, and the log stays short.
 
-A checkpoint is a stream of blocks, each zlib of the MessagePack of changes and rows of the audit, cut into messages,
-and at last a manifest. The manifest expects the one before: of several gateways that make one at once, one has made it,
+A checkpoint is a stream of blocks, each zlib of the MessagePack of a `Block`, cut into messages, and at last a
+manifest. The manifest expects the one before: of several gateways that make one at once, one has made it,
 and the others remove what they wrote. Then the log is removed up to the checkpoint before, and what is older than that.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from hivewire.ledger.engines.nats.body import FORMAT, Body
-from hivewire.ledger.journal import Loadable, Snapshot
+from hivewire.ledger.engines.nats.body import FORMAT
+from hivewire.ledger.journal import Block, Loadable, Snapshot
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Refused, Unusable
 from hivewire.telemetry import log
@@ -45,7 +45,6 @@ class Manifest(Struct, frozen=True):
     id: str
     place: int
     entry: str
-    notes: dict[str, str]
     frames: int
     sha256: str
     gateway: str
@@ -125,18 +124,17 @@ class Checkpoints:
     async def _load(self, manifest: Manifest, copy: Loadable) -> bool:
         """False when it is not complete: another one replaced it meanwhile."""
         await copy.begin(manifest.epoch)
-        digest, frames, block = hashlib.sha256(), 0, bytearray()
-        async for headers, data in self._frames(manifest.id):
-            digest.update(data)
+        digest, frames, data = hashlib.sha256(), 0, bytearray()
+        async for headers, piece in self._frames(manifest.id):
+            digest.update(piece)
             frames += 1
-            block += data
+            data += piece
             if MORE not in headers:
-                body = msgspec.msgpack.decode(zlib.decompress(block), type=Body)
-                await copy.load(body.changes, body.rows)
-                block.clear()
+                await copy.load(msgspec.msgpack.decode(zlib.decompress(data), type=Block))
+                data.clear()
         if (frames, digest.hexdigest()) != (manifest.frames, manifest.sha256):
             return False
-        await copy.complete(manifest.place, bytes.fromhex(manifest.entry), manifest.notes)
+        await copy.complete(manifest.place, bytes.fromhex(manifest.entry))
         return True
 
     async def _frames(self, id: str) -> AsyncIterator[tuple[Mapping[str, str], bytes]]:
@@ -158,11 +156,11 @@ class Checkpoints:
         id = secrets.token_hex(8)
         digest, frames = hashlib.sha256(), 0
         async with aclosing(snapshot.blocks()) as blocks:  # before the file is closed, also when this is broken off
-            async for changes, rows in blocks:
-                block = zlib.compress(msgspec.msgpack.encode((changes, rows)), 1)
-                for start in range(0, len(block), PIECE_BYTES):
-                    piece = block[start : start + PIECE_BYTES]
-                    headers = {MORE: "1"} if start + PIECE_BYTES < len(block) else {}
+            async for block in blocks:
+                data = zlib.compress(msgspec.msgpack.encode(block), 1)
+                for start in range(0, len(data), PIECE_BYTES):
+                    piece = data[start : start + PIECE_BYTES]
+                    headers = {MORE: "1"} if start + PIECE_BYTES < len(data) else {}
                     await self._connection.request(f"{self._subject}.{id}", piece, headers or None, seconds=10.0)
                     digest.update(piece)
                     frames += 1
@@ -172,7 +170,6 @@ class Checkpoints:
             id,
             snapshot.place,
             snapshot.id.hex(),
-            snapshot.notes,
             frames,
             digest.hexdigest(),
             self._gateway,

@@ -6,7 +6,7 @@ are the same as in a ledger of its own, so a copy of the file is one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import location
-from hivewire.ledger.engines.sqlite.journal import SqliteJournal, insert
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal, insert, insert_notes
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of
-from hivewire.ledger.journal import AUDITED, MAX_APPEND, Copied, audit_row
+from hivewire.ledger.journal import AUDITED, MAX_APPEND, Block, Copied, audit_row
 from hivewire.ledger.records import AuditRow, Change, JournalError
 
 BLOCK_BYTES, BLOCK_CHANGES = 2 << 20, 10_000
@@ -48,8 +48,7 @@ class SqliteCache(SqliteJournal):
     async def _require_own(self) -> None:
         """Raise JournalError for a ledger that is not a copy."""
         for (value,) in await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'place'"):
-            place, _, id = value.partition(" ")
-            self.place, self.id = int(place), bytes.fromhex(id)
+            self.place, self.id = _place(value)
             return
         if self.tip:
             raise JournalError(
@@ -66,25 +65,24 @@ class SqliteCache(SqliteJournal):
             await connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('place', '0 ')", (epoch,))
         self.epoch, self.place, self.id, self.tip = epoch, 0, b"", 0
 
-    async def load(self, changes: Sequence[Change], rows: Sequence[AuditRow]) -> None:
+    async def load(self, block: Block) -> None:
         """One transaction. Until `complete` the file has no epoch, so that a start begins again."""
         async with self._transaction() as connection:
             await connection.execute("UPDATE meta SET value = '' WHERE name = 'epoch'")
-            transactions = (list(group) for _, group in groupby(changes, attrgetter("revision")))
+            transactions = (list(group) for _, group in groupby(block.changes, attrgetter("revision")))
             for portion in _portions(transactions):
                 await insert(connection, portion)
-            for start in range(0, len(rows), MAX_APPEND):
-                await audit.insert(connection, rows[start : start + MAX_APPEND])
-        if changes:
-            self.tip = changes[-1].revision
+            for start in range(0, len(block.rows), MAX_APPEND):
+                await audit.insert(connection, block.rows[start : start + MAX_APPEND])
+            await insert_notes(connection, block.notes)
+        if block.changes:
+            self.tip = block.changes[-1].revision
 
-    async def complete(self, place: int, id: bytes, notes: Mapping[str, str]) -> None:
+    async def complete(self, place: int, id: bytes) -> None:
         """One transaction."""
         async with self._transaction() as connection:
             for name, value in (("epoch", self.epoch), ("place", f"{place} {id.hex()}")):
                 await connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
-            rows = [(f"note:{name}", note) for name, note in notes.items()]
-            await connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
         self.place, self.id = place, id
 
     @asynccontextmanager
@@ -115,21 +113,13 @@ class SqliteCache(SqliteJournal):
 class SqliteSnapshot:
     """A data file as it was when the transaction of this connection began."""
 
-    def __init__(self, connection: aiosqlite.Connection, meta: Mapping[str, str], last_row: int) -> None:
+    def __init__(self, connection: aiosqlite.Connection, place: int, id: bytes, last_row: int) -> None:
         """`last_row` is the highest number of a row of the audit."""
-        self.last_row = last_row
-        place, _, id = meta.get("place", "0 ").partition(" ")
-        self.place, self.id = int(place), bytes.fromhex(id)
-        # Those of devices are many, and each device reports again at the gateway that it connects to.
-        self.notes = {
-            name.removeprefix("note:"): note
-            for name, note in meta.items()
-            if name.startswith("note:") and not name.startswith("note:report/")
-        }
+        self.place, self.id, self.last_row = place, id, last_row
         self._connection = connection
 
-    async def blocks(self) -> AsyncGenerator[tuple[Sequence[Change], Sequence[AuditRow]], None]:
-        """First the changes, then the rows of the audit."""
+    async def blocks(self) -> AsyncGenerator[Block, None]:
+        """First the changes, then the rows of the audit and the notes."""
         block: list[Change] = []
         size = 0
         async with self._connection.execute(f"SELECT {SELECTED} FROM change ORDER BY place") as cursor:
@@ -137,16 +127,27 @@ class SqliteSnapshot:
                 change = change_of(row)
                 full = size >= BLOCK_BYTES or len(block) >= BLOCK_CHANGES
                 if full and change.revision != block[-1].revision:
-                    yield block, ()
+                    yield Block(block)
                     block, size = [], 0
                 block.append(change)
                 size += len(change.content or b"") + len(change.key)
         if block:
-            yield block, ()
+            yield Block(block)
         number = 0
         while rows := await audit.after(self._connection, number, MAX_APPEND):
-            yield (), rows
+            yield Block(rows=rows)
             number = rows[-1].number
+        notes: dict[str, str] = {}
+        size = 0
+        async with self._connection.execute("SELECT name, value FROM meta WHERE name LIKE 'note:%'") as cursor:
+            async for name, note in cursor:
+                if size >= BLOCK_BYTES:
+                    yield Block(notes=notes)
+                    notes, size = {}, 0
+                notes[name.removeprefix("note:")] = note
+                size += len(name) + len(note)
+        if notes:
+            yield Block(notes=notes)
 
 
 @asynccontextmanager
@@ -154,9 +155,15 @@ async def snapshot_of(path: Path) -> AsyncIterator[SqliteSnapshot]:
     """A data file as it is now."""
     async with aiosqlite.connect(location(path, "ro"), uri=True, isolation_level=None) as connection:
         await connection.execute("BEGIN")
-        rows = await connection.execute_fetchall("SELECT name, value FROM meta")
-        last = await audit.last(connection)
-        yield SqliteSnapshot(connection, {str(name): str(value) for name, value in rows}, last)
+        async with connection.execute("SELECT value FROM meta WHERE name = 'place'") as cursor:
+            row = await cursor.fetchone()
+        yield SqliteSnapshot(connection, *_place("0 " if row is None else row[0]), await audit.last(connection))
+
+
+def _place(value: str) -> tuple[int, bytes]:
+    """The place and the id of the last entry in a copy."""
+    place, _, id = value.partition(" ")
+    return int(place), bytes.fromhex(id)
 
 
 def _rows_of(entry: Copied) -> Iterator[AuditRow]:

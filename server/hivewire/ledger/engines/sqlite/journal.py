@@ -313,13 +313,9 @@ class SqliteJournal:
         return {str(name): str(value) for name, value in rows}
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """Into the meta table, one statement for a few hundred of them."""
-        rows = [value for name, note in notes.items() for value in ("note:" + name, note)]
+        """Into the meta table."""
         async with self._writing() as connection:
-            for start in range(0, len(rows), 1_000):
-                part = rows[start : start + 1_000]
-                places = ",".join(["(?,?)"] * (len(part) // 2))
-                await connection.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
+            await insert_notes(connection, notes)
 
     async def close(self) -> None:
         """Close the connections (an open one keeps its thread and the interpreter alive), then release the lock."""
@@ -349,6 +345,15 @@ async def insert(connection: aiosqlite.Connection, changes: Sequence[Change]) ->
         await connection.executemany(
             "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?", outdated
         )
+
+
+async def insert_notes(connection: aiosqlite.Connection, notes: Mapping[str, str]) -> None:
+    """Set notes, one statement for a few hundred of them."""
+    rows = [value for name, note in notes.items() for value in ("note:" + name, note)]
+    for start in range(0, len(rows), 1_000):
+        part = rows[start : start + 1_000]
+        places = ",".join(["(?,?)"] * (len(part) // 2))
+        await connection.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
 
 
 async def _leave_wal_mode(connection: aiosqlite.Connection) -> None:
