@@ -179,7 +179,7 @@ def serving(handle: Callable[[ServerConnection], None]) -> Iterator[str]:
 
 
 class Talk:
-    """Action frames as dictionaries over one socket."""
+    """Action frames as dictionaries over one socket, without a client: tests also send what no client would."""
 
     def __init__(self, connector: AbstractContextManager[ClientConnection]) -> None:
         self._connector = connector

@@ -21,6 +21,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 from hivewire.cli import profile as profiles
+from hivewire.cli.following import MOST_UNREAD
 from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
 from hivewire.cli.remote import Remote, endpoint
@@ -510,7 +511,7 @@ def test_a_token_that_is_refused_after_a_restart_ends_it(watching: Any, data: Pa
 # Tokens.
 
 
-@pytest.mark.parametrize("main", ["hivewire.cli:main", "tests.hurried:clockless"])
+@pytest.mark.parametrize("main", ["hivewire.cli:main", "tests.clockless:main"])
 def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: Path, main: str) -> None:
     """Long after the access token of the profile has expired changes arrive, over the same connection: the token is
     renewed in time or, when the clock is no help, once it is refused. The new one is kept for other commands."""
@@ -585,32 +586,15 @@ def test_a_content_is_fetched_with_a_new_token_when_the_old_one_has_expired(
 
 
 def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path: Path) -> None:
-    """The gateway says nothing by itself, so it is asked; nothing is pushed and no token can be renewed any more."""
+    """The gateway says that the login is refused, and no token can be had any more."""
     write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
     with RunningGateway(data) as gateway, gateway.http() as http:
         log_in(gateway, tmp_path)
-        with watching(gateway, token=None, main="tests.hurried:main") as running:
+        with watching(gateway, token=None) as running:
             assert running.item()["type"] == "snapshot"
             assert http.put("/user/1", json={"status": 1}).status_code == 204
             assert running.process.wait(PATIENCE) == 1
             assert "the saved login is no longer valid" in running.notes()
-
-
-def test_pushes_before_an_answer_are_kept() -> None:
-    """They are shown in their order, after the answer."""
-    numbers = iter(range(1, 9))
-
-    def handle(connection: ServerConnection) -> None:
-        for message in connection:
-            for _ in range(2):
-                connection.send(json.dumps({"action": "x/update", "subscriptionId": next(numbers)}))
-            connection.send(json.dumps({"requestId": json.loads(message)["requestId"], "status": "success"}))
-
-    with serving(handle) as url, Remote(url) as remote:
-        remote.request("a")
-        remote.request("b")
-        pushed = [remote.push(0) for _ in range(5)]
-    assert [push and push["subscriptionId"] for push in pushed] == [1, 2, 3, 4, None]
 
 
 def test_a_given_token_ends_it_when_it_expires(run: Run, shared_gateway: RunningGateway, talk: Talk) -> None:
@@ -650,6 +634,17 @@ def test_a_closed_pipe_ends_it(watching: Any, shared_gateway: RunningGateway, ta
         running.process.stdout.close()
         assert running.process.wait(PATIENCE) == 1
         assert running.notes() == ""
+
+
+def test_a_slow_reader_gets_everything(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """More changes than the command and its pipe hold come in order, none of them is left out."""
+    numbers = range(3 * MOST_UNREAD)
+    with watching(shared_gateway, "watch.slow", "--no-snapshot", "--no-conflate") as running:
+        assert running.item()["type"] == "bookmark"
+        for number in numbers:
+            talk("configuration/put", name="watch.slow", value=f"{number} " + 2_000 * "x")
+        found = [str(running.value()).split()[0] for _ in numbers]
+    assert found == [f"watch.slow={number}" for number in numbers]
 
 
 # Commands and notifications.

@@ -21,6 +21,7 @@ from hivewire_client import (
     Uncertain,
     devices,
 )
+from hivewire_client.connection import Connection
 from hivewire_client.testing import FakeGateway
 from hivewire_client.values import decode, encode
 from tests.clients.test_contract import client, event, until
@@ -209,3 +210,16 @@ def test_models_of_pydantic_are_values() -> None:
     assert encode(Model("{}"), None) == ("{}", "application/json")
     assert encode("x", None) == ("x", "text/plain; charset=utf-8") == encode(b"x", None)
     assert encode([1], "application/vnd.x+json") == ("[1]", "application/vnd.x+json")
+
+
+async def test_a_connection_that_is_not_read_still_answers(fake: FakeGateway) -> None:
+    """Pushes wait at the gateway while nobody takes them; the answer to a request does not."""
+    pushes: asyncio.Queue[str | None] = asyncio.Queue()
+    connection = await Connection.open(fake.url, lambda _, frame: pushes.put_nowait(frame.action))
+    await connection.request("authenticate", {"token": fake.token()})
+    await connection.request("configuration/subscribe", {"snapshot": False})
+    connection.pause()
+    await connection.request("configuration/put", {"name": "a", "value": "1"})
+    while await asyncio.wait_for(pushes.get(), PATIENCE) != "configuration/update":
+        pass
+    await connection.close()

@@ -108,7 +108,7 @@ class Connection:
         self._answers: dict[int, asyncio.Future[bytes]] = {}
         self._begins: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._loop = asyncio.get_running_loop()
-        self._is_sending = False
+        self._is_sending = self._is_paused = False
         self._nonsense = ""
         self._end: asyncio.Future[Closed] = self._loop.create_future()
         socket.take = self._receive
@@ -154,6 +154,8 @@ class Connection:
         if self._socket.protocol.state is not State.OPEN:
             raise await self.ended()
         answer = self._answers[number] = self._loop.create_future()
+        if self._is_paused:
+            self.resume()
         if begin is not None:
             self._begins[number] = begin
         late = self._loop.call_later(seconds, _give_up, answer)
@@ -205,11 +207,14 @@ class Connection:
             self.abort()  # if the peer did not answer, or nobody waits any more
 
     def pause(self) -> None:
-        """Read nothing more until `resume`, not even answers: the gateway keeps what comes."""
-        self._socket.transport.pause_reading()
+        """Read nothing more until `resume`, unless an answer is waited for: the gateway keeps what comes."""
+        if not self._answers:
+            self._is_paused = True
+            self._socket.transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
+        self._is_paused = False
         self._socket.transport.resume_reading()
 
     def abort(self) -> None:

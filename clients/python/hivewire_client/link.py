@@ -83,7 +83,8 @@ class Subscription:
 class Link:
     """Requests and subscriptions over one connection after the other. `tell` is called after each change of it.
 
-    `connection` is the open one, once it is authenticated; `reason` is why there is none.
+    `connection` is the open one, once it is authenticated; `reason` is why there is none. `failure` is what the last
+    attempt ended with, and `wait` the seconds between it and the next one.
     `error`: it was closed, and is not opened again.
     """
 
@@ -91,6 +92,8 @@ class Link:
         self.connection: Connection | None = None
         self.reason: str | None = None
         self.error: HivewireError | None = None
+        self.failure: HivewireError | None = None
+        self.wait = 0.0
         self.subscriptions: list[Subscription] = []
         self._followed: dict[int, Subscription] = {}
         self._route = route
@@ -205,9 +208,18 @@ class Link:
             subscription.begin(reply)
             self._followed[reply["subscriptionId"]] = subscription
 
-        members = {**subscription.members, "since": subscription.since(self._tokens.subject)}
-        try:
+        async def ask() -> None:
+            members = {**subscription.members, "since": subscription.since(self._tokens.subject)}
             await connection.request(f"{subscription.noun}/subscribe", members, self._seconds, begin)
+
+        try:
+            try:
+                await ask()
+            except LoginRequired:  # the token has expired since `authenticate`
+                if not self._tokens.renewable:
+                    raise
+                await self._renew(connection, self._token)
+                await ask()
         except TimeoutError:
             raise Unreachable(f"{connection.url}: no answer in time") from None
 
@@ -256,11 +268,10 @@ class Link:
                 self.stop(error)
             if self.error is not None:
                 return
-            wait = self._route.after(error)
-            self.reason = str(error)
-            log.info("%s; next attempt at %s in %.1f s", error, self._route.address, wait)
+            self.failure, self.reason, self.wait = error, str(error), self._route.after(error)
+            log.info("%s; next attempt at %s in %.1f s", error, self._route.address, self.wait)
             self._tell()
-            await asyncio.sleep(wait)
+            await asyncio.sleep(self.wait)
 
     async def _visit(self) -> Closed:
         """One connection, from the beginning to its end. Raises HivewireError, and what a token function raises."""
@@ -302,7 +313,7 @@ class Link:
         self._look_at_token.clear()
         if self._tokens.subject != self._subject:
             self._begin_anew()
-        self.connection, self.reason = connection, None
+        self.connection, self.reason, self.failure = connection, None, None
         self._entered.set()
         self._tell()
         await self._subscribe_all(connection)
@@ -358,8 +369,9 @@ class Link:
                 subscription.paused = False
             if "ended" in reply:  # the token is another user's
                 self._begin_anew()
-                await self._subscribe_all(connection)
             self._subject = self._tokens.subject  # if it only reaches other names, the gateway sends what is missing
+        if "ended" in reply:  # not under the lock, because each of them may need a new token
+            await self._subscribe_all(connection)
         self._tell()
 
     def _begin_anew(self) -> None:

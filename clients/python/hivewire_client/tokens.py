@@ -20,18 +20,24 @@ RENEWED_AT = 0.75
 """The part of its life after which a token is renewed."""
 
 
-class Password:
+class Credentials:
+    """What gets tokens over a connection. `subject` says whose they are."""
+
+    subject: str
+
+    async def __call__(self, connection: Connection) -> str:
+        """A new token. Raises LoginRequired."""
+        raise NotImplementedError
+
+
+class Password(Credentials):
     """The login of a user."""
 
     def __init__(self, login: str, password: str) -> None:
+        self.subject = f"login {login}"
         self.login = login
         self._password = password
         self._refresh: str | None = None
-
-    @property
-    def subject(self) -> str:
-        """Whose tokens these are."""
-        return f"login {self.login}"
 
     async def __call__(self, connection: Connection) -> str:
         """A new token: from the refresh token, or by a new login. Raises LoginRequired."""
@@ -45,17 +51,13 @@ class Password:
         return str(reply["accessToken"])
 
 
-class ClientCredentials:
+class ClientCredentials(Credentials):
     """The id and secret of an OAuth client, which reaches documents of tenants (RFC 6749, section 4.4)."""
 
     def __init__(self, client: str, secret: str) -> None:
+        self.subject = f"client {client}"
         self.client = client
         self._secret = secret
-
-    @property
-    def subject(self) -> str:
-        """Whose tokens these are."""
-        return f"client {self.client}"
 
     async def __call__(self, connection: Connection) -> str:
         """A new token. Raises LoginRequired."""
@@ -73,7 +75,7 @@ class ClientCredentials:
         return str(found["access_token"])
 
 
-TokenSource = str | Callable[[], str | Awaitable[str]] | Password | ClientCredentials
+TokenSource = str | Callable[[], str | Awaitable[str]] | Credentials
 """A token itself, a function that gets one, or what to log in with. The function may be a coroutine function; one that
 blocks is for programs of threads. It raises LoginRequired to give up."""
 
@@ -94,7 +96,7 @@ class Tokens:
 
         None while nothing is known of it.
         """
-        if isinstance(self._source, Password | ClientCredentials):
+        if isinstance(self._source, Credentials):
             return self._source.subject
         return subject_of(self.current) if self.current is not None else None
 
@@ -112,7 +114,7 @@ class Tokens:
 
     async def early(self) -> None:
         """Ask a token function, which needs no connection, so that the subject is known."""
-        if self.current is None and not isinstance(self._source, str | Password | ClientCredentials):
+        if self.current is None and not isinstance(self._source, str | Credentials):
             self._take(await _call(self._source))
 
     async def get(self, connection: Connection, refused: str | None = None) -> str:
@@ -125,7 +127,7 @@ class Tokens:
                 return self.current
             if isinstance(self._source, str):
                 return self._source  # there is no other one
-            if isinstance(self._source, Password | ClientCredentials):
+            if isinstance(self._source, Credentials):
                 return self._take(await self._source(connection))
             return self._take(await _call(self._source))
 

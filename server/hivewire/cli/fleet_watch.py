@@ -24,22 +24,9 @@ def watch_fleet(
         run_and_say_where(Watcher(access, noun.action, wanted, since, partial(_print, form, noun)))
     else:
         lines = FleetLines(noun)
-        run_and_say_where(FleetWatcher(access, wanted, since, lines, columns))
-
-
-class FleetWatcher(Watcher):
-    """A subscription whose lines have columns that may ask the gateway, over the same connection."""
-
-    def __init__(
-        self, access: Access, wanted: Item, since: str | None, lines: FleetLines, columns: Callable[[Remote], Columns]
-    ) -> None:
-        super().__init__(access, lines.noun.action, wanted, since, lines.show)
-        self._lines, self._columns = lines, columns
-
-    def subscribe(self, remote: Remote) -> None:
-        """Subscribe, from the position on if there is one."""
-        self._lines.columns = self._columns(remote)
-        super().subscribe(remote)
+        watcher = Watcher(access, noun.action, wanted, since, lines.show)
+        lines.columns = columns(watcher)
+        run_and_say_where(watcher)
 
 
 class FleetLines(StateLines):

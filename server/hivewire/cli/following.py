@@ -1,23 +1,30 @@
-"""Subscriptions that outlive connections and tokens: what `hivewire watch` and its like have in common."""
+"""Subscriptions that outlive connections and tokens: what `hivewire watch` and its like have in common.
+
+The connections, their tokens and positions are those of `hivewire_client`; here is what a command says of them.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
-import math
 import select
 import sys
-import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+import msgspec
 
-from hivewire.cli.errors import Closed, RemoteError, Unreachable
+from hivewire.cli.errors import Closed, RemoteError
 from hivewire.cli.gateway import Access
 from hivewire.cli.output import on_one_line
 from hivewire.cli.remote import Remote, translated
+from hivewire_client.connection import Connection, Frame
 from hivewire_client.errors import HivewireError
-from hivewire_client.route import IN_VAIN, Backoff, Route
-from hivewire_client.tokens import seconds_left
+from hivewire_client.link import Link, Subscription
+from hivewire_client.route import Backoff, Route
+from hivewire_client.stream import Stream
+from hivewire_client.tokens import Credentials, Tokens
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between attempts to reconnect, at most: doubled after each attempt."""
@@ -25,114 +32,170 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 LOOK_SECONDS = 1.0
 """While nothing is pushed, check this often that somebody still reads the output."""
 
-ASK_SECONDS = 30.0
-"""Seconds between checks of the token, because an older gateway does not report that it expired."""
+PATIENT_SECONDS = 86_400.0
+"""A question of a command that follows waits this long for a gateway that is away."""
+
+MOST_UNREAD = 100
+"""Groups of pushes that wait to be shown. While there are more, the connection is not read."""
 
 Item = dict[str, Any]
-"""A pushed message."""
+"""A pushed message, with `type` in place of the action and without the number of the subscription."""
 
 
-class Following:
-    """Subscriptions over any number of connections, one after the other.
+class Following(Remote):
+    """A gateway over any number of connections, one after the other, with subscriptions that `show` gets.
 
-    A subclass says in `subscribe` what each connection begins with, in `take` what becomes of a push, and in `position`
-    where a later run can resume. `away`: the connection before has ended, and none has subscribed since.
+    It says on standard error when a connection breaks, and when the next one is there. `position` is where another run
+    can resume after what was shown; None before that is known.
     """
 
-    def __init__(self, access: Access) -> None:
-        self.away = False
+    def __init__(self, access: Access, show: Callable[[Item], None]) -> None:
+        super().__init__(access.url)
+        self.position: str | None = None
+        self._show = show
         self._access = access
-        self._subscribed = False
+        self._subscriptions: list[Followed] = []
+        self._entered = self._away = False
+        source = access.token if access.profile is None else _SavedLogin(access)
         with translated():
-            self._route = Route([access.url], Backoff(FIRST_WAIT, LONGEST_WAIT))
-        self._entered = self._ask_at = self._renew_at = 0.0
+            self._link = Link(Route([access.url], Backoff(FIRST_WAIT, LONGEST_WAIT)), Tokens(source), self._look)
 
-    @property
-    def position(self) -> str | None:
-        """Where another run could resume; None before it is known."""
-        raise NotImplementedError
+    # Remote, over a link.
 
-    def subscribe(self, remote: Remote) -> None:
-        """Subscribe over a new connection, which is authenticated."""
-        raise NotImplementedError
+    async def _open(self) -> None:
+        self._groups = Stream[tuple[str | None, list[Item]]]()
+        self._link.subscriptions += self._subscriptions
+        self._link.start()
 
-    def take(self, frame: Item) -> None:
-        """Take a push of a subscription."""
-        raise NotImplementedError
+    async def _close(self) -> None:
+        await self._link.close()
+
+    async def _ask(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
+        return await self._link.request(action, members, repeatable=True, seconds=PATIENT_SECONDS)
+
+    # What comes.
 
     def run(self) -> None:
         """Run until the gateway refuses something, or cannot be reached at the start."""
-        while True:
-            try:
-                self._access.url = self._route.address  # perhaps that of another gateway of the same ledger
-                with Remote(self._access.url) as remote:
-                    self._access.authenticate(remote)
-                    self.subscribe(remote)
-                    self._subscribed, self.away = True, False
-                    self._entered = time.monotonic()
-                    self._plan()
-                    self._follow(remote)
-            except (Unreachable, RemoteError) as error:
-                if not self._subscribed:
-                    raise
-                wait = self._wait_after(error)
-                if not self.away:
-                    self.away = True
-                    note(f"disconnected ({on_one_line(str(error))}); reconnecting in {wait:.1f} s")
-                time.sleep(wait)
+        try:
+            with translated(), self:
+                while True:
+                    self._show_group()
+        except RemoteError as error:
+            if error.code == 401:
+                raise self._access.refused(error) from None
+            raise
+        except Closed as error:
+            if self._entered:
+                raise click.ClickException(on_one_line(str(error))) from None
+            raise
 
-    def _follow(self, remote: Remote) -> None:
-        while True:
-            due = min(self._ask_at, self._renew_at) - time.monotonic()
-            frame = remote.push(max(0, min(LOOK_SECONDS, due)))
-            if frame is not None:
-                self._take(frame)
-            elif _reader_is_gone():
-                raise BrokenPipeError(errno.EPIPE, "nobody reads the output")  # click ends without a message on this
-            self._keep_known(remote)
+    def _show_group(self) -> None:
+        group = self._thread.run(self._next())
+        if group is not None:
+            position, items = group
+            for item in items:
+                self._show(item)
+            self.position = position or self.position
+        elif _reader_is_gone():
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output")  # click ends without a message on this
 
-    def _take(self, frame: Item) -> None:
-        if frame["action"] == "subscription/paused":
-            self._ask_at = 0.0  # the answer says what is wrong with the token
-        elif frame["action"] == "server/draining":
-            self._route.offer(frame["alternatives"])
-        if frame["action"] not in ("subscription/paused", "token/expiring", "server/draining"):
-            self.take(frame)
+    async def _next(self) -> tuple[str | None, list[Item]] | None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self._groups.__anext__()
+        except TimeoutError:
+            return None
+        finally:
+            if len(self._groups) < MOST_UNREAD // 2 and self._link.connection is not None:
+                self._link.connection.resume()
 
-    # Tokens.
+    def push(self, items: list[Item], position: str | None = None) -> None:
+        """Let items be shown, and `position` be known then."""
+        self._groups.push((position, items))
+        if len(self._groups) >= MOST_UNREAD and self._link.connection is not None:
+            self._link.connection.pause()
 
-    def _plan(self) -> None:
-        """Schedule the next work on the token: one of a login is renewed in time, a given one is checked."""
-        now, left = time.monotonic(), seconds_left(self._access.token)
-        self._ask_at, self._renew_at = now + ASK_SECONDS, math.inf
-        if left <= 0:
-            return  # the gateway accepted it, so the two clocks differ; only a check can tell
-        if self._access.profile is not None:
-            self._renew_at = now + 0.75 * left
-        else:
-            self._ask_at = min(self._ask_at, now + left + 0.1)  # the token is still valid in its last millisecond
+    def end(self, error: HivewireError) -> None:
+        """Let `run` raise this, after what was pushed before."""
+        self._groups.end(error)
 
-    def _keep_known(self, remote: Remote) -> None:
-        now = time.monotonic()
-        if now >= self._renew_at:
-            self._access.renew(remote)
-            self._plan()
-        elif now >= self._ask_at:
-            remote.request("subscription/list")  # renews a token that is refused
-            self._plan()
+    # Connections.
 
-    # Reconnecting.
+    def _look(self) -> None:
+        """Say what has become of the connection."""
+        link = self._link
+        if link.error is not None:
+            return
+        if link.connection is not None:
+            self._access.url = link.connection.url  # perhaps that of another gateway of the same ledger
+            if all(each.number is not None for each in self._subscriptions) and (self._away or not self._entered):
+                self._came({each.mode for each in self._subscriptions})
+        elif link.failure is not None and not self._entered:
+            link.stop(link.failure)
+        elif link.failure is not None and not self._away:
+            self._away = True
+            note(f"disconnected ({on_one_line(str(link.failure))}); reconnecting in {link.wait:.1f} s")
 
-    def _wait_after(self, error: Unreachable | RemoteError) -> float:
-        """Seconds to wait before the next attempt; raises the error when another one would not help."""
-        if isinstance(error, RemoteError) and error.code < 500 and error.code != 429:
-            raise error
-        if isinstance(error, Closed) and error.code in IN_VAIN:
-            raise click.ClickException(on_one_line(str(error)))
-        if not self.away:
-            self._route.settle(time.monotonic() - self._entered)
-        cause = error.__cause__
-        return self._route.after(cause if isinstance(cause, HivewireError) else HivewireError(str(error)))
+    def _came(self, modes: set[str]) -> None:
+        """Everything is followed."""
+        if self._away and "reset" not in modes:
+            note(f"reconnected, {'the state follows' if 'snapshot' in modes else 'nothing is missing'}")
+        elif not self._away:
+            self.entered()
+        self._entered, self._away = True, False
+
+    def entered(self) -> None:
+        """Everything is followed for the first time."""
+
+
+class Followed(Subscription):
+    """A subscription whose pushes are shown. A subclass says in `apply` what is shown of a group of them.
+
+    `mode` is that of the last reply; `refused_since` the position that could not be resumed then.
+    """
+
+    def __init__(self, following: Following, noun: str, members: Item, since: str | None) -> None:
+        super().__init__(noun, members, since)
+        self.mode = ""
+        self.refused_since: str | None = None
+        self._following = following
+
+    def begin(self, reply: dict[str, Any]) -> None:
+        """The reply to the request."""
+        self.mode = reply["mode"]
+        self.refused_since = self.position if self.mode == "reset" else None
+        super().begin(reply)
+
+    def refused(self, error: HivewireError) -> None:
+        """The command ends with this."""
+        self._following.end(error)
+
+    def items(self, frames: Iterable[Frame]) -> list[Item]:
+        """The pushes as they are shown."""
+        found = []
+        for frame in frames:
+            item: Item = msgspec.json.decode(frame.data)
+            del item["subscriptionId"]
+            found.append({"type": item.pop("action").removeprefix(f"{self.noun}/"), **item})
+        return found
+
+
+class _SavedLogin(Credentials):
+    """The login of a profile: its access token first, then others by its refresh token."""
+
+    def __init__(self, access: Access) -> None:
+        self.subject = "the profile"
+        self._access = access
+        self._is_used = False
+
+    async def __call__(self, connection: Connection) -> str:
+        """A token, which is kept in the profile. Raises LoginRequired."""
+        if self._is_used:
+            members = {"refreshToken": self._access.refresh_token}
+            self._access.keep(str((await connection.request("token/refresh", members))["accessToken"]))
+        self._is_used = True
+        return self._access.token
 
 
 def run_and_say_where(following: Following) -> None:

@@ -91,18 +91,28 @@ class Access:
         Raises ClickException when there is no refresh token, or it is no longer valid.
         """
         if self.profile is None:
-            raise RefusedByGateway(f"the gateway refused the token of --token or HIVEWIRE_TOKEN: {why}", 401)
+            raise self.refused(why)
         try:
-            reply = remote.request("token/refresh", refreshToken=self.profile.refresh_token)
-            self.token = reply["accessToken"]
-            remote.request("authenticate", token=self.token)
+            token = str(remote.request("token/refresh", refreshToken=self.refresh_token)["accessToken"])
+            remote.request("authenticate", token=token)
         except RemoteError as error:
             if error.code != 401:
                 raise
-            raise RefusedByGateway(
-                f"the saved login is no longer valid ({error}): run {_login_command(remote.url)}", error.code
-            ) from None
-        self._remember(self.profile)
+            raise self.refused(error) from None
+        self.keep(token)
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The token that gets others; None for a given token."""
+        return None if self.profile is None else self.profile.refresh_token
+
+    def refused(self, why: Exception | None) -> RefusedByGateway:
+        """The error for a command whose token, or refresh token, the gateway refuses."""
+        if self.profile is None:
+            return RefusedByGateway(f"the gateway refused the token of --token or HIVEWIRE_TOKEN: {why}", 401)
+        return RefusedByGateway(
+            f"the saved login is no longer valid ({why}): run {_login_command(self.profile.url)}", 401
+        )
 
     def ask(self, method: str, path: str) -> Answer:
         """A request by plain HTTP, with a new token if the gateway refuses this one. Raises as `renew`, Unreachable."""
@@ -115,14 +125,18 @@ class Access:
             answer = plain.ask(self.url, method, path, self.token)
         return answer
 
-    def _remember(self, profile: Profile) -> None:
-        profile.access_token = self.token
+    def keep(self, token: str) -> None:
+        """Use this access token from now on, also in the commands to come."""
+        self.token = token
+        if self.profile is None:
+            return
+        self.profile.access_token = token
         place = profiles.path()
         try:
             kept = profiles.load(place)
             # A new login since the profile was read must not be overwritten.
-            if kept is not None and kept.refresh_token == profile.refresh_token:
-                profiles.save(profile, place)
+            if kept is not None and kept.refresh_token == self.profile.refresh_token:
+                profiles.save(self.profile, place)
         except ProfileError as error:
             # The command can continue without the profile; the next command has to refresh again.
             click.echo(f"hivewire: warning: {error.format_message()}", err=True)

@@ -6,17 +6,15 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from hivewire.cli.following import Following, Item, note, run_and_say_where
+from hivewire.cli.following import Followed, Following, Item, note, run_and_say_where
 from hivewire.cli.gateway import Access
 from hivewire.cli.lines import AlignedLines, Part
 from hivewire.cli.output import as_json, print_row, printable
 from hivewire.cli.watch import why_reset
+from hivewire_client.connection import Frame
 from hivewire_protocol.nouns.subscription import parse_position
-
-if TYPE_CHECKING:
-    from hivewire.cli.remote import Remote
 
 
 class Selection(NamedTuple):
@@ -44,65 +42,56 @@ def watch_messages(access: Access, kind: str, wanted: Selection, since: str | No
 
 
 class MessageWatcher(Following):
-    """Subscriptions to messages, each with a position of its own.
-
-    An item that is shown is a push with `type` in place of the action; its position is that of `position`.
-    """
+    """Follows messages by several subscriptions, each with a position of its own."""
 
     def __init__(
         self, access: Access, kind: str, wanted: list[Item], since: str | None, show: Callable[[Item], None]
     ) -> None:
-        super().__init__(access)
+        super().__init__(access, show)
+        self.position = since
         self._kind = kind
-        self._wanted = wanted
-        self._reached = [since] * len(wanted)
-        self._numbers: dict[int, int] = {}
-        self._show = show
+        self._subscriptions += [_Messages(self, kind, {**each, "resumable": True}, since) for each in wanted]
 
-    @property
-    def position(self) -> str | None:
-        """The position to resume from without missing anything: that of the subscription which is farthest behind."""
-        reached = [each for each in self._reached if each is not None]
-        epochs = {parse_position(each)[0] for each in reached}
-        if len(epochs) > 1:  # some still have to be told of the reset
-            reached = [each for each in reached if parse_position(each)[0] != self._epoch]
-        return min(reached, key=lambda each: parse_position(each)[1], default=None)
-
-    def subscribe(self, remote: Remote) -> None:
-        """Subscribe for each device, from its position on if there is one."""
-        whole = True
-        self._numbers = {}
-        for index, wanted in enumerate(self._wanted):
-            reply = remote.request(f"{self._kind}/subscribe", resumable=True, since=self._reached[index], **wanted)
-            self._numbers[reply["subscriptionId"]] = index
-            if reply["mode"] == "reset":
-                whole = False  # the first push says so too
-            else:
-                self._reach(index, reply["position"])
-        if self.away and whole:
-            note("reconnected, nothing is missing")
-        elif not self.away and sys.stderr.isatty():
+    def entered(self) -> None:
+        """Say that it waits, because a subscription to messages shows nothing at first."""
+        if sys.stderr.isatty():
             note(f"connected, waiting for {self._kind}s; Ctrl-C ends it")
 
-    def _reach(self, index: int, position: str) -> None:
-        self._reached[index] = position
-        self._epoch = parse_position(position)[0]
+    def reached(self, last: str) -> str:
+        """The position to resume from without missing anything: that of the subscription which is farthest behind.
+        `last` is the one that was reached last."""
+        reached = [each.position for each in self._subscriptions if each.position is not None]
+        epochs = {parse_position(each)[0] for each in reached}
+        if len(epochs) > 1:  # some still have to be told of the reset
+            reached = [each for each in reached if parse_position(each)[0] != parse_position(last)[0]]
+        return min(reached, key=lambda each: parse_position(each)[1])
 
-    def take(self, frame: Item) -> None:
+
+class _Messages(Followed):
+    """A subscription to messages."""
+
+    _following: MessageWatcher
+
+    def begin(self, reply: Item) -> None:
+        """The reply, with the position from which it goes on."""
+        super().begin(reply)
+        if self.mode != "reset":  # else the first push says so
+            self.position = str(reply["position"])
+            self._following.push([], self._following.reached(self.position))
+
+    def apply(self, frames: list[Frame], position: str, *, replaces: bool) -> None:
         """Show a message, and from where to resume after it."""
-        index = self._numbers.get(frame.pop("subscriptionId"))
-        if index is None or not frame["action"].startswith(f"{self._kind}/"):
-            return
-        former = self._reached[index]
-        self._reach(index, frame["position"])
-        if frame.get("reset"):
-            if former is not None:
-                note(f"{why_reset(former, frame['position'])}: messages in between may be missing")
-            self._show({"type": "reset"})
-        item = {"type": frame["action"].partition("/")[2], "position": self.position}
-        if self._kind in frame:
-            item[self._kind] = frame[self._kind]
-        self._show(item)
+        items = self.items(frames)
+        if frames[0].reset:
+            if self.refused_since is not None:
+                note(f"{why_reset(self.refused_since, position)}: messages in between may be missing")
+            self._following.push([{"type": "reset"}])
+        reached = self._following.reached(position)
+        shown = [
+            {"type": item["type"], "position": reached, **({self.noun: item[self.noun]} if self.noun in item else {})}
+            for item in items
+        ]
+        self._following.push(shown, reached)
 
 
 def _print(form: str, kind: str, item: Item) -> None:

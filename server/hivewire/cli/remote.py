@@ -1,28 +1,21 @@
 """A client of a running gateway, for the command line: one connection of `hivewire_client`, whose calls block.
 
-It does not reconnect, because a command ends with its connection; what follows something does (`following.py`).
+It does not reconnect, because a command ends with its connection; what follows something has a link (`following.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from hivewire.cli.errors import BadAddress, Closed, RemoteError, Unreachable, Unsendable
 from hivewire_client import address, errors
-from hivewire_client.connection import SECONDS, Connection, Frame
-from hivewire_client.stream import Stream
+from hivewire_client.connection import SECONDS, Connection
 from hivewire_client.thread import LoopThread
 
 _PROOFS = ("authenticate", "token", "token/refresh")
 """Requests that authenticate the caller, so a new token does not help when they are refused."""
-
-MOST_KEPT = 100
-"""Pushes that wait to be taken."""
 
 
 @contextmanager
@@ -65,7 +58,6 @@ class Remote:
         """Gets and sends another token, or raises why there is none. A request that was refused with 401 is then sent
         again, because a token may expire at any moment."""
         self._seconds = seconds
-        self._asking = False
         self._thread = LoopThread()
 
     def __enter__(self) -> Remote:
@@ -80,31 +72,18 @@ class Remote:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._thread.run(self._connection.close())
+            self._thread.run(self._close())
         finally:
             self._thread.stop()
 
     async def _open(self) -> None:
-        self._pushed = Stream[dict[str, Any]]()
-        self._connection = await Connection.open(self.url, self._take, self._seconds)
-        self._ending = asyncio.create_task(self._end())
+        self._connection = await Connection.open(self.url, lambda connection, frame: None, self._seconds)
 
-    async def _end(self) -> None:
-        self._pushed.end(await self._connection.ended())
-
-    def _take(self, connection: Connection, frame: Frame) -> None:
-        """Keep a push. While many are kept, no more is read, unless an answer is waited for."""
-        self._pushed.push(msgspec.json.decode(frame.data, type=dict[str, Any]))
-        if len(self._pushed) >= MOST_KEPT and not self._asking:
-            connection.pause()
+    async def _close(self) -> None:
+        await self._connection.close()
 
     async def _ask(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
-        self._asking = True
-        self._connection.resume()
-        try:
-            return await self._connection.request(action, members, self._seconds)
-        finally:
-            self._asking = False
+        return await self._connection.request(action, members, self._seconds)
 
     def request(self, action: str, **members: Any) -> dict[str, Any]:
         """The success reply to a request; members with value None are left out.
@@ -128,21 +107,3 @@ class Remote:
         if action == "authenticate":
             self.token = members["token"]
         return reply
-
-    def push(self, seconds: float) -> dict[str, Any] | None:
-        """The next pushed message, in the order of arrival; None when none arrives in time.
-
-        Raises Closed when the connection has ended.
-        """
-        with translated():
-            return self._thread.run(self._next(seconds))
-
-    async def _next(self, seconds: float) -> dict[str, Any] | None:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._pushed.__anext__()
-        except TimeoutError:
-            return None
-        finally:
-            if len(self._pushed) < MOST_KEPT // 2:
-                self._connection.resume()

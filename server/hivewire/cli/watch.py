@@ -13,11 +13,12 @@ import click
 from hivewire.cli import contents
 from hivewire.cli.configuration import current, current_options, patterns_argument, shown
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.following import Following, Item, note, run_and_say_where
+from hivewire.cli.following import Followed, Following, Item, note, run_and_say_where
 from hivewire.cli.gateway import Access, find_access, since_option, snapshot_option, token_option, url_option
 from hivewire.cli.lines import WIDEST, AlignedLines, Part
 from hivewire.cli.output import local, output_option, print_row, printable, shorten
 from hivewire.cli.remote import Remote
+from hivewire_client.connection import Frame
 from hivewire_protocol.nouns.subscription import parse_position
 
 
@@ -99,64 +100,52 @@ def watch(
 
 
 class Watcher(Following):
-    """A subscription to what has a state: configurations, devices and their like, by the `noun` of its actions.
-
-    Messages are held back until one has a position. When the connection ends before that, they are dropped, and the
-    next connection brings them again. An item that is shown is a push with `type` in place of the action, and without
-    the number of the subscription.
-    """
+    """Follows what has a state: configurations, devices and their like, by the `noun` of its actions."""
 
     def __init__(
         self, access: Access, noun: str, wanted: Item, since: str | None, show: Callable[[Item], None]
     ) -> None:
-        super().__init__(access)
-        self._noun = noun
-        self._position = since
-        self._wanted = wanted
-        self._show = show
-        self._held: list[Item] = []
-        self._refused = False  # whether the position could not be resumed; the cause is known with the next position
+        super().__init__(access, show)
+        self.position = since
+        self._subscriptions.append(_State(self, noun, wanted, since))
 
-    @property
-    def position(self) -> str | None:
-        """The position of what was shown last."""
-        return self._position
 
-    def subscribe(self, remote: Remote) -> None:
-        """Subscribe, from the position on if there is one."""
-        since = None if self._wanted.get("presence") else self._position  # presence is in no log
-        reply = remote.request(f"{self._noun}/subscribe", since=since, **self._wanted)
-        self._held, self._refused = [], False
-        if reply["mode"] == "reset":
-            self._held.append({"type": "reset", "oldest": reply["oldest"]})
-            self._refused = True
-        elif self.away:
-            note(f"reconnected, {'the state follows' if reply['mode'] == 'snapshot' else 'nothing is missing'}")
-        if reply["mode"] == "live":
-            self.take({"action": "bookmark", "position": reply["position"]})
+class _State(Followed):
+    """A subscription to what has a state."""
 
-    def take(self, frame: Item) -> None:
-        """Hold a message back; with a position, show it and everything held."""
-        action, position = frame.pop("action"), frame.get("position")
-        frame.pop("subscriptionId", None)
-        item = {"type": action.removeprefix(f"{self._noun}/"), **frame}
-        if item["type"] == "presence":
-            self._show(item)
-            return
-        if item.get("reset"):
-            self._held = [{"type": "reset"}]  # the new state includes the unfinished group
-        if item["type"] == "snapshot" and self._wanted.get("snapshot") is False:
-            item = {"type": "bookmark", "position": position}
-        if item["type"] != "bookmark" or position is not None:
-            self._held.append(item)
-        if position is not None:
-            if self._refused and self._position is not None:
-                note(f"{why_reset(self._position, position)}: changes in between may be missing")
-            self._refused = False
-            for held in self._held:
-                self._show(held)
-            self._held = []
-            self._position = position
+    def since(self, subject: str | None) -> str | None:
+        """The position; none for presence, which is in no log."""
+        return None if self.members.get("presence") else super().since(subject)
+
+    def begin(self, reply: Item) -> None:
+        """The reply; where changes follow at once, it has the position before them."""
+        super().begin(reply)
+        if self.mode == "live":
+            self._following.push([{"type": "bookmark", "position": reply["position"]}], reply["position"])
+
+    def take(self, frame: Frame) -> None:
+        """Take a push. Presence has no position and is shown at once; other groups only as a whole."""
+        if frame.action == f"{self.noun}/presence":
+            self._following.push(self.items([frame]))
+        else:
+            super().take(frame)
+
+    def apply(self, frames: list[Frame], position: str, *, replaces: bool) -> None:
+        """Show a group."""
+        items = self.items(frames)
+        if self.members.get("snapshot") is False:  # after a reset only the position counts
+            items = [_bookmark(item) if item["type"] == "snapshot" else item for item in items]
+        items = [item for item in items if item["type"] != "bookmark" or item.get("position") is not None]
+        if replaces and (frames[0].reset or self.mode == "reset"):
+            items.insert(0, {"type": "reset"})
+        if self.refused_since is not None:
+            note(f"{why_reset(self.refused_since, position)}: changes in between may be missing")
+            self.refused_since = None
+        self._following.push(items, position)
+
+
+def _bookmark(item: Item) -> Item:
+    return {"type": "bookmark", "position": item.get("position")}
 
 
 def _execute(command: str, access: Access, item: Item) -> None:
