@@ -1068,22 +1068,29 @@ def test_schemas_are_managed(logged_in: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_written_later_is_listed_and_cancelled(logged_in: Run, tmp_path: Path) -> None:
-    """With --ttl and --at; both expect a time in the future."""
+    """With --ttl, --expires and --at, whose times are in the future; the number of a schedule cancels it."""
     file = tmp_path / "later.json"
     file.write_text('[{"operation":"put","name":"cli.later","value":"1"}]')
     made = logged_in("transact", str(file), "--at", "2099-01-01T00:00:00Z", "-o", "value")
-    assert made.code == 0
+    number = int(made.out)
     assert logged_in("put", "cli.soon", "1", "--ttl", "1h").code == 0
+    assert logged_in("put", "cli.then", "1", "--expires", "2098-01-01T00:00:00Z").code == 0
     rows = [json.loads(line) for line in logged_in("schedule", "list", "-o", "json").out.splitlines()]
     found = {part["name"]: row for row in rows for part in row["changes"]}
-    number = found["cli.later"]["schedule"]
     assert (found["cli.later"]["at"], found["cli.soon"]["schedule"]) == ("2099-01-01T00:00:00.000", None)
+    assert (found["cli.later"]["schedule"], found["cli.then"]["at"]) == (number, "2098-01-01T00:00:00.000")
     assert "put cli.later" in logged_in("schedule", "list", "-o", "table").out
     tried = logged_in("schedule", "cancel", str(number), "--dry-run")
     assert tried.out == f"schedule {number} is not written; it would be cancelled\n"
     assert logged_in("schedule", "cancel", str(number)).out == f"schedule {number} is cancelled\n"
     assert logged_in("schedule", "cancel", str(number)).code == 1
     assert "in the future" in logged_in("transact", str(file), "--at", "2001-01-01").err
+    tried = logged_in("put", "cli.later", "1", "--at", "2099-01-01", "--dry-run")
+    assert tried.out == "it is not written; it would be scheduled\n"
+    number = int(logged_in("put", "cli.later", "1", "--ttl", "7d", "--at", "2099-01-01", "-o", "value").out)
+    assert f"scheduled as {number + 1}" in logged_in("transact", str(file), "--at", "2099-01-01", "-o", "table").out
+    for each in (number, number + 1):
+        assert logged_in("schedule", "cancel", str(each)).code == 0
     assert logged_in("put", "cli.soon", "1", "--ttl", "soon").code == 2
 
 

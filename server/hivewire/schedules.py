@@ -15,8 +15,9 @@ from hivewire.access.identity import Identity
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, View, Write, version_of
 from hivewire_protocol import times
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, WireError
-from hivewire_protocol.nouns.configuration import TransactChange
+from hivewire_protocol.errors import Conflict, InvalidParameters, NotAllowed, OutOfBounds, WireError
+from hivewire_protocol.nouns.configuration import ConfigurationPut, TransactChange
+from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.patterns import Patterns
 
 KIND = "schedule"
@@ -99,12 +100,6 @@ def expiring(ledger: Ledger, change: Change) -> Change | None:
     return found if found is not None and found.revision == change.revision else None
 
 
-def expires(ledger: Ledger, kind: str, key: str) -> bool:
-    """Whether a record has a time at which it is deleted."""
-    change = ledger.get(KIND, f"{kind}/{key}")
-    return change is not None and expiring(ledger, change) is not None
-
-
 def waiting(ledger: Ledger) -> Iterator[tuple[Change, Scheduled]]:
     """All that is to be written, or was not, in no order."""
     for change in ledger.kind(KIND).live.values():
@@ -112,14 +107,15 @@ def waiting(ledger: Ledger) -> Iterator[tuple[Change, Scheduled]]:
             yield change, scheduled_of(change)
 
 
-def moment(name: str, given: str, now: int) -> int:
-    """The time of a member, milliseconds since 1970. Raises InvalidParameters and OutOfBounds."""
+def moment(name: str, given: str, now: int, then: str = "in the future") -> int:
+    """The time of a member, milliseconds since 1970. Raises InvalidParameters, and OutOfBounds if it is not later than
+    `now`, or too late; `then` says the former in words."""
     try:
         at = times.parse(given)
     except ValueError:
         raise InvalidParameters(f"{name} must be a time such as 2026-03-01T09:30:00Z") from None
     if not now < at <= now + LONGEST:
-        raise OutOfBounds(f"{name} must be in the future, a hundred years ahead at most")
+        raise OutOfBounds(f"{name} must be {then}, a hundred years ahead at most")
     return at
 
 
@@ -135,12 +131,37 @@ class Room(Struct):
         return NotAllowed(f"There are {MAX_SCHEDULES:,} schedules and expiring configurations already")
 
 
+class Lasting(Struct, gc=False):
+    """The condition that a record of a layer does not expire: what a rollout changes would be gone in its midst."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it stays."""
+        end = None if last is None or last.content is None else view.last(KIND, f"{last.kind}/{last.key}")
+        return end is None or end.content is None or last is None or end.revision != last.revision
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for one that expires."""
+        layer, name = ("", "") if last is None else split(last.key)
+        return Conflict(f"Configuration '{name}' of layer '{layer}' expires")
+
+
 def later(at: int, rights: Rights | None = None, changes: list[TransactChange] | None = None, key: str = "") -> Write:
     """The write of a schedule, or of the expiry with a key."""
     content = msgspec.json.encode(Scheduled(at, changes or [], rights))
     return Write(KIND, key, content, "application/json", None, (Room(),))
 
 
-def expiry(write: Write, at: int) -> Write:
-    """The write that lets another one expire, in the same transaction."""
+def expiry(write: Write, asked: ConfigurationPut | TransactChange, now: int) -> Write:
+    """The write that lets a put expire as it asks for, in the same transaction. Raises InvalidParameters and
+    OutOfBounds."""
+    if write.content is None:
+        raise InvalidParameters("only a put has ttl or expires")
+    if asked.ttl is not None and asked.expires is not None:
+        raise InvalidParameters("give either ttl or expires")
+    if asked.expires is not None:
+        at = moment("expires", asked.expires, now)
+    elif asked.ttl is None or not 1 <= asked.ttl * 1_000 <= LONGEST:
+        raise OutOfBounds("ttl must be a number of seconds, from 1 to a hundred years")
+    else:
+        at = now + asked.ttl * 1_000
     return later(at, key=f"{write.kind}/{write.key}")

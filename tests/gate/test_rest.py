@@ -52,6 +52,7 @@ ROLLOUT_MEMBERS = [
     *("author", "revision"),
 ]
 IN_LAYER = ["name", "value", "entityVersion", "layer"]
+LAYER = ["layer", "rank", "target", "revision", "configurations", "devices"]
 PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/info", None, 200, ["apiVersion", "serverTimestamp", "webSocketServerUrl"], True),
     ("GET", "/info/cache", None, 200, ["serverTimestamp", "cacheStats"], False),
@@ -64,11 +65,13 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/configuration/{name}", None, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}/history", None, 200, ["changes"], False),
     ("PUT", "/schema/{names}", {"schema": True}, 200, SCHEMA, False),
+    ("GET", "/schema/{names}", None, 200, SCHEMA, False),
     ("GET", "/schema", None, 200, ["schemas", "count", "revision"], False),
     ("POST", "/schema/check", {"schema": True, "value": "1"}, 200, ["fits", "names", "problems"], False),
     ("DELETE", "/schema/{names}", None, 204, None, False),
     ("POST", "/configuration/transact", LATER, 200, ["schedule", "revision"], False),
     ("GET", "/schedule", None, 200, [], False),
+    ("GET", "/schedule/{schedule}", None, 200, ["schedule", "at", "changes", "created", "createdBy"], False),
     ("DELETE", "/schedule/{schedule}", None, 204, None, False),
     ("GET", "/configuration-tree", None, 200, ["children", "count", "revision"], False),
     ("GET", "/configuration-audit", None, 200, ["changes", "before"], False),
@@ -173,7 +176,7 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("POST", "/device/{deviceId}/revoke", None, 204, None, False),
     ("PUT", "/layer/{layer}", {"target": {}, "rank": 5}, 200, ["layer", "revision", "devices"], False),
     ("GET", "/layer", None, 200, [], False),
-    ("GET", "/layer/{layer}", None, 200, [], False),
+    ("GET", "/layer/{layer}", None, 200, LAYER, False),
     ("PUT", "/layer/{layer}/configuration/{name}", {"value": "1"}, 200, IN_LAYER, False),
     ("GET", "/layer/{layer}/configuration/{name}", None, 200, IN_LAYER, False),
     ("GET", "/layer/{layer}/configuration", None, 200, ["configurations", "count", "revision"], False),

@@ -103,6 +103,52 @@ async def test_a_configuration_expires(world: World) -> None:
     assert not world.ledger.kind("schedule").live
 
 
+async def test_puts_of_a_transaction_expire(world: World) -> None:
+    """Each at its own time, counted from when it is written; the reply shows the configurations only."""
+    timers = timers_of(world)
+    changes = [change("a", ttl=10), change("b"), change("c", expires="2026-03-01T10:00:00Z")]
+    reply = await world.ask(ConfigurationTransact(changes=changes))
+    assert [each.name for each in reply.configurations] == ["a", "b", "c"]
+    await after(world, timers, 10)
+    assert [value(world, name) for name in "abc"] == [None, "new", "new"]
+    await plan(world, 60, change("later", ttl=10))
+    await after(world, timers, 60)
+    assert value(world, "later") == "new"
+    await after(world, timers, 10)
+    assert value(world, "later") is None
+    await after(world, timers, 3_600)
+    assert (value(world, "c"), len(world.ledger.kind("schedule").live)) == (None, 0)
+
+
+async def test_an_error_of_a_transaction_names_the_put_that_cannot_expire(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its index, whether its time is wrong, it is a delete, or there is no room; each counts as two writes."""
+    await put(world, "there")
+    for wrong, error in (
+        (change("a", ttl=0), OutOfBounds),
+        (change("a", ttl=5, expires="2099-01-01T00:00:00Z"), InvalidParameters),
+        (change("there", None, ttl=5), InvalidParameters),
+    ):
+        with pytest.raises(error) as refused:
+            await world.ask(ConfigurationTransact(changes=[change("b"), wrong]))
+        assert refused.value.members["index"] == 1
+    with pytest.raises(OutOfBounds, match=r"changes\[1\].expires must be after at"):
+        await plan(world, 3_600, change("b"), change("a", expires="2026-03-01T10:00:00Z"))
+    many = [change(f"n{number}", ttl=5 if number < 2 else None) for number in range(999)]
+    with pytest.raises(InvalidParameters, match="expires counts twice"):
+        await world.ask(ConfigurationTransact(changes=many))
+    with pytest.raises(InvalidParameters, match="1 to 999 with at"):
+        await plan(world, 5, *many[1:], change("x"))
+    await plan(world, 5, *many[1:])
+    assert len(world.ledger.kind("schedule").live) == 1
+    monkeypatch.setattr(schedules, "MAX_SCHEDULES", 2)
+    with pytest.raises(NotAllowed) as full:
+        await world.ask(ConfigurationTransact(changes=[change("b"), change("a", ttl=5), change("c", ttl=5)]))
+    assert full.value.members["index"] == 2
+    assert value(world, "b") is None
+
+
 async def test_a_configuration_that_is_put_again_does_not_expire(world: World) -> None:
     """Nor one that was deleted and created anew; a put with another time moves it."""
     timers = timers_of(world)
@@ -291,11 +337,13 @@ async def test_schedules_are_listed_and_cancelled(world: World) -> None:
         [("put", "late", "new")],
     ]
     assert [each.schedule for each in (await world.ask(ScheduleList(take=1, skip=2))).schedules] == [1]
+    assert (await world.ask(ScheduleList(schedule=2))).schedules == [listed.schedules[0]]
     assert (await world.ask(ScheduleCancel(schedule=2, dryRun=True))).dryRun
     assert (await world.ask(ScheduleCancel(schedule=2))).revision == world.ledger.revision
     for number in (2, 99):
-        with pytest.raises(NotFound):
-            await world.ask(ScheduleCancel(schedule=number))
+        for gone in (ScheduleCancel(schedule=number), ScheduleList(schedule=number)):
+            with pytest.raises(NotFound, match=f"There is no schedule {number}"):
+                await world.ask(gone)
     await after(world, timers, 200)
     assert [value(world, name) for name in ("soon", "expiring", "late")] == [None, None, "new"]
 
@@ -392,6 +440,14 @@ async def test_a_layer_s_configuration_expires_and_no_rollout_may_change_it() ->
         asked = {"layer": "global", "changes": [change], "steps": [{"percent": 1}, {"percent": 100}]}
         refused = await world.no("rollout/start", **asked)
         assert refused == (409, "Configuration 'baud' of layer 'global' expires")
+        await world.put("global", other="1")
+        both = {**asked, "changes": [change | {"name": "other"}]}
+        [_, late] = await asyncio.gather(
+            world.do("configuration/put", name="other", value="2", layer="global", ttl=60),
+            world.no("rollout/start", **both),
+        )
+        assert late == (409, "Configuration 'other' of layer 'global' expires")
+        await world.put("global", other=None)
         world.clock.time += 60 * SECOND
         await timers.fire()
         assert await world.has("lamp") == {}

@@ -65,6 +65,11 @@ Detail = Annotated[
 
 Reveal = Annotated[bool | None, says("True: show secret values. It needs RevealSecret, and is noted in the audit.")]
 
+_Ttl = Annotated[Integer | None, says("Seconds after which the configuration is deleted, unless it is put again.")]
+_Expires = Annotated[
+    str | None, says("The time of that, in place of `ttl`: `2026-03-01T09:30:00Z`, or milliseconds since 1970.")
+]
+
 
 class Configuration(Struct, gc=False):
     """A configuration. `contentType` and `size` are present if the type is not plain text or the value is left out."""
@@ -210,12 +215,8 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     check: _Check = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
-    ttl: Annotated[
-        Integer | None, says("Seconds after which the configuration is deleted, unless it is put again.")
-    ] = None
-    expires: Annotated[
-        str | None, says("The time of that, in place of `ttl`: `2026-03-01T09:30:00Z`, or milliseconds since 1970.")
-    ] = None
+    ttl: _Ttl = None
+    expires: _Expires = None
     dryRun: DryRun = None
 
 
@@ -331,6 +332,8 @@ class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
     check: _Check = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
+    ttl: _Ttl = None
+    expires: _Expires = None
 
 
 class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknown_fields=True):
@@ -341,7 +344,10 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     reply = ConfigurationTransactReply
     errors = (Conflict, DoesNotFit, NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict)
 
-    changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
+    changes: Annotated[
+        list[TransactChange] | None,
+        says("1 to 1,000 writes, each name at most once; one that expires counts twice, and `at` as one more."),
+    ] = None
     at: Annotated[
         str | None,
         says(

@@ -46,8 +46,9 @@ class ScheduleList(Request, tag="schedule/list"):
     permission = Permission.GET_CONFIGURATION
     read_only = True
     reply = ScheduleListReply
-    errors = (OutOfBounds,)
+    errors = (NotFound, OutOfBounds)
 
+    schedule: Annotated[Integer | None, says("Only the one of this number.")] = None
     take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
 

@@ -119,8 +119,9 @@ class SchemaList(Request, tag="schema/list"):
     permission = Permission.GET_CONFIGURATION
     read_only = True
     reply = SchemaListReply
-    errors = (OutOfBounds,)
+    errors = (NotFound, OutOfBounds)
 
+    names: Annotated[str | None, says("Only the schema that was put for just these names.")] = None
     name: Annotated[str | None, says("Only the schema that this name has.")] = None
     take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 1,000.")] = None
     after: Annotated[str | None, says("Start after these names: the last ones of the previous page.")] = None

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
-
-from msgspec import UNSET, structs
+from typing import Any
 
 from hivewire import schedules
 from hivewire.actions import browsing
@@ -17,26 +14,34 @@ from hivewire.actions.checks import (
     description_of,
     expected_of,
     inline_of,
-    out_of_length,
-    violations,
     within,
 )
-from hivewire.actions.layered import check_read, check_write, conditions
+from hivewire.actions.layered import check_read, conditions
+from hivewire.actions.transaction import transact
 from hivewire.actions.waiting import until_current, when_current
+from hivewire.actions.writing import (
+    Judged,
+    Place,
+    affecting_of,
+    check_type,
+    delete_of,
+    judged,
+    name_of,
+    name_to_put,
+    pending_of,
+    place_to_write,
+    put_of,
+    settled,
+)
 from hivewire.caller import Caller
-from hivewire.fleet import effect
-from hivewire.fleet.conditions import guards_of
 from hivewire.fleet.layer_topic import EVERY
-from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
-    MAX_TRANSACTION,
     Change,
-    Transaction,
     Write,
 )
 from hivewire.resources import KIND, LAYERED, info_of, not_found
-from hivewire.services import Services, now
-from hivewire.slices import in_slices
+from hivewire.services import Services
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -44,11 +49,9 @@ from hivewire_protocol.errors import (
     NotFound,
     OutOfBounds,
     TooLarge,
-    WireError,
 )
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
-    RESERVED,
     TEXT,
     Configuration,
     ConfigurationDelete,
@@ -61,20 +64,11 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationReply,
     ConfigurationRollback,
     ConfigurationTransact,
-    ConfigurationTransactReply,
     RevisionReply,
-    TransactChange,
-    forbidden_character,
-    is_json,
-    is_media_type,
-    json_problem,
 )
-from hivewire_protocol.nouns.layer import TOP_RANK, key_of, split
-from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.nouns.layer import TOP_RANK, key_of
+from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
-
-Judged: TypeAlias = PendingWrite[Reply] | Coroutine[Any, Any, PendingWrite[Reply]]
-"""A write whose value fits the schema of its name, or what finds that out."""
 
 TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
@@ -87,7 +81,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     """The current resource, or an earlier one that is still kept, or NotFound."""
     if request.atLeast is not None or request.fresh:
         return when_current(get, services, caller, request)
-    name = _name(services, caller, request.name)
+    name = name_of(services, caller, request.name)
     if request.layer is not None or request.entityVersion is not None or request.revision is not None or request.reveal:
         return _get_other(services, caller, request)
     found = services.resources.read(name)
@@ -138,29 +132,12 @@ def note_reveal(services: Services, caller: Caller, *names: str) -> None:
         services.ledger.audit.note("reveal", name, identity.login, caller.address)
 
 
-class Place(NamedTuple):
-    """Where a configuration is: kind and key of its record, its name, and its layer if it is in one."""
-
-    kind: str
-    key: str
-    name: str
-    layer: str | None
-
-
 def _place(services: Services, caller: Caller, request: ConfigurationGet | ConfigurationHistory) -> Place:
     """The place that a request to read names. Raises as `_name` and `check_read`."""
-    name, layer = _name(services, caller, request.name), request.layer
+    name, layer = name_of(services, caller, request.name), request.layer
     if layer is None:
         return Place(KIND, name, name, None)
     check_read(services, caller, layer)
-    return Place(LAYERED, key_of(layer, name), name, layer)
-
-
-def _place_to_write(services: Services, caller: Caller, name: str, layer: str | None) -> Place:
-    """The same for a request to write. Raises as `check_write`."""
-    if layer is None:
-        return Place(KIND, name, name, None)
-    check_write(services, caller, layer)
     return Place(LAYERED, key_of(layer, name), name, layer)
 
 
@@ -216,89 +193,34 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:
     """Create or update one; equal values count as updates too."""
-    write = _put(services, caller, request)
-    pending = _pending(services, caller, write, request, services.resources.written)
+    write = put_of(services, caller, request)
+    pending = pending_of(services, caller, write, request, services.resources.written)
     if request.ttl is not None or request.expires is not None:
-        _let_expire(services, request, pending.transaction)
+        pending.transaction.writes = (write, schedules.expiry(write, request, services.ledger.now()))
     if request.dryRun and request.layer is not None:
-        return _affecting(services, caller, pending)
-    return _judged(services, caller, pending) if services.schemas.rules else pending
-
-
-def _let_expire(services: Services, request: ConfigurationPut, transaction: Transaction) -> None:
-    """Add to a put that its configuration expires. Raises InvalidParameters and OutOfBounds."""
-    now = services.ledger.now()
-    if request.ttl is not None and request.expires is not None:
-        raise InvalidParameters("give either ttl or expires")
-    if request.expires is not None:
-        at = schedules.moment("expires", request.expires, now)
-    elif request.ttl is None or not 1 <= request.ttl * 1_000 <= schedules.LONGEST:
-        raise OutOfBounds("ttl must be a number of seconds, from 1 to a hundred years")
-    else:
-        at = now + request.ttl * 1_000
-    [write] = transaction.writes
-    transaction.writes = (write, schedules.expiry(write, at))
-
-
-def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
-    """The write of a put."""
-    name = _name_to_put(services, caller, request.name, request.layer)
-    settings = services.settings
-    value = request.value
-    if value is None:
-        raise violations([("value", None, "value field cannot be null.")])
-    if not 1 <= len(value) <= settings.value_length:
-        raise out_of_length("Value", value, settings.value_length, "value_length")
-    content, content_type = value.encode(), TEXT
-    if request.contentType is not None:
-        content_type = request.contentType
-        check_type(content_type, content, request.check)
-    description = request.description and description_of(services, request.description)
-    if request.layer is not None:
-        place = _place_to_write(services, caller, name, request.layer)
-        expected = (*expected_of(request), *conditions(services, request.layer, name))
-        return Write(place.kind, place.key, content, content_type, description, expected)
-    return Write(KIND, name, content, content_type, description, expected_of(request))
+        return affecting_of(services, caller, pending)
+    return judged(services, caller, pending) if services.schemas.rules else pending
 
 
 def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> Judged:
     """Create or update one with any bytes of the type in `request`; its `value` is ignored."""
-    name = _name_to_put(services, caller, request.name, None)
+    name = name_to_put(services, caller, request.name, None)
     content_type = request.contentType or TEXT
     if not content:
         raise OutOfBounds("The content is empty")
     check_type(content_type, content, request.check)
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
-    pending = _pending(services, caller, write, request, services.resources.written)
+    pending = pending_of(services, caller, write, request, services.resources.written)
     if request.ttl is not None or request.expires is not None:
-        _let_expire(services, request, pending.transaction)
-    return _judged(services, caller, pending) if services.schemas.rules else pending
-
-
-def check_type(content_type: str, content: bytes, check: bool | None = None) -> None:
-    """Raise OutOfBounds for an invalid media type, and for content of a JSON type that is not valid JSON."""
-    if not is_media_type(content_type):
-        raise OutOfBounds("contentType must be a media type such as application/json")
-    if check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
-        raise OutOfBounds(f"Value is not valid JSON, which its contentType requires: {problem}")
-
-
-def _name_to_put(services: Services, caller: Caller, given: str | None, layer: str | None) -> str:
-    name, most = _name(services, caller, given), services.settings.name_length
-    # A longer name may have been written through another dialect; then it can be written here too.
-    fits = 1 <= len(name) <= most
-    if not (fits and name.isprintable()) and (layer is not None or services.ledger.get(KIND, name) is None):
-        if not fits:
-            raise out_of_length("Name", name, most, "name_length")
-        _refuse_characters(name)
-    return name
+        pending.transaction.writes = (write, schedules.expiry(write, request, services.ledger.now()))
+    return judged(services, caller, pending) if services.schemas.rules else pending
 
 
 async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
     """Write an earlier content and type as a new version."""
-    name = _name(services, caller, request.name)
-    place = _place_to_write(services, caller, name, request.layer)
+    name = name_of(services, caller, request.name)
+    place = place_to_write(services, caller, name, request.layer)
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = description_of(services, request.description)
@@ -309,88 +231,16 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if place.layer is not None:
         expected = (*expected, *conditions(services, place.layer, name))
     write = Write(place.kind, place.key, earlier.content, earlier.content_type, description, expected)
-    pending = _pending(services, caller, write, request, services.resources.written)
+    pending = pending_of(services, caller, write, request, services.resources.written)
     affecting = request.dryRun and request.layer is not None
-    return await (_affecting if affecting else _settled)(services, caller, pending)
-
-
-def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
-    """Several writes, all or nothing. The error says which of them is the first that was refused."""
-    if request.at is not None:
-        return _schedule(services, caller, request, request.at)
-    changes = request.changes
-    if not changes or len(changes) > MAX_TRANSACTION:
-        raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION}")
-    writes: list[Write] = []
-    places: set[tuple[str, str]] = set()
-    settled = True
-    for index, change in enumerate(changes):
-        try:
-            write = _write(services, caller, change)
-            settled &= services.schemas.check(write)
-            if (write.kind, write.key) in places:
-                raise OutOfBounds(f"'{write.key}' occurs twice in changes")
-        except WireError as error:
-            raise _at(error, index) from None
-        places.add((write.kind, write.key))
-        writes.append(write)
-    dry_run = bool(request.dryRun)
-    pending: PendingWrite[Reply] = PendingWrite(
-        Transaction(writes, caller.identity.login, guards_of(writes), dry_run=dry_run),
-        partial(_transacted, services, dry_run),
-        lambda refused: _at(services.resources.refusal(refused), refused.index),
-    )
-    if dry_run and any(write.kind == LAYERED for write in writes):
-        return _affecting(services, caller, pending)
-    return pending if settled else _settled(services, caller, pending)
-
-
-async def _schedule(services: Services, caller: Caller, request: ConfigurationTransact, at: str) -> PendingWrite[Reply]:
-    """Write the transaction later, if it would be possible now. Raises as the transaction itself."""
-    if len(request.changes or ()) >= MAX_TRANSACTION:
-        raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION - 1} with at")
-    when = schedules.moment("at", at, services.ledger.now())
-    tried = transact(services, caller, structs.replace(request, at=None, dryRun=True))
-    await commit(services.ledger, tried if isinstance(tried, PendingWrite) else await tried)
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
-        raise ended
-    write = schedules.later(when, schedules.Rights.of(caller.identity), request.changes)
-
-    def scheduled(changes: list[Change]) -> Reply:
-        revision = UNSET if request.dryRun else changes[0].revision
-        return ConfigurationTransactReply(schedule=changes[0].id, revision=revision)
-
-    transaction = Transaction((write,), caller.identity.login)
-    pending: PendingWrite[Reply] = PendingWrite(transaction, scheduled, services.resources.refusal)
-    return pending.tried(request.dryRun)
-
-
-def _write(services: Services, caller: Caller, change: TransactChange) -> Write:
-    if change.operation == "put":
-        return _put(services, caller, change)
-    if change.operation == "delete":
-        return _delete(services, caller, change)
-    raise InvalidParameters("operation must be put or delete")
-
-
-def _at(error: WireError, index: int) -> WireError:
-    """The same error, with the index of its change in the transaction."""
-    return type(error)(f"changes[{index}]: {error}", index=index, **error.members)
+    return await (affecting_of if affecting else settled)(services, caller, pending)
 
 
 def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> Judged:
     """Delete a configuration. Raises NotFound when it does not exist."""
-    pending = _pending(services, caller, _delete(services, caller, request), request, _deleted)
+    pending = pending_of(services, caller, delete_of(services, caller, request), request, _deleted)
     affecting = request.dryRun and request.layer is not None
-    return _affecting(services, caller, pending) if affecting else pending
-
-
-def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
-    name, description = _name(services, caller, request.name), description_of(services, request.description)
-    place, expected = _place_to_write(services, caller, name, request.layer), expected_of(request)
-    if place.layer is not None:
-        expected = (*expected, *conditions(services, place.layer, name))
-    return Write(place.kind, place.key, None, "", description, expected)
+    return affecting_of(services, caller, pending) if affecting else pending
 
 
 def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply | Coroutine[Any, Any, Reply]:
@@ -468,78 +318,6 @@ def _list_layers(
     return reply
 
 
-def checked_name(services: Services, caller: Caller, name: str | None) -> str:
-    """The name of a configuration that is to be put, if the caller may. Raises as a put."""
-    return _name_to_put(services, caller, name, "")
-
-
-def _name(services: Services, caller: Caller, name: str | None) -> str:
-    """The name of a request, if the caller may use it.
-
-    DEL and C1 characters were allowed once. A name that has them can still be read and deleted while it is known.
-    """
-    if name is None:
-        raise InvalidParameters("Configuration name is wrong or empty")
-    names = caller.identity.names
-    if name == RESERVED or (names is not EVERYTHING and name not in names):
-        problem = "is reserved" if name == RESERVED else "is not among those of the token"
-        raise AccessDenied(f"{AccessDenied.text}: the name '{name[:128]}' {problem}")
-    if not name.isprintable() and services.ledger.kind(KIND).last(name) is None:
-        _refuse_characters(name)
-    return name
-
-
-def _refuse_characters(name: str) -> None:
-    if (where := forbidden_character(name)) is not None:
-        raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
-
-
-def _pending(
-    services: Services,
-    caller: Caller,
-    write: Write,
-    request: ConfigurationPut | ConfigurationDelete | ConfigurationRollback,
-    answer: Callable[[list[Change]], Reply],
-) -> PendingWrite[Reply]:
-    """The write of one configuration, or its dry run."""
-    transaction = Transaction((write,), caller.identity.login)
-    if request.layer is not None:
-        transaction.guards = guards_of((write,))
-    if request.dryRun:
-        transaction.dry_run = True
-        answer = _would_delete if write.content is None else partial(_would_write, services)
-    return PendingWrite(transaction, answer, services.resources.refusal)
-
-
-def _judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> Judged:
-    """The write of one configuration, if its value fits the schema of its name. Raises DoesNotFit."""
-    fits = services.schemas.check(pending.transaction.writes[0])
-    return pending if fits else _settled(services, caller, pending)
-
-
-async def _settled(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
-    """The write, once it is known that its values fit their schemas, where that takes long. Raises DoesNotFit."""
-    await services.schemas.settle(pending.transaction)
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
-        raise ended
-    return pending
-
-
-def _would_write(services: Services, changes: list[Change]) -> Reply:
-    return ConfigurationReply(services.resources.of(changes[0]), dryRun=True)
-
-
-def _would_delete(changes: list[Change]) -> Reply:
-    return RevisionReply(dryRun=True)
-
-
-def _transacted(services: Services, dry_run: bool, changes: list[Change]) -> Reply:
-    shown = [services.resources.of(change) for change in changes]
-    if dry_run:
-        return ConfigurationTransactReply(shown, dryRun=True)
-    return ConfigurationTransactReply(shown, revision=changes[0].revision)
-
-
 def _deleted(changes: list[Change]) -> Reply:
     return RevisionReply(changes[0].revision)
 
@@ -552,17 +330,3 @@ READS = {
     **browsing.READS,
 }
 WRITES = {ConfigurationPut: put, ConfigurationDelete: delete, ConfigurationTransact: transact}
-
-
-async def _affecting(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
-    """The dry run of writes in layers; its reply says which devices they are about. Raises DoesNotFit."""
-    pending = await _settled(services, caller, pending)
-    names: dict[str, list[str]] = {}
-    for write in pending.transaction.writes:
-        if write.kind == LAYERED:
-            layer, name = split(write.key)
-            names.setdefault(layer, []).append(name)
-    affects = await in_slices(effect.of_names(services.fleet, names))
-    answer: Callable[[list[Change]], Any] = pending.answer
-    pending.answer = lambda changes: structs.replace(answer(changes), affects=affects)
-    return pending

@@ -10,9 +10,9 @@ from msgspec import Raw, Struct, structs
 
 from hivewire import schedules
 from hivewire.actions.checks import violations, within
-from hivewire.actions.configuration import check_type, checked_name
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
+from hivewire.actions.writing import check_type, name_to_put
 from hivewire.caller import Caller
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import MOST_NAMES, Room, guards_of
@@ -34,15 +34,14 @@ from hivewire.fleet.rollouts import (
     undo,
 )
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Transaction, View, Write
-from hivewire.resources import LAYERED
+from hivewire.ledger.records import Change, Guard, Transaction, View, Write
 from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import TEXT
-from hivewire_protocol.nouns.layer import OF_DEVICE, Target, key_of
+from hivewire_protocol.nouns.layer import OF_DEVICE, Target
 from hivewire_protocol.nouns.rollout import (
     Gate,
     RolloutChange,
@@ -87,7 +86,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
         raise InvalidParameters("layer, changes and steps are required")
     fleet, now = services.fleet, services.ledger.now()
     check_write(services, caller, request.layer)
-    changes = _changes(services, caller, request.changes)
+    changes = _changes(services, caller, request.layer, request.changes)
     steps = _steps(request.steps)
     gate = _gate(request.gate or Gate())
     at = _time(request.at)
@@ -112,12 +111,10 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     names = tuple(each.name or "" for each in changes)
     if len({*layer.values, *(each.name for each in changes if each.operation == "put")}) > MOST_NAMES:
         raise Room(fleet.layers, layer.name).error(None)
-    for name in names:
-        if schedules.expires(services.ledger, LAYERED, key_of(layer.name, name)):
-            raise Conflict(f"Configuration '{name}' of layer '{layer.name}' expires")
     conditions = (Openable(len(fleet.rollouts)), *fleet.unheld(layer.name, *names))
     write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
-    transaction = Transaction([write], caller.identity.login, guards_of(writes), dry_run=bool(request.dryRun))
+    guards = [*guards_of(writes), *(Guard(each.kind, each.key, (schedules.Lasting(),)) for each in writes)]
+    transaction = Transaction([write], caller.identity.login, guards, dry_run=bool(request.dryRun))
     change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
     if not request.dryRun:
         return RolloutReply(change.id, change.revision)
@@ -131,12 +128,12 @@ def _undo(layer: Layer, changes: list[RolloutChange]) -> list[RolloutChange]:
         raise Conflict(f"This rollout changes nothing: {error}") from None
 
 
-def _changes(services: Services, caller: Caller, given: list[RolloutChange]) -> list[RolloutChange]:
+def _changes(services: Services, caller: Caller, layer: str, given: list[RolloutChange]) -> list[RolloutChange]:
     if len(given) > MOST_CHANGES:
         raise OutOfBounds(f"changes must be a list of 1 to {MOST_CHANGES}")
     names: set[str] = set()
     for index, change in enumerate(given):
-        name = checked_name(services, caller, change.name)
+        name = name_to_put(services, caller, change.name, layer)
         if change.operation not in ("put", "delete"):
             raise InvalidParameters(f"changes[{index}]: operation must be put or delete")
         if change.operation == "put" and not change.value:

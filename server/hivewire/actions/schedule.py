@@ -26,12 +26,17 @@ TAKE, MOST = 100, 1_000
 
 
 def list_(services: Services, caller: Caller, request: ScheduleList) -> Reply:
-    """A page of what is written later, in the order of time, as far as the token reaches the names."""
+    """A page of what is written later, in the order of time, as far as the token reaches the names. Raises NotFound for
+    a number that is none of it."""
     take, skip = within("take", request.take, TAKE, MOST), request.skip or 0
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
     found = sorted(waiting(services.ledger), key=lambda each: (each[1].at, each[0].id))
     shown = [view for change, scheduled in found if (view := _view(services, caller, change, scheduled)).changes]
+    if request.schedule is not None:
+        shown = [view for view in shown if view.schedule == request.schedule]
+        if not shown:
+            raise _missing(request.schedule)
     return ScheduleListReply(shown[skip : skip + take], len(shown))
 
 
@@ -76,7 +81,7 @@ def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> Pendi
     number = request.schedule
     if number is None:
         raise InvalidParameters("schedule is required")
-    missing = NotFound(f"There is no schedule {number}")
+    missing = _missing(number)
     change = services.ledger.get(KIND, str(number))
     if change is None:
         raise missing
@@ -90,6 +95,10 @@ def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> Pendi
     transaction = Transaction((Write(KIND, change.key, None, description="cancelled"),), caller.identity.login)
     pending: PendingWrite[Reply] = PendingWrite(transaction, cancelled, lambda refused: missing)
     return pending.tried(request.dryRun)
+
+
+def _missing(number: int) -> NotFound:
+    return NotFound(f"There is no schedule {number}")
 
 
 READS = {ScheduleList: list_}

@@ -123,7 +123,8 @@ def delete(services: Services, caller: Caller, request: SchemaDelete) -> Pending
 
 
 def list_(services: Services, caller: Caller, request: SchemaList) -> Reply:
-    """A page, in the order of their names, of those for names that the token reaches."""
+    """A page, in the order of their names, of those for names that the token reaches. Raises NotFound for `names` that
+    have none."""
     take = within("take", request.take, TAKE, TAKE)
     rules, reached = services.schemas.rules, caller.identity.names
     if request.name is not None:
@@ -131,6 +132,10 @@ def list_(services: Services, caller: Caller, request: SchemaList) -> Reply:
         found = [] if rule is None else [rule.names]
     else:
         found = sorted(names for names in rules if Patterns([names]) & reached != NO_NAMES)
+    if request.names is not None:
+        found = [names for names in found if names == request.names]
+        if not found:
+            raise _missing(request.names)
     page = [names for names in found if request.after is None or names > request.after][:take]
     shown, room = [_view(rules[names].change) for names in page], MAX_REPLY
     for view in shown:
@@ -229,7 +234,7 @@ class Room(Struct):
 def _refusal(refused: Refused) -> WireError:
     names, last = refused.write.key, refused.last
     if not isinstance(refused, PreconditionFailed):
-        return NotFound(f"There is no schema for '{names[:128]}'")
+        return _missing(names)
     if isinstance(refused.failed, Survey):
         return _misfits(refused.failed.misfits)
     if isinstance(refused.failed, Room):
@@ -239,6 +244,10 @@ def _refusal(refused: Refused) -> WireError:
     if expected.version not in (None, version):
         return VersionConflict(f"The schema of '{names[:128]}' is at version {version}, not {expected.version}")
     return VersionConflict(f"The schema of '{names[:128]}' is at revision {revision}, not {expected.revision}")
+
+
+def _missing(names: str) -> NotFound:
+    return NotFound(f"There is no schema for '{names[:128]}'")
 
 
 def _misfits(misfits: list[Misfit]) -> ValuesDoNotFit:

@@ -78,6 +78,10 @@ layer_option = click.option(
     "--layer", metavar="LAYER", help="In this layer: global, device/ID, or one of `hivewire layer list`."
 )
 
+at_option = click.option(
+    "--at", metavar="TIME", help="Write it at this time, such as 2026-03-01T09:30:00Z: see hivewire schedule."
+)
+
 
 def current(at_least: int | None, fresh: bool) -> dict[str, Any]:
     """The members of a request for these options."""
@@ -93,6 +97,7 @@ Examples:
   hivewire put banner --file banner.txt
   hivewire put logo --file logo.png
   hivewire put banner "Back soon" --ttl 2h
+  hivewire put banner "Open again" --at 2026-03-01T09:30:00Z
   hivewire put limits.max 43 -o value       (the new version, for --expect)
   jq -c . ports.json | hivewire put ports - --content-type application/json"""
 )
@@ -102,6 +107,8 @@ Examples:
 @click.option("--content-type", help="The media type; default text/plain, for binary files guessed from the name.")
 @click.option("--no-check", is_flag=True, help="Store a value of a JSON type even if it is not valid JSON.")
 @click.option("--ttl", type=Span(), help="Delete it after this time, such as 90s, 30m or 7d, unless it is put again.")
+@click.option("--expires", metavar="TIME", help="Delete it at this time, such as 2026-03-01T09:30:00Z, likewise.")
+@at_option
 @description_option
 @expect_option
 @expect_revision_option
@@ -119,6 +126,8 @@ def put(
     content_type: str | None,
     no_check: bool,
     ttl: int | None,
+    expires: str | None,
+    at: str | None,
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
@@ -135,20 +144,28 @@ def put(
     asked = {
         "check": False if no_check else None,
         "ttl": ttl,
+        "expires": expires,
         "description": description,
         "entityVersion": expect,
         "revision": expect_revision,
-        "dryRun": dry_run or None,
     }
+    tried = dry_run or None
     with reach(url, given_token) as remote:
         if isinstance(content, bytes):
-            if layer is not None:
-                raise click.UsageError("a layer holds text only")
+            if layer is not None or at is not None:
+                raise click.UsageError("only text is in layers, and is written later")
             with explain_refusal():
-                reply = contents.put(remote, name, content, content_type or _guess_type(file), asked)
+                reply = contents.put(
+                    remote, name, content, content_type or _guess_type(file), asked | {"dryRun": tried}
+                )
         else:
-            asked |= {"contentType": content_type, "layer": layer}
-            reply = write(remote, "configuration/put", name=name, value=content, **asked)
+            asked |= {"name": name, "value": content, "contentType": content_type, "layer": layer}
+            if at is not None:
+                change = {member: given for member, given in asked.items() if given is not None}
+                changes = [{"operation": "put", **change}]
+                print_scheduled(write(remote, "configuration/transact", changes=changes, at=at, dryRun=tried), form)
+                return
+            reply = write(remote, "configuration/put", **asked, dryRun=tried)
     print_written(reply, form, "")
 
 
@@ -331,6 +348,13 @@ def print_written(reply: dict[str, Any], form: str | None, how: str) -> None:
     if reply.get("dryRun"):
         words = f"{name} {WOULD} at version {version}{how}"
     print_result(resource | {"revision": revision}, form, words, str(version))
+
+
+def print_scheduled(reply: dict[str, Any], form: str | None) -> None:
+    """Print the result of a transaction that is written later. The value is the number of the schedule."""
+    number, revision = reply["schedule"], reply.get("revision")
+    words = f"it {WOULD} scheduled" if reply.get("dryRun") else f"scheduled as {number}"
+    print_result({"schedule": number, "revision": revision}, form, words, str(number))
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:

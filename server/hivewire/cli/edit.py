@@ -13,9 +13,11 @@ import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import (
+    at_option,
     description_option,
     explain_refusal,
     name_argument,
+    print_scheduled,
     print_written,
     shown,
     write,
@@ -124,7 +126,7 @@ FILE is JSON, in the form of a configuration/transact request:
     {"operation":"delete","name":"limits.old"}]}"""
 )
 @click.argument("file", type=click.File("rb"))
-@click.option("--at", metavar="TIME", help="Write them at this time, such as 2026-03-01T09:30:00Z: hivewire schedule.")
+@at_option
 @dry_run_option
 @output_option
 @url_option
@@ -142,12 +144,13 @@ def transact(
         raise BadInput(f'{label(file)} is not a list of changes, nor an object with only a list "changes"')
     with reach(url, given_token) as remote:
         reply = write(remote, "configuration/transact", **members, at=at, dryRun=dry_run or None)
+    if at is not None:
+        print_scheduled(reply, form)
+        return
     revision, count = reply.get("revision"), len(members["changes"])
     row = {"configurations": reply.get("configurations"), "revision": revision}
     words = "1 change is" if count == 1 else f"{count:,} changes are"
     words = f"{words} possible; nothing is written" if dry_run else f"{words} written (revision {revision})"
-    if at is not None and not dry_run:
-        row, words = {"schedule": reply["schedule"], "revision": revision}, f"scheduled as {reply['schedule']}"
     print_result(row, form, words, str(revision or ""))
 
 

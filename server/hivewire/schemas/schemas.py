@@ -169,7 +169,7 @@ class Schemas:
     async def settle(self, transaction: Transaction) -> None:
         """Judge all that is to be written, however long that takes. Raises DoesNotFit; of several writes it names the
         index of the first that does not fit."""
-        several = len(transaction.writes) > 1
+        several = sum(write.kind in JUDGED for write in transaction.writes) > 1
         for index, write in enumerate(transaction.writes):
             try:
                 if not self.check(write):

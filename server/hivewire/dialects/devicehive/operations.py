@@ -124,6 +124,7 @@ def _answers(row: Row) -> dict[int, Content]:
     if row.status == 204:
         return {204: Content("Done.", headers=headers)}
     shown = refer(reply) if row.shows is None else components()[reply.__name__]["properties"][row.shows]
+    shown = shown["items"] if row.single else shown
     content = json_of(sentence(reply), shown, *headers)
     if row.stream is not None:
         content = Content(f"{content.what} {_STREAM}", {JSON: shown, EVENTS: TEXT}, headers)

@@ -162,6 +162,8 @@ def _render(row: Row, reply: Reply) -> Response:
     if isinstance(reply, Listing):
         return _listed(reply)
     content = b"{%b}" % reply.members() if row.shows is None else reply.member(row.shows)
+    if row.single:
+        content = content.removeprefix(b"[").removesuffix(b"]")
     if len(content) > MAX_REPLY and reply.bounded:
         raise TooLarge
     return Response(row.status, content, JSON, headers)

@@ -15,7 +15,8 @@ Check: TypeAlias = Callable[[Services, Caller, Mapping[str, str]], None]
 class Row(NamedTuple):
     """One method of one path: the request it stands for, the status of success, and what is shown.
 
-    `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
+    `shows` is the member of the reply that becomes the whole body; None for all members as one object. Of a list that
+    has just the item that the path names, `single` shows the item. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
     when the caller accepts an event stream; a row whose `request` it is as well is there for nothing else. `check`
@@ -36,3 +37,4 @@ class Row(NamedTuple):
     check_if_wrong: Check | None = None
     empty: str | None = "Error! Validation failed: Object is null"
     bodiless: bool = False
+    single: bool = False

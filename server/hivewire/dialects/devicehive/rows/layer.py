@@ -18,7 +18,7 @@ _HELD = "/layer/{layer}/configuration"
 
 ROWS = (
     Row("GET", "/layer", LayerList, shows="layers"),
-    Row("GET", "/layer/{layer}", LayerList, shows="layers"),
+    Row("GET", "/layer/{layer}", LayerList, shows="layers", single=True),
     Row("PUT", "/layer/{layer}", LayerPut),
     Row("DELETE", "/layer/{layer}", LayerDelete),
     Row("GET", _HELD, ConfigurationList, stream=ConfigurationSubscribe),

@@ -7,5 +7,6 @@ from hivewire_protocol.nouns.schedule import ScheduleCancel, ScheduleList
 
 ROWS = (
     Row("GET", "/schedule", ScheduleList, shows="schedules"),
+    Row("GET", "/schedule/{schedule}", ScheduleList, shows="schedules", single=True),
     Row("DELETE", "/schedule/{schedule}", ScheduleCancel, 204),
 )

@@ -8,6 +8,7 @@ from hivewire_protocol.nouns.schema import SchemaCheck, SchemaDelete, SchemaList
 ROWS = (
     Row("GET", "/schema", SchemaList),
     Row("POST", "/schema/check", SchemaCheck),
+    Row("GET", "/schema/{names}", SchemaList, shows="schemas", single=True),
     Row("PUT", "/schema/{names}", SchemaPut, shows="schema"),
     Row("DELETE", "/schema/{names}", SchemaDelete, 204),
 )
