@@ -28,6 +28,12 @@ VALUES = {
     "shop.opening": '{"mon-fri": "09:00-18:00", "sat": "10:00-14:00"}',
 }
 
+SCHEMA = {
+    "type": "object",
+    "required": ["perSecond", "burst"],
+    "properties": {"perSecond": {"type": "integer", "maximum": 1000}, "burst": {"type": "integer"}},
+}
+
 
 def seed(gateway: RunningGateway) -> None:
     """What is in the pictures."""
@@ -37,6 +43,7 @@ def seed(gateway: RunningGateway) -> None:
             talk("configuration/put", name=name, value=value, description="first", **kind)
         for value, why in (("50", "for the sale"), ("80", "more for the sale")):
             talk("configuration/put", name="limits.max", value=value, description=why)
+        talk("schema/put", names="limits.api.*", schema=SCHEMA)
         for number, name in enumerate(("Front door", "Lamp in the hall", "Meter", "Thermostat")):
             device = {"name": name, "data": {"room": "hall"}, "networkId": 1, "deviceTypeId": 1}
             talk("device/save", deviceId=f"{name.split()[0].lower()}-{number}", device=device)
@@ -55,6 +62,14 @@ async def conflict(visit: Visit) -> None:
         kind = "application/json"
         talk("configuration/put", name="limits.api.read", value=value, contentType=kind, description="less load")
     await visit.page.get_by_role("button", name="See the difference").click()
+
+
+async def schema(visit: Visit) -> None:
+    """A schema that is edited, and a value that it refuses."""
+    await visit.open("schema/limits.api.*")
+    await visit.button("Edit").click()
+    await visit.page.get_by_role("textbox", name="A value").fill('{"perSecond": 5000}')
+    await visit.page.get_by_role("list", name="Problems").wait_for()
 
 
 async def take(folder: Path) -> None:
@@ -82,6 +97,8 @@ async def take(folder: Path) -> None:
             await picture("history", "one/limits.max?tab=history")
             await picture("device", "device/lamp-1")
             await picture("audit", "audit", "dark")
+            await schema(visit)
+            await picture("schema")
             await conflict(visit)
             await picture("conflict")
     total = sum(path.stat().st_size for path in folder.glob("*.png"))

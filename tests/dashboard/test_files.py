@@ -27,6 +27,10 @@ SIZES = re.compile(
 """Colours, lengths and times that are not tokens; hairlines of one or two pixels may be written as such."""
 
 
+LOADED = re.compile(r'(?:from |(?:await|=) import\()"\./([\w]+\.js)"')
+"""The other modules of the client that one loads, at once or later."""
+
+
 def names(paths: list[Path]) -> list[str]:
     return [path.relative_to(STATIC).as_posix() for path in paths]
 
@@ -55,13 +59,14 @@ def test_space_is_on_a_grid_of_four_pixels() -> None:
 
 @pytest.mark.skipif(not CLIENT.is_dir(), reason="the source of the JavaScript client is not here")
 def test_the_client_of_the_dashboard_is_the_one_that_is_published() -> None:
-    """`make vendor-client` copies it, but for what is for tests or for Node."""
+    """`make vendor-client` copies what the pages load of it, and nothing else."""
     vendored = STATIC / "vendor" / "hivewire"
-    ours = {path.relative_to(CLIENT).as_posix(): path.read_bytes() for path in CLIENT.rglob("*") if path.is_file()}
-    copied = {
-        path.relative_to(vendored).as_posix(): path.read_bytes() for path in vendored.rglob("*") if path.is_file()
-    }
-    assert {name: ours[name] for name in ours.keys() - {"testing.js", "file.js"}} == copied
+    copied = {path.name: path.read_bytes() for path in vendored.iterdir()}
+    assert copied == {name: (CLIENT / name).read_bytes() for name in copied}
+    loaded = {"index.js", "entries.js"}
+    for _ in copied:
+        loaded |= {each for name in loaded for each in LOADED.findall((vendored / name).read_text())}
+    assert loaded == set(copied)
 
 
 def imported(path: Path, found: set[Path]) -> set[Path]:

@@ -17,6 +17,7 @@ import {Start} from "./screens/start.js";
 const SCREENS = [
   {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
   {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
+  {path: "schemas", needs: "GetConfiguration", label: "Schemas", icon: "schemas", key: "s", load: () => import("./screens/schemas.js")},
   {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
   {path: "layers", needs: "GetConfiguration", label: "Layers", icon: "layers", key: "y", load: () => import("./screens/layers.js")},
   {path: "rollouts", needs: "GetConfiguration", label: "Rollouts", icon: "rollouts", key: "r", load: () => import("./screens/rollouts.js")},
@@ -26,6 +27,7 @@ const SCREENS = [
   {path: "live", label: "Live", icon: "live", key: "l", load: () => import("./screens/live.js")},
   {path: "api", label: "API", icon: "api", key: "p", load: () => import("./screens/api.js")},
   {path: "tenant", hidden: true, of: "access", load: () => import("./screens/tenant.js")},
+  {path: "schema", needs: "GetConfiguration", hidden: true, of: "schemas", load: () => import("./screens/schema.js")},
   {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
   {path: "layer", needs: "GetConfiguration", hidden: true, of: "layers", load: () => import("./screens/layer.js")},
   {path: "rollout", needs: "GetConfiguration", hidden: true, of: "rollouts", load: () => import("./screens/rollout.js")},

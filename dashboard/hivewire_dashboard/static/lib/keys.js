@@ -36,7 +36,8 @@ document.addEventListener("keydown", (event) => {
   const name = pressed(event);
   if (!name || event.defaultPrevented) return;
   const alone = event.key.length === 1 && !name.includes("+");
-  if (alone && (typing(event) || document.querySelector("dialog[open]"))) return;
+  if ((alone || name === "Escape") && document.querySelector("dialog[open]")) return; // a dialog closes itself
+  if (alone && typing(event)) return;
   const full = prefix + name;
   prefix = name === "g" && alone ? "g " : "";
   for (const keys of handlers.toReversed()) {

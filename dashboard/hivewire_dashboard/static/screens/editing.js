@@ -27,7 +27,7 @@ export function Editing({name, layer, entry}) {
   const review = () => value && setDialog(overtaken ? "conflict" : "review");
   const leave = () => (changed ? setDialog("discard") : discard(name, layer));
 
-  useEffect(() => bind({"Ctrl+s": () => changed && !dialog && review(), Escape: () => !dialog && leave()}), [dialog, changed, overtaken, value]);
+  useEffect(() => bind({"Ctrl+s": () => changed && !dialog && review(), Escape: leave}), [dialog, changed, overtaken, value]);
 
   const format = () => {
     const better = formatted(value);

@@ -4,11 +4,10 @@ import {html, useMemo, useState} from "../vendor/preact.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
-import {merged} from "../lib/merge.js";
 import {to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
-import {Choices} from "./conflict.js";
+import {Merging} from "./merging.js";
 
 const EMPTY = '{\n  "label": "",\n  "schemaVersion": "1"\n}';
 
@@ -103,7 +102,8 @@ function Document({id, stored, again}) {
       </li>`)}</ul>
     </details>`)}
     ${open && html`<${Element} open=${open} done=${replace} close=${() => setOpen(undefined)} />`}
-    ${conflict && html`<${Both} base=${stored.text} theirs=${conflict} yours=${text} save=${save} close=${() => setConflict(undefined)} again=${again} />`}
+    ${conflict && html`<${Merging} what="document" base=${stored.text || "{}"} theirs=${conflict.text} yours=${text}
+      save=${(merged) => save(merged, conflict.modified)} take=${() => (setConflict(undefined), again())} close=${() => setConflict(undefined)} />`}
   </section>`;
 }
 
@@ -128,21 +128,6 @@ function Element({open, done, close}) {
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${broken} onClick=${() => !broken && done(open.path, text)}>Take over<//>`}>
     <div class="editing"><${Editor} value=${open.text} label="Element" json check onChange=${setText} />
       ${broken ? html`<p class="wrong">This is not JSON yet.</p>` : html`<p class="hint">It is written when you save the document.</p>`}</div>
-  <//>`;
-}
-
-/** Somebody else saved the document meanwhile: what is apart is merged, the rest is chosen. */
-function Both({base, theirs, yours, save, close, again}) {
-  const merge = useMemo(() => merged(base || "{}", theirs.text, yours, true), [theirs]);
-  const [chosen, setChosen] = useState([]);
-  const result = merge.result(chosen);
-  return html`<${Dialog} wide title="Somebody else saved this document meanwhile" close=${close}
-    actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} onClick=${() => (close(), again())}>Take theirs<//>
-      <${Button} kind="primary" busy=${result === undefined} onClick=${() => result !== undefined && save(result, theirs.modified)}>Save merged<//>`}>
-    <div class="stack">
-      ${merge.choices ? html`<${Choices} parts=${merge.parts} chosen=${chosen} choose=${setChosen} />` : html`<p>Your edits are apart, so they were merged.</p>`}
-      ${result !== undefined && html`<${Difference} before=${theirs.text} after=${result} labels=${["Theirs", "Merged"]} json />`}
-    </div>
   <//>`;
 }
 

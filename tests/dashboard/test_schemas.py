@@ -1,0 +1,117 @@
+"""Schemas: found, tried, made, changed by two people at once, deleted and put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.async_api import expect
+
+from tests.dashboard.test_fleet import done
+from tests.dashboard.test_system import HOSTILE, MARKUP
+from tests.dashboard.visit import Visit
+from tests.running import RunningGateway
+
+
+async def type_schema(visit: Visit, names: str, text: str) -> None:
+    """Replace what is in the editor of a schema."""
+    await visit.page.get_by_label(f"Schema of {names}").click()
+    await visit.page.keyboard.press("Control+a")
+    await visit.page.keyboard.insert_text(text)
+
+
+def schema_of(gateway: RunningGateway, names: str) -> Any:
+    """A schema as the gateway has it; None when there is none of just these names."""
+    with gateway.socket() as talk:
+        found = [each for each in done(talk, "schema/list")["schemas"] if each["names"] == names]
+    return found[0] if found else None
+
+
+async def test_a_schema_is_made_in_spite_of_what_is_stored(visit: Visit, gateway: RunningGateway) -> None:
+    """The review names what does not fit, and the page afterwards; values are tried before that; Undo takes it back."""
+    page = visit.page
+    with gateway.socket() as talk:
+        done(talk, "configuration/put", name="ports.a", value="12345678901234567891")
+        done(talk, "configuration/put", name="ports.b", value="80")
+    await visit.open("schema/?new=1")
+    await visit.accessible()
+    await page.get_by_label("Names").fill("ports.*")
+    await visit.button("Write it").click()
+    await type_schema(visit, "ports.*", '{"maximum": 12345678901234567890}')
+    tried = page.get_by_role("region", name="Try a value")
+    await tried.get_by_role("textbox").fill("1e30")
+    await expect(tried.get_by_role("list", name="Problems")).to_contain_text("All of it: 1e+30 is greater")
+    await visit.accessible()
+    await visit.fits()
+    await visit.button("Review and save").click()
+    await expect(visit.dialog.get_by_role("list", name="Stored values that do not fit")).to_contain_text("ports.a")
+    await visit.accessible()
+    await visit.button("Save it all the same").click()
+    await expect(page.locator("main .bar")).to_contain_text("1 stored value does not fit")
+    await expect(page.get_by_label("Schema", exact=True).first).to_contain_text("12345678901234567890")
+    await visit.accessible()
+    await visit.fits()
+    await visit.button("Undo").click()
+    await expect(page.get_by_role("heading", name="There is no schema for just these names")).to_be_visible()
+    assert schema_of(gateway, "ports.*") is None
+
+
+async def test_two_people_change_a_schema(visit: Visit, gateway: RunningGateway) -> None:
+    """Whoever is second sees both, and what is saved has both; then it is deleted and put back."""
+    page = visit.page
+    with gateway.socket() as talk:
+        done(talk, "schema/put", names="twice.*", schema={"type": "integer", "minimum": 0, "maximum": 9})
+        await visit.open("schema/twice.*")
+        await visit.button("Edit").click()
+        await type_schema(visit, "twice.*", '{"type": "integer", "minimum": 0, "maximum": 5}')
+        done(talk, "schema/put", names="twice.*", schema={"type": "integer", "minimum": 1, "maximum": 9}, secret=True)
+        await expect(page.get_by_role("alert")).to_contain_text("Your edit is untouched")
+        await visit.button("Review and save").click()
+        await expect(visit.dialog).to_contain_text("Your edits are apart")
+        await visit.accessible()
+        await visit.button("Review merged").click()
+        await visit.dialog.get_by_label("Why").fill("less")
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").filter(has_text="Saved version 3")).to_be_visible()
+        found = schema_of(gateway, "twice.*")
+        assert found["schema"] == {"type": "integer", "minimum": 1, "maximum": 5}
+        await visit.button("Delete…").click()
+        await visit.accessible()
+        await visit.dialog.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("heading", name="Schemas", exact=True)).to_be_visible()
+        assert schema_of(gateway, "twice.*") is None
+        await visit.button("Undo").click()
+        await expect(page.get_by_role("status").filter(has_text="It is as it was")).to_be_visible()
+        assert schema_of(gateway, "twice.*")["schema"] == found["schema"]
+
+
+async def test_a_value_is_tried_by_its_name(visit: Visit, gateway: RunningGateway) -> None:
+    """By the schema that this name has, which is a link; problems have their place; all texts stay text."""
+    page = visit.page
+    with gateway.socket() as talk:
+        choices = {"type": "array", "items": {"enum": HOSTILE, "description": HOSTILE[1]}}
+        done(talk, "schema/put", names="tried.<b>*", schema=choices)
+        done(talk, "schema/put", names="tried.*", secret=True)
+    await visit.open("schemas")
+    await page.get_by_label("Search schemas").fill("TRIED")
+    rows = page.get_by_role("region", name="Schemas", exact=True).get_by_role("row")
+    await expect(rows).to_have_count(3)
+    await expect(rows.nth(1)).to_contain_text("anything secret")
+    name, value = page.get_by_label("Its name"), page.get_by_role("textbox", name="A value")
+    await name.fill("tried.<b>x")
+    await value.fill('["<img src=x onerror=alert(1)>"]')
+    await expect(page.get_by_role("list", name="Problems")).to_contain_text("/0: ")
+    await visit.accessible()
+    await visit.fits()
+    assert await page.locator(MARKUP).count() == 0
+    await name.fill("untried")
+    await expect(page.get_by_text("No schema is for this name")).to_be_visible()
+    await name.fill("tried.<b>x")
+    await value.fill("[]")
+    await expect(page.get_by_text("fits by the schema of")).to_be_visible()
+    await page.get_by_role("region", name="Try a value").get_by_role("link").click()
+    await expect(page.get_by_label("Schema", exact=True).first).to_contain_text("onerror")
+    assert await page.locator(MARKUP).count() == 0
+    await visit.fits()
+    await visit.open("schema/tried.*")
+    await expect(page.get_by_text("but not for those with a schema of their own: tried.<b>*")).to_be_visible()
+    await visit.accessible()
