@@ -61,10 +61,10 @@ COMMANDS = {
         "Show configurations and their changes: all that you may read, or those that match a PATTERN.",
     ),
     "export": (
-        "transfer:export",
+        "export:export",
         "Write configurations as one JSON file: all that you may see, or those that match a PATTERN.",
     ),
-    "import": ("transfer:import_", "Create and update the configurations in FILE; - is standard input."),
+    "import": ("import_file:import_", "Create and update the configurations in FILE; - is standard input."),
     "schema": (
         "schema:schema",
         "Manage schemas: what values under a name may be (JSON Schema), and which values are secret.",

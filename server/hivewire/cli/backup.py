@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from hivewire import settings as catalogue
-from hivewire.cli.output import output_option, print_result
+from hivewire.cli.output import output_option, print_result, warn
 from hivewire.ledger import backup as copies
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
@@ -42,14 +42,12 @@ def data_file(data: str | None, config: Path | None) -> Path:
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show the progress on a terminal; when a signal stops the command, clean up first."""
-    from rich.console import Console  # here, so that help does not load it
-    from rich.progress import Progress
+    from hivewire.cli.progress import progress  # here, so that help does not load rich
 
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task(what, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+        with progress(what) as report:
+            yield report
     except (JournalError, StoreError) as error:
         raise click.ClickException(str(error)) from None
     finally:
@@ -134,4 +132,4 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
 def _warn(missing: str | None) -> None:
     """Say why there are no messages, on standard error, so that a script with `-o` hears of it too."""
     if missing is not None:
-        click.echo(f"hivewire: warning: without the messages of devices: {missing}", err=True)
+        warn(f"without the messages of devices: {missing}")

@@ -210,3 +210,8 @@ def print_bytes(data: bytes) -> None:
 def members(reply: dict[str, Any]) -> dict[str, Any]:
     """The members of a reply, without those of its envelope."""
     return {name: value for name, value in reply.items() if name not in ("action", "requestId", "status")}
+
+
+def warn(text: str) -> None:
+    """Say on standard error what the user should know, although the command goes on."""
+    click.echo(f"hivewire: warning: {text}", err=True)

@@ -1,45 +1,25 @@
-"""`hivewire export` and `hivewire import`: configurations as one file, for git and for another gateway."""
+"""`hivewire import`: configurations out of an export, or out of a file of another program."""
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress
 
-from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
+from hivewire.cli.configuration import description_option, pages, shown, why
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
-from hivewire.cli.export_format import ImportEntry, checked, label, parse, render
+from hivewire.cli.export_format import ImportEntry, checked, label, parse
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.import_formats import FORMATS, etcd_at, read
-from hivewire.cli.output import (
-    form_option,
-    in_words,
-    output_option,
-    print_bytes,
-    print_result,
-    print_row,
-    printable,
-    printable_json,
-    shorten,
-)
+from hivewire.cli.output import in_words, output_option, print_row, printable, shorten, warn
+from hivewire.cli.progress import Report, progress
 from hivewire.cli.remote import Remote
 from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
 from hivewire_protocol.nouns.configuration import TEXT, is_json, json_problem
 from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS
-
-ATTEMPTS = 5
-"""Most times that an export reads the configurations while they change."""
 
 MESSAGE_BYTES = 1 << 19
 """Most bytes of JSON in one request: half of the default `message_bytes`. Its answer is not larger."""
@@ -56,87 +36,6 @@ class _FileOrAddress(click.File):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         is_address = isinstance(value, str) and value.startswith(("http://", "https://"))
         return value if is_address else super().convert(value, param, ctx)
-
-
-_Report = Callable[[int, int], None]
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  hivewire export > all.json
-  hivewire export 'limits.*' ports --output limits.json
-  hivewire export --output all.json --force && git diff all.json
-  hivewire export | hivewire import - --url https://other.example.com --token ...
-
-\b
-The output is UTF-8 with one line for each configuration, sorted by name, so
-git shows changes well. If anything cannot be exported, nothing is written: the
-file of --output stays as it was, but a shell has already emptied one after `>`.
-
-\b
-The export is a consistent state of one revision. If the configurations keep
-changing during several attempts, a warning says so and the file has
-"consistent":false: each configuration is correct, but not of one moment."""
-)
-@patterns_argument
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to this file atomically. A new file has mode 0600.",
-)
-@click.option("--force", is_flag=True, help="Overwrite the file of --output.")
-@form_option("-o")
-@click.option(
-    "--skip-binary",
-    is_flag=True,
-    help='Leave out values that are not text, empty or over 65,536 characters, and list them in "omitted".',
-)
-@url_option
-@token_option
-def export(
-    url: str | None,
-    given_token: str | None,
-    patterns: tuple[str, ...],
-    output: Path | None,
-    force: bool,
-    skip_binary: bool,
-    form: str | None,
-) -> None:
-    """Write configurations as one JSON file: all that you may see, or those that match a PATTERN.
-
-    A PATTERN is a name, or a prefix*. Values and content types are exported, but not their history; hivewire backup
-    copies everything.
-    """
-    if output is not None:
-        _check_target(output, force)
-    with reach(url, given_token) as remote, _progress("reading") as report:
-        state = _read_moment(remote, patterns, report)
-    head: dict[str, Any] = {"revision": state.revision}
-    if not state.consistent:
-        head["consistent"] = False
-        _warn("the configurations kept changing; each value is correct, but they are not from one revision")
-    secrets = [resource for resource in state.resources if resource.get("secret")]
-    if secrets:
-        _warn(f"left out, because they are secret: {', '.join(shorten(each['name'], 80) for each in secrets[:5])}")
-    if unreadable := [each for each in state.resources if not each["value"] and not each.get("secret")]:
-        _refuse_or_warn(unreadable, skip_binary)
-    if omitted := [each["name"] for each in state.resources if not each["value"]]:
-        head["omitted"] = omitted
-    readable = [resource for resource in state.resources if resource["value"]]
-    export = render(readable, **head)
-    if output is None:
-        if sys.stdout.isatty():
-            click.echo(printable_json(export), nl=False)
-        else:
-            print_bytes(export)
-    else:
-        _save(export, output, force)
-        row = {"path": str(output), "configurations": len(readable), "bytes": len(export), **head}
-        print_result(
-            row, form, f"{_count(len(readable))} exported to {output} (revision {state.revision})", str(output)
-        )
 
 
 @click.command(
@@ -205,13 +104,13 @@ def import_(
     else:
         entries = parse(_content(file), label(file))
     with reach(url, given_token) as remote:
-        with _progress("comparing") as report:
+        with progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
         if dry_run:
             for change in changes if in_words(form) else ():
                 click.echo(_describe(change).encode())
         else:
-            with _progress("writing") as report:
+            with progress("writing") as report:
                 common = {"description": description, "check": False if no_check else None}
                 _write(remote, changes, common, report)
     created = [change.entry.name for change in changes if change.seen is None]
@@ -225,6 +124,13 @@ def import_(
         print_row(row, form, "\n".join((*created, *updated)))
 
 
+class Difference(NamedTuple):
+    """An entry of the file that differs from the gateway. `seen` is the resource there; None when there is none."""
+
+    entry: ImportEntry
+    seen: dict[str, Any] | None
+
+
 def _of_others(file: BinaryIO | str, source: str, renamed: tuple[str, ...], skip_binary: bool) -> list[ImportEntry]:
     """The entries in a file of another program. Raises ClickException."""
     if isinstance(file, str) and source != "etcd":
@@ -235,7 +141,7 @@ def _of_others(file: BinaryIO | str, source: str, renamed: tuple[str, ...], skip
     data = etcd_at(file) if isinstance(file, str) else _content(file)
     entries = read(source, data, called, {old: new for old, _, new in (each.partition("=") for each in renamed)})
     if skip_binary and (omitted := [entry["name"] for entry in entries if not entry.get("value")]):
-        _warn(f"left out, because they are empty or not text: {', '.join(shorten(name, 80) for name in omitted)}")
+        warn(f"left out, because they are empty or not text: {', '.join(shorten(name, 80) for name in omitted)}")
         entries = [entry for entry in entries if entry.get("value")]
     return checked(entries, called, "entries")
 
@@ -247,87 +153,7 @@ def _content(file: BinaryIO) -> bytes:
         raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
 
 
-class Exported(NamedTuple):
-    """What an export read. `consistent`: it is the state at `revision`."""
-
-    resources: list[dict[str, Any]]
-    revision: int
-    consistent: bool
-
-
-class Difference(NamedTuple):
-    """An entry of the file that differs from the gateway. `seen` is the resource there; None when there is none."""
-
-    entry: ImportEntry
-    seen: dict[str, Any] | None
-
-
-def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> Exported:
-    """All resources that match, at one revision.
-
-    Pages can be of different revisions; then everything is read again. Two equal readings, whose count shows that
-    nothing is missing, were true between the two. So writes to other names do not make an export fail.
-    """
-    former: list[dict[str, Any]] = []
-    for _ in range(ATTEMPTS):
-        found: list[dict[str, Any]] = []
-        replies = []
-        for reply in pages(remote, patterns):
-            found += reply["configurations"]
-            replies.append((reply["revision"], reply["count"]))
-            report(len(found), reply["count"])
-        (first, count), (last, _) = replies[0], replies[-1]
-        if first == last or (found == former and count == len(found)):
-            return Exported(found, first, True)
-        former = found
-    return Exported(found, last, False)
-
-
-def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
-    """Report resources whose content a list does not carry: raise ClickException, or only warn when `skip` is set."""
-    lines = [f"  {shorten(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
-    if len(unreadable) > 5:
-        lines.append(f"  and {len(unreadable) - 5:,} more")
-    words = f"{_count(len(unreadable))} no text, empty or over 65,536 characters"
-    if not skip:
-        first = f"nothing is exported, because {words} (--skip-binary leaves them out):"
-        raise click.ClickException("\n".join([first, *lines]))
-    _warn("\n".join([f"left out, because {words}:", *lines]))
-
-
-def _check_target(target: Path, force: bool) -> None:
-    """Raise ClickException before anything is read if `_save` could not write the target."""
-    if not target.parent.is_dir():
-        raise click.ClickException(f"cannot write {target}: {target.parent}: no such directory")
-    if target.exists() and not target.is_file():
-        raise click.ClickException(f"{target} is not a regular file")
-    if target.exists() and not force:
-        raise click.ClickException(f"{target} exists already; --force overwrites it")
-
-
-def _save(data: bytes, target: Path, force: bool) -> None:
-    """Write the file atomically. A new file gets mode 0600, an existing one keeps its mode."""
-    place = Path(os.path.realpath(target))  # so that the target of a symbolic link is replaced, not the link
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=place.parent, prefix=".export")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-                if force and place.exists():
-                    os.fchmod(descriptor, stat.S_IMODE(place.stat().st_mode))
-            # Unlike a rename, a link fails when the file was created meanwhile.
-            (os.replace if force else os.link)(temporary, place)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except FileExistsError:
-        raise click.ClickException(f"{target} exists already; --force overwrites it") from None
-    except OSError as error:
-        raise click.ClickException(f"cannot write {target}: {error.strerror}") from None
-
-
-def _there(remote: Remote, entries: list[ImportEntry], report: _Report) -> dict[str, dict[str, Any]]:
+def _there(remote: Remote, entries: list[ImportEntry], report: Report) -> dict[str, dict[str, Any]]:
     """The resources of the entries that exist on the gateway and are visible to the caller, by name."""
     found: dict[str, dict[str, Any]] = {}
     done = 0
@@ -402,7 +228,7 @@ def _excerpt(text: str, start: int = 0) -> str:
     return ("..." if start > 0 else "") + shorten(text[max(0, start) :], SHOWN)
 
 
-def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: _Report) -> None:
+def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: Report) -> None:
     """Write the changes; each expects the version that was seen. An error says how many were written before."""
     done, total = 0, len(changes)
     for batch in _batches((_wire(change, common) for change in changes), MAX_TRANSACTION):
@@ -416,7 +242,7 @@ def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], re
         except Unreachable as error:
             raise Unreachable(f"{error}\n  {unknown}") from None
         except KeyboardInterrupt:
-            _warn(f"interrupted: {unknown}")
+            warn(f"interrupted: {unknown}")
             raise
         done += len(batch)
         report(done, total)
@@ -454,19 +280,3 @@ def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
         size += length
     if batch:
         yield batch
-
-
-@contextmanager
-def _progress(words: str) -> Iterator[_Report]:
-    """A progress bar on standard error if that is a terminal. Gives a function that takes done and total."""
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _count(number: int) -> str:
-    return "1 configuration is" if number == 1 else f"{number:,} configurations are"
-
-
-def _warn(text: str) -> None:
-    click.echo(f"hivewire: warning: {text}", err=True)
