@@ -40,9 +40,12 @@ Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number of the wire: 64 bits, as in the reference (core protocol, section 1.1)."""
 
 
-def says(sentence: str) -> Meta:
-    """The sentence about a member in the API pages."""
-    return Meta(description=sentence)
+def says(sentence: str, **bounds: int) -> Meta:
+    """The sentence about a member in the API pages, and the keywords of JSON Schema that bound it in the documents.
+
+    The bounds decode everything: the handlers check them, so that a request is refused in words of their own.
+    """
+    return Meta(description=sentence, extra_json_schema=bounds or None)
 
 
 IdempotencyKey = Annotated[

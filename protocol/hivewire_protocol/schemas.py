@@ -66,7 +66,7 @@ def member(request: type[Request], name: str) -> Schema:
     schema = dict(components()[request.__name__]["properties"][name])
     options = [option for option in schema.pop("anyOf", ()) if option != {"type": "null"}]
     if len(options) == 1:
-        schema = {**schema, **options[0]}
+        schema = {**options[0], **schema}
     elif options:
         schema["anyOf"] = options
     return schema

@@ -30,6 +30,7 @@ from hivewire_protocol.nouns.configuration import ConfigurationPut, TransactChan
 from hivewire_protocol.nouns.device import DeviceFields
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenPayload
 from hivewire_protocol.nouns.user import UserInsertFields
+from hivewire_protocol.schemas import ADDRESS, member, members_of
 from tests.contract import hold_error, hold_reply
 from tests.world import ADMIN, HOUR, JOHN, World, opened
 
@@ -133,6 +134,33 @@ async def test_a_required_member_is_required(world: World, action: str, member: 
     del members[member]
     expected = Unauthorized if REQUESTS[action] is Authenticate else (InvalidParameters, OutOfBounds)
     assert isinstance(error := await refused(world, action, members), expected), error
+
+
+BOUNDED = [
+    (action, name, bound, schema[bound])
+    for action, request in REQUESTS.items()
+    for name in members_of(request)
+    if name not in ADDRESS
+    for schema in [member(request, name)]
+    for bound in ("minimum", "maximum", "maxItems")
+    if abs(schema.get(bound, 2**63)) < 2**62
+]
+
+
+@pytest.mark.parametrize(("action", "name", "bound", "most"), BOUNDED)
+async def test_the_documents_have_the_bounds_of_members(
+    world: World, action: str, name: str, bound: str, most: int
+) -> None:
+    """What a schema says to be the least or the most is taken, and what is beyond it is refused."""
+    good, bad = {
+        "minimum": (most, most - 1),
+        "maximum": (most, most + 1),
+        "maxItems": (most * ["kept"], (most + 1) * ["kept"]),
+    }[bound]
+    needed = example(world, action)
+    members = needed | ({"deviceId": "kept"} if "deviceId" in needed else {})
+    assert isinstance(await refused(world, action, {**members, name: bad}), OutOfBounds)
+    assert not isinstance(error := await refused(world, action, {**members, name: good}), OutOfBounds), error
 
 
 @pytest.mark.parametrize("action", REQUESTS)

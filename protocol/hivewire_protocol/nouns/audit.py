@@ -52,4 +52,6 @@ class AuditList(Request, tag="audit/list"):
     user: Annotated[str | None, says("Only actions of this login or client.")] = None
     subject: Annotated[str | None, says("Only actions on this login, client, tenant, network or device type.")] = None
     before: Annotated[Integer | None, says("Only rows before this number, that of the last one so far.")] = None
-    take: Annotated[Integer | None, says("The most rows to return: 0 to 1,000, default 100.")] = None
+    take: Annotated[
+        Integer | None, says("The most rows to return: 0 to 1,000, default 100.", minimum=0, maximum=1_000)
+    ] = None

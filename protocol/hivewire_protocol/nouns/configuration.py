@@ -55,7 +55,11 @@ Fresh = Annotated[bool | None, says("True: show all that any gateway answered be
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
 Inline = Annotated[
     Integer | None,
-    says("Leave out values of more characters than this, 0 to 65,536: they are null, and `size` says how long."),
+    says(
+        "Leave out values of more characters than this, 0 to 65,536: they are null, and `size` says how long.",
+        minimum=0,
+        maximum=65_536,
+    ),
 ]
 Detail = Annotated[
     bool | None,
@@ -244,10 +248,14 @@ class ConfigurationList(Request, tag="configuration/list"):
     reply = ConfigurationListReply
     errors = (NotFound, OutOfBounds, Unavailable)
 
-    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    names: Annotated[
+        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+    ] = None
     layer: _AnyLayer = None
-    take: Annotated[Integer | None, says("The most to return: 0 to 10,000, default 1,000.")] = None
-    skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.")] = None
+    take: Annotated[
+        Integer | None, says("The most to return: 0 to 10,000, default 1,000.", minimum=0, maximum=10_000)
+    ] = None
+    skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.", minimum=0)] = None
     after: Annotated[str | None, says("Start after this name: the last one of the previous page.")] = None
     inline: Inline = None
     detail: Detail = None
@@ -266,7 +274,9 @@ class ConfigurationTree(Request, tag="configuration/tree"):
     prefix: Annotated[str | None, says("What the names begin with, such as `shop.`; all names when absent.")] = None
     delimiter: Annotated[str | None, says("What separates the parts of names, 1 to 8 characters; default `.`.")] = None
     after: Annotated[str | None, says("Start after this child: the last one of the previous page.")] = None
-    take: Annotated[Integer | None, says("The most children to return: 0 to 1,000, default 1,000.")] = None
+    take: Annotated[
+        Integer | None, says("The most children to return: 0 to 1,000, default 1,000.", minimum=0, maximum=1_000)
+    ] = None
 
 
 class ConfigurationAudit(Request, tag="configuration/audit"):
@@ -277,10 +287,14 @@ class ConfigurationAudit(Request, tag="configuration/audit"):
     reply = ConfigurationAuditReply
     errors = (OutOfBounds,)
 
-    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    names: Annotated[
+        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+    ] = None
     user: Annotated[str | None, says("Only the changes of this login or client.")] = None
     before: Annotated[Integer | None, says("Only changes before this revision: `before` of the previous page.")] = None
-    take: Annotated[Integer | None, says("About the most changes to return: 0 to 1,000, default 100.")] = None
+    take: Annotated[
+        Integer | None, says("About the most changes to return: 0 to 1,000, default 100.", minimum=0, maximum=1_000)
+    ] = None
 
 
 class ConfigurationHistory(Request, tag="configuration/history"):
@@ -294,7 +308,9 @@ class ConfigurationHistory(Request, tag="configuration/history"):
 
     name: _Name = None
     layer: Layer = None
-    take: Annotated[Integer | None, says("The most changes to return: 0 to 1,000, default 20.")] = None
+    take: Annotated[
+        Integer | None, says("The most changes to return: 0 to 1,000, default 20.", minimum=0, maximum=1_000)
+    ] = None
     before: Annotated[Integer | None, says("Only changes before this revision, that of the last one so far.")] = None
     atLeast: AtLeast = None
     fresh: Fresh = None

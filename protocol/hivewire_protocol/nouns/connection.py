@@ -60,7 +60,9 @@ class ConnectionList(Request, tag="connection/list"):
 
     login: Annotated[str | None, says("Only those of this login or client.")] = None
     after: Annotated[str | None, says("Only those after this `connectionId`, that of the last one so far.")] = None
-    take: Annotated[Integer | None, says(f"The most connections to return: 0 to {MOST}, default 100.")] = None
+    take: Annotated[
+        Integer | None, says(f"The most connections to return: 0 to {MOST}, default 100.", minimum=0, maximum=MOST)
+    ] = None
 
 
 class ConnectionClose(Request, tag="connection/close"):

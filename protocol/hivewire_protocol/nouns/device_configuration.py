@@ -75,7 +75,9 @@ class DeviceEffective(Request, tag="device/effective"):
     reply = DeviceEffectiveReply
     errors = (NotFound, OutOfBounds)
 
-    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    names: Annotated[
+        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+    ] = None
 
 
 class DeviceLabelReply(Reply):

@@ -84,8 +84,10 @@ class DeviceTypeList(Request, tag="devicetype/list"):
     namePattern: _WantedPattern = None
     sortField: Annotated[str | None, says("`id` or `name`.")] = None
     sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
-    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
-    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.", minimum=0)] = (
+        None
+    )
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.", minimum=0)] = None
 
 
 class DeviceTypeCount(Request, tag="devicetype/count"):

@@ -13,7 +13,7 @@ from hivewire_protocol.nouns.subscription import Reached, SubscribeReply
 from hivewire_protocol.permissions import Permission
 
 _Target = Annotated[Target | None, says("Only these devices; all that the caller reaches when absent.")]
-_Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.")]
+_Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.", maxItems=1_000)]
 _Rollout = Annotated[Integer | None, says("Only the devices that see this rollout, and its names.")]
 _Devices = Annotated[int, says("All of them.")]
 _Online = Annotated[int, says("Those that follow their configurations, at any gateway.")]
@@ -108,7 +108,9 @@ class FleetList(Request, tag="fleet/list"):
     names: _Names = None
     rollout: _Rollout = None
     state: Annotated[str | None, says("Only those in this state.")] = None
-    take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.")] = None
+    take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.", minimum=0, maximum=1_000)] = (
+        None
+    )
     after: Annotated[str | None, says("Start after this device: the last one of the previous page.")] = None
 
 
@@ -123,7 +125,10 @@ class FleetSubscribe(Request, tag="fleet/subscribe"):
     names: _Names = None
     rollout: _Rollout = None
     state: Annotated[str | None, says("Only rows in this state.")] = None
-    rows: Annotated[Integer | None, says("Follow so many rows too, the first by id: 0 to 200, default none.")] = None
+    rows: Annotated[
+        Integer | None,
+        says("Follow so many rows too, the first by id: 0 to 200, default none.", minimum=0, maximum=200),
+    ] = None
 
 
 class FleetUnsubscribe(Request, tag="fleet/unsubscribe"):

@@ -144,7 +144,7 @@ class RolloutList(Request, tag="rollout/list"):
     errors = (OutOfBounds,)
 
     state: Annotated[str | None, says("Only those in this state.")] = None
-    take: Annotated[Integer | None, says("The most to return: 0 to 100, default 20.")] = None
+    take: Annotated[Integer | None, says("The most to return: 0 to 100, default 20.", minimum=0, maximum=100)] = None
     before: Annotated[Integer | None, says("Only those with a smaller number.")] = None
 
 

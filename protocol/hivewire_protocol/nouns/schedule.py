@@ -49,8 +49,10 @@ class ScheduleList(Request, tag="schedule/list"):
     errors = (NotFound, OutOfBounds)
 
     schedule: Annotated[Integer | None, says("Only the one of this number.")] = None
-    take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.")] = None
-    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+    take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 100.", minimum=0, maximum=1_000)] = (
+        None
+    )
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.", minimum=0)] = None
 
 
 class ScheduleCancel(Request, tag="schedule/cancel"):

@@ -123,7 +123,9 @@ class SchemaList(Request, tag="schema/list"):
 
     names: Annotated[str | None, says("Only the schema that was put for just these names.")] = None
     name: Annotated[str | None, says("Only the schema that this name has.")] = None
-    take: Annotated[Integer | None, says("The most to return: 0 to 1,000, default 1,000.")] = None
+    take: Annotated[
+        Integer | None, says("The most to return: 0 to 1,000, default 1,000.", minimum=0, maximum=1_000)
+    ] = None
     after: Annotated[str | None, says("Start after these names: the last ones of the previous page.")] = None
 
 

@@ -95,7 +95,9 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     reply = SubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
-    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    names: Annotated[
+        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+    ] = None
     layer: Annotated[str | None, says("Those of this layer; `*` for those of all, plain ones when absent.")] = None
     tenant: Annotated[str | None, says("A tenant whose document to follow, in place of `names`.")] = None
     since: Annotated[str | None, says("The last `position` that the client has: resume after it.")] = None

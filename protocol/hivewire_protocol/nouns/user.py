@@ -132,8 +132,10 @@ class UserList(Request, tag="user/list"):
     status: _OnlyStatus = None
     sortField: Annotated[str | None, says("`id` or `login`.")] = None
     sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
-    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
-    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.", minimum=0)] = (
+        None
+    )
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.", minimum=0)] = None
 
 
 class UserCount(Request, tag="user/count"):
