@@ -1121,6 +1121,54 @@ def test_writes_of_users_and_tenants_can_be_tried(logged_in: Run, tmp_path: Path
     assert "--dry-run asks a running gateway" in logged_in("tenant", "add", "x", "--dry-run", "--data", str(file)).err
 
 
+def test_writes_of_networks_devices_and_clients_can_be_tried(logged_in: Run, tmp_path: Path) -> None:
+    """Each says what would be, and refuses what would be refused. What is there stays as it is."""
+    file = tmp_path / "hivewire.db"
+    file.touch()
+    assert logged_in("user", "add", "cli.idle", stdin=f"{PASSWORD}\n".encode()).code == 0
+    assert logged_in("tenant", "add", "cliIdle").code == 0
+    assert logged_in("network", "add", "cli idle").code == 0
+    assert logged_in("type", "add", "cli idle").code == 0
+    assert logged_in("device", "put", "cli-idle", "--network", "cli idle").code == 0
+    assert logged_in("client", "add", "cli.idle", "--tenant", "cliIdle").code == 0
+    for command, words in (
+        (("network", "add", "cli new"), "the network cli new {} created"),
+        (("network", "change", "cli idle", "--name", "cli new"), "the network cli idle {} changed"),
+        (("network", "delete", "cli idle", "--force"), "the network cli idle {} deleted"),
+        (("type", "add", "cli new"), "the device type cli new {} created"),
+        (("type", "delete", "cli idle"), "the device type cli idle {} deleted"),
+        (("device", "put", "cli-new"), "cli-new {} created"),
+        (("device", "put", "cli-idle", "--block"), "cli-idle {} changed"),
+        (("device", "delete", "cli-idle"), "cli-idle {} deleted"),
+        (("user", "assign", "cli.idle", "--network", "cli idle", "--all-types"), "cli.idle {} changed"),
+        (("user", "unassign", "cli.idle", "--all-types", "--type", "cli idle"), "cli.idle {} changed"),
+        (("client", "add", "cli.new", "--tenant", "cliIdle"), "cli.new {} created"),
+        (("client", "secret", "cli.idle"), "cli.idle {} given a new secret"),
+        (
+            ("client", "privileges", "cli.idle", "--tenant", "cliIdle", "--privilege", "UPDATE"),
+            "cli.idle {} given the privileges cliIdle: READ, UPDATE",
+        ),
+        (("client", "delete", "cli.idle"), "cli.idle {} deleted"),
+    ):
+        tried = logged_in(*command, "--dry-run")
+        assert tried == (0, words.format("is not written; it would be") + "\n", ""), command
+        if command[0] == "client":
+            on_file = logged_in(*command, "--dry-run", "--data", str(file))
+            assert "--dry-run asks a running gateway" in on_file.err
+    assert logged_in("network", "delete", "cli idle", "--dry-run").code == 1  # it has a device
+    assert logged_in("device", "put", "cli-idle", "--data", '"x"', "--dry-run").code == 2
+    shown = json.loads(logged_in("device", "get", "cli-idle", "-o", "json").out)
+    assert shown["isBlocked"] is False
+    user = json.loads(logged_in("user", "get", "cli.idle", "-o", "json").out)
+    assert (user["networks"], user["allDeviceTypesAvailable"]) == ([], True)
+    clients = [json.loads(line) for line in logged_in("client", "list", "--json").out.splitlines()]
+    assert [row["tenants"] for row in clients if row["clientId"] == "cli.idle"] == [{"cliIdle": ["READ"]}]
+    for command in (("network", "delete", "cli idle", "--force"), ("type", "delete", "cli idle")):
+        assert logged_in(*command).code == 0
+    for command in (("client", "delete", "cli.idle"), ("tenant", "delete", "cliIdle"), ("user", "delete", "cli.idle")):
+        assert logged_in(*command).code == 0
+
+
 def test_a_token_is_for_a_user_by_login_or_id(logged_in: Run) -> None:
     """As every command about users takes the login, so does --user."""
     made = logged_in("user", "add", "cli.named", "-o", "value", stdin=f"{PASSWORD}\n".encode()).out.strip()

@@ -38,6 +38,10 @@ def test_layers_labels_and_what_counts(logged_in: Run, device: str) -> None:
     assert shown.split("\n")[1].split() == ["cmd.baud", "9600", "cmd", "pending"]
     listed = logged_in("layer", "list", "-o", "table").out
     assert "fleet=cmd, no spare" in listed
+    tried = logged_in("device", "label", device, "fleet-", "a=1", "--dry-run")
+    assert tried.out == "cmd-1 is not written; it would be labelled a=1\n"
+    assert logged_in("device", "label", device, "fleet-", "--dry-run").out.endswith("would be without labels\n")
+    assert logged_in("device", "label", device).out == "fleet=cmd\n"
     assert logged_in("device", "label", device, "fleet-", "a=1").out == "a=1\n"
     assert logged_in("device", "effective", device, "cmd.*").out == ""
     assert logged_in("device", "label", device, "wrong").code == 2
@@ -53,6 +57,8 @@ def test_a_device_s_token_reports_and_its_value_is_adopted(
     assert logged_in("device", "adopt", device, "cmd.baud").code == 1
     with shared_gateway.socket(token) as talk:
         talk("device/report", deviceId=device, report=[{"name": "cmd.baud", "value": "4800"}])
+    tried = logged_in("device", "adopt", device, "cmd.baud", "--dry-run")
+    assert tried.out == "cmd.baud of cmd-1 is not written; it would be 4800\n"
     assert logged_in("device", "adopt", device, "cmd.baud").out.startswith("cmd.baud of cmd-1 is 4800 (revision ")
     assert logged_in("device", "effective", device, "cmd.*", "-o", "value").out == "4800\n"
     assert logged_in("token").code == 2

@@ -265,7 +265,7 @@ class TooManyRequests(WireError):
 
 
 class TooManyReports(WireError):
-    """A device reports too often; the text says when it may again."""
+    """A device reports too often; `retryAfter` says how many seconds to wait, and the text is more exact."""
 
     code = 429
     text = "Report again in {milliseconds} ms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from operator import attrgetter
 
 from msgspec import UNSET, UnsetType, json
@@ -171,7 +172,7 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
     if len(json.encode(entries)) > MOST_BYTES:
         raise TooLarge(f"a report has at most {MOST_BYTES:,} bytes")
     if wait := services.fleet.rates.wait(device.record_id, services.ledger.now() / 1_000):
-        raise TooManyReports(TooManyReports.text.format(milliseconds=wait))
+        raise TooManyReports(TooManyReports.text.format(milliseconds=wait), retryAfter=ceil(wait / 1_000))
     services.fleet.report(member, entries)
     return NOTHING
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.gateway import WOULD, dry_run_option, reach, token_option, url_option
 from hivewire.cli.help import Group
 from hivewire.cli.output import Columns, Row, output_option, print_result, show, value_in_pipes
 from hivewire.cli.tenant import change_file, read_file
-from hivewire.cli.user import data_option
+from hivewire.cli.user import data_option, refuse_dry_run
 from hivewire_protocol.nouns.tenant import Privilege
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ On a terminal it prints the secret with a label, into a pipe only the secret."""
 @click.argument("name")
 @_tenants_option
 @_privileges_option
+@dry_run_option
 @output_option
 @data_option
 @url_option
@@ -70,6 +71,7 @@ def add(
     form: str | None,
     tenants: tuple[str, ...],
     privileges: tuple[str, ...],
+    dry_run: bool,
     data: Path | None,
     url: str | None,
     given_token: str | None,
@@ -79,11 +81,16 @@ def add(
     if data is not None:
         from hivewire.access.tenants import generate_secret
 
+        refuse_dry_run(dry_run)
         secret = generate_secret()
         change_file(data, lambda store: store.tenants.insert_client(name, given, secret, None))
     else:
         with reach(url, given_token) as remote:
-            secret = remote.request("client/insert", clientId=name, tenants=given)["clientSecret"]
+            reply = remote.request("client/insert", clientId=name, tenants=given, dryRun=dry_run or None)
+            secret = reply["clientSecret"]
+    if dry_run:
+        print_result({"clientId": name}, form, f"{name} {WOULD} created", name)
+        return
     _print_secret(name, secret, form)
 
 
@@ -117,11 +124,14 @@ Examples:
   hivewire client secret sync --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def secret(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def secret(
+    name: str, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Give the OAuth client NAME a new secret and print it once. The old one is refused from then on.
 
     The tokens of the client stay valid until they expire.
@@ -129,11 +139,16 @@ def secret(name: str, form: str | None, data: Path | None, url: str | None, give
     if data is not None:
         from hivewire.access.tenants import generate_secret
 
+        refuse_dry_run(dry_run)
         new = generate_secret()
         change_file(data, lambda store: store.tenants.update_client(name, None, new, None))
     else:
         with reach(url, given_token) as remote:
-            new = remote.request("client/update", clientId=name, newSecret=True)["clientSecret"]
+            reply = remote.request("client/update", clientId=name, newSecret=True, dryRun=dry_run or None)
+            new = reply["clientSecret"]
+    if dry_run:
+        print_result({"clientId": name}, form, f"{name} {WOULD} given a new secret", name)
+        return
     _print_secret(name, new, form)
 
 
@@ -146,6 +161,7 @@ Examples:
 @click.argument("name")
 @_tenants_option
 @_privileges_option
+@dry_run_option
 @output_option
 @data_option
 @url_option
@@ -155,6 +171,7 @@ def privileges(
     form: str | None,
     tenants: tuple[str, ...],
     privileges: tuple[str, ...],
+    dry_run: bool,
     data: Path | None,
     url: str | None,
     given_token: str | None,
@@ -165,12 +182,14 @@ def privileges(
     """
     given = _given(tenants, privileges)
     if data is not None:
+        refuse_dry_run(dry_run)
         change_file(data, lambda store: store.tenants.update_client(name, given, None, None))
     else:
         with reach(url, given_token) as remote:
-            given = remote.request("client/update", clientId=name, tenants=given)["tenants"]
+            given = remote.request("client/update", clientId=name, tenants=given, dryRun=dry_run or None)["tenants"]
     row = {"clientId": name, "tenants": given}
-    print_result(row, form, f"{name} has the privileges {_privileges(row)}", name)
+    how = f"{WOULD} given" if dry_run else "has"
+    print_result(row, form, f"{name} {how} the privileges {_privileges(row)}", name)
 
 
 @client.command(
@@ -180,18 +199,22 @@ Examples:
   hivewire client delete sync --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@dry_run_option
 @output_option
 @data_option
 @url_option
 @token_option
-def delete(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def delete(
+    name: str, dry_run: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Delete the OAuth client NAME. Its tokens stop working immediately."""
     if data is not None:
+        refuse_dry_run(dry_run)
         change_file(data, lambda store: store.tenants.delete_client(name, None))
     else:
         with reach(url, given_token) as remote:
-            remote.request("client/delete", clientId=name)
-    print_result({"clientId": name}, form, f"{name} is deleted", name)
+            remote.request("client/delete", clientId=name, dryRun=dry_run or None)
+    print_result({"clientId": name}, form, f"{name} {WOULD if dry_run else 'is'} deleted", name)
 
 
 def _given(tenants: tuple[str, ...], privileges: tuple[str, ...]) -> dict[str, list[str]]:

@@ -11,7 +11,9 @@ from msgspec import Raw
 from hivewire.cli.device_configuration import adopt, effective, label
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import (
+    WOULD,
     completion,
+    dry_run_option,
     find_access,
     since_option,
     snapshot_option,
@@ -148,6 +150,7 @@ Examples:
     help="Its type; a new device has the first one without this.",
 )
 @click.option("--block/--unblock", "blocked", default=None, help="Mark it as blocked, or not.")
+@dry_run_option
 @output_option
 @with_gateway
 def put(
@@ -158,6 +161,7 @@ def put(
     network: str | None,
     device_type: str | None,
     blocked: bool | None,
+    dry_run: bool,
     form: str | None,
 ) -> None:
     """Create the device ID, or change what the options say."""
@@ -169,9 +173,13 @@ def put(
         "deviceTypeId": TYPE.find(remote, device_type)["id"] if device_type is not None else None,
         "isBlocked": blocked,
     }
-    remote.request("device/save", deviceId=device_id, device=fields)
+    remote.request("device/save", deviceId=device_id, device=fields, dryRun=dry_run or None)
+    done = "created" if current is None else "changed"
+    if dry_run:
+        print_result({"id": device_id}, form, f"{device_id} {WOULD} {done}", device_id)
+        return
     made = remote.request("device/get", deviceId=device_id)["device"]
-    print_result(made, form, f"{device_id} is {'created' if current is None else 'changed'}", device_id)
+    print_result(made, form, f"{device_id} is {done}", device_id)
 
 
 def _current(remote: Remote, device_id: str) -> Row | None:
@@ -191,12 +199,13 @@ Examples:
   hivewire device delete lamp-1"""
 )
 @_id_argument
+@dry_run_option
 @output_option
 @with_gateway
-def delete(remote: Remote, device_id: str, form: str | None) -> None:
+def delete(remote: Remote, device_id: str, dry_run: bool, form: str | None) -> None:
     """Delete the device ID, and with it its commands and notifications."""
-    remote.request("device/delete", deviceId=device_id)
-    print_result({"id": device_id}, form, f"{device_id} is deleted", device_id)
+    remote.request("device/delete", deviceId=device_id, dryRun=dry_run or None)
+    print_result({"id": device_id}, form, f"{device_id} {WOULD if dry_run else 'is'} deleted", device_id)
 
 
 DEVICE = Noun("device", "device", "device", "device", "devices", "lamp-1")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivewire.cli.configuration import patterns_argument, shown, write
-from hivewire.cli.gateway import with_gateway
+from hivewire.cli.gateway import WOULD, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
 
@@ -48,16 +48,19 @@ def effective(remote: Remote, device_id: str, patterns: tuple[str, ...], form: s
 @click.command(epilog="\b\nExamples:\n  hivewire device adopt lamp-1 brightness")
 @click.argument("device_id", metavar="DEVICE")
 @click.argument("name")
+@dry_run_option
 @output_option
 @with_gateway
-def adopt(remote: Remote, device_id: str, name: str, form: str | None) -> None:
+def adopt(remote: Remote, device_id: str, name: str, dry_run: bool, form: str | None) -> None:
     """Make what a device reported of NAME what it should have, in the layer of the device."""
     found = remote.request("device/effective", deviceId=device_id, names=[name])["configurations"]
     value = found[0].get("reported", {}).get("value") if found else None
     if value is None:
         raise click.ClickException(f"{printable(device_id)} has reported no value of {printable(name)}")
-    reply = write(remote, "configuration/put", name=name, value=value, layer=f"device/{device_id}")
-    words = f"{printable(name)} of {printable(device_id)} is {printable(value)} (revision {reply['revision']})"
+    asked = {"name": name, "value": value, "layer": f"device/{device_id}", "dryRun": dry_run or None}
+    reply = write(remote, "configuration/put", **asked)
+    how = f"{WOULD} {printable(value)}" if dry_run else f"is {printable(value)} (revision {reply['revision']})"
+    words = f"{printable(name)} of {printable(device_id)} {how}"
     print_result(reply["configuration"], form, words, value)
 
 
@@ -70,9 +73,10 @@ Examples:
 )
 @click.argument("device_id", metavar="DEVICE")
 @click.argument("labels", nargs=-1, metavar="[LABEL=VALUE|LABEL-]...")
+@dry_run_option
 @output_option
 @with_gateway
-def label(remote: Remote, device_id: str, labels: tuple[str, ...], form: str | None) -> None:
+def label(remote: Remote, device_id: str, labels: tuple[str, ...], dry_run: bool, form: str | None) -> None:
     """Show the labels of a device, or set and remove some."""
     reply = remote.request("device/label", deviceId=device_id)
     if labels:
@@ -83,6 +87,11 @@ def label(remote: Remote, device_id: str, labels: tuple[str, ...], form: str | N
             else:
                 name, value = key_and_value(each)
                 now[name] = value
-        reply = write(remote, "device/label", deviceId=device_id, labels=now, revision=reply["revision"])
+        expected = reply["revision"]
+        asked = {"labels": now, "revision": expected, "dryRun": dry_run or None}
+        reply = write(remote, "device/label", deviceId=device_id, **asked)
     words = " ".join(f"{printable(name)}={printable(value)}" for name, value in reply["labels"].items())
-    print_result(members(reply), form, words or "no labels", words)
+    sentence = words or "no labels"
+    if dry_run and labels:
+        sentence = f"{printable(device_id)} {WOULD} " + (f"labelled {words}" if words else "without labels")
+    print_result(members(reply), form, sentence, words)

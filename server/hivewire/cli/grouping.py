@@ -12,8 +12,10 @@ from hivewire.cli import plain
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import (
     MOST_COMPLETED,
+    WOULD,
     Access,
     completion,
+    dry_run_option,
     find_access,
     since_option,
     snapshot_option,
@@ -137,13 +139,15 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     @group.command(help=f"Create the {words} NAME.", epilog=noun.examples(f"add {example}"))
     @name_argument
     @click.option("--description", help="A description, up to 128 characters.")
+    @dry_run_option
     @output_option
     @with_gateway
-    def add(remote: Remote, name: str, description: str | None, form: str | None) -> None:
-        made = remote.request(f"{noun.action}/insert", **{noun.one: {"name": name, "description": description}})
+    def add(remote: Remote, name: str, description: str | None, dry_run: bool, form: str | None) -> None:
+        fields = {"name": name, "description": description}
+        made = remote.request(f"{noun.action}/insert", **{noun.one: fields}, dryRun=dry_run or None)
         number = made[noun.one]["id"]
-        row = {"id": number, "name": name, "description": description}
-        print_result(row, form, f"the {words} {printable(name)} is created (id {number})", str(number))
+        how = f"{WOULD} created" if dry_run else f"is created (id {number})"
+        print_result({"id": number, **fields}, form, f"the {words} {printable(name)} {how}", str(number))
 
     @group.command(
         "list",
@@ -175,16 +179,20 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     @name_argument
     @click.option("--name", "new_name", help="The new name.")
     @click.option("--description", help="The new description.")
+    @dry_run_option
     @output_option
     @with_gateway
-    def change(remote: Remote, name: str, new_name: str | None, description: str | None, form: str | None) -> None:
+    def change(
+        remote: Remote, name: str, new_name: str | None, description: str | None, dry_run: bool, form: str | None
+    ) -> None:
         if new_name is None and description is None:
             raise click.UsageError("give --name or --description")
         found = noun.find(remote, name)
         fields = {"name": new_name, "description": description}
-        remote.request(f"{noun.action}/update", **{f"{noun.one}Id": found["id"], noun.one: fields})
+        asked = {f"{noun.one}Id": found["id"], noun.one: fields}
+        remote.request(f"{noun.action}/update", **asked, dryRun=dry_run or None)
         row = found | {member: value for member, value in fields.items() if value is not None}
-        print_result(row, form, f"the {words} {printable(name)} is changed", row["name"])
+        print_result(row, form, f"the {words} {printable(name)} {WOULD if dry_run else 'is'} changed", row["name"])
 
     @group.command(
         help=f"Delete the {words} NAME. One that has devices is deleted only with --force, and they with it.",
@@ -192,12 +200,14 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     )
     @name_argument
     @click.option("--force", is_flag=True, help="Delete its devices too.")
+    @dry_run_option
     @output_option
     @with_gateway
-    def delete(remote: Remote, name: str, force: bool, form: str | None) -> None:
+    def delete(remote: Remote, name: str, force: bool, dry_run: bool, form: str | None) -> None:
         found = noun.find(remote, name)
-        remote.request(f"{noun.action}/delete", **{f"{noun.one}Id": found["id"]}, force=force)
-        print_result(found, form, f"the {words} {printable(name)} is deleted", name)
+        asked = {f"{noun.one}Id": found["id"], "force": force, "dryRun": dry_run or None}
+        remote.request(f"{noun.action}/delete", **asked)
+        print_result(found, form, f"the {words} {printable(name)} {WOULD if dry_run else 'is'} deleted", name)
 
     @group.command(
         help=f"Show {words}s and their changes: all that you may see, or those with a NAME. Ctrl-C ends it.",

@@ -72,7 +72,7 @@ says how much. It is safe to repeat an import.""",
     help="With --from: only names that begin with OLD, which becomes NEW; repeatable, the first that fits counts.",
 )
 @click.option("--skip-binary", is_flag=True, help="With --from: leave out values that are empty or not text.")
-@click.option("--dry-run", is_flag=True, help="Show what would be created and updated, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be created and updated, or why not, and write nothing.")
 @click.option("--no-check", is_flag=True, help="Store values of a JSON type even if they are not JSON.")
 @description_option
 @output_option
@@ -106,13 +106,11 @@ def import_(
     with reach(url, given_token) as remote:
         with progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
-        if dry_run:
-            for change in changes if in_words(form) else ():
-                click.echo(_describe(change).encode())
-        else:
-            with progress("writing") as report:
-                common = {"description": description, "check": False if no_check else None}
-                _write(remote, changes, common, report)
+        for change in changes if dry_run and in_words(form) else ():
+            click.echo(_describe(change).encode())
+        with progress("judging" if dry_run else "writing") as report:
+            common = {"description": description, "check": False if no_check else None}
+            _write(remote, changes, common, report, dry_run)
     created = [change.entry.name for change in changes if change.seen is None]
     updated = [change.entry.name for change in changes if change.seen is not None]
     unchanged = len(entries) - len(changes)
@@ -228,16 +226,19 @@ def _excerpt(text: str, start: int = 0) -> str:
     return ("..." if start > 0 else "") + shorten(text[max(0, start) :], SHOWN)
 
 
-def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: Report) -> None:
-    """Write the changes; each expects the version that was seen. An error says how many were written before."""
+def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: Report, dry_run: bool) -> None:
+    """Write the changes, or try to; each expects the version that was seen. An error says how many were written."""
     done, total = 0, len(changes)
     for batch in _batches((_wire(change, common) for change in changes), MAX_TRANSACTION):
         so_far = f"{done:,} of {total:,} changes are written"
         unknown = f"{so_far}, and the next {len(batch):,} perhaps: import again to finish"
+        left = f"{so_far}, {total - done:,} are not"
+        if dry_run:
+            unknown = left = "nothing is written"
         try:
-            remote.request("configuration/transact", changes=batch)
+            remote.request("configuration/transact", changes=batch, dryRun=dry_run or None)
         except RemoteError as error:
-            lines = [*_refusal(error, batch), f"  {so_far}, {total - done:,} are not"]
+            lines = [*_refusal(error, batch), f"  {left}"]
             raise RefusedByGateway("\n".join(lines), error.code) from None
         except Unreachable as error:
             raise Unreachable(f"{error}\n  {unknown}") from None

@@ -194,6 +194,7 @@ A new user has all device types. To give it only some:
 @networks_option
 @types_option
 @_all_types_option
+@dry_run_option
 @output_option
 @url_option
 @token_option
@@ -202,6 +203,7 @@ def assign(
     networks: tuple[str, ...],
     types: tuple[str, ...],
     all_types: bool,
+    dry_run: bool,
     form: str | None,
     url: str | None,
     given_token: str | None,
@@ -215,11 +217,9 @@ def assign(
         raise click.UsageError("give --type or --all-types, not both")
     with _reach_for(networks, types, all_types, url, given_token) as remote:
         number, memberships = _memberships(remote, login, networks, types, all_types)
-        if all_types:
-            remote.request("user/allowAllDeviceTypes", userId=number)
-        for noun, member in memberships:
-            remote.request(f"user/assign{noun.title}", userId=number, **{f"{noun.one}Id": member})
-        _print_user(remote, number, form)
+        asked: list[tuple[str, Row]] = [("user/allowAllDeviceTypes", {})] if all_types else []
+        asked += [(f"user/assign{noun.title}", {f"{noun.one}Id": member}) for noun, member in memberships]
+        _change_reach(remote, login, number, asked, dry_run, form)
 
 
 @user.command(
@@ -233,6 +233,7 @@ Examples:
 @networks_option
 @types_option
 @_all_types_option
+@dry_run_option
 @output_option
 @url_option
 @token_option
@@ -241,6 +242,7 @@ def unassign(
     networks: tuple[str, ...],
     types: tuple[str, ...],
     all_types: bool,
+    dry_run: bool,
     form: str | None,
     url: str | None,
     given_token: str | None,
@@ -251,11 +253,11 @@ def unassign(
     """
     with _reach_for(networks, types, all_types, url, given_token) as remote:
         number, memberships = _memberships(remote, login, networks, types, all_types)
-        if all_types:
-            remote.request("user/disallowAllDeviceTypes", userId=number)
-        for noun, member in memberships:
-            remote.request(f"user/unassign{noun.title}", userId=number, **{f"{noun.one}Id": member})
-        _print_user(remote, number, form)
+        if dry_run and all_types:  # types can be taken away one by one only when the user has no longer all
+            memberships = [(noun, member) for noun, member in memberships if noun is not TYPE]
+        asked: list[tuple[str, Row]] = [("user/disallowAllDeviceTypes", {})] if all_types else []
+        asked += [(f"user/unassign{noun.title}", {f"{noun.one}Id": member}) for noun, member in memberships]
+        _change_reach(remote, login, number, asked, dry_run, form)
 
 
 def _reach_for(
@@ -279,6 +281,18 @@ def _memberships(
         )
     named = [(NETWORK, name) for name in networks] + [(TYPE, name) for name in types]
     return found["id"], [(noun, noun.find(remote, name)["id"]) for noun, name in named]
+
+
+def _change_reach(
+    remote: Remote, login: str, number: int, asked: list[tuple[str, Row]], dry_run: bool, form: str | None
+) -> None:
+    """Make all these requests about a user, and show what it reaches then."""
+    for action, members in asked:
+        remote.request(action, userId=number, **members, dryRun=dry_run or None)
+    if dry_run:
+        print_result({"login": login, "id": number}, form, f"{login} {WOULD} changed", login)
+    else:
+        _print_user(remote, number, form)
 
 
 @user.command(
