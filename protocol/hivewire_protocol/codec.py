@@ -129,7 +129,7 @@ def decode(data: bytes) -> Call | list[Call]:
     The bytes must be UTF-8, as those of a text message are.
     """
     try:
-        if len(data) > MAX_DEPTH:
+        if len(data) > 2 * MAX_DEPTH:  # a shorter text has not enough brackets that are closed again
             check_depth(data)
         request = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

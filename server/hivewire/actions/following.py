@@ -109,7 +109,8 @@ def _topics(kind: str, members: Callable[[Message], bytes], permission: Permissi
         now: Patterns = wanted.now(identity) if identity.may(permission) else NO_KEYS
         return now
 
-    topic = Topic(kind, kind, members, keys_of, served, source=f"{kind}s", what=_what)
+    # A body is encoded already, so what is pushed of it is not kept beside it.
+    topic = Topic(kind, kind, members, keys_of, served, source=f"{kind}s", what=_what, passing=True)
     plain = topic._replace(tells_expiry=False, plain=True)
     return Topics(permission, plain, topic._replace(served=reached, scoped=True))
 

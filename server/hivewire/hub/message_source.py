@@ -65,8 +65,8 @@ class MessageSource:
         return offset
 
     def as_event(self, message: Message) -> Event:
-        """A message as an event. Its body counts twice: once more when it is encoded."""
-        return Event(message.place, self._kind, message, EVENT_BYTES + 2 * len(message.body))
+        """A message as an event."""
+        return Event(message.place, self._kind, message, EVENT_BYTES + len(message.body))
 
     def compacted(self, kind: str) -> None:
         """Messages have no state."""

@@ -57,10 +57,10 @@ class Index:
                 self.open.keys[key] = Known(content, message.place, message.id)
         self.tip = messages[-1].place
 
-    def has(self, device: int, size: int) -> bool:
-        """Whether this number of bytes of a device is kept."""
-        most = self.bytes + OVERHEAD * self.messages  # of all: rarely more than one may have
-        return most >= size and self.devices.get(device, 0) >= size
+    @property
+    def weight(self) -> int:
+        """The bytes of all devices together."""
+        return self.bytes + OVERHEAD * self.messages
 
     def close(self, header: Header) -> None:
         """The open segment is closed as far as the header says; it stays in memory until the next one is."""

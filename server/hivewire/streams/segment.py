@@ -29,7 +29,6 @@ OVERHEAD = 100
 
 _place = attrgetter("place")
 _clock = attrgetter("clock")
-_device = attrgetter("device")
 
 
 class Known(NamedTuple):
@@ -231,12 +230,19 @@ _postings = msgpack.Decoder(Postings)
 def close(segment: Recent) -> tuple[Header, bytes, bytes]:
     """The header of a segment, and the bytes of its header and postings.
 
-    It takes a few milliseconds of the event loop, so it makes lists of everything at once.
+    It takes a few milliseconds of the event loop. The messages are read in the order in which they are in memory: read
+    in the order of devices they took twice as long.
     """
-    events = sorted(segment.messages, key=_device)  # those of a device stay in the order of places
-    counts = Counter([event.device for event in events])
+    events = segment.messages
+    devices = [event.device for event in events]
+    order = sorted(range(len(events)), key=devices.__getitem__)  # those of a device stay in the order of places
+
+    def by_device(values: list[int]) -> list[int]:
+        return [values[index] for index in order]
+
+    counts = Counter(by_device(devices))
     starts = list(accumulate(counts.values(), initial=0))
-    sizes = list(accumulate([len(event.body) + OVERHEAD for event in events], initial=0))
+    sizes = list(accumulate(by_device([len(event.body) + OVERHEAD for event in events]), initial=0))
     timestamps = [event.timestamp for event in events]
     clocks = [event.clock for event in events]
     keys = sorted((key, *known) for key, known in segment.keys.items())
@@ -259,9 +265,9 @@ def close(segment: Recent) -> tuple[Header, bytes, bytes]:
     )
     postings = Postings(
         starts=_array(starts),
-        ids=_array([event.id for event in events]),
-        timestamps=_array(timestamps),
-        places=_array([event.place for event in events]),
+        ids=_array(by_device([event.id for event in events])),
+        timestamps=_array(by_device(timestamps)),
+        places=_array(by_device([event.place for event in events])),
     )
     return header, _encode(header), _encode(postings)
 

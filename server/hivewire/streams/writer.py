@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from random import getrandbits
-from typing import Any, NoReturn
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -114,6 +114,7 @@ class Writer(GroupCommit[Draft | Revision]):
         self._tidying = False
         self._undropped = False  # whether to drop something failed the last time
         self._crowded = False  # whether there is no room, and nothing old enough to make some
+        self._tight = False  # whether there may be no room for more of some device
 
     def submit(self, draft: Draft | Revision, done: Done, *about: Any) -> None:
         """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
@@ -195,6 +196,7 @@ class Writer(GroupCommit[Draft | Revision]):
         keys: dict[int, Known] = {}
         now = self._elapsed()
         self._clock.begin()
+        self._tight = self._crowded or self.index.weight >= self._limits.device_bytes
         while queue and len(messages) < ROOM and size < ENTRY_BYTES:
             waiting = queue.popleft()
             self._queue_bytes -= waiting[1]
@@ -247,40 +249,61 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def _inserted(self, draft: Draft, place: int, now: int, keys: dict[int, Known]) -> Message:
         """The message of a draft: a new one for this place, or the one that was made of it before."""
-        record = draft.device.record_id
-        key: tuple[int, int] | None = None
+        device, record = draft.device, draft.device.record_id
+        known, key = None, None
         if draft.key is not None:
             key = key_of(draft), digest(draft.content)
             known = keys.get(key[0]) or self.index.known(key[0])
-            if known is not None:
-                if known.content != key[1]:
-                    raise KeyReused("other content under this idempotency key")
-                return _message(draft, known.place, known.id, key)  # the same content makes the same message again
-        if self._crowded or self.index.has(record, self._limits.device_bytes):
-            self._no_room(draft.device.id)
-        self._rate.count(record, now)
-        clock = self._clock.stamp(record)
-        message = _message(draft, place, clock << RANDOM_BITS | getrandbits(RANDOM_BITS), key)
-        if key is not None:
-            keys[key[0]] = Known(key[1], place, message.id)
+        if known is None:
+            if self._tight:
+                self._check_room(record, device.id)
+            self._rate.count(record, now)
+            clock = self._clock.stamp(record)
+            id = clock << RANDOM_BITS | getrandbits(RANDOM_BITS)
+        elif key is not None and known.content != key[1]:
+            raise KeyReused("other content under this idempotency key")
+        else:  # the same content makes the same message again
+            place, id = known.place, known.id
+            clock = id >> RANDOM_BITS
+        timestamp = clock if draft.timestamp is None else max(-LATEST, min(draft.timestamp, LATEST))
+        message = Message(
+            place,
+            id,
+            clock,
+            timestamp,
+            timestamp,
+            record,
+            device.id,
+            device.network,
+            device.type,
+            draft.name,
+            draft.author,
+            draft.make(id, timestamp, timestamp),
+            draft.status,
+            None if draft.expires_in is None else min(clock + draft.expires_in, LATEST),
+            key,
+        )
+        if key is not None and known is None:
+            keys[key[0]] = Known(key[1], place, id)
         return message
 
     def _updated(self, revision: Revision, place: int) -> Message:
         base, update, index = revision.base, revision.update, self.index
         if index.foreign > revision.tip and index.has_event(base.device, base.id, max(revision.tip, base.place)):
             raise Outdated("another gateway has updated it meanwhile")
-        if self._crowded or self.index.has(base.device, self._limits.device_bytes):
-            self._no_room(base.device_id)
+        if self._tight:
+            self._check_room(base.device, base.device_id)
         clock = self._clock.stamp(base.device)
         changed = max(clock, base.changed + 1)
         body = update.make(base.id, base.timestamp, changed)
         return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status, key=None)
 
-    def _no_room(self, device: str) -> NoReturn:
-        """There is no room for another message of a device."""
+    def _check_room(self, record: int, device: str) -> None:
+        """Raise Overloaded or TooMany where there is no room for another message of a device."""
         if self._crowded:
             raise Overloaded("the store of messages is full, and nothing in it is old enough to be dropped")
-        raise TooMany(f"device {device} has {self._limits.device_bytes:,} bytes of messages stored, the maximum")
+        if self.index.devices.get(record, 0) >= self._limits.device_bytes:
+            raise TooMany(f"device {device} has {self._limits.device_bytes:,} bytes of messages stored, the maximum")
 
     async def _tidy(self) -> None:
         """Close the open segment and drop the oldest one, as far as it is time. What fails is tried later."""
@@ -306,29 +329,6 @@ class Writer(GroupCommit[Draft | Revision]):
             if not self._undropped:
                 log.warning("expired messages were not dropped; trying again and again", reason=str(error))
             self._undropped = True
-
-
-def _message(draft: Draft, place: int, id: int, key: tuple[int, int] | None) -> Message:
-    """The message of a draft with this id, which has the clock of its insert."""
-    device, clock = draft.device, id >> RANDOM_BITS
-    timestamp = clock if draft.timestamp is None else max(-LATEST, min(draft.timestamp, LATEST))
-    return Message(
-        place,
-        id,
-        clock,
-        timestamp,
-        timestamp,
-        device.record_id,
-        device.id,
-        device.network,
-        device.type,
-        draft.name,
-        draft.author,
-        draft.make(id, timestamp, timestamp),
-        draft.status,
-        None if draft.expires_in is None else min(clock + draft.expires_in, LATEST),
-        key,
-    )
 
 
 async def _stands() -> bool:
