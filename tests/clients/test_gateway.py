@@ -9,7 +9,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hivewire_client import Backoff, Changes, ClientCredentials, Hivewire, LoginRequired, NotFound, Password, Reset
+from hivewire_client import (
+    ABSENT,
+    Backoff,
+    Changes,
+    ClientCredentials,
+    Conflict,
+    Hivewire,
+    LoginRequired,
+    NotFound,
+    Password,
+    Reset,
+    Unavailable,
+    Uncertain,
+)
+from hivewire_client.testing import FakeGateway
+from tests.clients.test_contract import client
 from tests.running import PASSWORD, PATIENCE, RunningGateway
 
 TENANT = "pyclient"
@@ -50,6 +65,38 @@ async def test_an_oauth_client_follows_a_document(shared_gateway: RunningGateway
     async with Hivewire(shared_gateway.url, token=ClientCredentials("follower", "wrong"), names=[]) as wrong:
         with pytest.raises(LoginRequired, match="refused"):
             await wrong.ready(PATIENCE)
+
+
+async def test_contents_of_any_size(shared_gateway: RunningGateway) -> None:
+    """What is longer than a message shows, or binary, is read and written over HTTP, with a version that is expected;
+    a token that the gateway refuses is replaced."""
+    async with Hivewire(shared_gateway.url, token=Password("admin", PASSWORD), names=["pyclient.*"]) as hw:
+        await hw.ready(PATIENCE)
+        long = "ü" * 70_000
+        entry = await hw.put_content("pyclient.long text/1", long.encode(), description="why")
+        assert (entry.value, entry.version, entry.size) == (None, 1, 140_000)
+        assert (await hw.content("pyclient.long text/1")).decode() == long
+        image = await hw.put_content("pyclient.image", b"\xff\0", content_type="image/png", expect=ABSENT)
+        assert image.content_type == "image/png"
+        with pytest.raises(Conflict) as conflict:
+            await hw.put_content("pyclient.image", b"other", expect=ABSENT)
+        assert conflict.value.change is not None
+        assert conflict.value.change.modified_by == "admin"
+        await hw.put_content("pyclient.image", b"second")
+        assert await hw.content("pyclient.image", version=1) == b"\xff\0"
+        with pytest.raises(NotFound, match=r"pyclient\.none"):
+            await hw.content("pyclient.none")
+        hw._link._token = "stale"
+        assert await hw.content("pyclient.image") == b"second"
+
+
+async def test_a_content_that_is_cut_off_may_have_been_written(fake: FakeGateway) -> None:
+    """What only reads says that it cannot be done now."""
+    async with client(fake) as hw:  # which breaks off whatever is no handshake
+        with pytest.raises(Uncertain, match="may or may not"):
+            await hw.put_content("a", b"1")
+        with pytest.raises(Unavailable):
+            await hw.content("a")
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.long)])

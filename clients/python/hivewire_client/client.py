@@ -17,6 +17,7 @@ import msgspec
 from hivewire_client import values
 from hivewire_client.cache import Cache
 from hivewire_client.connection import SECONDS, Frame, log
+from hivewire_client.contents import Contents
 from hivewire_client.devices import Devices
 from hivewire_client.errors import HivewireError, NotReady, Stopped
 from hivewire_client.events import Changes, Event, Reset, StateChanged, Watch
@@ -45,7 +46,7 @@ _READS = ("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo
 """What requests are called that change nothing, so that they are repeated after a connection that broke."""
 
 
-class Hivewire(Devices, Fleet):
+class Hivewire(Contents, Devices, Fleet):
     """A client of one or several gateways of one ledger; an asynchronous context manager.
 
     `url` is the address of a gateway, or a list of them. `token` is an access token, a function that gets one,

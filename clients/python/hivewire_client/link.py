@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from hivewire_client import plain
 from hivewire_client.connection import SECONDS, Connection, Cut, Frame, log
 from hivewire_client.errors import (
     Busy,
@@ -21,6 +22,7 @@ from hivewire_client.errors import (
     Unavailable,
     Uncertain,
     Unreachable,
+    refusal,
 )
 from hivewire_client.route import IN_VAIN, Route
 from hivewire_client.tokens import Tokens
@@ -154,6 +156,26 @@ class Link:
                 if not repeatable:
                     raise Uncertain(f"{action}: no answer in time; it may or may not be carried out") from None
                 raise Unavailable(f"{action}: no answer in time") from None
+
+    async def http(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> plain.Answer:
+        """The answer to a request over HTTP to the gateway that is connected. Raises as `request`."""
+        connection = await self._connected(asyncio.get_running_loop().time() + self._seconds)
+        for attempt in range(2):
+            token = self._token
+            asked = (connection.url, method, path, token, body, headers, self._seconds)
+            try:
+                answer = await asyncio.to_thread(plain.ask, *asked)
+                told = plain.object_of(answer) if answer.status >= 400 else {}
+            except Unreachable as error:
+                if method == "GET":
+                    raise Unavailable(f"{method} {path}: {error}") from None
+                raise Uncertain(f"{method} {path}: {error}; it may or may not have been carried out") from None
+            if answer.status != 401 or attempt or not self._tokens.renewable:
+                break
+            await self._renew_for(connection, token)
+        if answer.status >= 400:
+            raise refusal({**told, "code": answer.status, "error": told.get("message")})
+        return answer
 
     async def _renew_for(self, connection: Connection, refused: str | None) -> None:
         """Renew the token for a request that was refused. Raises LoginRequired, and Unavailable for other reasons."""

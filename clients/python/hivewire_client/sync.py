@@ -236,6 +236,14 @@ class Hivewire:
         """A configuration from the gateway."""
         return self._thread.run(self._client.fetch(name, kind, **options))
 
+    def content(self, name: str, *, version: int | None = None) -> bytes:
+        """The content of a configuration, also where `get` leaves it out."""
+        return self._thread.run(self._client.content(name, version=version))
+
+    def put_content(self, name: str, content: bytes, **options: Any) -> Entry[str]:
+        """Write a configuration with any content."""
+        return self._thread.run(self._client.put_content(name, content, **options))
+
     def list(self, *names: str) -> tuple[Entry[str], ...]:
         """Configurations from the gateway."""
         return self._thread.run(self._client.list(*names))
