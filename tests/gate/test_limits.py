@@ -88,7 +88,7 @@ def test_many_small_headers_count_together(strict: RunningGateway) -> None:
 def test_the_number_of_headers_is_bounded(shared_gateway: RunningGateway) -> None:
     """Short ones take 26 times their bytes in memory: hundreds of heads without a login took a gigabyte."""
     with dial(shared_gateway) as wire:
-        wire.send(b"GET /health/live HTTP/1.1\r\n" + b"A:b\r\n" * HEADERS + b"\r\n")
+        wire.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n" + b"A:b\r\n" * (HEADERS - 1) + b"\r\n")
         assert wire.response()[0] == 200
         wire.send(b"GET /health/live HTTP/1.1\r\n" + b"A:b\r\n" * (HEADERS + 2))
         assert wire.response()[0] == 431
@@ -205,13 +205,33 @@ def test_a_stream_ends_when_its_client_stops_sending(shared_gateway: RunningGate
         until(lambda: gauge(shared_gateway, "streams") == before)
 
 
-def test_two_host_headers_are_refused(shared_gateway: RunningGateway) -> None:
-    """The gateway and a proxy in front of it might use different ones."""
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        (b"Host: g\r\nHost: g\r\n", "more than one Host header"),
+        (b"", "the Host header is missing"),
+        (b"Host: a b\r\n", "the Host header is not a host name or address"),
+        (b"Host: a/b\r\n", "the Host header is not a host name or address"),
+    ],
+)
+def test_a_wrong_host_header_is_refused(shared_gateway: RunningGateway, hosts: bytes, message: str) -> None:
+    """The gateway and a proxy in front of it might use different hosts."""
     with dial(shared_gateway) as wire:
-        wire.send(b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\nHost: g\r\n\r\n")
+        wire.send(b"GET /api/rest/info HTTP/1.1\r\n" + hosts + b"\r\n")
         status, _, body = wire.response()
-        assert (status, body) == (400, {"error": 400, "message": "more than one Host header"})
+        assert (status, body) == (400, {"error": 400, "message": message})
         assert wire.ended()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.0\r\n", b"HTTP/1.1\r\nHost:\r\n", b"HTTP/1.1\r\nHost: [::1]:8080\r\n", b"HTTP/1.1\r\nHost: my_host.\r\n"],
+)
+def test_each_right_host_header_is_served(shared_gateway: RunningGateway, head: bytes) -> None:
+    """HTTP/1.0 has none, and a client that knows no name of the gateway sends an empty one."""
+    with dial(shared_gateway) as wire:
+        wire.send(b"GET /api/rest/info " + head + b"\r\n")
+        assert wire.response()[0] == 200
 
 
 # How many may come in.
@@ -317,8 +337,8 @@ def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: Ru
         (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: ", 400, "missing Sec-WebSocket-Key header"),
         (b"GET", b"POST", 405, "unsupported HTTP method"),
         (b"HTTP/1.1", b"HTTP/1.0", 505, "unsupported HTTP version"),
-        (b"Host: gateway", b"Content-Length: 2", 400, "a handshake has no body"),
-        (b"Host: gateway", b"Transfer-Encoding: chunked", 400, "a handshake has no body"),
+        (b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n", 400, "a handshake has no body"),
+        (b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "a handshake has no body"),
     ],
 )
 def test_an_invalid_handshake_is_refused(
@@ -392,7 +412,8 @@ def put_then(token: str, name: str, behind: bytes) -> bytes:
 
 
 CHUNKED = (
-    b"PUT /api/rest/configuration/limits.bad HTTP/1.1\r\nAuthorization: Bearer %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"PUT /api/rest/configuration/limits.bad HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %b\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
 )
 
 

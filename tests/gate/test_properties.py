@@ -1405,8 +1405,8 @@ def test_no_cors_headers_unless_configured(gateway: RunningGateway, permissive_g
         (b"/site/properties HTTP/1.1\r\nno header\r\n\r\n", 400),
         (b"/site/properties HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
         (b"/site/properties/" + b"x" * 70_000, 431),
-        (b"/site/properties HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 404),
-        (b"/site/properties HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", 400),
+        (b"/site/properties HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 404),
+        (b"/site/properties HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", 400),
     ],
 )
 def test_refusals_before_a_route_have_no_cors_headers_either(

@@ -51,6 +51,9 @@ PARAMETERS = 1_024
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
+_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*", re.ASCII)
+"""The characters of a host and port (RFC 3986, section 3.2.2)."""
+
 DELAY_SECONDS = 1.0
 """How long an anonymous connection is not served after a refusal because of `anonymous_rate`, on average."""
 
@@ -358,8 +361,7 @@ class HttpProtocol(HttpToolsProtocol):
         size = len(self.url) + sum([len(name) + len(value) + len(": \r\n") for name, value in self.headers])
         if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
-        if [name for name, _ in self.headers].count(b"host") > 1:
-            raise Refusal(400, "more than one Host header")  # RFC 9112, section 3.2
+        self._check_host([value for name, value in self.headers if name == b"host"])
         if self.url.count(b"&") >= PARAMETERS:
             raise Refusal(400, f"more than {PARAMETERS} parameters in the query")
         if self._spare and self._path() not in self._always:
@@ -382,6 +384,15 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.message_event = LightEvent(is_set=False)  # its task has not run yet
             self._unanswered.append(self.cycle)
             self._in_body = True
+
+    def _check_host(self, hosts: list[bytes]) -> None:
+        """Refuse what a proxy in front might read differently (RFC 9112, section 3.2). HTTP/1.0 needs no Host."""
+        if len(hosts) > 1:
+            raise Refusal(400, "more than one Host header")
+        if not hosts and self.parser.get_http_version() == "1.1":
+            raise Refusal(400, "the Host header is missing")
+        if hosts and not _HOST.fullmatch(hosts[0]):
+            raise Refusal(400, "the Host header is not a host name or address")
 
     def on_message_complete(self) -> None:
         """The body is complete."""
