@@ -1,7 +1,7 @@
 """Wiring: builds the components, starts them in order, and closes them in the reverse order.
 
 A component owns its background tasks, metrics and open resources: `start()`, `async close()` and `gauges()`. To
-add one, build it below, or in `services.py` if handlers use it, and put it into the tuple in `serve`.
+add one that handlers use, build it in `services.py` and put it into `Services.components`; others are built below.
 """
 
 from __future__ import annotations
@@ -76,23 +76,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         server = _server(dispatcher, tracing)
         for component in (
             *([tracing] if tracing is not None else ()),
-            services.pool,
-            store.ledger,
-            store.users,
-            services.registry,
-            services.schemas,
-            services.fleet,
-            services.notes,
-            services.progress,
-            services.fleet_watch,
-            services.presence,
-            services.neighbours,
-            services.connections,
-            services.digests,
-            messages,
-            services.polls,
-            services.freshness,
-            services.hub,
+            *services.components,
             Timers(dispatcher),
             server,
         ):

@@ -16,6 +16,7 @@ from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.broadcast import Alone, Broadcast
+from hivewire.component import Component
 from hivewire.connections import Connections
 from hivewire.devices.neighbours import Neighbours
 from hivewire.devices.presence import Presence
@@ -85,6 +86,29 @@ class Services(Struct, kw_only=True):
     freshness: Freshness
     schemas: Schemas
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Those with work of their own, in the order in which they start: each after those that it uses."""
+        return (
+            self.pool,
+            self.ledger,
+            self.users,
+            self.registry,
+            self.schemas,
+            self.fleet,
+            self.notes,
+            self.progress,
+            self.fleet_watch,
+            self.presence,
+            self.neighbours,
+            self.connections,
+            self.digests,
+            self.messages,
+            self.polls,
+            self.freshness,
+            self.hub,
+        )
 
     def drain(self) -> None:
         """The gateway stops: no request waits any longer."""
