@@ -13,11 +13,12 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import CDLL, c_uint32
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pkgutil import resolve_name
 from subprocess import TimeoutExpired
 from typing import Self
@@ -44,25 +45,39 @@ class Forked:
     """`python -m module arguments` in a fork; of `subprocess.Popen` as much as tests use.
 
     `main` is the function that it calls, as `module:function`; `streams` are its standard input, output and error.
+    It works in `folder`, or in that of its parent.
     """
 
-    def __init__(self, main: str, arguments: list[str], environment: dict[str, str], streams: Sequence[int]) -> None:
+    _lock = threading.Lock()
+    """Each start looks which forks have ended, also those that another thread waits for. Two that look get one code."""
+
+    def __init__(
+        self, main: str, arguments: list[str], environment: dict[str, str], streams: Sequence[int], folder: str = ""
+    ) -> None:
         its = [Connection(os.dup(number)) for number in streams]
-        self._process = _processes.Process(target=_run, args=(main, arguments, environment, os.getcwd(), its))
-        self._process.start()
+        work = (main, arguments, environment, folder or os.getcwd(), its)
+        self._process = _processes.Process(target=_run, args=work)
+        with self._lock:
+            self._process.start()
         for stream in its:
             stream.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
+    @property
+    def sentinel(self) -> int:
+        """Something that can be read when it has ended."""
+        return self._process.sentinel
+
     def poll(self) -> int | None:
         """Its exit code, minus the signal that killed it; None while it runs."""
-        return self._process.exitcode
+        with self._lock:
+            return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code once it has ended. Raises TimeoutExpired."""
-        self._process.join(timeout)
-        if (code := self._process.exitcode) is None:
+        wait([self.sentinel], timeout)
+        if (code := self.poll()) is None:
             raise TimeoutExpired("a forked gateway", timeout or 0)
         return code
 
@@ -112,6 +127,7 @@ def _run(main: str, arguments: list[str], environment: dict[str, str], folder: s
     os.environ.update(environment)
     encoding = environment.get("PYTHONIOENCODING")
     sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdin.buffer.raw.name = "<stdin>"  # type: ignore[attr-defined]  # as Python does
     sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding, "backslashreplace", closefd=False)
     sys.argv = [os.path.join(os.path.dirname(hivewire.__file__), "__main__.py"), *arguments]  # as `python -m hivewire`

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.gate.test_browser import has_websocket
+from tests.installed import Installed
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 ROOT = Path(__file__).parent.parent
@@ -83,9 +84,10 @@ class Reader:
         self._gateway = gateway
         self._background: list[tuple[Block, Path, subprocess.Popen[bytes]]] = []
         self._talk: Talk | None = None
-        for name, path in ((".venv", Path(sys.prefix)), ("examples", ROOT / "examples"), ("docs", ROOT / "docs")):
+        self._installed = Installed(folder / ".venv")
+        for name in ("examples", "docs"):
             if not (folder / name).exists():
-                (folder / name).symlink_to(path)
+                (folder / name).symlink_to(ROOT / name)
         package = folder / "node_modules" / "@hivewire" / "client"
         if not package.exists():
             package.parent.mkdir(parents=True)
@@ -93,7 +95,7 @@ class Reader:
         (folder / "typed").write_text(PASSWORD + "\n")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")},
-            "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+            "PATH": f"{folder / '.venv' / 'bin'}:{os.environ['PATH']}",
             "HIVEWIRE_URL": gateway.url,
             "HIVEWIRE_PASSWORD": PASSWORD,
             "XDG_CONFIG_HOME": str(folder / "config"),
@@ -141,6 +143,7 @@ class Reader:
         return [f"line {block.line}: {complaint}" for block, complaint in [*waited, *ended] if complaint]
 
     def __enter__(self) -> Reader:
+        self._installed.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,6 +156,7 @@ class Reader:
         self._shell.stdin.close()
         self._shell.wait(PATIENCE)
         self._shell.stdout.close()
+        self._installed.__exit__()
 
     def _tell(self, line: str) -> None:
         assert self._shell.stdin is not None

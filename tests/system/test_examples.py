@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.gate.wire import until
+from tests.installed import Installed
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -320,9 +321,9 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes) -
 
 def test_a_fleet_holds_its_rollout(tmp_path: Path) -> None:
     """Devices that refuse a value or fall silent stop the rollout, which is rolled back then."""
-    with RunningGateway(tmp_path / "hivewire.db") as gateway:
+    with RunningGateway(tmp_path / "hivewire.db") as gateway, Installed(tmp_path / ".venv"):
         token = gateway.token()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{tmp_path / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         told = run(gateway, EXAMPLES / "fleet.sh", DEVICES="60", HIVEWIRE_TOKEN=token, PATH=path)
     assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
