@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,12 +146,13 @@ async def test_a_new_log_is_empty(shelf: Shelf) -> None:
     assert not shelf.journal.read_only
 
 
-@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
-async def test_any_content_comes_back_byte_for_byte(shelf: Shelf, content: bytes) -> None:
+async def test_any_content_comes_back_byte_for_byte(shelf: Shelf) -> None:
     """Content of any bytes and length, the empty one included, is the same after the log was closed and opened."""
-    written = change(1, content=content)
-    await append(shelf.journal, [written])
-    assert await everything(await shelf.reopen()) == [written]
+    written = [change(revision, name, content=content) for revision, (name, content) in enumerate(CONTENTS.items(), 1)]
+    for one in written:
+        await append(shelf.journal, [one])
+    for found, one in zip(await everything(await shelf.reopen()), written, strict=True):
+        assert found == one, one.key
 
 
 async def test_a_delete_is_told_from_empty_content(shelf: Shelf) -> None:
@@ -210,14 +212,17 @@ async def test_a_confirmation_after_a_failed_append_tells_the_truth(data: Path) 
     await sqlite.close()
 
 
-@pytest.mark.parametrize("key", KEYS, ids=ascii)
-async def test_any_key_is_found_again(shelf: Shelf, key: str) -> None:
+async def test_any_key_is_found_again(shelf: Shelf) -> None:
     """A key of any Unicode text is kept as it is, and its history is found under it."""
-    written = [change(1, key=key), change(2, key=key, version=2, previous=1)]
-    await append(shelf.journal, written)
+    written = []
+    for first, key in zip(count(1, 2), KEYS, strict=False):
+        written += [change(first, key=key), change(first + 1, key=key, version=2, previous=first)]
+        await append(shelf.journal, written[-2:])
     journal = await shelf.reopen()
     assert await everything(journal) == written
-    assert await journal.history("configuration", key, revision=2, take=10) == written[::-1]
+    for last in written[1::2]:
+        found = await journal.history("configuration", last.key, revision=last.revision, take=10)
+        assert found == [last, written[last.previous - 1]], ascii(last.key)
 
 
 async def test_keys_that_look_alike_are_different_records(shelf: Shelf) -> None:
@@ -249,11 +254,15 @@ async def test_every_member_of_a_change_is_kept(shelf: Shelf) -> None:
     assert await everything(await shelf.reopen()) == [written, plain]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 63, 64, 65, 511, 513, 1_000, 1_023, MAX_APPEND])
-async def test_a_batch_of_any_size_is_kept_in_order(shelf: Shelf, size: int) -> None:
+async def test_a_batch_of_any_size_is_kept_in_order(shelf: Shelf) -> None:
     """From one change to the most that are allowed, a batch is there whole and in order after reopening."""
-    written = [change(revision, key=f"key {size - revision}", id=revision) for revision in range(1, size + 1)]
-    await append(shelf.journal, written)
+    written: list[Change] = []
+    for size in [1, 2, 3, 4, 5, 63, 64, 65, 511, 513, 1_000, 1_023, MAX_APPEND]:
+        first = len(written) + 1
+        batch = [change(n, key=f"key {first + size - n}", id=n) for n in range(first, first + size)]
+        await append(shelf.journal, batch)
+        written += batch
+        assert shelf.entries[-1].changes == batch
     assert await everything(await shelf.reopen()) == written
 
 
@@ -399,22 +408,27 @@ async def test_an_outline_tells_of_changes_without_their_content(shelf: Shelf) -
         assert await journal.outline(one.place, before=7, take=2) == found[number + 1 : number + 3]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 63, 65, 1_000, MAX_APPEND])
-async def test_what_is_removed_is_gone_and_nothing_else(shelf: Shelf, size: int) -> None:
+async def test_what_is_removed_is_gone_and_nothing_else(shelf: Shelf) -> None:
     """Removed changes are in no reading any more; their neighbours and the places of the others are as before."""
-    written = [change(revision, f"key {revision}") for revision in range(1, size + 3)]
-    for start in range(0, len(written), 1_000):
-        await append(shelf.journal, written[start : start + 1_000])
-    outlines = await shelf.journal.outline(0, before=1 << 40, take=10_000)
-    await shelf.journal.remove([outline.place for outline in outlines[1:-1]])
-    journal = await shelf.reopen()
-    assert await everything(journal) == [written[0], written[-1]]
-    assert await journal.outline(0, before=1 << 40, take=10) == [outlines[0], outlines[-1]]
-    assert await journal.since(0, take=10) == [written[0], written[-1]]
-    await journal.remove([outlines[1].place])  # again: nothing to do
-    after = change(size + 3)
+    journal, places, revision = shelf.journal, [], 1
+    kept: list[Change] = []
+    for size in (1, 2, 3, 63, 65, 1_000, MAX_APPEND):
+        written = [change(n, f"key {n}") for n in range(revision, revision + size + 2)]
+        for start in range(0, len(written), 1_000):
+            await append(journal, written[start : start + 1_000])
+        outlines = (await journal.outline(0, before=1 << 40, take=10_000))[len(kept) :]
+        await journal.remove([outline.place for outline in outlines[1:-1]])
+        journal = await shelf.reopen()
+        kept += [written[0], written[-1]]
+        places += [outlines[0], outlines[-1]]
+        assert await everything(journal) == kept
+        assert await journal.outline(0, before=1 << 40, take=100) == places
+        assert await journal.since(0, take=100) == kept
+        await journal.remove([outlines[1].place])  # again: nothing to do
+        revision += len(written)
+    after = change(revision)
     await append(journal, [after])
-    assert await everything(journal) == [written[0], written[-1], after]
+    assert await everything(journal) == [*kept, after]
 
 
 async def test_a_history_ends_where_a_change_was_removed(shelf: Shelf) -> None:
@@ -428,30 +442,26 @@ async def test_a_history_ends_where_a_change_was_removed(shelf: Shelf) -> None:
     assert await shelf.journal.history("configuration", "a", revision=2, take=10) == written[1::-1]
 
 
-@pytest.mark.parametrize("kind", sorted(NO_HISTORY))
-async def test_kinds_without_history_keep_the_last_change_only(shelf: Shelf, kind: str) -> None:
+async def test_kinds_without_history_keep_the_last_change_only(shelf: Shelf) -> None:
     """Users and secrets keep only their last change, also within one batch and after a delete."""
-    other = change(1, key="b", kind=kind, id=2, content=b"other")
-    kept = change(2, kind="configuration", content=b"kept")
-    await append(shelf.journal, [change(1, kind=kind, content=b"hash 1"), other])
-    await append(shelf.journal, [kept, change(3, kind="configuration", version=2, previous=2)])
-    await append(
-        shelf.journal,
-        [
-            change(4, kind=kind, version=2, content=b"hash 2", previous=1),
-            change(5, kind=kind, version=3, content=b"hash 3", previous=4),
-        ],
-    )
-    last = change(6, kind=kind, version=4, content=b"hash 4", previous=5)
-    await append(shelf.journal, [last])
-    journal = await shelf.reopen()
-    assert [found for found in await everything(journal) if found.kind == kind] == [other, last]
-    assert [found.revision for found in await everything(journal) if found.kind == "configuration"] == [2, 3]
-    assert await journal.history(kind, "a", revision=6, take=10) == [last]
-
-    deleted = change(7, kind=kind, version=5, content=None, previous=6)
-    await append(journal, [deleted])
-    assert [found for found in await everything(journal) if found.kind == kind] == [other, deleted]
+    journal, kept = shelf.journal, []
+    for r, kind in zip(count(1, 10), sorted(NO_HISTORY), strict=False):  # the first revision of the kind
+        last = change(r, kind=kind, content=b"hash 1")
+        other = change(r + 1, key="b", kind=kind, id=2, content=b"other")
+        kept += [change(r + 2, f"of {kind}"), change(r + 3, f"of {kind}", version=2, previous=r + 2)]
+        await append(journal, [last, other])
+        await append(journal, kept[-2:])
+        second = change(r + 4, kind=kind, version=2, content=b"hash 2", previous=r)
+        await append(journal, [second, change(r + 5, kind=kind, version=3, content=b"hash 3", previous=r + 4)])
+        last = change(r + 6, kind=kind, version=4, content=b"hash 4", previous=r + 5)
+        await append(journal, [last])
+        journal = await shelf.reopen()
+        assert [found for found in await everything(journal) if found.kind == kind] == [other, last]
+        assert [found for found in await everything(journal) if found.kind == "configuration"] == kept
+        assert await journal.history(kind, "a", revision=r + 6, take=10) == [last]
+        deleted = change(r + 7, kind=kind, version=5, content=None, previous=r + 6)
+        await append(journal, [deleted])
+        assert [found for found in await everything(journal) if found.kind == kind] == [other, deleted]
 
 
 async def test_reads_run_beside_appends(shelf: Shelf) -> None:
@@ -592,16 +602,20 @@ async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
     assert await everything(shelf.journal) == []
 
 
-@pytest.mark.parametrize("kind", sorted(AUDITED))
-async def test_a_change_of_an_audited_kind_is_a_row_of_the_audit(shelf: Shelf, kind: str) -> None:
+async def test_a_change_of_an_audited_kind_is_a_row_of_the_audit(shelf: Shelf) -> None:
     """The row is written with the change, without its content; other kinds have none."""
-    await append(shelf.journal, [change(1, "ann", 1, b"a hash", kind=kind, author="bob"), change(1, "x")])
-    await append(shelf.journal, [change(2, "ann", 2, None, kind=kind, previous=1)])
-    found = await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=10)
-    assert [(row.kind, row.subject, row.author, row.detail) for row in found] == [
-        (kind, "ann", None, '{"operation":"delete","version":2,"revision":2}'),
-        (kind, "ann", "bob", '{"operation":"put","version":1,"revision":1}'),
-    ]
+    expected: list[tuple[str, str, str | None, str]] = []
+    for first, kind in zip(count(1, 2), sorted(AUDITED), strict=False):
+        put = change(first, "ann", 1, b"a hash", kind=kind, author="bob")
+        await append(shelf.journal, [put, change(first, f"beside {kind}")])
+        await append(shelf.journal, [change(first + 1, "ann", 2, None, kind=kind, previous=first)])
+        expected = [
+            (kind, "ann", None, f'{{"operation":"delete","version":2,"revision":{first + 1}}}'),
+            (kind, "ann", "bob", f'{{"operation":"put","version":1,"revision":{first}}}'),
+            *expected,
+        ]
+    found = await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=100)
+    assert [(row.kind, row.subject, row.author, row.detail) for row in found] == expected
 
 
 async def test_a_change_that_failed_has_no_row(data: Path) -> None:
