@@ -79,7 +79,7 @@ class World(Messages):
         given = {name: EXAMPLES[name] for name in request.required if name in EXAMPLES} | ALSO.get(
             action_of(request), {}
         )
-        known = {field.name for field in msgspec.structs.fields(request)}
+        known = {*request.__struct_fields__}
         return {name: value for name, value in (given | ids | AT_ONCE).items() if name in known}
 
 
