@@ -127,8 +127,9 @@ async def measure(seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder, RunningGateway(Path(folder) / "hivewire.db") as gateway:
         async with socket(gateway) as talk:
             await fill(talk)
-            options: dict[str, Any] = {"storage_state": not_first(gateway), "viewport": {"width": 1280, "height": 900}}
-            async with launched() as browser, guarded(browser, **options) as guard:
+            size = {"width": 1280, "height": 900}
+            async with launched() as browser, guarded(browser, viewport=size) as guard:
+                await guard.context.add_init_script(not_first())
                 visit = Visit(guard, await guard.page(), gateway)
                 await visit.open()
                 await visit.log_in()

@@ -63,6 +63,11 @@ class Guarded:
         if message.type in ("error", "warning") and not message.text.startswith(NETWORK):
             self.problems.append(message.text)
 
+    def check(self) -> None:
+        """Nothing may have gone wrong since this was asked last."""
+        problems, self.problems = self.problems, []
+        assert not problems, problems
+
     async def page(self) -> Page:
         """Another page."""
         return await self.context.new_page()
@@ -78,4 +83,4 @@ async def guarded(browser: Browser, **options: Any) -> AsyncIterator[Guarded]:
         yield found
     finally:
         await context.close()
-    assert not found.problems, found.problems
+    found.check()

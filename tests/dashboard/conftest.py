@@ -39,8 +39,16 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
         assert not gateway.noise, gateway.noise
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def visit(browser: Browser, gateway: RunningGateway) -> AsyncIterator[Visit]:
-    """The administrator, logged in."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def administrator(browser: Browser, gateway: RunningGateway) -> AsyncIterator[Visit]:
+    """The page of all tests that do not mind what others left in its storage: a new browser takes two seconds."""
     async with visiting(browser, gateway) as visit:
         yield visit
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(administrator: Visit) -> AsyncIterator[Visit]:
+    """The administrator, at the configurations."""
+    await administrator.again()
+    yield administrator
+    administrator.guard.check()

@@ -77,9 +77,9 @@ async def take(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place, RunningGateway(Path(place) / "hivewire.db") as gateway:
         seed(gateway)
-        state = not_first(gateway)
         size = {"width": 1280, "height": 640}
-        async with launched() as browser, guarded(browser, storage_state=state, viewport=size) as guard:
+        async with launched() as browser, guarded(browser, viewport=size) as guard:
+            await guard.context.add_init_script(not_first())
             visit = Visit(guard, await guard.page(), gateway)
             await visit.open()
             await visit.log_in()

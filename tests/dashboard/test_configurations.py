@@ -116,7 +116,8 @@ async def test_of_more_names_than_a_page_holds_a_folder_is_chosen(browser: Brows
     with RunningGateway(data) as gateway, gateway.socket() as talk:
         for name in ("big.a.1", "big.a.2", "big.b.1", "big.b.2", "small.1"):
             talk("configuration/put", name=name, value="1")
-        async with guarded(browser, storage_state=not_first(gateway, held=3)) as guard:
+        async with guarded(browser) as guard:
+            await guard.context.add_init_script(not_first(held=3))
             visit = Visit(guard, await guard.page(), gateway)
             await visit.open()
             await visit.page.get_by_label("Login").fill("admin")

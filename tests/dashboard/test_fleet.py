@@ -70,9 +70,10 @@ def following(gateway: RunningGateway, talk: Talk, layer: str, rank: int, *ids: 
 async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: RunningGateway) -> None:
     """Started in the form, followed as devices answer; what a device says why not is text, whatever it is."""
     page = visit.page
-    with gateway.socket() as talk, following(gateway, talk, "pumps", 500, "pump-a", "pump-b") as (first, second):
+    ids = ("pump-a", "pump-b", "pump-c")
+    with gateway.socket() as talk, following(gateway, talk, "pumps", 500, *ids) as (first, second, _):
         await visit.open("rollout/new?layer=pumps")
-        await expect(page.get_by_text("2 devices have it.")).to_be_visible()
+        await expect(page.get_by_text("3 devices have it.")).to_be_visible()
         await page.get_by_label("Name", exact=True).fill("pumps.baud")
         await page.get_by_label("Value", exact=True).fill("9600")
         await page.get_by_label("First these devices").fill("pump-a")
@@ -102,6 +103,7 @@ async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: 
         await visit.accessible()
         await visit.dialog.get_by_role("button", name="Resume").click()
         await expect(page.get_by_role("status").filter(has_text="goes on")).to_be_visible()
+        await expect(page.locator("h1")).to_contain_text("running")  # as long as the third device has not answered
         await visit.button("Roll back…").click()
         await visit.dialog.get_by_role("button", name="Roll back").click()
         await expect(page.locator("h1")).to_contain_text("rolled back")

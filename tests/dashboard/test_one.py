@@ -55,6 +55,7 @@ async def test_a_new_configuration_by_keys_alone(visit: Visit, gateway: RunningG
     await visit.open(one("keys.new") + "?new=1")
     await visit.accessible()
     await expect(visit.page.get_by_label("Name")).to_have_value("keys.new")
+    await expect(visit.page.get_by_label("Name")).to_be_focused()
     press = visit.page.keyboard.press
     await press("Enter")
     await expect(visit.page.get_by_label("Value of keys.new")).to_be_focused()
@@ -66,6 +67,22 @@ async def test_a_new_configuration_by_keys_alone(visit: Visit, gateway: RunningG
     assert value_of(gateway, "keys.new") == "made"
     await visit.button("Undo").click()
     await expect(visit.page.get_by_role("heading", name="There is no configuration of this name")).to_be_visible()
+
+
+async def test_keys_count_before_the_page_is_there(visit: Visit, gateway: RunningGateway) -> None:
+    """`e` right after Enter, or right after the page was loaded, edits; so it does while the value is asked for."""
+    put(gateway, "fast.a", "x" * 5_000)
+    for load in (False, True):
+        await visit.open("c?q=fast.a")
+        await visit.row("fast.a").focus()
+        await visit.page.keyboard.press("Enter")
+        if load:
+            await visit.page.reload()
+            await expect(visit.page.locator("header.top")).to_be_visible()
+        await visit.page.keyboard.press("e")
+        await expect(visit.page.get_by_label("Value of fast.a")).to_be_focused()
+        await visit.page.keyboard.press("Escape")
+        await expect(visit.button("Edit")).to_be_visible()
 
 
 async def test_a_rollback_takes_six_keys_after_the_name(visit: Visit, gateway: RunningGateway) -> None:
@@ -106,13 +123,11 @@ async def test_a_deleted_name_is_put_back_from_its_history(visit: Visit, gateway
     assert value_of(gateway, "gone.a") == "kept"
 
 
-async def test_two_people_edit_one_value_apart_and_both_edits_stay(
-    visit: Visit, browser: Browser, gateway: RunningGateway
-) -> None:
+async def test_two_people_edit_one_value_apart_and_both_edits_stay(visit: Visit, gateway: RunningGateway) -> None:
     """The second sees who was faster while typing, and the dialog when saving; the merge has both."""
     before = {"read": 1, "write": 2}
     put(gateway, "two.apart", json.dumps(before, indent=2), contentType="application/json")
-    async with visiting(browser, gateway, one("two.apart")) as other:
+    async with visit.window(one("two.apart")) as other:
         await visit.open(one("two.apart"))
         for each, value in ((visit, before | {"read": 10}), (other, before | {"write": 20})):
             await each.button("Edit").click()
@@ -128,12 +143,10 @@ async def test_two_people_edit_one_value_apart_and_both_edits_stay(
     assert json.loads(value_of(gateway, "two.apart")) == {"read": 10, "write": 20}
 
 
-async def test_two_people_edit_one_part_and_the_second_chooses(
-    visit: Visit, browser: Browser, gateway: RunningGateway
-) -> None:
+async def test_two_people_edit_one_part_and_the_second_chooses(visit: Visit, gateway: RunningGateway) -> None:
     """Nothing is saved until each part is chosen; who takes theirs loses only the own edit."""
     put(gateway, "two.same", "limit: 1")
-    async with visiting(browser, gateway, one("two.same")) as other:
+    async with visit.window(one("two.same")) as other:
         await visit.open(one("two.same"))
         for each, value in ((visit, "limit: 2"), (other, "limit: 3")):
             await each.button("Edit").click()
@@ -187,17 +200,18 @@ async def test_an_edit_outlives_a_kill_and_is_saved_afterwards(browser: Browser,
 async def test_a_login_that_ends_while_typing_loses_nothing(browser: Browser, data: Path) -> None:
     """It is asked for over the page, and the save succeeds after it."""
     settings = data.with_name("settings.toml")
-    settings.write_text("access_token_lifetime = 8\nsession_lifetime = 1\n")
+    settings.write_text("access_token_lifetime = 4\n")
     with RunningGateway(data, f"--config={settings}") as gateway:
         put(gateway, "expiry.a", "before")
         async with visiting(browser, gateway, one("expiry.a")) as visit:
             await visit.button("Edit").click()
             await visit.type("expiry.a", "typed")
-            await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
-            await expect(visit.dialog).to_contain_text("Nothing that you typed is lost")
             settings.write_text("")  # so that the next login does not end, too
             gateway.process.send_signal(signal.SIGHUP)
             until(lambda: gateway.events("reloaded"))
+            await visit.page.context.clear_cookies()  # the token cannot be renewed any more
+            await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+            await expect(visit.dialog).to_contain_text("Nothing that you typed is lost")
             await visit.log_in()
             await expect(visit.page.get_by_label("Value of expiry.a")).to_have_text("typed")
             await visit.save("after the login")
@@ -302,12 +316,10 @@ async ({name, rounds}) => {
 """Add one to a value again and again, as somebody who always looks first."""
 
 
-async def test_two_hundred_races_lose_no_write_that_was_acknowledged(
-    visit: Visit, browser: Browser, gateway: RunningGateway
-) -> None:
+async def test_two_hundred_races_lose_no_write_that_was_acknowledged(visit: Visit, gateway: RunningGateway) -> None:
     """Two pages count one value up at the same time: it ends at the sum of what each was told was saved."""
     put(gateway, "races.a", "0")
     race = {"name": "races.a", "rounds": 100}
-    async with visiting(browser, gateway) as other:
+    async with visit.window() as other:
         await asyncio.gather(*(each.page.evaluate(RACE, race) for each in (visit, other)))
     assert value_of(gateway, "races.a") == "200"

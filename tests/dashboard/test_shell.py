@@ -11,12 +11,15 @@ import httpx
 from playwright.async_api import Browser, expect
 
 from tests.browser import guarded
-from tests.dashboard.visit import Visit, visiting
+from tests.dashboard.visit import NARROW, Visit
 from tests.running import PASSWORD, RunningGateway
 
 
-async def test_the_address_of_the_gateway_leads_to_the_login(browser: Browser, gateway: RunningGateway) -> None:
-    """Whoever has only the address and a login is at the configurations in one step; nothing comes from elsewhere."""
+async def test_whoever_has_only_the_address_logs_in_and_out(browser: Browser, gateway: RunningGateway) -> None:
+    """One step to the configurations; nothing comes from elsewhere.
+
+    The cookie gives the next token; scripts find none in storage, cookies or the address. A logout ends that.
+    """
     async with guarded(browser) as guard:
         page = await guard.page()
         asked: list[str] = []
@@ -29,21 +32,19 @@ async def test_the_address_of_the_gateway_leads_to_the_login(browser: Browser, g
         await visit.fits()
         await visit.log_in()
         await expect(page.get_by_role("searchbox", name="Search")).to_be_visible()
+        await page.reload()
+        await visit.live()
+        stored = await page.evaluate(REACHED)
+        assert "eyJ" not in stored and "hivewire_dashboard" not in stored, stored
+        await visit.button("Log out").click()
+        await expect(page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
         assert {url.split("/", 3)[2] for url in asked} == {gateway.url.removeprefix("http://")}
 
 
-async def test_a_reload_needs_no_login_and_a_logout_ends_that(visit: Visit) -> None:
-    """The cookie gives the next token; scripts find none in storage, cookies or the address."""
-    await visit.page.reload()
-    await visit.live()
-    stored = await visit.page.evaluate(
-        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
-    )
-    assert "eyJ" not in stored and "hivewire_dashboard" not in stored, stored
-    await visit.button("Log out").click()
-    await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
-    await visit.page.reload()
-    await expect(visit.page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+REACHED = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+"""What scripts find of a browser."""
 
 
 async def test_a_wrong_password_says_so_and_too_many_count_down(browser: Browser, data: Path) -> None:
@@ -177,15 +178,15 @@ async def test_it_is_in_no_frame(browser: Browser, gateway: RunningGateway) -> N
     await context.close()
 
 
-async def test_the_layout_fits_and_the_theme_follows(browser: Browser, gateway: RunningGateway) -> None:
+async def test_the_layout_fits_and_the_theme_follows(visit: Visit) -> None:
     """Dark as the system is dark, and no sideways scroll at 320 pixels, with the screens behind a button."""
-    async with visiting(browser, gateway, color_scheme="dark") as visit:
-        ground = await visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-        assert ground == "rgb(19, 20, 23)"
-        await visit.fits()
-        await visit.page.set_viewport_size({"width": 320, "height": 640})
-        await visit.button("Screens").click()
-        await expect(visit.page.get_by_role("link", name="Configurations", exact=True)).to_be_visible()
+    await visit.page.emulate_media(color_scheme="dark")
+    ground = await visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert ground == "rgb(19, 20, 23)"
+    await visit.fits()
+    await visit.page.set_viewport_size(NARROW)
+    await visit.button("Screens").click()
+    await expect(visit.page.get_by_role("link", name="Configurations", exact=True)).to_be_visible()
 
 
 async def test_the_first_visit_is_guided_by_five_steps(browser: Browser, data: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from tests.dashboard.test_one import put
-from tests.dashboard.visit import Visit, one, visiting
+from tests.dashboard.visit import Visit, one
 from tests.running import PATIENCE, RunningGateway
 
 STORE = "configuration/entityTypes/Store"
@@ -160,7 +160,7 @@ MARKUP = "main :is(script, img:not(.cm-widgetBuffer), iframe, object, embed, bas
 """What stored text could become. The editor has empty images of its own beside what it shows in place of characters."""
 
 
-async def test_hostile_texts_are_text_on_every_screen(browser: Browser, gateway: RunningGateway) -> None:
+async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: RunningGateway) -> None:
     """Names, values, descriptions, devices and their messages: no element comes of them, and no script runs."""
     refused = 0
     with gateway.socket() as talk:
@@ -174,27 +174,26 @@ async def test_hostile_texts_are_text_on_every_screen(browser: Browser, gateway:
             talk("command/insert", deviceId="hostile-0", command=command)
             talk("notification/insert", deviceId="hostile-0", notification={"notification": text[:100]})
         assert refused < len(HOSTILE)
-    async with visiting(browser, gateway) as visit:
-        for place in (
-            "c?q=hostile.",
-            "c?q=<",
-            *(one(f"hostile.{number}") for number in (0, 1, 8, 12)),
-            one("hostile.0") + "?tab=history",
-            one(HOSTILE[0]) + "?tab=lines",
-            "audit?name=hostile.*",
-            "devices?q=hostile",
-            "device/hostile-0",
-            "device/hostile-0?tab=notifications",
-            "device/hostile-0?tab=data",
-        ):
-            await visit.open(place)
-            await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned"))
-            assert await visit.page.locator(MARKUP).count() == 0
-            assert await visit.page.title() != "owned"
-            await visit.fits()
-        await visit.open("c?q=hostile.8")
-        await expect(visit.row("hostile.8")).to_contain_text("\\u202Eevil\\u202C")
-        await visit.accessible()
+    for place in (
+        "c?q=hostile.",
+        "c?q=<",
+        *(one(f"hostile.{number}") for number in (0, 1, 8, 12)),
+        one("hostile.0") + "?tab=history",
+        one(HOSTILE[0]) + "?tab=lines",
+        "audit?name=hostile.*",
+        "devices?q=hostile",
+        "device/hostile-0",
+        "device/hostile-0?tab=notifications",
+        "device/hostile-0?tab=data",
+    ):
+        await visit.open(place)
+        await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned"))
+        assert await visit.page.locator(MARKUP).count() == 0
+        assert await visit.page.title() != "owned"
+        await visit.fits()
+    await visit.open("c?q=hostile.8")
+    await expect(visit.row("hostile.8")).to_contain_text("\\u202Eevil\\u202C")
+    await visit.accessible()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import {html, useEffect, useState} from "./vendor/preact.js";
 import {about, me, status} from "./lib/gateway.js";
-import {bind} from "./lib/keys.js";
-import {go, route, to} from "./lib/router.js";
+import {useKeys} from "./lib/keys.js";
+import {go, refine, route, to} from "./lib/router.js";
 import {logOut, login, may} from "./lib/session.js";
 import {hour, moment, plain, Text} from "./lib/text.js";
 import {announce, Button, Empty, Icon, Notices, Problem, useLoaded} from "./lib/ui.js";
@@ -13,7 +13,10 @@ import {Login} from "./screens/login.js";
 import {Preferences} from "./screens/preferences.js";
 import {Start} from "./screens/start.js";
 
-/** The screens: the first word of their address, what they are called, their key after `g`, and their file. */
+/**
+ * The screens: the first word of their address, what they are called, their key after `g`, and their file. `keys` only
+ * change the address, so they count while the file is still loading.
+ */
 const SCREENS = [
   {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
   {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
@@ -31,8 +34,14 @@ const SCREENS = [
   {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
   {path: "layer", needs: "GetConfiguration", hidden: true, of: "layers", load: () => import("./screens/layer.js")},
   {path: "rollout", needs: "GetConfiguration", hidden: true, of: "rollouts", load: () => import("./screens/rollout.js")},
-  {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js")},
+  {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js"), keys: {e: () => refine({tab: undefined, edit: 1}), h: () => go(to("one", ...route.value.rest, {tab: "history"}))}},
 ];
+
+/** The keys that lead to screens. */
+const KEYS = {
+  b: () => go(to("basket")),
+  ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))])),
+};
 
 const STATES = {
   connecting: () => ["waiting", "Connecting…"],
@@ -82,10 +91,7 @@ export function Shell() {
   const [preferences, setPreferences] = useState(false);
   const guided = settings.value.start && may("ManageConfiguration") && ["c", "one"].includes(route.value.screen);
   const close = () => setOpen(false);
-  useEffect(
-    () => bind({b: () => go(to("basket")), "?": () => setPreferences(true), ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))]))}),
-    [],
-  );
+  useKeys({...KEYS, "?": () => setPreferences(true), ...SCREENS.find(({path}) => path === route.value.screen)?.keys});
   return html`<a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the screen</a>
     <header class="top">
       <button type="button" class="plain square narrow-only" aria-expanded=${open} aria-label="Screens" onClick=${() => setOpen(!open)}><${Icon} name="menu" /></button>
@@ -105,7 +111,7 @@ export function Shell() {
 
 function Screen() {
   const found = SCREENS.find(({path}) => path === route.value.screen);
-  const {value, error, again} = useLoaded(async () => (found ? (await found.load()).default : undefined), [found]);
+  const {value, error, again} = useLoaded(async () => ({of: found, screen: (await found?.load())?.default}), [found]);
   useEffect(() => {
     document.title = `${[...route.value.rest.map(plain), found?.label].filter(Boolean).join(" · ")} – Hivewire`;
   }, [route.value]);
@@ -118,5 +124,5 @@ function Screen() {
   if (!found) return html`<h1>There is no such screen</h1><p><a href=${to("c")}>Go to the configurations</a></p>`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   // The key makes a new screen of another path, so that nothing of the old one stays in its state.
-  return value && html`<${value} key=${found.path === "api" ? "api" : [found.path, ...route.value.rest].join("/")} ...${route.value} />`;
+  return value?.of === found && html`<${value.screen} key=${found.path === "api" ? "api" : [found.path, ...route.value.rest].join("/")} ...${route.value} />`;
 }

@@ -1,5 +1,6 @@
 /** The keys of the whole page. Single letters count with the focus in a table or nowhere, and can be turned off. */
 
+import {useLayoutEffect, useRef} from "../vendor/preact.js";
 import {settings} from "./settings.js";
 
 /** The name of a key with what is held: `Ctrl+s`, `?`, `ArrowDown`. A letter alone is nothing when letters are off. */
@@ -15,16 +16,19 @@ export function typing(event) {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 
-const handlers = [];
+/** What is bound, as references to keys by name; the last comes first. */
+const bound = [{current: {"/": () => document.querySelector("[role=search] input")?.select()}}];
 let prefix = "";
 
-/** Keys for as long as something is on the screen, by name; the last that was added comes first. Returns their end. */
-export function bind(keys) {
-  handlers.push(keys);
-  return () => handlers.splice(handlers.indexOf(keys), 1);
+/** Keys for as long as a component is on the screen, by name: always those of its last rendering. */
+export function useKeys(keys) {
+  const own = useRef();
+  own.current = keys;
+  useLayoutEffect(() => {
+    bound.push(own);
+    return () => bound.splice(bound.indexOf(own), 1);
+  }, []);
 }
-
-bind({"/": () => document.querySelector("[role=search] input")?.select()});
 
 /** Enter in a search leads to the row of the table that the arrows begin at. */
 export function toTable(event) {
@@ -40,7 +44,7 @@ document.addEventListener("keydown", (event) => {
   if (alone && typing(event)) return;
   const full = prefix + name;
   prefix = name === "g" && alone ? "g " : "";
-  for (const keys of handlers.toReversed()) {
+  for (const {current: keys} of bound.toReversed()) {
     if (keys[full]) {
       event.preventDefault();
       keys[full](event);

@@ -6,7 +6,7 @@ import {Difference} from "../lib/editor.js";
 import {rendered, saved} from "../lib/files.js";
 import {hw, names} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
-import {bind} from "../lib/keys.js";
+import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, tell, useAction} from "../lib/ui.js";
@@ -50,7 +50,7 @@ export default function Basket() {
   });
   const full = edits.length > MOST;
   const busy = checking || committing || full;
-  useEffect(() => bind({"Ctrl+Enter": () => edits.length && !busy && commit()}), [staged.value, why, busy]);
+  useKeys({"Ctrl+Enter": () => edits.length && !busy && commit()});
 
   if (!edits.length) {
     return html`<${Empty} title="The basket is empty">

@@ -5,7 +5,7 @@ import {discard, draft} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {isJson, looksLikeJson, parse} from "../lib/json.js";
-import {bind} from "../lib/keys.js";
+import {useKeys} from "../lib/keys.js";
 import {merged} from "../lib/merge.js";
 import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
@@ -58,7 +58,7 @@ function Choice({name, layer, found, theirs, close}) {
     draft(name, {value, base: expect, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType}, layer);
     close();
   };
-  useEffect(() => bind({"Ctrl+Enter": save}), [result, why, busy]);
+  useKeys({"Ctrl+Enter": save});
 
   const views = {
     theirs: ["What they did", base, theirs?.value ?? "", ["What you both began with", "Theirs"]],

@@ -1,12 +1,12 @@
 /** Editing one configuration: the editor, what happens meanwhile, the review, and saving. */
 
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useState} from "../vendor/preact.js";
 import {stage} from "../lib/basket.js";
 import {discard, draft, drafts, edited, keyOf} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
 import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
-import {bind} from "../lib/keys.js";
+import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
@@ -27,7 +27,7 @@ export function Editing({name, layer, entry}) {
   const review = () => value && setDialog(overtaken ? "conflict" : "review");
   const leave = () => (changed ? setDialog("discard") : discard(name, layer));
 
-  useEffect(() => bind({"Ctrl+s": () => changed && !dialog && review(), Escape: leave}), [dialog, changed, overtaken, value]);
+  useKeys({"Ctrl+s": () => changed && !dialog && review(), Escape: leave});
 
   const format = () => {
     const better = formatted(value);
@@ -91,7 +91,7 @@ function Review({name, layer, found, close, conflict}) {
       conflict();
     }
   });
-  useEffect(() => bind({"Ctrl+Enter": save}), [why, busy]);
+  useKeys({"Ctrl+Enter": save});
   const away = status.value.state === "stale";
   return html`<${Dialog} wide title="Save this?" close=${close}
     actions=${html`<${Button} onClick=${close}>Keep editing<//>

@@ -1,10 +1,10 @@
 /** What happened to one name: each change against what is there now, and one click to put it back. */
 
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useState} from "../vendor/preact.js";
 import {Difference} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
-import {bind} from "../lib/keys.js";
+import {useKeys} from "../lib/keys.js";
 import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
 import {Button, Empty, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
@@ -38,8 +38,8 @@ export function History({name, layer, entry}) {
     };
     tell(`Rolled back to version ${old.version}.`, {label: "Undo", run: undo});
   });
-  const move = (by) => setChosen(Math.max(0, Math.min((changes?.length ?? 1) - 1, at + by)));
-  useEffect(() => bind({j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1), r: back}), [at, changes, busy, entry?.version]);
+  const move = (by) => changes && setChosen((before) => Math.max(0, Math.min(changes.length - 1, before + by)));
+  useKeys({j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1), r: back});
 
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this name" />`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;

@@ -6,7 +6,7 @@ import {draft, drafts, keyOf} from "../lib/drafts.js";
 import {Reader} from "../lib/editor.js";
 import {hw, names, status} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
-import {bind} from "../lib/keys.js";
+import {useKeys} from "../lib/keys.js";
 import {toOne, useLayer} from "../lib/layer.js";
 import {go, refine, to} from "../lib/router.js";
 import {settings} from "../lib/settings.js";
@@ -53,21 +53,17 @@ function Existing({name, layer, tab, edit}) {
   const [removing, setRemoving] = useState(false);
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
-    if (!entry || binary || waiting || editing) return;
+    refine({tab: undefined, edit: undefined});
+    if (!entry || binary || editing) return;
     const {version, contentType = "text/plain; charset=utf-8"} = entry;
     const value = entry.value ?? ""; // of a secret: another one is typed
     draft(name, {value, contentType, base: version, before: value, beforeType: contentType}, layer);
-    refine({tab: undefined, edit: undefined});
   };
 
   useEffect(() => {
-    if (edit && entry && !waiting) open();
-  }, [edit, Boolean(entry), waiting]);
-  useEffect(() => bind({
-    e: open,
-    h: () => go(toOne(name, layer, {tab: "history"})),
-    ...(!editing && {Escape: () => go(plainOne ? to("c") : to("layer", layer))}),
-  }), [entry?.version, waiting, Boolean(editing)]);
+    if (edit && !waiting) open();
+  }, [edit, waiting]);
+  useKeys({...(!editing && {Escape: () => go(plainOne ? to("c") : to("layer", layer))})});
 
   const there = {stage: () => stageDelete(entry), remove: () => setRemoving(true)};
   return html`<article class="one">

@@ -1,11 +1,11 @@
 /** One schema: what it is for, what it says, and which stored values break it; edited, tried, saved unless somebody was faster. */
 
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useState} from "../vendor/preact.js";
 import {discard, draft, drafts, edited, keyOf, SCHEMA} from "../lib/drafts.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {formatted, parse} from "../lib/json.js";
-import {bind} from "../lib/keys.js";
+import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
@@ -59,7 +59,7 @@ function Existing({names}) {
   const editing = drafts.value.get(keyOf(names, SCHEMA));
   const change = may("ManageConfiguration");
   const open = () => change && found && !editing && begin(names, found);
-  useEffect(() => bind({e: open, ...(!editing && {Escape: () => go(to("schemas"))})}), [found?.entityVersion, Boolean(editing)]);
+  useKeys({e: open, ...(!editing && {Escape: () => go(to("schemas"))})});
   const text = editing?.value ?? found?.text;
   return html`<article class="screen">
     <nav class="path" aria-label="Above"><a href=${to("schemas")}>Schemas</a></nav>
@@ -134,7 +134,7 @@ function Editing({names, edit, stored, again}) {
     setForm(form + 1);
     setDialog("review");
   };
-  useEffect(() => bind({"Ctrl+s": () => !dialog && review(), Escape: leave}), [dialog, value, secret, version]);
+  useKeys({"Ctrl+s": () => !dialog && review(), Escape: leave});
   const format = () => {
     draft(names, {value: formatted(value) ?? value}, SCHEMA);
     setForm(form + 1);
@@ -176,7 +176,7 @@ function Review({names, edit, save, close, conflict}) {
     }
   });
   const waiting = !found && !unknown;
-  useEffect(() => bind({"Ctrl+Enter": () => !waiting && write()}), [why, busy, waiting]);
+  useKeys({"Ctrl+Enter": () => !waiting && write()});
   return html`<${Dialog} wide title="Save this schema?" close=${close}
     actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind=${misfits.length ? "danger" : "primary"} busy=${busy || waiting} onClick=${() => !waiting && write()}>${misfits.length ? "Save it all the same" : "Save"}<//>`}>
     <div class="stack">
