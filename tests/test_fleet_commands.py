@@ -80,7 +80,7 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert (counted["devices"], counted["pending"]) == (1, 1)
     assert json.loads(logged_in("fleet", "list", "--label", "fleet=cmd").out)["deviceId"] == device
     undone = logged_in("rollout", "start", "cmd", "--undo", number)
-    assert undone.err.endswith(f"is not complete; 'hivewire rollout rollback {number}' ends it\n")
+    assert undone.err.endswith(f"Rollout {number} is running; it cannot be undone\n")
     tried = logged_in("rollout", "start", "cmd", "cmd.other=1", "--dry-run")
     assert tried.out == "this rollout is not written; it would be one for 1 devices\n"
     tried = logged_in("layer", "put", "tried", "78", "--dry-run")

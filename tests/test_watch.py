@@ -226,6 +226,27 @@ def test_a_command_runs_for_each_configuration_and_change(
         assert running.interrupt() == 130
 
 
+def test_secrets_and_layers_are_watched(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """A secret is shown with --reveal only, binary ones to a command too; of a layer the command gets its name."""
+    talk("schema/put", names="watch.secret.*", secret=True)
+    talk("configuration/put", name="watch.secret.a", value="hidden", layer="global")
+    bearer = {"Authorization": f"Bearer {shared_gateway.token()}", "Content-Type": "image/png"}
+    place = shared_gateway.rest_url + "/configuration/watch.secret.b/content"
+    assert httpx.put(place, content=b"\xff\x00", headers=bearer).status_code == 200
+    with watching(shared_gateway, "watch.secret.*", "--layer", "global") as running:
+        assert running.item()["configurations"][0]["value"] is None
+    with watching(shared_gateway, "watch.secret.*", "--layer", "*", "--reveal") as running:
+        assert running.item()["configurations"][0]["value"] == "hidden"
+    command = 'echo "[\\"$HIVEWIRE_LAYER\\",\\"$HIVEWIRE_NAME\\",$(wc -c)]"'
+    with watching(shared_gateway, "watch.secret.*", "--layer", "global", "--reveal", "--exec", command) as running:
+        assert running.item() == ["global", "watch.secret.a", 6]
+    with watching(shared_gateway, "watch.secret.*", "--reveal", "--exec", command) as running:
+        assert running.item() == ["", "watch.secret.b", 2]
+    talk("configuration/delete", name="watch.secret.a", layer="global")
+    talk("configuration/delete", name="watch.secret.b")
+    talk("schema/delete", names="watch.secret.*")
+
+
 def test_a_name_is_no_command(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
     """The shell that runs --exec does not run what is in a name or a value; examples make no path of a name."""
     name = "watch.inject.$(echo run)`echo run`;'\""
@@ -581,7 +602,7 @@ def test_a_content_is_fetched_with_a_new_token_when_the_old_one_has_expired(
     profile = log_in(shared_gateway, tmp_path)
     expired = talk("token/create", payload={"userId": 1, "actions": ["*"], "expiration": 1_500_000_000_000})
     entry = Access(shared_gateway.url, expired["accessToken"], profile)
-    assert _content(entry, {"name": "watch.logo", "value": None}, None) == b"\x89PNG"
+    assert _content(entry, {"name": "watch.logo", "value": None}, None, False) == b"\x89PNG"
     assert entry.token not in (expired["accessToken"], "")
 
 

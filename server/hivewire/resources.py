@@ -118,7 +118,7 @@ class Resources:
     def __init__(self, ledger: Ledger, schemas: Schemas, limit: int = CACHE_BYTES) -> None:
         self.size = 0
         """Bytes in use."""
-        self.topics: dict[tuple[int, bool, bool], Topic] = {}
+        self.topics: dict[tuple[int, bool, bool, bool], Topic] = {}
         """What can be followed of them, by its form: see `actions.topics`."""
         self._schemas = schemas
         self._limit = limit

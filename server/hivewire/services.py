@@ -25,14 +25,12 @@ from hivewire.documents import Documents
 from hivewire.fleet.census import Asked, Query, query_of
 from hivewire.fleet.device_topics import DeviceTopics
 from hivewire.fleet.fleet import Fleet
-from hivewire.fleet.layer_topic import layer_topic
 from hivewire.fleet.notes import Notes
 from hivewire.fleet.progress import Progress
 from hivewire.fleet.watch import FleetWatch
 from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
-from hivewire.hub.source import Topic
 from hivewire.ledger.digest import Digests
 from hivewire.ledger.ledger import Ledger
 from hivewire.polls import Polls
@@ -77,7 +75,6 @@ class Services(Struct, kw_only=True):
     device_topics: DeviceTopics
     fleet: Fleet
     notes: Notes
-    layer_topic: Topic
     progress: Progress
     query: Callable[[Identity, Asked], Query | None]
     fleet_watch: FleetWatch
@@ -178,7 +175,6 @@ def wire(
         query=query,
         fleet_watch=FleetWatch(fleet, progress, query),
         progress=progress,
-        layer_topic=layer_topic(ledger, resources, registry),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
         freshness=Freshness(ledger),

@@ -365,6 +365,21 @@ async def test_layers_can_be_followed_as_they_are_written() -> None:
         assert pushed[0]["modifiedBy"] == "admin"
 
 
+async def test_a_layer_is_followed_in_all_forms_of_plain_configurations() -> None:
+    """With `detail` its state has authors; `inline` leaves long values out, also of pushes."""
+    async with fleet("a") as world:
+        await world.put("global", n="long")
+        admin = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        assert admin.subscribe(layer="global", detail=True, inline=3)["mode"] == "snapshot"
+        await world.quiet()
+        [state] = [frame["changes"] for frame in admin.taken() if frame["action"] == "configuration/snapshot"]
+        assert [(each["modifiedBy"], each["configuration"]["layer"]) for each in state] == [("admin", "global")]
+        assert (state[0]["configuration"]["value"], state[0]["configuration"]["size"]) == (None, 4)
+        await world.put("global", n="longer")
+        await world.put("global", n="s")
+        assert [each["configuration"]["value"] for each in admin.taken()] == [None, "s"]
+
+
 async def test_a_new_token_may_see_other_names() -> None:
     """With fewer rights a device is sent less, and keeps what it has; with more again, all of it."""
     async with fleet("a") as world:

@@ -71,6 +71,7 @@ EXAMPLES: dict[str, Any] = {
 
 ALSO: dict[str, dict[str, Any]] = {
     "configuration/rollback": {"to": 1},
+    "rollout/start": {"changes": [{"operation": "put", "name": "kept", "value": "v"}]},
     "schema/put": {"schema": True},
     "schema/check": {"name": "kept", "value": "v"},
     "device/report": {"deviceId": "kept"},

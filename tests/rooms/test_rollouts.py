@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire.fleet.rollouts import RolloutContent, decide
-from hivewire_protocol.nouns.rollout import Gate, RolloutCounts, Step
+from hivewire_protocol.errors import Conflict
+from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
 from tests.rooms.fleets import World, fleet
 from tests.rooms.test_device_subscription import Device
 from tests.rooms.test_hub import Peer
@@ -295,6 +296,32 @@ async def test_a_completed_rollout_says_what_would_undo_it() -> None:
         await judge(world)
         assert devices.values("n") == {"a": "old"}
         assert await world.has("a") == {"n": "old"}
+
+
+async def test_a_rollout_of_secrets_is_undone_by_its_number() -> None:
+    """What it undoes is shown to nobody; a rollout that is not complete, or of another layer, cannot be undone."""
+    async with fleet("a") as world:
+        await world.do("schema/put", names="key", secret=True)
+        await world.put("global", key="old")
+        devices = Devices(world, "a")
+        await devices.listen()
+        number = await start(world, key="new")
+        undoing: dict[str, Any] = {"layer": "global", "undo": number, "steps": [{"percent": 100}], "gate": SOON}
+        early = await world.no("rollout/start", **undoing)
+        assert early == (409, f"Rollout {number} is running; it cannot be undone")
+        await devices.listen()
+        await judge(world)
+        assert devices.values("key") == {"a": "new"}
+        blind = world.caller(a=[13, 100])
+        with pytest.raises(Conflict) as completed:
+            await world.do("rollout/rollback", blind, rollout=number)
+        assert completed.value.members["changes"] == [RolloutChange("put", "key", None)]
+        for wrong, code in (({"layer": "device/a"}, 400), ({"undo": 99}, 404), ({"changes": put(n="1")}, 400)):
+            assert (await world.no("rollout/start", **undoing | wrong))[0] == code
+        await world.do("rollout/start", blind, **undoing)
+        await devices.listen()
+        await judge(world)
+        assert devices.values("key") == {"a": "old"}
 
 
 async def test_a_device_with_all_names_in_a_higher_layer_is_not_counted() -> None:

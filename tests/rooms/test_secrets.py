@@ -268,7 +268,10 @@ async def test_layers_and_what_devices_say_do_not_show_a_secret() -> None:
         identity = world.caller(a=WITHOUT).identity
         every, one, lamp = Peer(world, identity), Peer(world, identity), world.follow("lamp")  # type: ignore[arg-type]
         assert every.subscribe(layer="*")["status"] == "success"
-        assert one.subscribe(layer="global")["status"] == "success"
+        assert one.subscribe(layer="global", detail=True)["status"] == "success"
+        seeing = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        assert "RevealSecret" in every.subscribe(layer="*", reveal=True)["error"]
+        assert seeing.subscribe(layer="*", reveal=True, inline=500)["status"] == "success"
         await world.quiet()
         await world.put("global", kept=f"{PLANTED}-6")
         await world.quiet()
@@ -286,7 +289,8 @@ async def test_layers_and_what_devices_say_do_not_show_a_secret() -> None:
         conflict = await world.no("configuration/put", blind, name="kept", layer="global", value="x", entityVersion=9)
         assert PLANTED not in repr(conflict)
         assert PLANTED not in text(every) + text(one)
-        assert text(every).count('"secret": true') == 2
+        assert text(every).count('"secret": true') == text(one).count('"secret": true') == 2
+        assert (f"{PLANTED}-5" in text(seeing), f"{PLANTED}-6" in text(seeing)) == (True, True)
         assert f"{PLANTED}-6" in text(lamp)
         shown = await world.do("configuration/get", name="kept", layer="global", reveal=True)
         assert shown["configuration"]["value"] == f"{PLANTED}-6"

@@ -110,12 +110,15 @@ class RolloutStart(Request, tag="rollout/start", forbid_unknown_fields=True):
     """Show new values to ever more devices of a layer, and write them into it when all is well."""
 
     permission = Permission.MANAGE_CONFIGURATION
-    required = ("layer", "changes", "steps")
+    required = ("layer", "steps")
     reply = RolloutReply
     errors = (*_WRITES, DoesNotFit)
 
     layer: Annotated[str | None, says("The layer.")] = None
     changes: Annotated[list[RolloutChange] | None, says("1 to 100 new values, each name once.")] = None
+    undo: Annotated[
+        Integer | None, says("In place of `changes`: those that undo this completed rollout, secret values included.")
+    ] = None
     steps: Annotated[list[Step] | None, says('1 to 20 steps; the last is `{"percent":100}`.')] = None
     gate: Annotated[Gate | None, says("When it goes on, and when it stops.")] = None
     salt: Annotated[str | None, says("Default `rollout/NUMBER`, so that not always the same devices are first.")] = None

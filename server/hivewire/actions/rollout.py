@@ -82,11 +82,12 @@ class Openable(Struct, gc=False):
 
 async def start(services: Services, caller: Caller, request: RolloutStart) -> Reply:
     """Start a rollout, now or later. Raises Conflict for one that changes nothing, or names that another one holds."""
-    if request.layer is None or not request.changes or not request.steps:
-        raise InvalidParameters("layer, changes and steps are required")
+    if request.layer is None or not request.steps or bool(request.changes) == (request.undo is not None):
+        raise InvalidParameters("layer, steps, and either changes or undo are required")
     fleet, now = services.fleet, services.ledger.now()
     check_write(services, caller, request.layer)
-    changes = _changes(services, caller, request.layer, request.changes)
+    given = _undoing(services, caller, request) if request.undo is not None else request.changes or []
+    changes = _changes(services, caller, request.layer, given)
     steps = _steps(request.steps)
     gate = _gate(request.gate or Gate())
     at = _time(request.at)
@@ -119,6 +120,17 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     if not request.dryRun:
         return RolloutReply(change.id, change.revision)
     return RolloutReply(change.id, dryRun=True, affects=await in_slices(effect.of_names(fleet, {layer.name: names})))
+
+
+def _undoing(services: Services, caller: Caller, request: RolloutStart) -> list[RolloutChange]:
+    """What undoes a completed rollout of the same layer. Raises NotFound, Conflict or OutOfBounds."""
+    change = _found(services, caller, request.undo)
+    content = content_of(change)
+    if content.layer != request.layer:
+        raise OutOfBounds(f"Rollout {change.id} is one of layer '{content.layer}'")
+    if content.state != COMPLETED:
+        raise _over(services, content, change.id, "undone")
+    return content.before
 
 
 def _undo(layer: Layer, changes: list[RolloutChange]) -> list[RolloutChange]:

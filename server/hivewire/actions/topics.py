@@ -7,9 +7,10 @@ the protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tenants import DOCUMENT
 from hivewire.actions import fleet, following
 from hivewire.actions.checks import checked_patterns, inline_of
@@ -22,7 +23,7 @@ from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
 from hivewire.fleet.device_topics import PLACES, Sight
 from hivewire.fleet.fleet import follows
-from hivewire.fleet.layer_topic import EVERY, Selection
+from hivewire.fleet.layer_topic import EVERY, Selection, layer_topic
 from hivewire.hub.catchup import SNAPSHOT_BYTES
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Topic
@@ -51,15 +52,20 @@ from hivewire_protocol.permissions import Permission
 
 
 def configurations(
-    services: Services, inline: int = INLINE_CHARACTERS, *, detail: bool = False, reveal: bool = False
+    services: Services,
+    inline: int = INLINE_CHARACTERS,
+    *,
+    detail: bool = False,
+    reveal: bool = False,
+    layered: bool = False,
 ) -> Topic:
-    """The topic of configurations without values of more than `inline` characters; with `detail` a snapshot has their
-    changes. Secret values are left out unless it reveals them."""
+    """The topic of plain configurations, or of those in layers, without values of more than `inline` characters; with
+    `detail` a snapshot has their changes. Secret values are left out unless it reveals them."""
     made = services.resources.topics
-    if (topic := made.get((inline, detail, reveal))) is None:
+    if (topic := made.get((inline, detail, reveal, layered))) is None:
         if len(made) >= MOST_FORMS:
-            del made[next(form for form in made if form != DEFAULT)]
-        topic = made[inline, detail, reveal] = _topic(services, inline, detail, reveal)
+            del made[next(form for form in made if form[:3] != DEFAULT)]
+        topic = made[inline, detail, reveal, layered] = _topic(services, inline, detail, reveal, layered)
     return topic
 
 
@@ -67,7 +73,7 @@ DEFAULT, MOST_FORMS = (INLINE_CHARACTERS, False, False), 64
 """The form that nearly all follow, whose pushes are kept; and how many are remembered."""
 
 
-def _topic(services: Services, inline: int, detail: bool, reveal: bool) -> Topic:
+def _topic(services: Services, inline: int, detail: bool, reveal: bool, layered: bool) -> Topic:
     resources = services.resources
 
     def info(change: Change) -> bytes:
@@ -79,14 +85,16 @@ def _topic(services: Services, inline: int, detail: bool, reveal: bool) -> Topic
     def element(change: Change) -> bytes:
         return encode(resources.of(change, inline, reveal=reveal))
 
-    form = ("changes", info) if detail else ("configurations", element)
+    plain = Topic("configuration", KIND, update, key_of, _served)
+    topic = layer_topic(services.ledger, services.registry, update) if layered else plain
+    elements, encoded = ("changes", info) if detail else ("configurations", element)
+    served = partial(_served_secrets, topic.served) if reveal else topic.served
     passing = (inline, detail, reveal) != DEFAULT
-    served = _served_secrets if reveal else _served
-    return Topic("configuration", KIND, update, key_of, served, *form, passing=passing)
+    return topic._replace(elements=elements, element=encoded, served=served, passing=passing)
 
 
-def _served_secrets(identity: Identity, wanted: Patterns) -> Patterns:
-    return _served(identity, wanted) if identity.may(Permission.REVEAL_SECRET) else NO_NAMES
+def _served_secrets(served: Callable[[Identity, Patterns], Patterns], identity: Identity, wanted: Patterns) -> Patterns:
+    return served(identity if identity.may(Permission.REVEAL_SECRET) else ANONYMOUS, wanted)
 
 
 def _served(identity: Identity, wanted: Patterns) -> Patterns:
@@ -134,7 +142,7 @@ TENANT = Topic("tenant", DOCUMENT, _document_update, key_of, _documents_served, 
 
 
 def _configuration(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
-    """Configurations by name, or a tenant's document."""
+    """Configurations by name, also those in layers, or a tenant's document."""
     identity, how = caller.identity, (request.since, request.snapshot is not False, request.conflate is not False)
     if request.deviceId is not None:
         return _desired(services, caller, request)
@@ -147,24 +155,16 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
         return Wanted(TENANT, Patterns((request.tenant,)), *how)
     if not identity.may(Permission.GET_CONFIGURATION):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
-    if request.layer is not None:
-        return _layered(services, caller, request)
-    inline, names = inline_of(request.inline), checked_patterns(request.names)
+    inline, names, layer = inline_of(request.inline), checked_patterns(request.names), request.layer
+    if layer is not None and layer != EVERY:
+        check_read(services, caller, layer)
     if request.reveal:
         note_reveal(services, caller, *sorted(request.names or ["*"]))
-    topic = configurations(services, inline, detail=bool(request.detail), reveal=bool(request.reveal))
-    return Wanted(topic, names, *how)
-
-
-def _layered(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
-    """Configurations of a layer, or of all, by name."""
-    if request.inline is not None or request.detail or request.reveal:
-        raise InvalidParameters("inline, detail and reveal cannot be combined with layer")
-    names, layer = checked_patterns(request.names), request.layer or EVERY
-    if layer != EVERY:
-        check_read(services, caller, layer)
-    how = (request.since, request.snapshot is not False, request.conflate is not False)
-    return Wanted(services.layer_topic, Selection(layer, names), *how, noted=request)
+    form = {"detail": bool(request.detail), "reveal": bool(request.reveal), "layered": layer is not None}
+    topic = configurations(services, inline, **form)
+    if layer is None:
+        return Wanted(topic, names, *how)
+    return Wanted(topic, Selection(layer, names), *how, noted=request)
 
 
 def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:

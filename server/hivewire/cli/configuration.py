@@ -78,6 +78,7 @@ layer_option = click.option(
     "--layer", metavar="LAYER", help="In this layer: global, device/ID, or one of `hivewire layer list`."
 )
 
+reveal_option = click.option("--reveal", is_flag=True, help="Show it even if it is secret; the audit notes that.")
 at_option = click.option(
     "--at", metavar="TIME", help="Write it at this time, such as 2026-03-01T09:30:00Z: see hivewire schedule."
 )
@@ -180,7 +181,7 @@ Examples:
 )
 @name_argument
 @layer_option
-@click.option("--reveal", is_flag=True, help="Show it even if it is secret; the audit notes that.")
+@reveal_option
 @current_options
 @output_option
 @with_gateway

@@ -77,17 +77,16 @@ def start(
     """Roll out new values of LAYER: to more devices with each step, while enough of them apply them."""
     changes = [{"operation": "put", "name": name, "value": value} for name, value in map(key_and_value, values)]
     changes += [{"operation": "delete", "name": name} for name in deleted]
-    if undo is not None:
-        changes += _undoing(remote, undo)
-    if not changes:
-        raise click.UsageError("give NAME=VALUE, --delete or --undo")
+    if bool(changes) == (undo is not None):
+        raise click.UsageError("give either NAME=VALUE and --delete, or --undo")
     try:
         percents = [float(each) for each in steps.split(",")]
     except ValueError:
         raise click.UsageError(f"--steps {steps}: give percentages such as 1,10,100") from None
     given = {name: value for name, value in (gate | {"onFailure": on_failure}).items() if value is not None}
     asked = {
-        "changes": changes,
+        "changes": changes or None,
+        "undo": undo,
         "steps": [{"percent": each} for each in percents],
         "gate": given or None,
         "dryRun": dry_run or None,
@@ -98,19 +97,6 @@ def start(
     else:
         words = f"rollout {reply['rollout']} of {printable(layer)} is started (revision {reply['revision']})"
     print_result(members(reply), form, words, "" if dry_run else str(reply["rollout"]))
-
-
-def _undoing(remote: Remote, number: int) -> list[dict[str, Any]]:
-    """The changes that undo a completed rollout."""
-    from hivewire.cli.errors import RemoteError
-
-    try:
-        remote.request("rollout/rollback", rollout=number, dryRun=True)
-    except RemoteError as error:
-        if changes := error.reply.get("changes"):
-            return list(changes)
-        raise
-    raise click.ClickException(f"rollout {number} is not complete; 'hivewire rollout rollback {number}' ends it")
 
 
 @rollout.command("list", epilog="\b\nExamples:\n  hivewire rollout list\n  hivewire rollout list --state held")

@@ -11,7 +11,7 @@ from functools import partial
 import click
 
 from hivewire.cli import contents
-from hivewire.cli.configuration import current, current_options, patterns_argument, shown
+from hivewire.cli.configuration import current, current_options, layer_option, patterns_argument, reveal_option, shown
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.following import Followed, Following, Item, note, run_and_say_where
 from hivewire.cli.gateway import Access, find_access, since_option, snapshot_option, token_option, url_option
@@ -29,6 +29,7 @@ Examples:
   hivewire watch 'limits.*' ports
   hivewire watch 'limits.*' | jq -r 'select(.type == "update") | .configuration.value'
   hivewire watch --no-snapshot --json
+  hivewire watch --layer cold-chain
   hivewire watch banner --exec 'cat > banner.new && mv banner.new banner.txt'
   hivewire watch 'limits.*' --exec 'logger "$HIVEWIRE_OPERATION $HIVEWIRE_NAME"'
   hivewire watch --since "$(tail -1 changes.json | jq -r .position)" >> changes.json
@@ -48,7 +49,8 @@ but the last of a transaction ("more":true) or of a large snapshot
 
 \b
 With --exec CMD the value is on the standard input of CMD, and HIVEWIRE_NAME,
-HIVEWIRE_VERSION and HIVEWIRE_OPERATION (put or delete) are in its environment.
+HIVEWIRE_VERSION, HIVEWIRE_OPERATION (put or delete) and, in a layer,
+HIVEWIRE_LAYER are in its environment.
 The shell does not run what is in them; quote them, as in "$HIVEWIRE_NAME". Whoever
 may write chooses the names, and `/` and `..` are allowed: make no path of a name.
 After a delete the input is empty. One CMD runs at a time; if it fails, the watch
@@ -61,6 +63,8 @@ position, it says why on standard error, prints `reset` and the whole state (wit
 only `reset`).""",
 )
 @patterns_argument
+@layer_option
+@reveal_option
 @since_option
 @snapshot_option
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
@@ -73,6 +77,8 @@ def watch(
     url: str | None,
     given_token: str | None,
     patterns: tuple[str, ...],
+    layer: str | None,
+    reveal: bool,
     since: str | None,
     no_snapshot: bool,
     no_conflate: bool,
@@ -83,10 +89,12 @@ def watch(
 ) -> None:
     """Show configurations and their changes: all that you may read, or those that match a PATTERN.
 
-    A PATTERN is a name, or a prefix*. Ctrl-C ends it.
+    A PATTERN is a name, or a prefix*. --layer '*' shows those of all layers. Ctrl-C ends it.
     """
     wanted = {
         "names": list(patterns) or None,
+        "layer": layer,
+        "reveal": reveal or None,
         "snapshot": False if no_snapshot else None,
         "conflate": False if no_conflate else None,
         **current(at_least, fresh),
@@ -95,7 +103,7 @@ def watch(
     show = Lines().show if form == "table" else partial(_print, form)
     access = find_access(url, given_token)
     if command is not None:
-        show = partial(_execute, command, access)
+        show = partial(_execute, command, access, reveal)
     run_and_say_where(Watcher(access, "configuration", wanted, since, show))
 
 
@@ -148,7 +156,7 @@ def _bookmark(item: Item) -> Item:
     return {"type": "bookmark", "position": item.get("position")}
 
 
-def _execute(command: str, access: Access, item: Item) -> None:
+def _execute(command: str, access: Access, reveal: bool, item: Item) -> None:
     """Run the command for each configuration of a message, one after the other. Raises ClickException if it fails."""
     found = item.get("configurations") or ([item["configuration"]] if "configuration" in item else [])
     for resource in found:
@@ -157,7 +165,11 @@ def _execute(command: str, access: Access, item: Item) -> None:
             "HIVEWIRE_NAME": resource["name"],
             "HIVEWIRE_VERSION": str(resource["entityVersion"]),
         }
-        value = b"" if given["HIVEWIRE_OPERATION"] == "delete" else _content(access, resource, item.get("revision"))
+        if "layer" in resource:
+            given["HIVEWIRE_LAYER"] = resource["layer"]
+        value = (
+            b"" if given["HIVEWIRE_OPERATION"] == "delete" else _content(access, resource, item.get("revision"), reveal)
+        )
         if value is None:
             continue
         done = subprocess.run(command, shell=True, input=value, env=os.environ | given, check=False)  # noqa: S602
@@ -166,32 +178,35 @@ def _execute(command: str, access: Access, item: Item) -> None:
             raise click.ClickException(f"the command failed with {done.returncode} for {name}")
 
 
-def _content(access: Access, resource: Item, revision: int | None) -> bytes | None:
+def _content(access: Access, resource: Item, revision: int | None, reveal: bool) -> bytes | None:
     """The content, also one that a message leaves out; None when it was deleted since, which a later message says, and
-    when it is secret."""
+    when it is secret or a long one of a layer."""
     if resource["value"] is not None:
         return str(resource["value"]).encode()
     if resource.get("secret"):
         note(f"{shorten(resource['name'], 80)} is secret, so the command did not run for it")
         return None
+    if "layer" in resource:
+        note(f"{shorten(resource['name'], 80)} is over 65,536 characters, so the command did not run for it")
+        return None
     try:
-        return _fetch(access, resource["name"], revision)
+        return _fetch(access, resource["name"], revision, reveal)
     except RemoteError as error:
         if error.code != 404:
             raise
         return None
 
 
-def _fetch(access: Access, name: str, revision: int | None) -> bytes:
+def _fetch(access: Access, name: str, revision: int | None, reveal: bool) -> bytes:
     """A content by HTTP, with a new token if the command before has run for longer than the old one lived."""
     try:
-        return contents.get(access.url, access.token, name, revision)
+        return contents.get(access.url, access.token, name, revision, reveal=reveal)
     except RemoteError as error:
         if error.code != 401:
             raise
         with Remote(access.url) as remote:
             access.renew(remote, error)
-    return contents.get(access.url, access.token, name, revision)
+    return contents.get(access.url, access.token, name, revision, reveal=reveal)
 
 
 def _print(form: str, item: Item) -> None:
@@ -266,7 +281,7 @@ class Lines(StateLines):
 
     def measure(self, row: Item) -> None:
         """Name and version."""
-        self.wide("name", self.cut(row["name"], WIDEST // 2, 3))
+        self.wide("name", self.cut(_called(row), WIDEST // 2, 3))
         self.wide("version", str(row["entityVersion"]))
 
     def parts(self, row: Item) -> list[Part]:
@@ -284,7 +299,12 @@ class Lines(StateLines):
         """Name, version and value of a configuration, in colours."""
         version = f"  version {self.wide('version', str(resource['entityVersion']))}  "
         return [
-            (self.wide("name", self.cut(resource["name"], WIDEST // 2, 3)), "bold"),
+            (self.wide("name", self.cut(_called(resource), WIDEST // 2, 3)), "bold"),
             version,
             (printable(value[:1_000]), style),
         ]
+
+
+def _called(resource: Item) -> str:
+    """Its name, behind the layer that it is in."""
+    return f"{resource['layer']}/{resource['name']}" if "layer" in resource else str(resource["name"])

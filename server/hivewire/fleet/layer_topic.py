@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hivewire.access.identity import Identity
 from hivewire.devices.registry import Registry
 from hivewire.hub.source import Row, Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
-from hivewire.resources import LAYERED, Resources
-from hivewire_protocol.encoding import encode
+from hivewire.resources import LAYERED
 from hivewire_protocol.nouns.layer import OF_DEVICE, key_of, split
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
@@ -63,8 +62,8 @@ class Held:
             yield key, change.revision, change if names.shows(key) else None
 
 
-def layer_topic(ledger: Ledger, resources: Resources, registry: Registry) -> Topic:
-    """The topic."""
+def layer_topic(ledger: Ledger, registry: Registry, update: Callable[[Change], bytes]) -> Topic:
+    """The topic, whose pushes have the members that `update` gives."""
 
     def keys(change: Change) -> tuple[str, str]:
         return change.key, (OWN if change.key.startswith(OF_DEVICE) else SHARED) + split(change.key)[1]
@@ -76,11 +75,4 @@ def layer_topic(ledger: Ledger, resources: Resources, registry: Registry) -> Top
         own = registry.scope(identity).everything
         return Selection(wanted.layer, wanted.names & identity.names, own=own)
 
-    def update(change: Change) -> bytes:
-        return encode(resources.change(change))[1:-1]
-
-    def element(change: Change) -> bytes:
-        return encode(resources.of(change))
-
-    view = Held(ledger)
-    return Topic("configuration", LAYERED, update, keys, served, "configurations", element, scoped=True, view=view)
+    return Topic("configuration", LAYERED, update, keys, served, scoped=True, view=Held(ledger))
