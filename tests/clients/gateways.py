@@ -228,6 +228,15 @@ class FleetGateway(RealGateway):
 
         return self._thread.run(ask())
 
+    def change(
+        self, name: str | Mapping[str, Any], value: Any = None, *, by: str = "admin", layer: str | None = None
+    ) -> int:
+        """Write configurations, or values of a layer."""
+        if layer is None:
+            return super().change(name, value, by=by)
+        self.put(layer, **({name: value} if isinstance(name, str) else name))
+        return 0
+
     def put(self, layer: str, **values: str | None) -> None:
         """Put values into a layer in one transaction, or delete them."""
         puts = [{"operation": "put", "name": name, "value": value, "layer": layer} for name, value in values.items()]

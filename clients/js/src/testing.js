@@ -4,11 +4,12 @@
  *     const gateway = new FakeGateway();
  *     const hw = new Hivewire(gateway.url, {WebSocket: gateway.WebSocket, token: gateway.token()});
  *
- * It knows configurations, tokens and devices' messages as far as the client needs them, and it fails on demand:
+ * It knows configurations, tokens, devices and their messages as far as the client needs them, and it fails on demand:
  * `drop`, `drain`, `expire`, `loseHistory`, `down`. It judges no rights but name patterns.
  */
 
 import {claims} from "./credentials.js";
+import {Devices} from "./testing_devices.js";
 import {matcher} from "./watch.js";
 
 /** @typedef {Record<string, any>} Frame */
@@ -60,7 +61,8 @@ class Log {
 
 export class FakeGateway {
   #ledger = new Log();
-  #messages = {command: new Log(), notification: new Log()};
+  #messages = {command: new Log(), notification: new Log(), desired: new Log()};
+  #devices = new Devices();
   /** @type {Map<string, Frame[]>} the changes of each name, oldest first */
   #changes = new Map();
   /** @type {Set<FakeSocket>} */
@@ -104,11 +106,31 @@ export class FakeGateway {
    *
    * @param {string} name
    * @param {string | null} value
-   * @param {{contentType?: string, description?: string, modifiedBy?: string}} [options]
+   * @param {{contentType?: string, description?: string, modifiedBy?: string, layer?: string}} [options] `layer`:
+   *   `device/ID`, what this device should have
+   * @returns {Frame[]} the changes
    */
-  change(name, value, {modifiedBy = "admin", ...members} = {}) {
+  change(name, value, {modifiedBy = "admin", layer, ...members} = {}) {
+    if (layer !== undefined) return [this.desire(layer, name, value, members.contentType)];
     const operation = value === null ? "delete" : "put";
     return this.#write([{operation, name, value, ...members}], modifiedBy);
+  }
+
+  /** @param {string} layer @param {string} name @param {string | null} value @param {string} [contentType] @returns {Frame} */
+  desire(layer, name, value, contentType) {
+    const told = this.#devices.change(layer, name, value, contentType);
+    if (!told) throw new Failure(404, `Layer '${layer}' not found: a fake gateway has those of devices, device/ID`);
+    this.#tell("desired", "update", told);
+    return {operation: value === null ? "delete" : "put", configuration: {name, value, entityVersion: 1, layer}};
+  }
+
+  /** What a device said last, by name. @param {string} deviceId @returns {Frame} */
+  reported(deviceId) {
+    return this.#devices.reported(deviceId);
+  }
+
+  get devices() {
+    return this.#devices;
   }
 
   /** A command or a notification is inserted. @param {"command" | "notification"} noun @param {Frame} message */
@@ -161,7 +183,7 @@ export class FakeGateway {
   /** The ledger and the messages are others from now on, with the same state: no position counts any more. */
   loseHistory() {
     this.#ledger = new Log();
-    this.#messages = {command: new Log(), notification: new Log()};
+    this.#messages = {command: new Log(), notification: new Log(), desired: new Log()};
     this.drop();
   }
 
@@ -272,7 +294,8 @@ export class FakeGateway {
   /** @param {string} noun @param {string} verb @param {Frame[]} found */
   #tell(noun, verb, ...found) {
     const log = this.log(noun);
-    const bodies = found.map((each) => ({action: `${noun}/${verb}`, ...(noun === "configuration" ? each : {[noun]: each})}));
+    const whole = noun === "configuration" || noun === "desired";
+    const bodies = found.map((each) => ({action: `${actions(noun)}/${verb}`, ...(whole ? each : {[noun]: each})}));
     log.add(bodies);
     for (const socket of this.#sockets) socket.publish(noun, bodies, log.position);
   }
@@ -311,6 +334,9 @@ export class FakeGateway {
   }
 }
 
+/** The noun of the actions of what is followed: what devices should have is `desired` here. @param {string} noun */
+const actions = (noun) => (noun === "desired" ? "configuration" : noun);
+
 /** Whether a push of a device's message is for a subscription. @param {string} noun @param {Frame} members @param {Frame} frame */
 function isFor(noun, {deviceId, names, returnUpdatedCommands}, frame) {
   const verb = noun === "command" && returnUpdatedCommands ? "command/update" : `${noun}/insert`;
@@ -341,10 +367,12 @@ const HANDLERS = {
     return {configuration: found.configuration, revision: found.revision};
   },
   "configuration/put"(socket, {dryRun, ...members}) {
+    if (members.layer) return {...this.desire(members.layer, members.name, members.value, members.contentType), revision: 0};
     const [change] = this.write(socket, [{operation: "put", ...members}], dryRun);
     return {configuration: change?.configuration, ...(dryRun ? {dryRun} : {revision: change?.revision})};
   },
   "configuration/delete"(socket, {dryRun, ...members}) {
+    if (members.layer) return {...this.desire(members.layer, members.name, null), revision: 0};
     const [change] = this.write(socket, [{operation: "delete", ...members}], dryRun);
     return dryRun ? {dryRun} : {revision: change?.revision};
   },
@@ -372,6 +400,15 @@ const HANDLERS = {
     const changes = this.changesOf(name).filter((change) => change.revision < before);
     return {changes: changes.reverse().slice(0, take)};
   },
+  "device/save": () => ({}),
+  "device/delete": () => ({}),
+  "device/report"(_, {deviceId, report, complete}) {
+    this.devices.report(deviceId, report, complete);
+    return {};
+  },
+  "device/effective"(_, {deviceId, names = ["*"]}) {
+    return this.devices.effective(deviceId, matcher(names));
+  },
   "command/insert"(_, {deviceId, command}) {
     return {command: this.insert("command", {...command, deviceId})};
   },
@@ -386,7 +423,8 @@ const HANDLERS = {
     return {notification: this.insert("notification", {...notification, deviceId})};
   },
   "*/subscribe"(socket, members, noun) {
-    return socket.subscribe(noun, members, this.log(noun));
+    const what = noun === "configuration" && members.deviceId !== undefined ? "desired" : noun;
+    return socket.subscribe(what, members, this.log(what));
   },
   "*/unsubscribe"(socket, {subscriptionId}) {
     socket.subscriptions.delete(subscriptionId);
@@ -482,7 +520,7 @@ class FakeSocket {
   /** @param {string} noun @param {Frame} members @param {Log} log @returns {Frame} */
   subscribe(noun, members, log) {
     const id = ++this.#ids;
-    const stateful = noun === "configuration";
+    const stateful = actions(noun) === "configuration";
     const positions = stateful || members.resumable || members.since !== undefined;
     /** @type {Followed} */
     const followed = {id, noun, members, positions, paused: false, position: log.position};
@@ -502,11 +540,13 @@ class FakeSocket {
 
   /** The state; of messages everything that is kept. @param {Followed} followed @param {Log} log */
   #begin({id, noun, members}, log) {
-    if (noun !== "configuration") {
+    if (actions(noun) !== "configuration") {
       return this.#catchUp({id, noun, members}, log.items, true);
     }
-    const found = this.gateway.state(allowed(this.token, members.names ?? ["*"]));
-    const body = members.detail ? {changes: found} : {configurations: found.map((change) => change.configuration)};
+    const names = allowed(this.token, members.names ?? ["*"]);
+    const found = noun === "desired" ? [] : this.gateway.state(names);
+    const states = noun === "desired" ? this.gateway.devices.state(members.deviceId, names) : found.map((change) => change.configuration);
+    const body = members.detail ? {changes: found} : {configurations: states};
     const reset = members.since !== undefined && {reset: true};
     const action = "configuration/snapshot";
     this.#deliver({action, subscriptionId: id, position: log.position, ...reset, ...body, last: true});
@@ -521,7 +561,7 @@ class FakeSocket {
       first = false;
     };
     for (const {place, frames} of missed) this.#group(noun, members, frames, log.at(place)).forEach(send);
-    send({action: `${noun}/bookmark`, position: log.position, live: true});
+    send({action: `${actions(noun)}/bookmark`, position: log.position, live: true});
   }
 
   /**
@@ -534,9 +574,10 @@ class FakeSocket {
    * @returns {Frame[]}
    */
   #group(noun, members, frames, position) {
-    const names = noun === "configuration" && allowed(this.token, members.names ?? ["*"]);
-    const matching = frames.filter((frame) => (names ? names(frame.configuration.name) : isFor(noun, members, frame)));
-    return matching.map((frame, index) => ({...frame, ...(index < matching.length - 1 ? {more: true} : {position})}));
+    const names = actions(noun) === "configuration" && allowed(this.token, members.names ?? ["*"]);
+    const isMine = (/** @type {Frame} */ {deviceId}) => noun !== "desired" || deviceId === members.deviceId;
+    const matching = frames.filter((frame) => (names ? names(frame.configuration.name) && isMine(frame) : isFor(noun, members, frame)));
+    return matching.map(({deviceId, ...frame}, index) => ({...frame, ...(index < matching.length - 1 ? {more: true} : {position})}));
   }
 
   /** @param {string} noun @param {Frame[]} frames @param {string} position */

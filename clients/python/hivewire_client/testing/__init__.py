@@ -28,6 +28,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from hivewire_client import values
+from hivewire_client.testing.devices import Devices
 from hivewire_client.testing.session import Session
 from hivewire_client.testing.store import Members, Messages, Refusal, Store
 from hivewire_client.thread import LoopThread
@@ -48,6 +49,7 @@ class FakeGateway:
         self.passwords = dict(passwords or {})
         self.store = Store()
         self.messages = Messages()
+        self.devices = Devices()
         self.refused: set[str] = set()
         self.requests: list[str] = []
         """The actions of all requests so far."""
@@ -64,10 +66,25 @@ class FakeGateway:
 
     # What happens at the gateway.
 
-    def change(self, name: str | Mapping[str, Any], value: Any = None, *, by: str = "admin") -> int:
-        """Write a configuration, or delete it with the value None; or several together, as a mapping. The revision."""
+    def change(
+        self, name: str | Mapping[str, Any], value: Any = None, *, by: str = "admin", layer: str | None = None
+    ) -> int:
+        """Write a configuration, or delete it with the value None; or several together, as a mapping. The revision.
+
+        `layer` is `device/ID`: what this device should have.
+        """
         given = {name: value} if isinstance(name, str) else name
-        return self._thread.run(self._change(given, by))
+        return self._thread.run(self._change(given, by, layer))
+
+    def insert(self, kind: str, device: str, name: str, parameters: Any = None) -> int:
+        """Insert a `command` for a device or a `notification` of it; its id."""
+
+        async def insert() -> int:
+            found = self.messages.insert(kind, {"deviceId": device, kind: {kind: name, "parameters": parameters}})
+            self.push()
+            return int(found["id"])
+
+        return self._thread.run(insert())
 
     def drop(self) -> None:
         """Cut all connections, without a word."""
@@ -85,7 +102,8 @@ class FakeGateway:
         """Forget how the present came about, as after a backup was restored: no position can be resumed."""
 
         async def lose() -> None:
-            self.store.lose_history()
+            for log in (self.store, self.messages, self.devices):
+                log.lose_history()
             await self._drop()
 
         self._thread.run(lose())
@@ -117,6 +135,11 @@ class FakeGateway:
         """The value of a configuration; None when there is none."""
         found = self.store.resources.get(name)
         return None if found is None else found["value"]
+
+    def reported(self, device: str) -> dict[str, Members]:
+        """What a device said last, by name: the `tag` of what it has applied or, with an `error`, refused; or a `value`
+        of its own."""
+        return self.devices.reported(device)
 
     def token(self, seconds: float = 1_800, user: int = 1) -> str:
         """A token of a user that lives for so long, as far as clients can see; nothing but `expire` ends it."""
@@ -172,7 +195,7 @@ class FakeGateway:
                 await socket.send(json.dumps(await session.outbox.get()))
                 session.outbox.task_done()
 
-    async def _change(self, given: Mapping[str, Any], by: str) -> int:
+    async def _change(self, given: Mapping[str, Any], by: str, layer: str | None) -> int:
         writes: list[Members] = []
         for name, value in given.items():
             if value is None:
@@ -181,7 +204,10 @@ class FakeGateway:
                 text, content_type = values.encode(value, None)
                 write = {"operation": "put", "name": name, "value": text, "contentType": content_type}
                 writes.append({**write, "modifiedBy": by})
-        self.store.write(writes)
+        if layer is None:
+            self.store.write(writes)
+        else:
+            self.devices.change(layer, writes)
         self.push()
         return self.store.revision
 

@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from hivewire_client.resources import Patterns
+from hivewire_client.testing.devices import LAYER
 from hivewire_client.testing.store import Members, Refusal
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Followed:
         names = members.get("names")
         self._names = Patterns(None if names is None else tuple(names))
         self._members = members
+        self.device: str | None = members.get("deviceId") if noun == "configuration" else None
         updates = members.get("returnUpdatedCommands")
         self._action = f"{noun}/update" if updates else f"{noun}/insert"
 
@@ -107,6 +109,8 @@ class Session:
         """The pushes of what a subscription has not been told of."""
         if followed.noun != "configuration":
             return self._missed_messages(number, followed)
+        if followed.device is not None:
+            return self._missed_desired(number, followed)
         store = self.gateway.store
         changes = [each for each in store.since(followed.place) if followed.has(each)]
         followed.place = store.revision
@@ -127,6 +131,18 @@ class Session:
                     {"action": action, "subscriptionId": number, "position": position, followed.noun: message}
                 )
         followed.place = len(messages.events)
+        return frames
+
+    def _missed_desired(self, number: int, followed: Followed) -> list[Members]:
+        devices = self.gateway.devices
+        frames: list[Members] = []
+        for place, (device, told) in enumerate(devices.events[followed.place :], followed.place + 1):
+            mine = [each for each in told if device == followed.device and followed.has_name(each["name"])]
+            for each in mine:
+                ends = {"position": devices.position(place)} if each is mine[-1] else {"more": True}
+                head = {"action": "configuration/update", "subscriptionId": number}
+                frames.append({**head, **ends, "configuration": each})
+        followed.place = len(devices.events)
         return frames
 
     # Requests.
@@ -173,13 +189,22 @@ class Session:
 
     def put(self, request: Members) -> Members:
         """Write a configuration."""
+        if request.get("layer") is not None:
+            return self._write_layer({**request, "operation": "put"})
         (change,) = self.gateway.store.write([{**request, "operation": "put"}])
         return {"configuration": change["configuration"], "revision": change["revision"]}
 
     def delete(self, request: Members) -> Members:
         """Delete a configuration."""
+        if request.get("layer") is not None:
+            return self._write_layer({**request, "operation": "delete"})
         (change,) = self.gateway.store.write([{**request, "operation": "delete"}])
         return {"revision": change["revision"]}
+
+    def _write_layer(self, write: Members) -> Members:
+        (told,) = self.gateway.devices.change(write["layer"], [write])
+        resource = {"name": told["name"], "value": told["value"], "entityVersion": 1, "layer": write["layer"]}
+        return {"configuration": resource, "revision": self.gateway.store.revision}
 
     def rollback(self, request: Members) -> Members:
         """Write an earlier version as a new one."""
@@ -222,6 +247,8 @@ class Session:
         """Follow configurations."""
         if request.get("tenant") is not None:
             raise Refusal(404, "A fake gateway has no tenants")
+        if request.get("deviceId") is not None:
+            return self._subscribe_device(request)
         store, number = self.gateway.store, next(self._numbers)
         followed = self.followed[number] = Followed("configuration", request, store.revision)
         since = request.get("since")
@@ -235,21 +262,29 @@ class Session:
             return {"subscriptionId": number, "mode": "snapshot"}
         return {"subscriptionId": number, "mode": "reset", "oldest": store.oldest}
 
+    def _subscribe_device(self, request: Members) -> Members:
+        devices, number = self.gateway.devices, next(self._numbers)
+        followed = self.followed[number] = Followed("configuration", request, len(devices.events))
+        since = request.get("since")
+        place = None if since is None else devices.place_of(since)
+        if place is not None:
+            followed.place = place
+            self._after = [*self._missed(number, followed), self._mark(number, followed)]
+            return {"subscriptionId": number, "mode": "resumed", "position": since}
+        state = devices.state(request["deviceId"], followed.has_name)
+        position = devices.position(followed.place)
+        self._after = _snapshot(number, state, position, reset=since is not None)
+        return {"subscriptionId": number, "mode": "snapshot" if since is None else "reset"}
+
     def _snapshot(self, number: int, followed: Followed, *, reset: bool) -> list[Members]:
         resources = [each for name, each in sorted(self.gateway.store.resources.items()) if followed.has_name(name)]
-        pages = [resources[first : first + PER_FRAME] for first in range(0, len(resources), PER_FRAME)] or [[]]
-        frames: list[Members] = []
-        for page in pages:
-            frame: Members = {"action": "configuration/snapshot", "subscriptionId": number}
-            frames.append(frame | {"configurations": page, "last": False})
-        if reset:
-            frames[0]["reset"] = True
-        frames[-1] |= {"last": True, "position": self.gateway.store.position()}
-        return frames
+        return _snapshot(number, resources, self.gateway.store.position(), reset=reset)
 
     def _mark(self, number: int, followed: Followed) -> Members:
         """The bookmark that says that the present is reached."""
-        if followed.noun == "configuration":
+        if followed.device is not None:
+            position = self.gateway.devices.position(followed.place)
+        elif followed.noun == "configuration":
             position = self.gateway.store.position()
         else:
             position = self.gateway.messages.position(followed.place)
@@ -260,6 +295,17 @@ class Session:
         if self.followed.pop(request["subscriptionId"], None) is None:
             raise Refusal(404, "no such subscription")
         return {}
+
+    def report(self, request: Members) -> Members:
+        """What a device says."""
+        self.gateway.devices.report(request["deviceId"], request["report"], complete=bool(request.get("complete")))
+        return {}
+
+    def effective(self, request: Members) -> Members:
+        """What a device should have, and what it says."""
+        device, names = request["deviceId"], Followed("configuration", request, 0)
+        rows = self.gateway.devices.effective(device, names.has_name)
+        return {"layers": [LAYER + device], "configurations": rows, "revision": self.gateway.store.revision}
 
     def insert(self, request: Members) -> Members:
         """Store a command or a notification."""
@@ -290,6 +336,19 @@ class Session:
         return {"subscriptionId": number, "mode": "resumed", "position": begin}
 
 
+def _snapshot(number: int, resources: list[Members], position: str, *, reset: bool) -> list[Members]:
+    """The frames of a state."""
+    pages = [resources[first : first + PER_FRAME] for first in range(0, len(resources), PER_FRAME)] or [[]]
+    frames: list[Members] = []
+    for page in pages:
+        frame: Members = {"action": "configuration/snapshot", "subscriptionId": number}
+        frames.append(frame | {"configurations": page, "last": False})
+    if reset:
+        frames[0]["reset"] = True
+    frames[-1] |= {"last": True, "position": position}
+    return frames
+
+
 _HANDLERS: dict[str, Callable[[Session, Members], Members]] = {
     "authenticate": Session.authenticate,
     "token": Session.log_in,
@@ -305,6 +364,9 @@ _HANDLERS: dict[str, Callable[[Session, Members], Members]] = {
     "configuration/subscribe": Session.subscribe,
     "configuration/unsubscribe": Session.unsubscribe,
     "device/save": Session.info,
+    "device/delete": Session.info,
+    "device/report": Session.report,
+    "device/effective": Session.effective,
     "command/insert": Session.insert,
     "command/update": Session.update,
     "command/subscribe": Session.subscribe_messages,

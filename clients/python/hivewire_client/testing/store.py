@@ -102,12 +102,32 @@ class Store:
         }
 
 
-class Messages:
-    """The commands and notifications of devices, as events in one order."""
+class Log:
+    """Events in one order, that can be followed from a position."""
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
-        self.events: list[tuple[str, Members]] = []
+        self.events: list[Any] = []
+
+    def position(self, place: int) -> str:
+        """The position after so many events."""
+        return f"{self.epoch}-{place}"
+
+    def place_of(self, position: str) -> int | None:
+        """How many events are before a position; None if it cannot be resumed."""
+        epoch, _, place = position.rpartition("-")
+        return int(place) if epoch == self.epoch else None
+
+    def lose_history(self) -> None:
+        """Begin a new epoch: no position can be resumed."""
+        self.epoch = secrets.token_hex(8)
+
+
+class Messages(Log):
+    """The commands and notifications of devices, each an action and its message."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._kept: dict[str, Members] = {}
 
     def insert(self, kind: str, message: Members) -> Members:
@@ -141,15 +161,6 @@ class Messages:
         found = {**found, **change, "lastUpdated": now()}
         self.events.append(("command/update", found))
         return found
-
-    def position(self, place: int) -> str:
-        """The position after so many events."""
-        return f"{self.epoch}-{place}"
-
-    def place_of(self, position: str) -> int | None:
-        """How many events are before a position; None if it cannot be resumed."""
-        epoch, _, place = position.rpartition("-")
-        return int(place) if epoch == self.epoch else None
 
 
 def now() -> str:
