@@ -39,6 +39,23 @@ async def test_a_device_has_the_worst_state_of_its_names() -> None:
         assert "online" not in await counted(world)
 
 
+async def test_a_device_is_counted_by_its_labels_whatever_else_changes() -> None:
+    """Its own layer comes and goes, other labels too; one that it loses does not count, nor one of a deleted device."""
+    async with fleet("a", "b") as world:
+        for device in ("a", "b"):
+            await world.label(device, site="bonn")
+        bonn = {"labels": {"site": ["bonn"]}}
+        await world.put("device/a", n="1")
+        assert (await counted(world, target=bonn))["devices"] == 2
+        await world.label("a", site="bonn", floor="1")
+        await world.layer("bonn", 5, **bonn)
+        assert (await counted(world, target=bonn))["devices"] == 2
+        await world.label("a", floor="1")
+        assert (await counted(world, target=bonn))["devices"] == 1
+        await world.do("device/delete", deviceId="b")
+        assert await counted(world, target=bonn) == {}
+
+
 async def test_counts_are_those_of_a_recount() -> None:
     """Of all devices, of a target, of some networks and of a rollout; and pages of the list are all of it."""
     ids = [f"d-{number:03}" for number in range(60)]

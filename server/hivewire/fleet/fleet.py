@@ -506,17 +506,17 @@ class Fleet:
     def _move_all(self, devices: Iterable[str]) -> None:
         moves = Moves(self._hub, self.ledger.revision)
         for device in devices:
-            self._relabel(device)
             self._place(device, moves)
 
-    def _relabel(self, device_id: str) -> None:
+    def _relabel(self, device_id: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         """Follow the labels of a device in the index."""
-        member = self.members.get(device_id)
-        for label in (member.labels if member is not None else NO_LABELS).items():
-            if (found := self._by_label.get(label)) is not None:
-                found.pop(device_id, None)
-                if not found:
-                    del self._by_label[label]
+        for label in before.items() - after.items():
+            found = self._by_label[label]
+            del found[device_id]
+            if not found:
+                del self._by_label[label]
+        for label in after.items():
+            self._by_label.setdefault(label, {})[device_id] = None
 
     def _place(self, device_id: str, moves: Moves | None = None) -> None:
         """Let a device have the view of its layers as they are now."""
@@ -525,14 +525,15 @@ class Fleet:
         if device is None:
             view = None
             if member is not None:
+                self._relabel(device_id, member.labels, NO_LABELS)
                 del self.members[device_id]
                 self._forget(member)
         else:
             record = self.ledger.get(LABEL, device_id)
             labels = NO_LABELS if record is None else labels_of(record.content or b"{}")
-            if member is None or member.labels is not labels:
-                for label in labels.items():
-                    self._by_label.setdefault(label, {})[device_id] = None
+            former = NO_LABELS if member is None else member.labels
+            if former is not labels:
+                self._relabel(device_id, former, labels)
             placed = Placed(device_id, device.network, device.type, labels)
             layers = self.layers.of(placed)
             shown = tuple(each for each in self.rollouts.values() if each.layer in layers and each.shows(placed))
