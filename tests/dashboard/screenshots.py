@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.browser import guarded, launched
+from tests.dashboard.test_fleet import done, following
 from tests.dashboard.visit import Visit, not_first
 from tests.running import RunningGateway
 
@@ -72,6 +75,24 @@ async def schema(visit: Visit) -> None:
     await visit.page.get_by_role("list", name="Problems").wait_for()
 
 
+@contextmanager
+def pumps(gateway: RunningGateway) -> Iterator[int]:
+    """Pumps of two sites, of which one refuses what its layer says, and a rollout to the first site: its number."""
+    ids = [f"pump-{number}" for number in range(1, 9)]
+    with gateway.socket() as talk, following(gateway, talk, "pumps", 500, *ids) as found:
+        for each, site in zip(found, ["bonn", "ulm"] * 4, strict=True):
+            done(talk, "device/label", deviceId=each.id, labels={"site": site})
+        done(talk, "configuration/put", name="baud", value="9600", layer="pumps")
+        for each in found:
+            each.report("baud", "9600", **({"error": "unsupported rate"} if each.id == "pump-4" else {}))
+        change = {"operation": "put", "name": "volume", "value": "30"}
+        steps = [{"labels": {"site": ["bonn"]}}, {"percent": 50}, {"percent": 100}]
+        number = done(talk, "rollout/start", layer="pumps", changes=[change], steps=steps)["rollout"]
+        for each in found[:6:2]:
+            each.report("volume", "30", **({"error": "over 25"} if each.id == "pump-3" else {}))
+        yield number
+
+
 async def take(folder: Path) -> None:
     """All of them."""
     folder.mkdir(exist_ok=True)
@@ -99,6 +120,9 @@ async def take(folder: Path) -> None:
             await picture("audit", "audit", "dark")
             await schema(visit)
             await picture("schema")
+            with pumps(gateway) as number:
+                await picture("fleet", "fleet")
+                await picture("rollout", f"rollout/{number}", "dark")
             await conflict(visit)
             await picture("conflict")
     total = sum(path.stat().st_size for path in folder.glob("*.png"))

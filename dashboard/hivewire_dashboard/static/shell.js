@@ -22,6 +22,7 @@ const SCREENS = [
   {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
   {path: "schemas", needs: "GetConfiguration", label: "Schemas", icon: "schemas", key: "s", load: () => import("./screens/schemas.js")},
   {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
+  {path: "fleet", needs: "GetConfiguration", label: "Fleet", icon: "fleet", key: "f", load: () => import("./screens/fleet.js")},
   {path: "layers", needs: "GetConfiguration", label: "Layers", icon: "layers", key: "y", load: () => import("./screens/layers.js")},
   {path: "rollouts", needs: "GetConfiguration", label: "Rollouts", icon: "rollouts", key: "r", load: () => import("./screens/rollouts.js")},
   {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},

@@ -1,6 +1,6 @@
 /** The fleet as it is now: devices with their presence, networks and device types, while somebody looks at them. */
 
-import {signal, useEffect} from "../vendor/preact.js";
+import {signal, useEffect, useMemo} from "../vendor/preact.js";
 import {hw} from "./gateway.js";
 
 /** What is followed: a map by id, drawn at most once a frame. */
@@ -75,6 +75,13 @@ class Followed {
 export const devices = new Followed("device", "devices", "device", "deviceId", {presence: true});
 export const networks = new Followed("network", "networks", "network", "networkId");
 export const types = new Followed("devicetype", "deviceTypes", "deviceType", "deviceTypeId");
+
+/** What is followed of one device, however many there are. */
+export function useDevice(id) {
+  const one = useMemo(() => new Followed("device", "devices", "device", "deviceId", {presence: true, deviceId: id}), [id]);
+  one.use();
+  return one;
+}
 
 /** The name of a network or a device type, or its number. */
 export function called(followed, id) {

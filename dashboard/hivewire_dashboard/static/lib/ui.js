@@ -109,10 +109,11 @@ export function Empty({title, children}) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 }
 
-/** A few numbers by what they count, each a list of label, number and perhaps a kind: `good`, `care`, `bad`. */
-export function Figures({label, of}) {
+/** A few numbers by what they count, each a list of label, number, and perhaps a kind (`good`, `care`, `bad`) and where it leads. */
+export function Figures({label, of, chosen}) {
   return html`<dl class="figures" aria-label=${label}>
-    ${of.map(([name, number, kind = ""]) => html`<div class=${number ? kind : ""}><dt>${name}</dt><dd>${count(number)}</dd></div>`)}
+    ${of.map(([name, number, kind = "", href]) => html`<div class=${number ? kind : ""}><dt>${name}</dt>
+      <dd>${href ? html`<a href=${href} aria-label=${`${name}: ${count(number)}`} aria-current=${chosen === href ? "true" : undefined}>${count(number)}</a>` : count(number)}</dd></div>`)}
   </dl>`;
 }
 

@@ -2,7 +2,7 @@
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
-import {called, devices, networks, types} from "../lib/fleet.js";
+import {called, networks, types, useDevice} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
@@ -17,14 +17,14 @@ const MOST = 200;
 const LOOK = 5_000;
 
 export default function Device({rest: [id], query}) {
-  devices.use();
+  const followed = useDevice(id);
   networks.use();
   types.use();
   const [open, setOpen] = useState();
-  const device = devices.items.get(id);
+  const device = followed.items.get(id);
   const tab = query.get("tab") ?? "commands";
-  if (devices.error.value) return html`<${Problem} error=${devices.error.value} />`;
-  if (!devices.ready.value) return html`<p class="quiet" role="status">Reading…</p>`;
+  if (followed.error.value) return html`<${Problem} error=${followed.error.value} />`;
+  if (!followed.ready.value) return html`<p class="quiet" role="status">Reading…</p>`;
   if (!device) return html`<${Empty} title="There is no such device"><p>It was deleted, or you do not reach it. <a href=${to("devices")}>All devices</a></p><//>`;
   return html`<article class="screen">
     <nav class="path" aria-label="Above"><a href=${to("devices")}>Devices</a><span aria-hidden="true">›</span>

@@ -5,7 +5,7 @@ import {networks, types} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
-import {described} from "../lib/targets.js";
+import {described, labelled, lines, written} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
@@ -36,24 +36,6 @@ export default function Layers() {
     ${value?.length === 1 && html`<${Copied} label="Terminal: another layer" text="hivewire layer put cold-chain 500 --label site=bonn" />`}
     ${adding && html`<${LayerForm} close=${() => setAdding(false)} done=${(name) => go(to("layer", name))} />`}
   </article>`;
-}
-
-const lines = (text) => text.split("\n").map((each) => each.trim()).filter(Boolean);
-
-/** Lines such as `site=bonn`, those of one label together; a label alone is one that devices must not have. */
-function labelled(text) {
-  const labels = {};
-  for (const line of lines(text)) {
-    const [name, ...rest] = line.split("=");
-    if (!rest.length) labels[name] = null;
-    else labels[name] = [...(labels[name] ?? []), rest.join("=")];
-  }
-  return labels;
-}
-
-/** The same, the other way round. */
-function written(labels = {}) {
-  return Object.entries(labels).flatMap(([name, values]) => values?.map((value) => `${name}=${value}`) ?? [name]).join("\n");
 }
 
 /** A form for a new layer, or another target and rank of one. */

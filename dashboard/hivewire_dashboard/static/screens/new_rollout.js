@@ -3,6 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
+import {described, labelled, lines, narrowed} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
@@ -25,13 +26,30 @@ const GATE = {
   silent: ["Silent, in seconds", 120, "Without an answer for so long a device has failed."],
 };
 
-const lines = (text) => text.split("\n").map((each) => each.trim()).filter(Boolean);
-
-/** What the form says as steps: first some devices, then percentages; undefined when these are none. */
-function stepped(first, percents) {
+/** What the form says as steps: first some devices, then those with labels, then percentages; undefined when these are none. */
+function stepped(first, labels, percents) {
   const numbers = percents.split(",").map(Number);
   if (numbers.some((each) => !(each > 0 && each <= 100)) || numbers.at(-1) !== 100) return undefined;
-  return [...(lines(first).length ? [{deviceIds: lines(first)}] : []), ...numbers.map((percent) => ({percent}))];
+  return [...(lines(first).length ? [{deviceIds: lines(first)}] : []), ...lines(labels).map(byLabels), ...numbers.map((percent) => ({percent}))];
+}
+
+/** `site=bonn, floor=2`, and perhaps `10 %` of these. */
+function byLabels(line) {
+  const [, text, percent] = /^(.*?)(?:\s+([\d.]+)\s*%)?$/.exec(line);
+  return {labels: labelled(text.replaceAll(",", "\n")), percent: percent && Number(percent)};
+}
+
+/** How many devices of a layer a step is about: percentages are about that many. Those of a part of all devices are not known. */
+async function counted({target, devices}, {percent = 100, labels, deviceIds}) {
+  let found = devices;
+  if (labels || deviceIds) {
+    if (target.percent !== undefined) return undefined;
+    const ids = deviceIds && target.deviceIds ? deviceIds.filter((each) => target.deviceIds.includes(each)) : deviceIds ?? target.deviceIds;
+    const wanted = {...narrowed(target, labels), deviceIds: ids};
+    const nobody = [ids, ...Object.values(wanted.labels ?? {})].some((each) => each?.length === 0);
+    found = nobody ? 0 : (await hw.call("fleet/count", {target: wanted})).devices;
+  }
+  return Math.round((found * percent) / 100);
 }
 
 export function NewRollout({layer: chosen}) {
@@ -42,23 +60,31 @@ export function NewRollout({layer: chosen}) {
     return found;
   });
   const [first, setFirst] = useState("");
+  const [labels, setLabels] = useState("");
   const [percents, setPercents] = useState("1, 10, 100");
   const [gate, setGate] = useState({});
   const [at, setAt] = useState("");
   const layers = useLoaded(async () => (await hw.call("layer/list")).layers, []);
   const present = useLoaded(async () => (await hw.list(undefined, {layer, take: 1_000, inline: 256})).entries, [layer]);
   const known = new Map((present.value ?? []).map((each) => [each.name, each]));
-  const steps = stepped(first, percents);
+  const steps = stepped(first, labels, percents);
   const ready = steps && changes.every(({operation, name, value}) => name && (operation === "delete" || value));
 
-  const [start, busy, error] = useAction(async () => {
+  const ask = (more) => {
     const asked = changes.map(({operation, name, value, contentType}) => operation === "delete" ? {operation, name} : {operation, name, value, contentType: contentType ?? known.get(name)?.contentType});
     const given = Object.entries(gate).filter(([, text]) => text !== "").map(([name, text]) => [name, name === "onFailure" ? text : Number(text)]);
     const members = {layer, changes: asked, steps, gate: given.length ? Object.fromEntries(given) : undefined, at: at ? Date.parse(at) : undefined};
-    const {rollout} = await hw.call("rollout/start", members);
+    return hw.call("rollout/start", {...members, ...more});
+  };
+  const [start, busy, error] = useAction(async () => {
+    const {rollout} = await ask();
     go(to("rollout", String(rollout)));
     tell(`Rollout ${rollout} is ${at ? "scheduled" : "started"}.`);
   });
+  const form = JSON.stringify([layer, changes, steps, gate, at]);
+  const [checked, setChecked] = useState({});
+  const affects = checked.form === form && checked.affects;
+  const [check, checking, wrong] = useAction(async () => setChecked({form, ...(await ask({dryRun: true}))}));
   const set = (index, part) => setChanges(changes.map((each, at) => (at === index ? {...each, ...part} : each)));
   const of = layers.value?.find((each) => each.layer === layer);
   return html`<article class="screen">
@@ -79,14 +105,28 @@ export function NewRollout({layer: chosen}) {
       </fieldset>`)}
       ${changes.length < 100 && html`<${Button} onClick=${() => setChanges([...changes, EMPTY])}>Another change<//>`}
       <${Field} as="textarea" label="First these devices" rows="2" class="mono" value=${first} onInput=${setFirst} hint="Ids, one on each line: a step of their own." />
+      <${Field} as="textarea" label="Then devices with these labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="A step on each line: site=bonn, or site=bonn, floor=2, or site=bonn 10 % for a part of them." />
       <${Field} label="Then these percentages" value=${percents} onInput=${setPercents} wrong=${steps ? undefined : "Percentages with commas between them, the last one 100."} hint="Of the layer's devices, a step each." />
+      ${steps && of && html`<${Preview} layer=${of} steps=${steps} />`}
       <details><summary>Gate and time</summary><div class="stack">
         <div class="filters">${Object.entries(GATE).map(([name, [label, usual, hint]]) => html`<${Field} type="number" min="0" step="any" label=${label} placeholder=${String(usual)} value=${gate[name] ?? ""} onInput=${(text) => setGate({...gate, [name]: text})} hint=${hint} />`)}</div>
         <${Field} as="select" label="When it fails" value=${gate.onFailure ?? ""} onInput=${(text) => setGate({...gate, onFailure: text})}><option value="">Hold</option><option value="rollback">Roll back</option><//>
         <${Field} type="datetime-local" label="Start at" value=${at} onInput=${setAt} hint="At once when empty; the time is that of this browser." />
       </div></details>
-      ${error && html`<${Problem} error=${error} />`}
-      <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Starting…" : "Start"}<//>
+      ${(error ?? wrong) && html`<${Problem} error=${error ?? wrong} />`}
+      <div class="row-of">
+        <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Starting…" : "Start"}<//>
+        <${Button} busy=${checking || !ready} onClick=${() => ready && check()}>Check<//>
+        <span role="status">${affects && !wrong && `The gateway would take it: for ${count(affects.devices, "device")}, of which ${count(affects.online)} ${affects.online === 1 ? "is" : "are"} online${affects.hidden ? `; for ${count(affects.hidden)} a higher layer hides all of it` : ""}.`}</span>
+      </div>
     </form>
   </article>`;
+}
+
+/** Each step with the number of its devices. */
+function Preview({layer, steps}) {
+  const {value} = useLoaded(() => Promise.all(steps.map((each) => counted(layer, each))), [layer.layer, layer.devices, JSON.stringify(steps)]);
+  return html`<ol class="cards" aria-label="What these steps are">${steps.map((each, index) => html`<li class="card" key=${index}>
+    <span class="tag">${index + 1}</span><span class="grow"><${Text} of=${described(each)} /></span>
+    <span class="quiet">${value?.[index] !== undefined && `${each.percent === undefined || each.percent === 100 ? "" : "about "}${count(value[index], "device")}`}</span></li>`)}</ol>`;
 }

@@ -7,7 +7,7 @@ import {Button, Dialog} from "../lib/ui.js";
 const KEYS = [
   ["/", "search"], ["j k, arrows", "the next and the one before"], ["Enter", "open"], ["e", "edit"], ["h", "history"], ["Space", "select"],
   ["r", "roll back to the chosen version"], ["b", "basket"], ["Ctrl+S", "review and save"], ["Ctrl+Enter", "confirm"], ["Esc", "close; asks before an edit is lost"],
-  ["g then c, b, s, d, y, r, a, i, u, l, p", "configurations, basket, schemas, devices, layers, rollouts, audit, import, access, live, API"], ["?", "this"],
+  ["g then c, b, s, d, f, y, r, a, i, u, l, p", "configurations, basket, schemas, devices, fleet, layers, rollouts, audit, import, access, live, API"], ["?", "this"],
 ];
 
 export function Preferences({close}) {

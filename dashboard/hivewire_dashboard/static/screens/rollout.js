@@ -47,7 +47,7 @@ function Existing({number}) {
   return html`<article class="screen">
     <nav class="path" aria-label="Above"><a href=${to("rollouts")}>Rollouts</a></nav>
     <header class="title"><h1>Rollout ${number} <${RolloutState} of=${state} /></h1>
-      ${may("ManageConfiguration") && html`<${Actions} key=${state} rollout=${rollout} done=${done} />`}
+      ${may("ManageConfiguration") && html`<${Actions} rollout=${rollout} done=${done} />`}
     </header>
     <p class="facts">Of the layer <a href=${to("layer", layer)}><${Text} of=${layer} mono /></a> · by <${Text} of=${rollout.author ?? "nobody"} /> · ${state === "scheduled" ? html`to start at <${When} time=${rollout.at} full />` : html`since <${When} time=${rollout.since} />`}</p>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
@@ -133,8 +133,8 @@ function Actions({rollout, done}) {
     ${open(rollout) && html`<${Button} kind="danger" onClick=${() => setDialog("back")}>Roll back…<//>`}
     ${state === "completed" && html`<${Button} busy=${asking} onClick=${undo}>Undo with a new rollout…<//>`}
     ${(failed ?? refused) && html`<${Problem} error=${failed ?? refused} />`}
-    ${dialog === "resume" && html`<${Resume} rollout=${rollout} done=${done} close=${close} />`}
-    ${dialog === "back" && html`<${Sure} title="Roll this back?" word="Roll back" close=${close} run=${back}>
+    ${dialog === "resume" && state === "held" && html`<${Resume} rollout=${rollout} done=${done} close=${close} />`}
+    ${dialog === "back" && open(rollout) && html`<${Sure} title="Roll this back?" word="Roll back" close=${close} run=${back}>
       <p>Its devices get back what the layer <${Text} of=${layer} mono /> says. Nothing was written, so the layer stays as it is.</p><//>`}
   </div>`;
 }
