@@ -37,10 +37,11 @@ LAG = 2_000
 
 
 class Note(Struct, omit_defaults=True):
-    """What is kept of a device: the id of its record, what it reported and when, and when it was sent the values of
-    rollouts."""
+    """What is kept of a device: the id of its record, the ledger's epoch, what it reported and when, and when it was
+    sent the values of rollouts."""
 
     id: int
+    epoch: str = ""
     report: msgspec.Raw = msgspec.Raw(b"{}")
     reached: Mapping[int, int] = {}
     at: int = 0
@@ -190,18 +191,25 @@ class Notes:
         if known is None:
             return ""
         content = b"{}" if known.report is None else known.report.content
-        return msgspec.json.encode(Note(known.id, msgspec.Raw(content), known.reached, known.at)).decode()
+        note = Note(known.id, self._ledger.epoch, msgspec.Raw(content), known.reached, known.at)
+        return msgspec.json.encode(note).decode()
 
     def recall(self, notes: Mapping[str, str]) -> None:
         """Take notes that were saved, also by another gateway that stores together with this one."""
         for name, text in notes.items():
             if name.startswith(NAME) and text:
                 device, note = name.removeprefix(NAME), msgspec.json.decode(text, type=Note)
-                report = self._interned.of(bytes(note.report))
-                self._fleet.merge(device, Known(note.id, note.at, report, note.reached))
+                self._fleet.merge(device, self._known(note))
                 known = self._fleet.known(device)
                 if known is not None and known.id == note.id and known.at > note.at:
                     self._fleet.unsaved[device] = None  # a later one was overwritten
+
+    def _known(self, note: Note) -> Known:
+        """What a note says. After a restore nobody knows what a device has applied since the backup: it has to speak
+        again, and counts as sent just now."""
+        if note.epoch != self._ledger.epoch:
+            return Known(note.id, 0, None, dict.fromkeys(note.reached, self._ledger.now()))
+        return Known(note.id, note.at, self._interned.of(bytes(note.report)), note.reached)
 
     # Telling.
 
