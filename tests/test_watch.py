@@ -870,6 +870,23 @@ def test_the_fleet_is_watched(
         assert next_change(again)["device"]["name"] == "later"
 
 
+def test_counts_of_a_fleet_are_watched(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk, devices: tuple[str, str, str]
+) -> None:
+    """A line for each change of them, as the gateway pushes it; a wrong question ends the command."""
+    a, *_ = devices
+    label = f"watched={a}"
+    with watching(shared_gateway, "--label", label, "-o", "json", what=("fleet",)) as counted:
+        assert counted.item()["devices"] == 0
+        talk("device/label", deviceId=a, labels=dict([label.split("=")]))
+        found = counted.item()
+        assert (found["type"], found["devices"], found["applied"]) == ("count", 1, 1)
+        assert counted.interrupt() == 130
+    with watching(shared_gateway, "--rollout", "999999", what=("fleet",)) as refused:
+        assert refused.process.wait(PATIENCE) == 1
+        assert "Rollout 999999 is not open" in refused.notes()
+
+
 SAMPLE = "e50d6085-2aba-48e9-b1c3-73c673e414be"
 
 

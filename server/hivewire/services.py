@@ -25,6 +25,7 @@ from hivewire.documents import Documents
 from hivewire.fleet.census import Asked, Query, query_of
 from hivewire.fleet.device_topics import DeviceTopics
 from hivewire.fleet.fleet import Fleet
+from hivewire.fleet.layer_topic import LayerTopics
 from hivewire.fleet.notes import Notes
 from hivewire.fleet.progress import Progress
 from hivewire.fleet.watch import FleetWatch
@@ -78,6 +79,7 @@ class Services(Struct, kw_only=True):
     progress: Progress
     query: Callable[[Identity, Asked], Query | None]
     fleet_watch: FleetWatch
+    layer_topics: LayerTopics
     messages: Messages
     polls: Polls
     freshness: Freshness
@@ -175,6 +177,7 @@ def wire(
         query=query,
         fleet_watch=FleetWatch(fleet, progress, query),
         progress=progress,
+        layer_topics=LayerTopics(ledger, registry, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
         freshness=Freshness(ledger),

@@ -230,7 +230,9 @@ async def test_too_many_reports_wait_as_told(gateway: FleetGateway) -> None:
         assert gateway.do("device/effective", deviceId="dev")["configurations"][0]["reported"] == {"value": "21"}
 
 
-async def test_a_report_has_what_a_gateway_takes(gateway: FleetGateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_many_names_take_several_reports(
+    gateway: FleetGateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of too many names those that were refused are there, and a warning says that there are more."""
     gateway.put("global", **{f"n{number:03}": "1" for number in range(MOST_NAMES + 10)})
     async with connected(gateway) as device:
@@ -238,9 +240,13 @@ async def test_a_report_has_what_a_gateway_takes(gateway: FleetGateway, caplog: 
             change = await device.next()
             change.refused("x" * 500) if change.name.endswith("9") else change.applied()
         await device.report()
-    found = [state for _, state in gateway.states("dev").values()]
-    assert (found.count("refused"), found.count("pending") >= 10) == (26, True)
-    assert "names" in caplog.text
+        found = [state for _, state in gateway.states("dev").values()]
+        assert (found.count("refused"), found.count("applied"), caplog.text) == (26, MOST_NAMES - 16, "")
+        monkeypatch.setattr("hivewire_client.device.REPORTS", 1)
+        await device.report()
+        found = [state for _, state in gateway.states("dev").values()]
+        assert (found.count("refused"), found.count("pending") >= 10) == (26, True)
+        assert "names" in caplog.text
 
 
 async def test_a_device_that_may_not_listen_is_told(gateway: FleetGateway) -> None:

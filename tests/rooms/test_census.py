@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+import pytest
+
+from hivewire.fleet import census
 from tests.rooms.fleets import ANN, World, fleet
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_reports import reported, states, tags
@@ -94,6 +98,33 @@ async def test_counts_are_those_of_a_recount() -> None:
 async def _worst(world: World, device: str) -> str:
     found = {*(await states(world, device)).values()}
     return next((each for each in ("refused", "pending", "local") if each in found), "applied")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (None, range(40)),
+        ({"labels": {"site": ["x", "y"]}}, [number for number in range(40) if number % 3 < 2]),
+        ({"deviceIds": ["d-31", "missing", "d-07"]}, [7, 31]),
+    ],
+)
+async def test_pages_of_a_list_have_each_device_once(
+    monkeypatch: pytest.MonkeyPatch, target: Any, expected: list[int]
+) -> None:
+    """In the order of ids, of few devices and of many, whoever comes meanwhile."""
+    monkeypatch.setattr(census, "LOOK", 7)
+    monkeypatch.setattr(census, "FEW", 5)
+    ids = [f"d-{number:02}" for number in range(40)]
+    async with fleet(*ids) as world:
+        for number, device in enumerate(ids):
+            await world.label(device, site="xyz"[number % 3])
+        found: list[str] = []
+        while page := (await world.do("fleet/list", target=target, take=4, after=found[-1] if found else ""))[
+            "devices"
+        ]:
+            found += [each["deviceId"] for each in page]
+            await world.register(f"c-{len(found)}")
+        assert found == [ids[number] for number in expected]
 
 
 async def test_a_secret_is_not_in_the_errors() -> None:

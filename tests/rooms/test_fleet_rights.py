@@ -172,6 +172,34 @@ async def test_a_list_of_rollouts_leaves_long_values_out() -> None:
         assert [len(each["value"]) for each in changes] == [256, 257]
 
 
+async def test_who_follows_the_layer_of_a_device_keeps_it_as_long_as_it_reaches_that() -> None:
+    """When the device moves away, a new and empty state comes at once, and then nothing; when it is back, the state."""
+    async with fleet("a") as world:
+        await world.put("device/a", n="1")
+        peers = [Peer(world, caller.identity) for caller in (world.caller(ANN), world.admin)]  # type: ignore[arg-type]
+        for peer in peers:
+            peer.subscribe(layer="device/a")
+        await world.quiet()
+        for peer in peers:
+            [_, snapshot] = peer.taken()
+            assert [each["value"] for each in snapshot["configurations"]] == ["1"]
+        ann, admin = peers
+        await world.do("device/save", deviceId="a", device={"networkId": 2})
+        await world.quiet()
+        [reset] = ann.taken()
+        assert (reset["reset"], reset["configurations"], reset["last"]) == (True, [], True)
+        assert admin.taken() == []
+        await world.put("device/a", n=FAR)
+        await world.quiet()
+        assert (ann.taken(), len(admin.taken())) == ([], 1)
+        await world.do("device/save", deviceId="a", device={"networkId": 1})
+        await world.quiet()
+        [back] = ann.taken()
+        assert [each["value"] for each in back["configurations"]] == [FAR]
+        ann.session.close()
+        await world.do("device/save", deviceId="a", device={"networkId": 2})
+
+
 async def test_a_device_that_moves_out_of_the_reach_of_its_token_is_cut_off() -> None:
     """It keeps what it has, and cannot follow again. One whose token reaches all networks goes on."""
     async with fleet("a") as world:

@@ -164,6 +164,30 @@ async def test_a_report_that_is_too_large_is_413(report: Any, text: str) -> None
         assert world.services.fleet.members["a"].report is None
 
 
+async def test_many_names_take_several_reports() -> None:
+    """Together they make a device applied; of names and bytes there are eight full reports at most."""
+    async with fleet("a") as world:
+        await world.put("global", **{f"n{number}": "1" for number in range(300)})
+        entries = [{"name": name, "tag": tag} for name, tag in (await tags(world, "a")).items()]
+        await reported(world, "a", *entries[:200], complete=True)
+        await reported(world, "a", *entries[200:])
+        assert {*(await states(world, "a")).values()} == {"applied"}
+        assert (await world.do("fleet/count"))["applied"] == 1
+        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
+
+        async def refused(count: int, size: int) -> tuple[int, str]:
+            """Reports of so many names with values of this size until one is refused."""
+            world.clock.time += 60_000
+            await reported(world, "a", complete=True)
+            for number in range(8):
+                await reported(world, "a", *({"name": f"{number}.{n}", "value": "x" * size} for n in range(count)))
+            more = [{"name": f"more.{n}", "value": "x" * size} for n in range(count)]
+            return await world.no("device/report", own, deviceId="a", report=more)
+
+        assert await refused(256, 1) == (413, "what a device reports has at most 2,048 names")
+        assert await refused(31, 1_024) == (413, "what a device reports has at most 262,144 bytes")
+
+
 async def test_a_device_reports_once_a_second_and_twenty_times_at_once() -> None:
     """Then 429 says when it may again; other devices are not concerned."""
     async with fleet("a", "b") as world:

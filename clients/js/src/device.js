@@ -37,6 +37,9 @@ import {Queue} from "./watch.js";
  * @property {(deviceId: string, kept: Kept) => Promise<void>} save what is kept must be whole, also after a crash
  */
 
+/** What a gateway takes in a report, in names and bytes, and how many of these it keeps of a device. */
+const [MOST_NAMES, MOST_BYTES, REPORTS] = [256, 32 << 10, 8];
+
 /** Nothing outlives the process. @type {DeviceCache} */
 export const MEMORY = {load: async () => undefined, save: async () => {}};
 
@@ -270,9 +273,12 @@ export class Device {
     const names = [...(complete ? this.#have.keys() : this.#news)];
     this.#complete = false;
     this.#news.clear();
-    const report = names.map((name) => said(this.#have.get(name) ?? {name, tag: null}));
     try {
-      await this.#hw.call("device/report", {deviceId: this.deviceId, report, complete}, {repeat: true});
+      let first = complete;
+      for (const report of reports(names.map((name) => said(this.#have.get(name) ?? {name, tag: null})))) {
+        await this.#hw.call("device/report", {deviceId: this.deviceId, report, complete: first}, {repeat: true});
+        first = false;
+      }
     } catch (error) {
       if (!(error instanceof Busy || error instanceof Unavailable)) throw error;
       this.#complete ||= complete;
@@ -281,6 +287,25 @@ export class Device {
       await new Promise((resolve) => setTimeout(resolve, 1_000 * retryAfter));
     }
   }
+}
+
+/** @param {Row[]} entries @returns {Row[][]} in as many reports as a gateway takes them in, at least one */
+function reports(entries) {
+  /** @type {Row[][]} */
+  const found = [[]];
+  let bytes = 2;
+  for (const entry of entries) {
+    const more = new TextEncoder().encode(JSON.stringify(entry)).length + 1;
+    const last = /** @type {Row[]} */ (found.at(-1));
+    if (last.length < MOST_NAMES && bytes + more <= MOST_BYTES) {
+      last.push(entry);
+      bytes += more;
+    } else {
+      found.push([entry]);
+      bytes = 2 + more;
+    }
+  }
+  return found.slice(0, REPORTS);
 }
 
 /** @param {Row} row @returns {Row} the entry of a report: without a tag it is the device's own */

@@ -26,6 +26,9 @@ GATHER_SECONDS = 1.0
 MOST_NAMES, MOST_BYTES, MOST_VALUE, MOST_ERROR = 256, 32 << 10, 1_024, 256
 """What a gateway takes in a report: names, bytes, and characters of a value and of a reason."""
 
+REPORTS = 8
+"""So many reports a gateway keeps of a device."""
+
 _AGAIN = re.compile(r"in (\d{1,7}) ms")
 
 Apply = Callable[[str, str | None], str | Awaitable[str | None] | None]
@@ -324,9 +327,11 @@ class Device(Subscription):
 
     async def _report(self) -> None:
         """Say everything. If the gateway cannot take it now, wait as long as it says."""
-        said, members = self._said, {"deviceId": self.id, "report": self._entries(), "complete": True}
+        said = self._said
         try:
-            await self._link.request("device/report", members, repeatable=True)
+            for number, entries in enumerate(self._reports()):
+                members = {"deviceId": self.id, "report": entries, "complete": number == 0}
+                await self._link.request("device/report", members, repeatable=True)
         except (Busy, Unavailable) as error:
             told = _AGAIN.search(str(error))
             await asyncio.sleep(int(told[1]) / 1_000 if told else error.retry_after or GATHER_SECONDS)
@@ -334,18 +339,22 @@ class Device(Subscription):
             self._counted = said
             self._moved.set()
 
-    def _entries(self) -> list[dict[str, Any]]:
-        """The entries of a complete report, as many as a gateway takes: what was refused and its own first."""
-        entries: list[dict[str, Any]] = []
+    def _reports(self) -> list[list[dict[str, Any]]]:
+        """The entries of as many reports as it takes to say everything: what was refused and its own first."""
+        reports: list[list[dict[str, Any]]] = [[]]
         size = 2
         for row in sorted(self._rows.values(), key=lambda row: row.error is None and row.value is None):
             entry = row.entry()
-            size += len(msgspec.json.encode(entry)) + 1
-            if len(entries) == MOST_NAMES or size > MOST_BYTES:
-                log.warning("%s: a report takes %d of %d names", self.id, len(entries), len(self._rows))
-                break
-            entries.append(entry)
-        return entries
+            size += (more := len(msgspec.json.encode(entry)) + 1)
+            if len(reports[-1]) == MOST_NAMES or size > MOST_BYTES:
+                if len(reports) == REPORTS:
+                    told = sum(map(len, reports))
+                    log.warning("%s: a gateway takes %d of %d names", self.id, told, len(self._rows))
+                    break
+                reports.append([])
+                size = 2 + more
+            reports[-1].append(entry)
+        return reports
 
     # The file.
 

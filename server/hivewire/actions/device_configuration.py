@@ -15,7 +15,7 @@ from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.scope import required
 from hivewire.fleet.fleet import follows
 from hivewire.fleet.layers import LABEL
-from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, Report, state
+from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, REPORTS, Report, state
 from hivewire.fleet.rollouts import Rollout
 from hivewire.fleet.source import shown as desired
 from hivewire.fleet.views import Effective, View
@@ -167,10 +167,11 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
         raise NotFound(f"Device with such deviceId = {device.id} not found")
     said = dict(_entry(each) for each in request.report)
     entries = said if request.complete or member.report is None else {**member.report.entries, **said}
-    if len(entries) > MOST_NAMES:
-        raise TooLarge(f"a report has at most {MOST_NAMES} names")
-    if len(json.encode(entries)) > MOST_BYTES:
-        raise TooLarge(f"a report has at most {MOST_BYTES:,} bytes")
+    for what, found, most in (("a report has", said, 1), ("what a device reports has", entries, REPORTS)):
+        if len(found) > MOST_NAMES * most:
+            raise TooLarge(f"{what} at most {MOST_NAMES * most:,} names")
+        if len(json.encode(found)) > MOST_BYTES * most:
+            raise TooLarge(f"{what} at most {MOST_BYTES * most:,} bytes")
     if wait := services.fleet.rates.wait(device.record_id, services.ledger.now() / 1_000):
         raise TooManyReports(TooManyReports.text.format(milliseconds=wait), retryAfter=ceil(wait / 1_000))
     services.fleet.report(member, entries)

@@ -23,7 +23,7 @@ from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
 from hivewire.fleet.device_topics import PLACES, Sight
 from hivewire.fleet.fleet import follows
-from hivewire.fleet.layer_topic import EVERY, Selection, layer_topic
+from hivewire.fleet.layer_topic import EVERY, Selection
 from hivewire.hub.catchup import SNAPSHOT_BYTES
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Topic
@@ -86,7 +86,7 @@ def _topic(services: Services, inline: int, detail: bool, reveal: bool, layered:
         return encode(resources.of(change, inline, reveal=reveal))
 
     plain = Topic("configuration", KIND, update, key_of, _served)
-    topic = layer_topic(services.ledger, services.registry, update) if layered else plain
+    topic = services.layer_topics.topic(update) if layered else plain
     elements, encoded = ("changes", info) if detail else ("configurations", element)
     served = partial(_served_secrets, topic.served) if reveal else topic.served
     passing = (inline, detail, reveal) != DEFAULT

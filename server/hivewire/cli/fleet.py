@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hivewire.cli.gateway import with_gateway
+from hivewire.cli.gateway import find_access, token_option, url_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
@@ -78,15 +77,17 @@ def list_(remote: Remote, labels: tuple[str, ...], rollout: int | None, state: s
 @_labels
 @_rollout
 @output_option
-@with_gateway
-def watch(remote: Remote, labels: tuple[str, ...], rollout: int | None, form: str | None) -> None:
+@url_option
+@token_option
+def watch(
+    url: str | None, given_token: str | None, labels: tuple[str, ...], rollout: int | None, form: str | None
+) -> None:
     """Print a line whenever the counts change, until Ctrl-C."""
-    before = None
-    while True:
-        reply = remote.request("fleet/count", **_asked(labels, rollout))
-        line = ", ".join(f"{reply[name]} {name}" for name in ("devices", "online", *STATES))
-        line += "".join(f"; {each['devices']} × {printable(each['error'])}" for each in reply["errors"])
-        if line != before:
-            print_result(members(reply), form, line, str(reply["devices"]))
-        before = line
-        time.sleep(1)
+    from hivewire.cli.fleet_watch import CountsWatcher
+
+    def show(counts: dict[str, Any]) -> None:
+        line = ", ".join(f"{counts[name]} {name}" for name in ("devices", "online", *STATES))
+        line += "".join(f"; {each['devices']} × {printable(each['error'])}" for each in counts["errors"])
+        print_result(counts, form, line, str(counts["devices"]))
+
+    CountsWatcher(find_access(url, given_token), _asked(labels, rollout), show).run()

@@ -1,4 +1,4 @@
-"""`hivewire device|network|type watch`: follow the fleet itself, also when the gateway restarts."""
+"""`hivewire device|network|type|fleet watch`: follow the fleet itself, also when the gateway restarts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from hivewire.cli.following import Item, run_and_say_where
+from hivewire.cli.following import Followed, Following, Item, run_and_say_where
 from hivewire.cli.gateway import Access
 from hivewire.cli.grouping import Noun
 from hivewire.cli.lines import WIDEST, Part
 from hivewire.cli.output import Columns, print_row, printable
 from hivewire.cli.remote import Remote
 from hivewire.cli.watch import StateLines, Watcher
+from hivewire_client.connection import Frame
 
 
 def watch_fleet(
@@ -27,6 +28,26 @@ def watch_fleet(
         watcher = Watcher(access, noun.action, wanted, since, lines.show)
         lines.columns = columns(watcher)
         run_and_say_where(watcher)
+
+
+class CountsWatcher(Following):
+    """Follows how many devices are in which state."""
+
+    def __init__(self, access: Access, wanted: Item, show: Callable[[Item], None]) -> None:
+        super().__init__(access, show)
+        self._subscriptions.append(_Counts(self, "fleet", wanted, None))
+
+
+class _Counts(Followed):
+    """A subscription to counts. Its pushes have no positions: each connection begins with all of it."""
+
+    def since(self, subject: str | None) -> str | None:
+        """Nowhere."""
+        return None
+
+    def take(self, frame: Frame) -> None:
+        """Show a push."""
+        self._following.push(self.items([frame]))
 
 
 class FleetLines(StateLines):

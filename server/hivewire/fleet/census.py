@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Protocol
 
 from msgspec import Struct
@@ -26,6 +27,9 @@ from hivewire_protocol.tenant.steps import Steps
 
 LOOK = 200
 """Devices, or groups, that are looked at in one step of a slice."""
+
+FEW = 1_000
+"""Devices that are put in order for a list. Where there may be more, all devices are gone through."""
 
 MOST_NAMES, MOST_ERRORS = 1_000, 5
 
@@ -128,17 +132,25 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
 def rows(fleet: Fleet, query: Query, wanted: str | None, after: str, take: int) -> Steps[list[FleetRow]]:
     """Devices with their states, by id."""
     found: list[FleetRow] = []
-    for number, device in enumerate(sorted(each for each in _candidates(fleet, query) if each > after)):
-        if len(found) == take:
-            break
-        if number % LOOK == LOOK - 1:
-            yield
-        member = fleet.members.get(device)
-        if member is not None and query.wants(member):
-            row = _row(fleet, query, member)
-            if wanted in (None, row.state):
-                found.append(row)
+    few = _few(fleet, query)
+    while devices := fleet.devices_after(after, LOOK) if few is None else [each for each in few if each > after][:LOOK]:
+        for device in devices:
+            member = fleet.members.get(device)
+            if member is not None and query.wants(member):
+                row = _row(fleet, query, member)
+                if wanted in (None, row.state):
+                    found.append(row)
+                    if len(found) == take:
+                        return found
+        after = devices[-1]
+        yield
     return found
+
+
+def _few(fleet: Fleet, query: Query) -> list[str] | None:
+    """The devices that may be asked for, by id, if they are few."""
+    found = None if query.target is None else list(islice(fleet.candidates(query.target), FEW + 1))
+    return None if found is None or len(found) > FEW else sorted(found)
 
 
 def _row(fleet: Fleet, query: Query, member: Member) -> FleetRow:
@@ -154,4 +166,4 @@ def _row(fleet: Fleet, query: Query, member: Member) -> FleetRow:
 
 
 def _candidates(fleet: Fleet, query: Query) -> Iterable[str]:
-    return list(fleet.members) if query.target is None else fleet.candidates(query.target)
+    return list(fleet.members if query.target is None else fleet.candidates(query.target))

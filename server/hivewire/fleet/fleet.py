@@ -312,17 +312,23 @@ class Fleet:
         member = self.member(device_id)
         return Sight(device_id, None if member is None else member.view, names)
 
+    def devices_after(self, after: str, most: int) -> list[str]:
+        """The ids of so many devices behind this one, in order."""
+        keys = self.ledger.kind(DEVICE).keys
+        first = keys.bisect_right(after)
+        return list(keys.islice(first, first + most))
+
     def candidates(self, target: Target) -> Iterable[str]:
-        """The devices that may be of a target: all that are, and perhaps others."""
+        """The devices that may be of a target: all that are, and perhaps others. It has to be read at once."""
         if target.deviceIds is not None:
-            return [each for each in target.deviceIds if each in self.members]
+            return (each for each in dict.fromkeys(target.deviceIds) if each in self.members)
         for label, given in (target.labels or {}).items():
             if given is not None:
-                return [device for each in given for device in self._by_label.get((label, each), ())]
+                return (device for each in dict.fromkeys(given) for device in self._by_label.get((label, each), ()))
         if target.networkIds is not None or target.deviceTypeIds is not None:
             types = None if target.deviceTypeIds is None else frozenset(target.deviceTypeIds)
-            return [device.id for device in self._registry.devices_in(target.networkIds, types)]
-        return list(self.members)
+            return (device.id for device in self._registry.devices_in(target.networkIds, types))
+        return iter(self.members)
 
     # Who follows.
 

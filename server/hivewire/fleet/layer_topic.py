@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hivewire.access.identity import Identity
+from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import Registry
+from hivewire.hub.feed import Subscription
+from hivewire.hub.hub import Hub
 from hivewire.hub.source import Row, Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
@@ -62,17 +65,58 @@ class Held:
             yield key, change.revision, change if names.shows(key) else None
 
 
-def layer_topic(ledger: Ledger, registry: Registry, update: Callable[[Change], bytes]) -> Topic:
-    """The topic, whose pushes have the members that `update` gives."""
+class LayerTopics:
+    """The topics of layers. Who follows the layer of a device is served while it reaches that."""
 
-    def keys(change: Change) -> tuple[str, str]:
-        return change.key, (OWN if change.key.startswith(OF_DEVICE) else SHARED) + split(change.key)[1]
+    def __init__(self, ledger: Ledger, registry: Registry, hub: Hub) -> None:
+        self._registry = registry
+        self._hub = hub
+        self._held = Held(ledger)
+        self._followers: dict[str, dict[Subscription, None]] = {}  # of layers of single devices
+        ledger.observe(self._move, DEVICE)
 
-    def served(identity: Identity, wanted: Patterns) -> Patterns:
+    def topic(self, update: Callable[[Change], bytes]) -> Topic:
+        """The topic whose pushes have the members that `update` gives."""
+        return Topic(
+            "configuration",
+            LAYERED,
+            update,
+            _keys,
+            self._served,
+            scoped=True,
+            view=self._held,
+            joined=self._join,
+            left=self._leave,
+        )
+
+    def _served(self, identity: Identity, wanted: Patterns) -> Patterns:
         assert isinstance(wanted, Selection)  # noqa: S101 - what requests make
-        if not identity.may(Permission.GET_CONFIGURATION):
-            return Selection(wanted.layer, Patterns(()))
-        own = registry.scope(identity).everything
-        return Selection(wanted.layer, wanted.names & identity.names, own=own)
+        scope = self._registry.scope(identity)
+        reaches = identity.may(Permission.GET_CONFIGURATION)
+        if reaches and wanted.layer.startswith(OF_DEVICE) and not scope.everything:
+            device = self._registry.device(wanted.layer.removeprefix(OF_DEVICE))
+            reaches = device is not None and scope.covers(device)
+        names = wanted.names & identity.names if reaches else Patterns(())
+        return Selection(wanted.layer, names, own=wanted.layer != EVERY or scope.everything)
 
-    return Topic("configuration", LAYERED, update, keys, served, scoped=True, view=Held(ledger))
+    def _join(self, sub: Subscription) -> None:
+        assert isinstance(sub.wanted, Selection)  # noqa: S101 - what requests make
+        if sub.wanted.layer.startswith(OF_DEVICE):
+            self._followers.setdefault(sub.wanted.layer, {})[sub] = None
+
+    def _leave(self, sub: Subscription) -> None:
+        assert isinstance(sub.wanted, Selection)  # noqa: S101 - what requests make
+        found = self._followers.get(sub.wanted.layer, {})
+        if found.pop(sub, sub) is None and not found:
+            del self._followers[sub.wanted.layer]
+
+    def _move(self, changes: Iterable[Change]) -> None:
+        """A device may be elsewhere now, and out of reach of those who follow its layer."""
+        for change in changes:
+            if change.kind == DEVICE:
+                for sub in list(self._followers.get(OF_DEVICE + change.key, ())):
+                    self._hub.reconsider(sub.feed)
+
+
+def _keys(change: Change) -> tuple[str, str]:
+    return change.key, (OWN if change.key.startswith(OF_DEVICE) else SHARED) + split(change.key)[1]

@@ -30,7 +30,7 @@ SAVE_SECONDS = 1.0
 """Interval of saving and telling."""
 
 PART_BYTES = 64 << 10
-"""A fact is closed once it holds so much; one report more is 32 KiB at most."""
+"""A fact is closed once it holds so much; what one device reports is 256 KiB at most."""
 
 LAG = 2_000
 """Milliseconds after which other gateways know what devices did here."""

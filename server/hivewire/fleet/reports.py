@@ -23,6 +23,9 @@ WORST = (REFUSED, PENDING, LOCAL, APPLIED)
 MOST_NAMES, MOST_VALUE, MOST_ERROR, MOST_BYTES = 256, 1_024, 256, 32 << 10
 """Names in a report, characters of values and errors, and bytes of it all."""
 
+REPORTS = 8
+"""So many full reports make up what is known of a device, in names and in bytes."""
+
 RATE, BURST = 1.0, 20.0
 """Reports of a device: so many a second, and so many at once."""
 

@@ -217,9 +217,9 @@ class Hub:
         for feed in list(self.feeds):
             feed.identity = self._tokens.as_now(feed.identity)
             feed.expires = feed.identity.expires
-            self._reconsider(feed)
+            self.reconsider(feed)
 
-    def _reconsider(self, feed: Feed) -> None:
+    def reconsider(self, feed: Feed) -> None:
         """Suspend the feed if its token is no longer accepted; resume it if the token is accepted again."""
         if not self.allows(feed):
             feed.suspend()
@@ -346,7 +346,7 @@ class Hub:
     def _recheck(self, concerned: Callable[[Identity], bool]) -> None:
         """Suspend feeds whose user or client lost access by a commit, and resume those that regained it."""
         for feed in [feed for feed in self.feeds if concerned(feed.identity)]:
-            self._reconsider(feed)
+            self.reconsider(feed)
 
     def _narrow(self) -> None:
         """Drop privileges in deleted tenants, so that they do not extend to a later tenant with the same id."""

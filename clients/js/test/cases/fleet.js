@@ -164,6 +164,16 @@ it("device_busy", "more reports than the gateway takes are reported later", asyn
   equal(await states(), {count: "local"});
 }, {only: "real"});
 
+it("device_many", "more names than a report takes are said in several", async (world) => {
+  const {start, states} = await one(world);
+  const {device} = start();
+  await device.report(Object.fromEntries(Array.from({length: 300}, (_, number) => [`n${number}`, "1"])));
+  equal(Object.values(await states()).filter((state) => state === "local").length, 300);
+  await world.drop();
+  await device.report({last: "1"});
+  equal(Object.values(await states()).filter((state) => state === "local").length, 301);
+}, {only: "real"});
+
 it("device_ends", "reading ends by the signal and with the client, and says what was refused", async (world) => {
   const {id, token, put, start} = await one(world);
   const ended = new AbortController();
