@@ -35,6 +35,9 @@ from hivewire_protocol.nouns.configuration import ConfigurationTransact
 MAX_DEPTH = 128
 """How deep objects and arrays may be nested in a request (configuration contract, section 2)."""
 
+SHALLOW = 2 * MAX_DEPTH
+"""Bytes of a text that cannot be nested deeper, because every bracket has to be closed."""
+
 MAX_REPLY = 1 << 20
 """Bytes; a larger answer is refused with 413 (configuration contract, section 4)."""
 
@@ -129,7 +132,7 @@ def decode(data: bytes) -> Call | list[Call]:
     The bytes must be UTF-8, as those of a text message are.
     """
     try:
-        if len(data) > 2 * MAX_DEPTH:  # a shorter text has not enough brackets that are closed again
+        if len(data) > SHALLOW:
             check_depth(data)
         request = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -104,6 +104,7 @@ class Request(Struct, tag_field="action", gc=False):
     `read_only`: it changes nothing, so it is not carried out in a batch whose answers are over the limit already.
     `http_only`: sockets do not know the action.
     `log`: where it writes, if it writes: consecutive writes to one log share a commit.
+    `concurrent`: it may be carried out beside earlier requests of its kind that are about other devices.
     `of_device`: the device of `deviceId` must be within reach, which is checked before other members.
     `authenticates`: it is a login, so a 401 or 429 counts as a failed authentication of its connection.
     `required`: the members that the handler refuses to do without. Decoding accepts a request without them, because
@@ -131,6 +132,7 @@ class Request(Struct, tag_field="action", gc=False):
     read_only: ClassVar[bool] = False
     http_only: ClassVar[bool] = False
     log: ClassVar[str] = LEDGER
+    concurrent: ClassVar[bool] = False
     of_device: ClassVar[bool] = False
     authenticates: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ()

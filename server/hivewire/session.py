@@ -1,8 +1,8 @@
 """One conversation: decode, dispatch, encode, keep the order, count pending requests. No socket here.
 
 The promise: a request sees the effect of every earlier request of the connection, and answers are in the order of the
-requests. Consecutive writes to one log share a commit; every other request waits for those in progress. A read that
-need not wait is answered inside `receive`.
+requests. Consecutive writes to one log share a commit, and so do those of a concurrent kind about different devices;
+every other request waits for those in progress. A read that need not wait is answered inside `receive`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import partial
 from time import monotonic
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
@@ -35,6 +34,13 @@ ANONYMOUS_SLICE_SECONDS = 0.000_25
 ANONYMOUS_PAUSE_SECONDS = 0.001
 """Time between two of their slices: they get a fifth of one processor at most, thousands of requests a second."""
 
+CONCURRENT = 64
+"""Requests of a concurrent kind that one connection may have running at a time."""
+
+
+Running: TypeAlias = "tuple[Call, asyncio.Task[Reply | Pending]]"
+"""A call whose handler runs as a task."""
+
 
 class Session:
     """The requests of one caller, in order.
@@ -45,13 +51,12 @@ class Session:
     """
 
     __slots__ = (
-        "_busy",
         "_dispatcher",
         "_line",
         "_log",
         "_paused",
+        "_running",
         "_settling",
-        "_task",
         "_writing",
         "caller",
         "closed",
@@ -78,10 +83,9 @@ class Session:
         self._line: deque[Call] | None = None  # calls that have not started; created when first needed
         self._writing = 0  # calls whose write is not durable yet
         self._log = ""  # where they write
-        self._busy = False  # whether a call waits in a task
+        self._running: deque[Running] | None = None  # calls that wait in tasks, in order; None without any
         self._paused = False
         self._settling = False
-        self._task: asyncio.Task[Reply | Pending] | None = None
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
@@ -91,7 +95,7 @@ class Session:
             self._receive_batch(call, len(message))
             return
         call.size = len(message)
-        if self._line or self._busy or self._paused or (self._writing and not self._is_write(call)):
+        if self._line or self._paused or ((self._writing or self._running) and not self._joins(call)):
             self._wait(call)
             self._queue().append(call)
         else:
@@ -143,8 +147,8 @@ class Session:
         for feed in self.caller.feeds:
             feed.close()
         self.caller.feed = self.caller.plain = None
-        if self._task is not None:
-            self._task.cancel()
+        for _, task in self._running or ():
+            task.cancel()
 
     # Waiting.
 
@@ -179,11 +183,24 @@ class Session:
 
     def _may_start(self, call: Call) -> bool:
         """Whether all earlier calls have taken effect, as far as this one could notice."""
-        return not (self._busy or self._paused or (self._writing and not self._is_write(call)))
+        return not (self._paused or ((self._writing or self._running) and not self._joins(call)))
 
-    def _is_write(self, call: Call) -> bool:
-        """Whether it may start while earlier writes are in progress, because its log takes writes in order."""
-        return call.error is None and self._dispatcher.writes.get(type(call.request)) == self._log
+    def _joins(self, call: Call) -> bool:
+        """Whether it may start while earlier calls are in progress: they write to its log, which takes writes in order,
+        or they are of its kind, and about other devices."""
+        request = call.request
+        if request is None or call.error is not None:
+            return False
+        if not self._running:
+            return self._dispatcher.writes.get(type(request)) == self._log
+        return (
+            request.concurrent
+            and len(self._running) < CONCURRENT
+            and all(
+                earlier.request_type is call.request_type and earlier.request.deviceId != request.deviceId  # type: ignore[union-attr]
+                for earlier, _ in self._running
+            )
+        )
 
     def _advance(self) -> None:
         """Start waiting calls, for one slice of time at most, so that other connections are served too."""
@@ -223,11 +240,11 @@ class Session:
             if not call.pending:
                 self._wait(call)
         except Exception as error:
-            self._fail_in_order(call, error)
+            self._fail_in_order(call, error, self._writing or self._running)
 
-    def _fail_in_order(self, call: Call, error: Exception) -> None:
-        """Answers are in order, so an error waits at the head of the queue for the writes before it."""
-        if self._writing:
+    def _fail_in_order(self, call: Call, error: Exception, earlier: object) -> None:
+        """Answers are in order, so an error waits at the head of the queue for the calls before it, if there are."""
+        if earlier:
             call.fail(self._dispatcher.error(call.request_type, error))
             self._wait(call)
             self._queue().appendleft(call)
@@ -235,11 +252,13 @@ class Session:
             self._fail(call, error)
 
     def _wait_for(self, call: Call, result: Coroutine[Any, Any, Reply | Pending]) -> None:
-        """Run a handler as a task; later calls wait until it has ended."""
+        """Run a handler as a task; later calls that do not join it wait until it has ended."""
         self._wait(call)
-        self._busy = True
-        self._task = asyncio.get_running_loop().create_task(result)
-        self._task.add_done_callback(partial(self._waited, call))
+        task = asyncio.get_running_loop().create_task(result)
+        if self._running is None:
+            self._running = deque()
+        self._running.append((call, task))
+        task.add_done_callback(self._waited)
 
     def _refuse(self, call: Call) -> None:
         """Answer an invalid call. If its action is known, rights are checked first, so that callers without them learn
@@ -265,11 +284,21 @@ class Session:
         else:
             self._settle()
 
-    def _waited(self, call: Call, task: asyncio.Task[Reply | Pending]) -> None:
-        self._task = None
-        self._busy = False
-        if task.cancelled():
-            return
+    def _waited(self, _: asyncio.Task[Reply | Pending]) -> None:
+        """A task has ended: answer those at the head of the line that have."""
+        running = self._running
+        while running and running[0][1].done():
+            call, task = running.popleft()
+            if not task.cancelled():
+                self._conclude(call, task)
+        if running:  # usually they share a commit, and end right after this one
+            self._settle_soon()
+        else:
+            self._running = None
+            self._settle()
+
+    def _conclude(self, call: Call, task: asyncio.Task[Reply | Pending]) -> None:
+        """Answer a call by the result of its task, or write what that is."""
         try:
             result = task.result()
             if isinstance(result, PendingWrite):
@@ -278,13 +307,11 @@ class Session:
                 result.log.submit(result.draft, self._written, call, result)
             else:
                 self._succeed(call, result)
-                self._settle()
                 return
             self._log = call.request_type.log  # type: ignore[union-attr]
             self._writing += 1
         except Exception as error:
-            self._fail_in_order(call, error)
-            self._settle()
+            self._fail_in_order(call, error, self._writing)
 
     def _settle_soon(self) -> None:
         if not self._settling:

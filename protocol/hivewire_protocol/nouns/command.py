@@ -110,6 +110,7 @@ class CommandUpdate(Request, tag="command/update"):
     """Say how a command went."""
 
     permission = Permission.UPDATE_DEVICE_COMMAND
+    concurrent = True
     of_device = True
     required = ("commandId", "deviceId", "command")
     reply = Reply

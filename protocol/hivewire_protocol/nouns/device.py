@@ -132,6 +132,7 @@ class DeviceSave(Request, tag="device/save"):
     """Create or change a device (devices, section 1.4)."""
 
     permission = Permission.REGISTER_DEVICE
+    concurrent = True
     required = ("deviceId", "device")
     reply = WriteReply
     errors = (NotAllowed, OutOfBounds)
@@ -144,6 +145,7 @@ class DeviceDelete(Request, tag="device/delete"):
     """Delete a device, and with it its commands and notifications."""
 
     permission = Permission.REGISTER_DEVICE
+    concurrent = True
     of_device = True
     required = ("deviceId",)
     reply = WriteReply
