@@ -6,8 +6,8 @@ the order of submission; refusals too, because they may depend on writes of the 
 Where several gateways share the log, another gateway's entry may be appended first. Then the items return to the head
 of the queue, and are evaluated again together with newer ones.
 
-A storage that does not answer blocks no caller: `watch`, called by a timer, answers those who wait, and new
-items are refused until the storage answers.
+A storage that does not answer blocks no caller: `watch`, called by a timer, answers those who wait, and new items are
+refused until the storage works again.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from hivewire.telemetry import log
 Item = TypeVar("Item")
 
 Done: TypeAlias = Callable[..., None]
-"""Gets the outcome of an item, an exception or what is durable, and whatever was submitted with it."""
+"""Called with the outcome of an item (an exception, or what is durable), and with whatever was submitted with it."""
 
 Waiting: TypeAlias = tuple[Item, int, Done, tuple[Any, ...]]
 """An item in the queue, its size in bytes, and the callback with the arguments that follow the outcome."""
 
 PROBE_PATIENCE = 1.0
-"""Longest delay of the answer to a failed commit, in which a probe can overwrite what the commit left."""
+"""Longest delay of the answer to a failed commit, in which a probe can overwrite what the commit left on the disk."""
 
 STOPPING = "the gateway is stopping"
 
@@ -42,7 +42,7 @@ class GroupCommit(ABC, Generic[Item]):
     `failing` is the reason why writes fail, None while they work; `broken` says that the task ended. `on_commit` gets
     the number of changes of each own commit and the seconds until it was durable.
 
-    `name` is what is written to, for reports. Items that are not written get `unwritten` or, if nobody knows,
+    `name` is what is written to, for the log. Items that are not written get `unwritten` or, if nobody knows,
     `undecided`; when too much is waiting, `overloaded` is raised at once.
     """
 
@@ -51,7 +51,7 @@ class GroupCommit(ABC, Generic[Item]):
     undecided: ClassVar[type[Exception]]
     overloaded: ClassVar[type[Exception]]
     most: ClassVar[int]
-    """Items from which on a batch does not grow any more."""
+    """Items at which a batch is full."""
 
     def __init__(self, max_waiting: int, seconds: Callable[[], float]) -> None:
         """`max_waiting` bounds the bytes in the queue; `seconds` is a monotonic clock."""
@@ -63,19 +63,19 @@ class GroupCommit(ABC, Generic[Item]):
         self._queue_bytes = 0
         self._max_waiting = max_waiting
         self._taken: list[Waiting[Item]] = []  # from the queue, and not answered yet
-        self._outcomes: list[Any] = []  # theirs, as far as they are known
-        self._waiting: float | None = None  # since when for the storage
+        self._outcomes: list[Any] = []  # of those in `_taken`, in their order
+        self._waiting: float | None = None  # when the commit began that waits for the storage
         self._durable_at = 0.0  # when the last entry was taken
-        self._stalled = False  # whether its callers were answered, because it took too long
+        self._stalled = False  # whether that commit took too long, so its callers were answered without an outcome
         self._unanswered = False  # whether it ended without an answer, so that nobody knows whether the storage works
-        self._refusing: str | None = None  # why nothing is accepted
+        self._refusing: str | None = None  # why new items are refused
         self._closing = False
         self._due = False  # whether `_between` has something to do
         self._probing: asyncio.Task[None] | None = None
         self._sleeping: asyncio.Future[None] | None = None  # set while there is nothing to write
         self._task: asyncio.Task[None] | None = None
 
-    # What a subclass says.
+    # What a subclass defines.
 
     @abstractmethod
     def _evaluate(self) -> tuple[int, Awaitable[bool]]:
@@ -100,7 +100,7 @@ class GroupCommit(ABC, Generic[Item]):
     async def _between(self) -> None:
         """What is done between two commits while `_due` is set."""
 
-    # For others.
+    # For the owner.
 
     def start(self) -> None:
         """Begin to write."""
@@ -139,6 +139,7 @@ class GroupCommit(ABC, Generic[Item]):
         if late:
             reason = f"the storage has not answered for {stall_seconds:g} s"
             unwritten, undecided = self.unwritten(reason), self.undecided(reason)
+            # Only for callers: `_commit` goes on waiting for the storage, and handles what it answers after all.
             self._outcomes[:] = [undecided if self._is_write(outcome) else unwritten for outcome in self._outcomes]
             self._answer()
             self._refuse_queue(unwritten)
@@ -156,7 +157,7 @@ class GroupCommit(ABC, Generic[Item]):
             self._tell(failing)
 
     def give_up(self, reason: str) -> None:
-        """Write nothing more: what is in memory is not what others have."""
+        """Write nothing more, because the state in memory is not that of the log."""
         self._tell(reason)
         self._refuse(reason)
 
@@ -248,6 +249,8 @@ class GroupCommit(ABC, Generic[Item]):
         try:
             stands = await append
         except Exception as error:
+            # Stalled and undecided: nothing has shown that the storage works again, so new items stay refused until
+            # `probe` has.
             self._unanswered = self._stalled and isinstance(error, self.undecided)
             self._settle()
             await self._fail(error)
@@ -255,10 +258,10 @@ class GroupCommit(ABC, Generic[Item]):
                 self._refuse_queue(self.unwritten(str(error)))
             return
         self._settle()
-        if not stands:
+        if not stands:  # another gateway's entry was first: ids, versions and preconditions no longer hold
             self._put_back()
             return
-        del append  # with the batch: what is freed below is freed one by one
+        del append  # it holds the batch, whose objects `_answer` frees one by one
         if changes and self.failing is not None:
             self._tell(None)
         self._answer()
@@ -283,7 +286,8 @@ class GroupCommit(ABC, Generic[Item]):
         """Answer a batch that the storage did not write. The task continues: there may be space for the next one."""
         self._tell(str(error))
         if not isinstance(error, self.undecided):
-            # Before the writers are told: until something overwrites it, a start may find the failed commit.
+            # Before the writers are told that nothing was written: a start after a crash would find the failed commit
+            # in the WAL, until a later one has overwritten it.
             self._probing = asyncio.create_task(self._write_over(), name="probe of the storage")
             await asyncio.wait({self._probing}, timeout=PROBE_PATIENCE)
         failure = error if isinstance(error, self.unwritten) else self.unwritten(repr(error))
@@ -308,7 +312,7 @@ class GroupCommit(ABC, Generic[Item]):
 
     def _answer(self) -> None:
         """Hand out the outcomes, and empty both lists on the way: objects that are freed one by one are still in the
-        processor's cache. Freeing a large batch at the end took more than a tenth of the time of its puts."""
+        processor's cache. To free a large batch at the end took more than a tenth of the time of its puts."""
         taken, outcomes = self._taken, self._outcomes
         taken.reverse()
         outcomes.reverse()
@@ -317,4 +321,5 @@ class GroupCommit(ABC, Generic[Item]):
             try:
                 done(outcomes.pop(), *about)
             except Exception as error:
+                # The commit is durable: one connection that cannot take its answer must not keep others from theirs.
                 report(f"an answer from the writer of {self.name} was not taken", error)

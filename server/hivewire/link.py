@@ -1,4 +1,4 @@
-"""A connection of a gateway and its parent process: requests with answers, and messages without, over a Unix socket.
+"""A connection between a gateway and its parent process, over a Unix socket: requests with answers, and messages.
 
 Both ends may ask. What one end sends arrives in that order; answers come as they are ready. Bodies are msgpack; their
 members are defined by who uses the link.
@@ -33,7 +33,7 @@ UNREAD_BYTES = 16 << 20
 """Unread bytes above which the other end has SLOW_SECONDS to read them."""
 
 SLOW_SECONDS = 30.0
-"""After this time a link to an end that does not read is closed, so that its queue does not grow without bound."""
+"""After this time the link to an end that does not read is closed, which bounds its queue."""
 
 WAITING_BYTES = 1 << 30
 """What others may write while a gateway loads. Beyond that it ends, and is started again."""
@@ -47,17 +47,17 @@ def socket_of(address: str, name: str) -> Path:
 
 
 def end_without_parent() -> None:
-    """End this process at once: without its parent it does not hear what other gateways write."""
+    """End this process at once: without its parent it does not get what other gateways write."""
     log.error("the parent process has gone")
     os._exit(1)
 
 
 class LinkLost(Exception):
-    """The other end has gone: it is not known whether it did what it was asked."""
+    """The connection ended before the answer: it is not known whether the request was carried out."""
 
 
 class Failed(Exception):
-    """The other end could not do it: `kind` is the name of the error there, the text its message."""
+    """The request failed at the other end: `kind` is the name of the error there, the text its message."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -88,7 +88,7 @@ async def _refuse(body: Raw) -> Any:
 class Link(asyncio.Protocol):
     """One end. `handle` answers requests, `told` gets messages, `lost` is called once when the connection ends.
 
-    The other end is told every error of `handle`; those that are not `expected` are reported here.
+    Every error of `handle` is sent to the other end; those that are not `expected` are logged here, too.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Link(asyncio.Protocol):
     # For the user.
 
     async def ask(self, request: Any) -> Raw:
-        """The answer. Raises Failed, and LinkLost when none will come."""
+        """Send a request and return its answer. Raises Failed, and LinkLost when the connection ends before."""
         if not self.open:
             raise LinkLost("the connection is closed")
         number = next(self._numbers)
@@ -160,16 +160,16 @@ class Link(asyncio.Protocol):
             del received[:start]
 
     def pause_writing(self) -> None:
-        """The other end does not read."""
+        """The other end does not read: give it SLOW_SECONDS."""
         self._slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read."""
+        """The other end has read most of it."""
         if self._slow is not None:
             self._slow.cancel()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Nothing that was asked will be answered."""
+        """Fail all requests that are not answered."""
         self.open = False
         self.resume_writing()
         for future in self._asked.values():
@@ -213,13 +213,13 @@ class Link(asyncio.Protocol):
 
 
 class Keep(Struct, array_like=True, tag=True):
-    """Told to a gateway: from now on it is this one, of those of its parent, that removes what is no longer needed."""
+    """To a gateway: from now on it is the keeper, which removes what is no longer needed."""
 
 
 class ParentLink(Link, Generic[M]):
-    """A gateway's end of a connection to its parent, for a log that the parent owns: it asks, and hears what is told.
+    """A gateway's end of a connection to its parent, for a log that the parent owns.
 
-    `message_of` decodes what the parent tells. `unwritten` is raised when nothing was asked, `undecided` when nobody
+    `message_of` decodes messages of the parent. `unwritten` is raised when nothing was sent, `undecided` when nobody
     knows whether it was done. Errors of the parent with the name of one of these or of `others` are that one, all
     others are `unexpected`. `on_lost` is called when the connection ends, but not by `close`.
     """
@@ -236,7 +236,7 @@ class ParentLink(Link, Generic[M]):
     ) -> None:
         super().__init__(told=self._told, lost=self._lost)
         self.keeper = False
-        """Whether it is this gateway that removes what is no longer needed."""
+        """Whether this gateway is the keeper."""
         self._path = path
         self._message_of = message_of
         self._unwritten, self._undecided, self._unexpected = unwritten, undecided, unexpected
@@ -248,17 +248,17 @@ class ParentLink(Link, Generic[M]):
         self._waiting_bytes = 0
 
     async def connect(self) -> None:
-        """Raises OSError."""
+        """Open the connection. Raises OSError."""
         await asyncio.get_running_loop().create_unix_connection(lambda: self, self._path)
 
     def follow(self, hear: Callable[[M], None]) -> None:
-        """Hand everything that is told to `hear`, in order: at once what was told so far."""
+        """Call `hear` with every message of the parent, in order, first with those that have come so far."""
         self._hear = hear
         while self._waiting:
             hear(self._waiting.popleft())
 
     async def ask(self, request: Any) -> Raw:
-        """The answer. Raises the errors of the log."""
+        """Send a request to the parent and return its reply; raises what the log raises."""
         if not self.open:
             raise self._unwritten("not connected to the parent process")
         try:
@@ -269,7 +269,7 @@ class ParentLink(Link, Generic[M]):
             raise self._errors.get(error.kind, self._unexpected)(str(error)) from None
 
     async def ask_for(self, answer: type[T], request: Any) -> T:
-        """The answer, decoded."""
+        """The same, with the reply decoded."""
         return msgspec.msgpack.decode(await self.ask(request), type=answer)
 
     def close(self) -> None:
@@ -303,7 +303,7 @@ class Members:
         self._links: dict[Link, None] = {}
 
     def join(self, link: Link) -> None:
-        """Tell it everything from now on, unless it has gone already."""
+        """Send it everything from now on, unless its connection has ended already."""
         if link.open:
             self._links[link] = None
             self._name_keeper()
@@ -314,7 +314,7 @@ class Members:
         self._name_keeper()
 
     def tell(self, message: Any, author: Link | None = None, own: Any = None) -> None:
-        """Tell all, but for the author, who is told `own` if that is something."""
+        """Send a message to all but the author, who gets `own`, if there is one."""
         for link in self._links:
             if link is not author:
                 link.tell(message)

@@ -379,22 +379,22 @@ async def test_between_what_is_stored_and_what_is_new_nothing_is_missing_or_twic
         assert names(peer) == [message[kind] for message in everything]
 
 
-async def test_a_backlog_that_nobody_reads_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stored_messages_that_nobody_reads_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Subscribing is refused while others have too much to read; what they have is freed with their socket."""
-    monkeypatch.setattr("hivewire.actions.following.BACKLOG_BYTES", 100_000)
+    monkeypatch.setattr("hivewire.actions.following.REPLAY_BYTES", 100_000)
     for number in range(10):
         await world.order(str(number), parameters={"x": "y" * 20_000})
     reader = world.peer()
     reader.room = 1
     reader.ask("command/subscribe", deviceId="lamp", timestamp=0)
     await world.quiet()
-    assert world.hub.backlog() > 100_000
+    assert world.hub.replay_bytes() > 100_000
     peer = world.peer()
     refused = await world.answer(peer, "command/subscribe", deviceId="lamp", timestamp=0)
     assert refused["code"] == 503
     assert await world.follow(peer, deviceId="lamp") > 0
     reader.session.close()
-    assert world.hub.backlog() == 0
+    assert world.hub.replay_bytes() == 0
     await world.follow(peer, deviceId="lamp", timestamp=0)
 
 
@@ -414,7 +414,7 @@ async def test_one_of_a_thousand_that_never_reads_harms_nobody(world: World) -> 
         for peer in peers:
             if peer is not stuck and peer is not late:
                 assert names(peer) == [str(number)]
-    assert (stuck.frames, late.frames, world.hub.backlog()) == ([], [], 0)
+    assert (stuck.frames, late.frames, world.hub.replay_bytes()) == ([], [], 0)
     late.read()
     await world.quiet()
     assert names(late) == ["0", "1", "2", "3"]

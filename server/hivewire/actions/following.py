@@ -28,7 +28,7 @@ from hivewire.actions.filtering import (
 )
 from hivewire.caller import Caller
 from hivewire.hub.feed import NOTHING as NO_KEYS
-from hivewire.hub.feed import Backlog, Feed, Subscription
+from hivewire.hub.feed import Feed, Replay, Subscription
 from hivewire.hub.source import Event, Topic
 from hivewire.services import Services
 from hivewire.streams.filters import Filter, Keys, keys_of
@@ -43,7 +43,7 @@ from hivewire_protocol.nouns.subscription import MessageSubscribeReply, Subscrip
 from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 from hivewire_protocol.permissions import Permission
 
-BACKLOG_BYTES = 64 << 20
+REPLAY_BYTES = 64 << 20
 """The most bytes that all connections together have yet to read of what is stored."""
 
 COMMANDS, NOTIFICATIONS = 20, 100
@@ -140,7 +140,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     feed, found = _feed(services, caller), followed.filter
     _check_bounds(services, caller, followed)
     replays = since is not None and not found.is_global
-    if replays and services.hub.backlog() >= BACKLOG_BYTES:
+    if replays and services.hub.replay_bytes() >= REPLAY_BYTES:
         raise Unavailable(f"{Unavailable.text}: too many subscriptions have yet to read what is stored")
     sub = feed.subscribe(topics.plain, Patterns(found.keys(updated=updated)))
     sub.conflate = False  # if messages are dropped before it has read them, it loses its connection
@@ -212,7 +212,7 @@ async def _replay(services: Services, feed: Feed, sub: Subscription, after: int,
             feed.end(sub)
         raise
     if found and not sub.ended:
-        services.hub.hold(sub, Backlog(_replayed(sub, message) for message in found))
+        services.hub.hold(sub, Replay(_replayed(sub, message) for message in found))
     return MessageSubscribeReply(sub.id)
 
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from hivewire.hub.feed import Backlog, Copy, Feed, Subscription
+from hivewire.hub.feed import Copy, Feed, Replay, Subscription
 from hivewire.hub.source import CompactedLog, Event, NotCovered, transactions
 from hivewire.slices import SLICE_SECONDS
 from hivewire_protocol.close import Code
@@ -53,7 +53,7 @@ class CatchUp:
         self.conflate_after = conflate_after
         self.pushes = 0
         self.missed: set[Subscription] = set()
-        """Subscriptions that have missed something that no log has, so they start over."""
+        """Subscriptions that have missed something that is in no log, such as presence, so they start over."""
         self._allows = allows
         self._unexpected = unexpected
         self._waiting: deque[Steps] = deque()
@@ -83,6 +83,8 @@ class CatchUp:
         """Do one step of each feed after the other, in slices for all together, until no step is waiting."""
         try:
             while self._waiting:
+                # One slice for all feeds together: with a slice for each, a thousand feeds that are behind would delay
+                # live pushes and requests by seconds.
                 began = perf_counter()
                 while self._waiting:
                     self._step(self._waiting.popleft())
@@ -110,6 +112,7 @@ class CatchUp:
         try:
             await reading()
         except Exception as error:
+            # Raised inside the generator, so that its `finally` runs and the feed can be served again.
             try:
                 steps.throw(error)
             except StopIteration:
@@ -123,7 +126,7 @@ class CatchUp:
                 for sub in behind:
                     if feed.stalled or sub.live or sub.ended:
                         continue
-                    # Before every step, because rights can end while others are served.
+                    # Before every step, because rights can end while other feeds are served.
                     if not self._allows(feed):
                         feed.suspend()
                         return
@@ -138,27 +141,29 @@ class CatchUp:
         """Do one step of a subscription: read on in the log, go live, or copy a part of the state.
 
         The log comes before the state. The state in memory is always that of the tip, so a part of it may only be
-        copied when everything up to the tip was sent for the parts before it.
+        copied when everything up to the tip was sent for the parts that were copied before.
 
-        A reading gets the current generation. It drops what it read if that has changed by then, because of an
-        unsubscribe, other names or a new copy.
+        A task that reads the log gets the current generation. It drops what it read if that has changed by then,
+        because of an unsubscribe, other names or a new copy.
         """
-        if sub in self.missed and sub.copy is None:  # a copy is sent to its end, or it might never get there
+        # A copy that has begun is finished first: where something is missed again and again, one that starts over each
+        # time would never end.
+        if sub in self.missed and sub.copy is None:
             self.missed.discard(sub)
             sub.start_over()
             return None
-        if sub.backlog is not None:
-            self._deliver_backlog(sub, sub.backlog)
+        if sub.replay is not None:
+            self._deliver_replay(sub, sub.replay)
             return None
         tail = sub.channel.tail
         idle, sub.idle = sub.idle, False  # evaluated once for each pause
         latest = sub.topic.latest
-        # A copy has only the latest changes anyway.
+        # During a copy nothing is gained by conflation: a copy has only the latest changes anyway.
         if idle and sub.copy is None and sub.channel.stateful and not latest:
             return partial(self._evaluate, sub, sub.generation)
         if sub.offset < tail.source.tip:
             events = tail.after(sub.offset, PORTION)
-            if events is None:
+            if events is None:  # it is further behind than the memory reaches
                 if latest:
                     sub.copy_state(sub.offset if sub.copy is None else sub.copy.floor)
                     return None
@@ -166,9 +171,10 @@ class CatchUp:
                     return partial(self._read_on, sub, sub.generation)
                 sub.offset, sub.sent = further, 0
                 return None
-            # Most often the rest is other people's events: there is no need to look at each of them.
+            # Mostly none of these events match. The index of keys says so without a look at each event, which matters
+            # when thousands of subscriptions come back after a restart.
             last = tail.source.tip if latest else sub.channel.last_within(sub.served)
-            if last is None:
+            if last is None:  # the index is not complete yet; the next step asks again
                 return None
             if events and events[0].offset > last:
                 sub.offset, sub.sent = tail.source.tip, 0
@@ -190,25 +196,25 @@ class CatchUp:
             reset, sub.reset, sub.resuming, sub.last_position = sub.reset, False, False, sub.offset
             sub.feed.listener.push(sub.shape.bookmark(sub.position, reset, live=True))
 
-    def _deliver_backlog(self, sub: Subscription, backlog: Backlog) -> None:
-        """Push the next events of the backlog, as far as they are still served."""
+    def _deliver_replay(self, sub: Subscription, replay: Replay) -> None:
+        """Push the next events of the replay, as far as they are still served."""
         out: list[bytes] = []
         size = 0
-        while backlog.events and size < WRITE:
-            event = backlog.events.popleft()
-            backlog.size -= event.size
+        while replay.events and size < WRITE:
+            event = replay.events.popleft()
+            replay.size -= event.size
             if _wants(sub, event):
                 out.append(self._update(sub, event, None, False))
                 size += len(out[-1])
-        if not backlog.events:
-            sub.backlog = None
+        if not replay.events:
+            sub.replay = None
         if out:  # last, because a push can pause or close the feed
             sub.feed.listener.push(b"".join(out))
 
     # From the log.
 
     async def _since(self, sub: Subscription, offset: int, take: int) -> list[Event]:
-        """Events from the log. It pauses first, because a log in memory would read without ever yielding."""
+        """Events from the log. It yields to the event loop first, because a log in memory never does."""
         async with self._log:
             await asyncio.sleep(0)
             return await sub.channel.tail.source.since(offset, take=take)
@@ -216,16 +222,16 @@ class CatchUp:
     async def _read_on(self, sub: Subscription, generation: int) -> None:
         """Deliver the next portion of the log, unless somebody has brought it into memory meanwhile.
 
-        If what is in memory begins soon after, everything up to there is read at once, so that it can be kept. Else all
-        who wait for the same portion would read it, before anybody reads the next one.
+        If what is in memory begins soon after, everything up to there is read at once, so that it can be kept.
+        Otherwise all subscriptions that wait for the same portion would read it again, each for itself.
         """
         tail, offset = sub.channel.tail, sub.offset
         try:
             async with self._log:
-                await asyncio.sleep(0)  # a log in memory would read without ever yielding
-                if offset >= tail.since:
+                await asyncio.sleep(0)  # a log in memory never yields to the event loop
+                if offset >= tail.since:  # another subscription has read it while this one waited for the lock
                     return
-                # Taken before reading: if nothing was found, what comes during the read must not be skipped.
+                # Taken before reading: if nothing is found, entries that arrive during the read must not be skipped.
                 tip = tail.source.tip
                 events = more = await tail.source.since(offset, take=PORTION)
                 while more and events[-1].offset < tail.since and tail.is_near(offset, events):
@@ -236,6 +242,7 @@ class CatchUp:
                 self._start_over(sub)
             return
         tail.extend_back(offset, events)
+        # All of this may have changed while the disk was read; what was read is still good for others.
         if sub.generation == generation and not sub.feed.stalled and self._allows(sub.feed):
             self._deliver_or_skip(sub, events, tip)
 
@@ -268,7 +275,8 @@ class CatchUp:
                     feed.listener.push(b"".join(out))
                     out, size = [], 0
                     if feed.stalled:
-                        # Reading goes on after `offset - 1`: with this transaction, of which `sent` events are skipped.
+                        # The next delivery reads from `offset - 1`, so it gets this transaction again, and skips the
+                        # first `sent` events.
                         sub.offset, sub.sent = (offset, 0) if whole else (offset - 1, number + 1)
                         return
             sub.offset, sub.sent = offset, 0
@@ -288,7 +296,7 @@ class CatchUp:
     # Conflation.
 
     async def _evaluate(self, sub: Subscription, generation: int) -> None:
-        """After a long pause of the peer: begin a conflated run if too many events wait for it."""
+        """After a long pause of the peer: begin a conflated run if more than `conflate_after` events wait for it."""
         source = sub.channel.tail.source
         try:
             if sub.sent:
@@ -322,7 +330,7 @@ class CatchUp:
     async def _count(self, sub: Subscription, offset: int) -> tuple[int, int]:
         """How many events of the next portion match, and the offset of the last event.
 
-        Only numbers are returned: many tasks wait for the log at the same time, and must not hold portions meanwhile.
+        Only numbers are returned: many tasks wait for the log at the same time, and must not hold events meanwhile.
         """
         events = await self._since(sub, offset, PORTION)
         return sum([_wants(sub, event) for event in events]), events[-1].offset if events else offset
@@ -341,7 +349,7 @@ class CatchUp:
     # From the state.
 
     def _copy(self, sub: Subscription, copy: Copy) -> None:
-        """Push the next frame of a snapshot. There is no pause since `_advance` found that `offset` is the tip."""
+        """Push the next frame of a snapshot. Nothing was awaited since `_advance` found that `offset` is the tip."""
         encode = sub.topic.element
         assert encode is not None  # noqa: S101 - only topics with a state are copied
         elements: list[bytes] = []
@@ -354,11 +362,11 @@ class CatchUp:
                     last = False
                     break
                 elements.append(element)
-            elif (looked := looked + 1) > LOOK:
+            elif (looked := looked + 1) > LOOK:  # a search through items of others is interrupted, too
                 last = False
                 break
             copy.cursor = key
-        if not (last or elements):
+        if not (last or elements):  # nothing found yet: the next step goes on at the cursor
             return
         frame = sub.shape.snapshot(elements, sub.position if last else None, sub.reset)
         sub.reset = False
@@ -371,10 +379,12 @@ class CatchUp:
     def _copy_changed(self, sub: Subscription, copy: Copy) -> None:
         """Push the next frames of a conflated run. Its last frame has the position, if need be a bookmark."""
         if not sub.channel.tail.source.covers(copy.floor):
-            self._start_over(sub)  # tombstones may be missing
+            # The log was cut beyond the floor, and its tombstones with it: the client would keep deleted names.
+            self._start_over(sub)
             return
         events, finished = _gather(sub, copy)
-        # Each event but the very last says that more follows: the state is right only at the end.
+        # A run is in the order of keys, so the client's state is right only at its end: only the last event has a
+        # position.
         latest = sub.topic.latest
         last = events.pop() if finished and events and not latest else None
         frames = [self._update(sub, event, None, not latest) for event in events]
@@ -399,8 +409,8 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
     """The events of one step of a conflated run, and whether the run ends with them. Moves the cursors.
 
     A step ends after LOOK rows or WRITE bytes. Tombstones of one offset stay together, because their cursor is an
-    offset. Tombstones go from the newest to the oldest, so those added during the run lie outside the rest of the range
-    and come from the log.
+    offset. They are sent from the newest to the oldest, so those that are added during the run are outside of the
+    remaining range; they come from the log.
     """
     log, events = _compacted(sub), list[Event]()
     looked = size = 0
@@ -434,7 +444,7 @@ def _wanted(sub: Subscription, transaction: list[Event]) -> list[Event]:
     if sub.topic.view is None:
         return [event for event in transaction if _wants(sub, event)]
     events = [part for event in transaction for part in event.parts or (event,) if _wants(sub, part)]
-    # Of each item the last one: what has moved within the view has not left it.
+    # The last part of each item: one that has moved within what the subscription sees was not deleted for it.
     return list({sub.topic.keys(event.item)[0]: event for event in events}.values())
 
 

@@ -1,4 +1,4 @@
-"""Subscriptions, and feeds, which hold the subscriptions of one connection. Hub and catch-up decide what they get."""
+"""Subscriptions, and feeds, which hold the subscriptions of one connection. Hub and catch-up decide what is pushed."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Copy:
         self.before = offset + 1
 
 
-class Backlog:
-    """Events that a new subscription gets before all others, and the bytes that they keep in memory."""
+class Replay:
+    """Stored events that a new subscription gets before all others, and the bytes that they keep in memory."""
 
     __slots__ = ("__weakref__", "events", "size")
 
@@ -102,13 +102,11 @@ class Subscription:
     outside; a task that has waited for the log compares it and drops its result. `idle`: the peer had not read for long
     when it fell behind, so events may be conflated. `reset`: the next frame says that it replaces the client's state.
     `resuming`: it reads the log from an earlier position, because it was resumed, paused or too slow, and is told when
-    it has reached the present.
-    `backlog` is pushed before anything else. `noted` is for whoever made the subscription. `device` is the record of a
-    device that is online while it is there, 0 for none.
+    it is up to date. `replay` is pushed before anything else. `noted` is for whoever made the subscription. `device` is
+    the record of a device that is online while it is there, 0 for none.
     """
 
     __slots__ = (
-        "backlog",
         "channel",
         "conflate",
         "copy",
@@ -121,6 +119,7 @@ class Subscription:
         "live",
         "noted",
         "offset",
+        "replay",
         "reset",
         "resuming",
         "sent",
@@ -144,7 +143,7 @@ class Subscription:
         self.idle = False
         self.reset = self.resuming = False
         self.live = False
-        self.backlog: Backlog | None = None
+        self.replay: Replay | None = None
         self.noted: Any = None
         self.device = 0
 
@@ -165,8 +164,7 @@ class Subscription:
 
     @property
     def lag(self) -> int:
-        """How many offsets of its source it has not been sent yet: 0 while it is live, at least 1 while it copies the
-        state."""
+        """How many offsets of its source were not sent to it yet: 0 while it is live, at least 1 during a copy."""
         return 0 if self.live else max(self.channel.tail.source.tip - self.offset, int(self.copy is not None))
 
     def start(self, since: tuple[str, int] | None, snapshot: bool, earliest: int = 0) -> str:
@@ -195,10 +193,11 @@ class Subscription:
 
     def copy_state(self, floor: int = 0) -> None:
         """Begin a snapshot, or with a floor a conflated run, of the current state."""
-        self.live, self.sent, self.resuming = False, 0, False  # the end of the copy says that it is up to date
+        # The last frame of the copy says that the client is up to date; a bookmark would say it twice.
+        self.live, self.sent, self.resuming = False, 0, False
         self.offset = self.channel.tail.source.tip
         self.copy = Copy(floor, self.offset)
-        self.generation += 1  # a reading of the log that is under way is of no use now
+        self.generation += 1  # a read of the log that is in progress is of no use now
 
     def start_over(self) -> None:
         """Replace the client's state by a snapshot, or for a topic without state by what the log still has."""
@@ -213,7 +212,7 @@ class Subscription:
     def fall_behind(self, paused: bool = False) -> None:
         """Catch up from the log from now on. `paused`: for a while, so tell its client when it is up to date again."""
         self.resuming = self.resuming or (paused and not self.feed.plain)
-        if self.live:  # otherwise its own offset is valid already
+        if self.live:  # otherwise its own offset is valid already, and perhaps before that of the tail
             self.live = False
             self.offset = self.channel.tail.offset
 
@@ -236,16 +235,16 @@ class Host(Protocol):
         """Let the feed's subscriptions that are behind catch up, unless its peer does not read."""
 
     def watch_token(self, feed: Feed) -> None:
-        """Tell the feed in time that its token expires."""
+        """Warn the feed before its token expires."""
 
     def why_paused(self, feed: Feed) -> str | None:
-        """What its subscribers are told when the feed is suspended; None for nothing."""
+        """The reason that its subscribers get when the feed is suspended; None for none."""
 
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
 
     def part(self, sub: Subscription) -> None:
-        """It has ended, or gets nothing any more: its device may be offline."""
+        """A subscription ended or was paused: its device may be offline."""
 
 
 class Feed:
@@ -300,7 +299,8 @@ class Feed:
         self.subscriptions.append(sub)
         self.patterns += len(wanted.exact) + len(wanted.prefixes)
         self.starting.append(sub)
-        # It is found from now on, but not live before `begin`; what is announced until then is read from the log.
+        # The index finds it from now on, but it is not live before `begin`: the client has to know its number first.
+        # What is announced until then comes from the log.
         sub.channel.index.add(sub.served, sub)
         if topic.joined is not None:
             topic.joined(sub)
@@ -318,7 +318,7 @@ class Feed:
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
             current = sub.offset == sub.channel.tail.source.tip
-            waits = sub.copy is not None or sub.reset or sub.resuming or sub.backlog is not None
+            waits = sub.copy is not None or sub.reset or sub.resuming or sub.replay is not None
             sub.live = current and not waits and not ended
         if self.warned:
             self._warn(starting)
@@ -332,7 +332,7 @@ class Feed:
         """End a subscription."""
         sub.channel.index.remove(sub.served, sub)
         sub.channel.tail.leave(sub.channel)
-        sub.live, sub.ended, sub.backlog = False, True, None
+        sub.live, sub.ended, sub.replay = False, True, None
         sub.generation += 1
         self.subscriptions.remove(sub)
         self.patterns -= len(sub.wanted.exact) + len(sub.wanted.prefixes)
@@ -421,9 +421,9 @@ class Feed:
             narrower = sub.served.covers(served)
             sub.fall_behind()
             sub.serve(served)
-            # With more names the client lacks their records; with fewer of a fleet it would keep those of the others.
-            # And `sent` counted events of the old names: in a transaction it would skip the wrong ones.
-            # A device keeps what its token does not show any more.
+            # With more names the client lacks their records; with fewer devices it would keep the others. And `sent`
+            # counted events of the old names: within a transaction it would skip the wrong ones. A device keeps values
+            # that its token does not show any more.
             of_fleet = sub.topic.scoped and sub.channel.stateful and not sub.topic.latest
             if not narrower or sub.sent or of_fleet:
                 sub.start_over()
@@ -434,7 +434,7 @@ class Feed:
 
 
 class PlainFeed(Feed):
-    """The subscriptions of one connection whose client learns of nothing but events (devices, section 6.1).
+    """The subscriptions of one connection whose client gets nothing but events (devices, section 6.1).
 
     They outlive their token, because such clients renew it only when a request is refused. They end silently when the
     user is locked or deleted, the token is revoked, or what they follow is out of reach: `within` says which patterns

@@ -13,7 +13,7 @@ from weakref import WeakSet
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
 from hivewire.hub.catchup import CatchUp
-from hivewire.hub.feed import Backlog, Feed, Listener, PlainFeed, Subscription
+from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, Topic, transactions
@@ -23,7 +23,7 @@ from hivewire_protocol.nouns.subscription import parse_position
 from hivewire_protocol.patterns import Patterns
 
 FRAMES = 4_096
-"""Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
+"""Most frames pushed by one announcement, which takes about 10 ms. Further subscriptions catch up in slices."""
 
 EXPIRING = 60_000
 """Milliseconds before the expiry of a token at which its subscribers get a push about it."""
@@ -33,7 +33,7 @@ BOOKMARKS = 500
 
 
 REPLAYS = 2
-"""Reads of what new subscriptions get first that happen at the same time."""
+"""Concurrent reads of stored events for new subscriptions."""
 
 
 class Hub:
@@ -59,10 +59,10 @@ class Hub:
         self._bookmark_seconds = bookmark_seconds
         self._task: asyncio.Task[None] | None = None
         self._tails: dict[str, Tail[Subscription]] = {}
-        self._backlogs: WeakSet[Backlog] = WeakSet()
+        self._replays: WeakSet[Replay] = WeakSet()
         self.replays = asyncio.Semaphore(REPLAYS)
         self.leave: Callable[[int], None] = lambda device: None
-        """Called when a subscription has ended that a device was online by, with the id of its record."""
+        """Called when the subscription of a device ended or was paused, with the id of the device's record."""
         source = LedgerSource(ledger)
         # Before the pushes: a user that a commit locks must not receive it.
         source.follow_access(self._recheck)
@@ -99,7 +99,7 @@ class Hub:
         source.on_gap(partial(self._start_over, tail))
 
     def _start_over(self, tail: Tail[Subscription]) -> None:
-        """Items of the source were lost: its subscribers have missed them, and find that out as they catch up."""
+        """Items of the source were lost: its subscriptions fall behind, and start over as they catch up."""
         for feed in self.feeds:
             for sub in feed.subscriptions:
                 if sub.channel.tail is tail:
@@ -145,7 +145,7 @@ class Hub:
         return feed
 
     def _open(self, feed: Feed) -> None:
-        # Nothing is kept while there is no feed, so the first one begins at the tip of each source.
+        # No events are kept while there is no feed, so the first one begins at the tip of each source.
         if not self.feeds:
             for tail in self._tails.values():
                 tail.clear()
@@ -157,7 +157,7 @@ class Hub:
         self.feeds.discard(feed)
 
     def part(self, sub: Subscription) -> None:
-        """It has ended, or gets nothing any more."""
+        """A subscription ended or was paused."""
         self.catch_up.missed.discard(sub)
         if sub.device:
             self.leave(sub.device)
@@ -194,14 +194,14 @@ class Hub:
         refusal = self._tokens.refusal(feed.identity, self._now())
         return refusal.text if refusal is not None else None
 
-    def hold(self, sub: Subscription, backlog: Backlog) -> None:
+    def hold(self, sub: Subscription, replay: Replay) -> None:
         """Push these events to a new subscription before all others."""
-        sub.backlog = backlog
-        self._backlogs.add(backlog)
+        sub.replay = replay
+        self._replays.add(replay)
 
-    def backlog(self) -> int:
+    def replay_bytes(self) -> int:
         """Bytes of all events that subscriptions have yet to get before all others."""
-        return sum([backlog.size for backlog in self._backlogs])
+        return sum([replay.size for replay in self._replays])
 
     def count(self) -> int:
         """Subscriptions of all connections."""
@@ -242,7 +242,7 @@ class Hub:
                 room -= self._publish(tail, transaction[0], moment, room)
             else:
                 room -= self._publish_all(tail, transaction, moment, room)
-            # Only now: until here a subscription that falls behind starts again before this transaction.
+            # Not before all were pushed: a subscription that falls behind in this loop starts before the transaction.
             tail.offset = transaction[0].offset
 
     def _publish(self, tail: Tail[Subscription], event: Event, moment: int, room: int) -> int:
@@ -299,7 +299,7 @@ class Hub:
     def tell(self, topic: Topic, keys: Sequence[str], what: str, members: bytes) -> None:
         """Push what is in no log, about an item with these keys, to those who follow a volatile topic and see the item.
 
-        Who does not read now, or whose token is not accepted, gets the state anew when it goes on.
+        A subscription whose peer does not read, or whose token is not accepted, gets the whole state again later.
         """
         find = self.tail(topic.source).channel(topic).index.find
         for sub in dict.fromkeys(chain.from_iterable(map(find, keys))):
@@ -314,7 +314,7 @@ class Hub:
     def switch(self, sub: Subscription, served: Patterns, events: Sequence[Event], frames: dict[Shape, bytes]) -> None:
         """Serve a subscription other patterns from now on, after these events, which say what is different.
 
-        One that is behind begins anew. `frames` keeps what was encoded, for the next subscription with the same events.
+        One that is behind starts over. `frames` keeps what was encoded, for the next subscription with these events.
         """
         sub.serve(served)
         if not sub.live or sub.feed.stalled or sub.feed.expires < self._now():

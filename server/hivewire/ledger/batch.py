@@ -44,6 +44,7 @@ class Draft:
         else:
             self.changes[change.key] = before
         self.count += (before is not None and before.content is not None) - (change.content is not None)
+        # The write had got a new id, which is free again. An id that a write itself names (`Write.id`) is an older one.
         if change.version == 1 and change.id > self.first_id:
             self.last_id -= 1
 
@@ -83,6 +84,7 @@ class Batch:
             error = Unexpected("internal error")
         else:
             changes = self.changes[start:]
+            # What a dry run would write must not be seen by those behind it in the batch.
             if transaction.dry_run:
                 self._take_back(start)
             elif changes:
@@ -111,9 +113,11 @@ class Batch:
             if error is not None:
                 raise Unfit(index, write, last, error)
         if last is not None:
-            # One and the same string for all changes of a record: it takes memory once, and dictionaries find it
-            # without comparing characters.
+            # The same string object for all changes of a record: it takes memory once, and dictionaries find it without
+            # comparing characters.
             key = last.key
+        # A record that exists keeps its id. A new one of a name that was deleted gets another id and starts at version
+        # 1, so tokens and privileges of the earlier record do not count for it.
         if last is not None and last.content is not None:
             number, version = last.id, last.version + 1
             if content is None:

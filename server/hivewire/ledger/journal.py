@@ -14,8 +14,8 @@ all. The log may be shared: other gateways append to it too, and then `append` c
 * Only `remove` and `remove_audit` remove anything else. The ledger knows what is needed.
 * `epoch` identifies this history. It is random, chosen when the history begins, and a copy gets another one.
 * Reads may run during an append; they show the log before it or after it.
-* Several gateways may share not only the log but all that is stored. Then one of them is the `keeper`, and the notes of
-  each are told to the others.
+* Several gateways may share not only the log but everything stored. Then one of them is the `keeper`, and the notes of
+each are sent to the others.
 
 The contract has no tables, files or rows, so that a replicated log can be an engine.
 """
@@ -174,7 +174,7 @@ class Journal(Protocol):
         """Store rows of the audit, all or none, outside of the log and of memory. Raises NotDurable."""
 
     async def read_audit(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
-        """Rows of the audit with a number below `before`, newest first, without the first `skip`."""
+        """Rows of the audit with a number below `before`, newest first; the first `skip` are left out."""
 
     async def remove_audit(self, numbers: Sequence[int]) -> None:
         """Remove rows of the audit permanently, MAX_APPEND at most. Raises NotDurable."""
@@ -226,7 +226,7 @@ class Loadable(Protocol):
 class Cache(Loadable, Protocol):
     """The local copy of a shared log: what an engine over a network needs of one on the disk.
 
-    It may lose its end with the power, because the log has that. `place` and `id` name the last entry in it.
+    It may lose its newest entries in a power cut, because the log has them. `place` and `id` name its last entry.
     """
 
     epoch: str
@@ -261,7 +261,7 @@ class Cache(Loadable, Protocol):
 
 
 class LocalEngine(Protocol):
-    """The place on the disk that an engine over a network gets for its copy."""
+    """The location on the disk that an engine over a network gets for its copy."""
 
     file: Path
 
@@ -269,17 +269,17 @@ class LocalEngine(Protocol):
         """Raise JournalError when another process has it."""
 
     def cache(self) -> Cache:
-        """The copy at the place, not open yet."""
+        """The copy at this location, not open yet."""
 
 
 class Engine(Protocol):
-    """A storage engine, and the place where it keeps the ledger of a gateway. Nothing there is opened yet.
+    """A storage engine, and where it keeps the ledger of a gateway. Nothing there is opened yet.
 
-    This is all that may be known of the place before the ledger is open.
+    This is all that may be known of it before the ledger is open.
     """
 
     address: str
-    """The place, for the operator: an absolute path, or a URL without secrets."""
+    """Where the ledger is, for the operator: an absolute path, or a URL without secrets."""
 
     @property
     def file(self) -> Path | None:
@@ -289,7 +289,7 @@ class Engine(Protocol):
         """Raise JournalError when another process has the ledger. It is quick; `Journal.open` looks again."""
 
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> Journal:
-        """The log at the place, not open yet. Raises JournalError when its address is not one.
+        """The log, not open yet. Raises JournalError when its address is invalid.
 
         With `existing`, `open` makes no new ledger: that is for commands on the ledger of a stopped gateway. With
         `accept_loss` it opens the log even if the last changes are known to be missing.

@@ -51,7 +51,7 @@ class Writer(GroupCommit[Transaction]):
         self._state = state
         self._journal = journal
         self._now = now
-        self._ended: set[tuple[str | None, bool]] = set()  # authors whose waiting transactions are not written
+        self._ended: set[tuple[str | None, bool]] = set()  # authors whose waiting transactions are to be dropped
 
     def start(self) -> None:
         """Begin to write, once the state is loaded and the journal is followed."""
@@ -59,7 +59,7 @@ class Writer(GroupCommit[Transaction]):
         super().start()
 
     def submit(self, transaction: Transaction, done: Done, *about: Any) -> None:
-        """Have a transaction evaluated and written; `done` gets its outcome, and `about`, once that is durable.
+        """Queue a transaction; `done` is called with its outcome and `about`, once that is durable.
 
         Transactions are evaluated in the order of submission and `done` is called in that order. Raises Overloaded when
         too much is waiting, NotDurable when the ledger is closing or stalled; `done` is not called then.
@@ -76,7 +76,8 @@ class Writer(GroupCommit[Transaction]):
         """Drop the waiting transactions of a user or an OAuth client, whose rights have ended: they get NotDurable."""
         ended = author, client
         if any(_author(waiting) == ended for waiting in self._queue):
-            self._ended.add(ended)  # they are dropped when all before them is answered
+            # Dropped before the next batch is evaluated: everything ahead of them has to be answered first.
+            self._ended.add(ended)
 
     async def probe(self) -> None:
         """As in a group commit, if the storage can be written at all."""
@@ -91,6 +92,8 @@ class Writer(GroupCommit[Transaction]):
         try:
             self._state.apply(entry.changes)
         except Exception as error:
+            # The entry is durable, but the state lacks it, or has half of it: everything evaluated from now on would
+            # be wrong. Only a restart, which reads the log again, helps.
             self._break(error)
             return
         kinds = {change.kind for change in entry.changes}
@@ -124,10 +127,11 @@ class Writer(GroupCommit[Transaction]):
         self._queue_bytes -= size
         if changes:
             return len(changes), self._journal.append(changes, behind=batch.tip)
+        # Only refusals: nothing to append, but a shared log may have an entry that makes them wrong.
         return 0, self._holds(batch.tip)
 
     async def _holds(self, tip: int) -> bool:
-        """Whether refusals at this tip are valid: whether there is nothing behind it."""
+        """Whether refusals at this tip are valid: whether the log has nothing behind it."""
         await self._journal.confirm()
         return self._journal.tip == tip
 
@@ -161,6 +165,6 @@ def _check(writes: Sequence[Write]) -> None:
     """Raise ValueError for a transaction that no caller may submit."""
     if not 1 <= len(writes) <= MAX_TRANSACTION:
         raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes")
-    keys = [(write.kind, write.key) for write in writes if write.key]  # every empty one makes another record
+    keys = [(write.kind, write.key) for write in writes if write.key]  # each write with an empty key makes a new record
     if len(set(keys)) < len(keys):
         raise ValueError("a transaction writes a record at most once")

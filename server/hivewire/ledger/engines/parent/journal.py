@@ -25,7 +25,7 @@ from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges
 
 READS = 16
-"""Reads that the parent is asked for at once; their answers have up to a few megabytes each."""
+"""Reads that the parent is asked for at the same time; each answer has up to a few megabytes."""
 
 
 class ParentJournal:
@@ -70,7 +70,7 @@ class ParentJournal:
             yield changes
 
     async def follow(self, take: Take, recall: Recall) -> None:
-        """First what was told since `open` and is not in `changes`."""
+        """First what the parent has sent since `open` and is not in `changes`."""
         self._take, self._recall = take, recall
         self._link.follow(self._heard)
 
@@ -94,7 +94,7 @@ class ParentJournal:
         self._on_lost()
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
-        """As the parent answers. Raises Undecided when it has gone meanwhile."""
+        """As the parent answers. Raises Undecided when the parent ends before that."""
         self._changes = changes
         try:
             return await self._link.ask_for(bool, wire.Append(Raw(wire.encode(changes)), behind))
@@ -102,7 +102,7 @@ class ParentJournal:
             self._changes = ()
 
     async def confirm(self, *, quorum: bool = False) -> None:
-        """What was durable when the parent was asked has been told before its answer."""
+        """The parent sends everything that was durable at the time of the call before it replies."""
         await self._link.ask(wire.Confirm(quorum))
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
@@ -118,7 +118,7 @@ class ParentJournal:
         return await self._link.ask_for(list[Outline], wire.Outlines(after, before, take))
 
     async def remove(self, places: Sequence[int]) -> None:
-        """By the parent, after the others have been told what was remembered before."""
+        """The parent removes them, after it has sent earlier notes to the other gateways."""
         await self._link.ask(wire.Remove(places))
 
     async def append_audit(self, rows: Sequence[AuditRow]) -> None:
@@ -143,7 +143,7 @@ class ParentJournal:
         return await self._link.ask_for(dict[str, str], wire.Notes())
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """By the parent, which tells the others."""
+        """By the parent, which sends them to the other gateways."""
         await self._link.ask(wire.Remember(notes))
 
     async def close(self) -> None:

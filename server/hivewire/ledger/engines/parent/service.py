@@ -15,7 +15,7 @@ from hivewire.link import Link, Members
 
 
 class LedgerService:
-    """Serves an open journal to gateways. It appends in the order in which they ask, and tells everybody.
+    """Serves an open journal to gateways. It appends in the order in which they ask, and sends each entry to all.
 
     An entry that was evaluated at an older tip is refused, so of two gateways that append at once one evaluates again.
     """
@@ -60,7 +60,7 @@ class LedgerService:
             return stands
 
     def open(self, gateway: _Gateway) -> wire.Opened:
-        """Begin to tell this gateway everything."""
+        """Send this gateway everything from now on."""
         self._members.join(gateway.link)
         journal = self._journal
         return wire.Opened(journal.epoch, journal.read_only, journal.tip, journal.batch_bytes)
@@ -72,7 +72,7 @@ class LedgerService:
             return self._journal.tip
 
     async def remember(self, link: Link, notes: Mapping[str, str]) -> None:
-        """As `Journal.remember`; the others are told before anything that the author does next."""
+        """As `Journal.remember`; the others get the notes before anything that their author does next."""
         await self._journal.remember(notes)
         self._members.tell(wire.Told(dict(notes)), link)
 
@@ -81,7 +81,7 @@ class LedgerService:
         self._members.leave(link)
 
     async def answer(self, gateway: _Gateway, request: wire.Request) -> Any:
-        """Whatever the journal answers. Raises what it raises."""
+        """What the journal answers. Raises what it raises."""
         journal = self._journal
         match request:
             case wire.Append(changes, behind):
@@ -115,7 +115,7 @@ class LedgerService:
 
 
 class _Gateway:
-    """One gateway, as the service sees it."""
+    """The connection of one gateway."""
 
     def __init__(self, service: LedgerService) -> None:
         self._service = service
