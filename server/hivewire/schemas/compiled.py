@@ -5,11 +5,14 @@ Nothing here knows the ledger. Patterns match in linear time, and references lea
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 import signal
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -30,17 +33,23 @@ MAX_PROBLEMS, SHOWN = 20, 200
 LIGHT = 200_000
 """Weight of a schema times bytes of a value up to which it is judged on the event loop: well below a millisecond."""
 
-BRIEF = 1_024
-"""Bytes of a value up to which its problems are described on the event loop. Each description contains the value."""
+BRIEF = 4_000
+"""The same up to which its problems are described there: 20 ms. The library describes all, and each with the value."""
 
 WORK_SECONDS = 2.0
 """Processor time for a judgement in a process of its own."""
 
-CACHED = 256
-"""Compiled schemas in memory, of up to 120 KiB each."""
+WORK_BYTES = 256 << 20
+"""Memory for the same: each problem that is found takes a copy of the value, however many of them are shown."""
+
+CACHED, CACHED_BYTES = 256, 64 << 20
+"""Compiled schemas in memory, and about how much of it they take together."""
 
 PATTERN_BYTES = 100_000
 """A compiled pattern. Larger ones take a tenth of a second for a value of 64 KiB."""
+
+MAX_STATES, STATE_BYTES = 10_000, 3_000
+"""Of all patterns of a schema, as `_states_of` counts: more take over a tenth of a second and 20 MB to be compiled."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -50,15 +59,22 @@ class SchemaError(ValueError):
 
 
 class Compiled(NamedTuple):
-    """A schema that can judge values. `reads_text`: its root has the type string, so it judges the text, not JSON."""
+    """A schema that can judge values. `reads_text`: its root has the type string, so it judges the text, not JSON.
+    `weight` says about how long it takes for a byte of a value, where an ordinary rule is 1. `size` is about what it
+    takes in memory."""
 
     validator: Draft202012Validator
     reads_text: bool
     weight: int
+    size: int
 
     def is_light(self, content: bytes) -> bool:
         """Whether it judges this value fast enough for the event loop."""
         return self.weight * len(content) <= LIGHT
+
+    def is_brief(self, content: bytes) -> bool:
+        """Whether what is wrong with this value can be described on the event loop."""
+        return self.weight * len(content) <= BRIEF
 
     def fits(self, content: bytes) -> bool:
         """Whether the value is as the schema says."""
@@ -106,9 +122,29 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[1 - SHOWN // 2 :]}"
 
 
-@lru_cache(CACHED)
-def compiled(schema: bytes) -> Compiled:
-    """The schema, ready to judge. Raises SchemaError."""
+class Cache:
+    """The compiled schemas that were used last."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Compiled] = {}
+        self._size = 0
+
+    def get(self, schema: bytes) -> Compiled:
+        """The schema, ready to judge. Raises SchemaError."""
+        found = self._kept.pop(schema, None)
+        if found is None:
+            found = _compile(schema)
+            self._size += found.size
+        self._kept[schema] = found
+        while len(self._kept) > CACHED or (self._size > CACHED_BYTES and len(self._kept) > 1):
+            self._size -= self._kept.pop(next(iter(self._kept))).size
+        return found
+
+
+compiled = Cache().get
+
+
+def _compile(schema: bytes) -> Compiled:
     # A gateway without schemas does not need the 7 MB of this library.
     from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
@@ -116,7 +152,7 @@ def compiled(schema: bytes) -> Compiled:
         parsed = msgspec.json.decode(schema)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SchemaError(f"it is not JSON: {error}") from None
-    found = weight(schema, parsed)
+    measure = measured(schema, parsed)
     patterns = RegexOptions(size_limit=PATTERN_BYTES, dfa_size_limit=PATTERN_BYTES)
     try:
         validator = Draft202012Validator(parsed, pattern_options=patterns, offline=True)
@@ -124,20 +160,45 @@ def compiled(schema: bytes) -> Compiled:
         raise SchemaError(f"{_pointer(error.instance_path) or 'it'}: {_cut(error.message)}") from None
     except ValueError as error:
         raise SchemaError(_cut(str(error))) from None
-    return Compiled(validator, isinstance(parsed, dict) and parsed.get("type") == "string", found)
+    reads_text = isinstance(parsed, dict) and parsed.get("type") == "string"
+    return Compiled(validator, reads_text, measure.total, 2 * len(schema) + STATE_BYTES * measure.states)
 
 
 def judgement(schema: bytes, content: bytes, secret: bool) -> Steps[list[Problem]]:
-    """The problems of a value, found in a process of its own, which ends when that takes more than WORK_SECONDS.
+    """The problems of a value, found in a process of its own, which ends when that takes more than WORK_SECONDS or
+    WORK_BYTES.
 
     No handler is set for SIGPROF, so that it ends the process also in the midst of the library.
     """
-    signal.setitimer(signal.ITIMER_PROF, WORK_SECONDS)
     yield
-    try:
+    with _bounded():
         return compiled(schema).problems(content, secret=secret)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """End this process when it takes too much. Nothing that it prints then, and no core file, may tell the value."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    errors = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    signal.setitimer(signal.ITIMER_PROF, WORK_SECONDS)
+    if STATM.exists():  # Linux says how much there is already
+        most = int(STATM.read_text().split()[0]) * resource.getpagesize() + WORK_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    try:
+        yield
+    except (MemoryError, RuntimeError):  # what the library raises without memory, if it does not end the process
+        os._exit(1)
     finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.setitimer(signal.ITIMER_PROF, 0)
+        os.dup2(errors, 2)
+        os.close(errors)
+
+
+STATM = Path("/proc/self/statm")
 
 
 # The bounds.
@@ -156,22 +217,27 @@ _FRACTION = 250
 """A division of decimals takes as long as hundreds of other rules."""
 
 
-def weight(schema: bytes, parsed: Any) -> int:
-    """About how long a schema takes for a byte of a value, where an ordinary rule is 1. Raises SchemaError."""
+def measured(schema: bytes, parsed: Any) -> _Measure:
+    """What a schema costs. Raises SchemaError."""
     if len(schema) > MAX_BYTES:
         raise SchemaError(f"it has {len(schema):,} bytes; at most {MAX_BYTES:,}")
     if isinstance(parsed, dict) and str(parsed.get("$schema", DIALECT)).rstrip("#") != DIALECT:
         raise SchemaError(f"$schema must be {DIALECT}")
-    return _Measure(parsed).total
+    found = _Measure(parsed)
+    if found.states > MAX_STATES:
+        raise SchemaError("its patterns are too large all together; use fewer, shorter, or smaller counts in {}")
+    return found
 
 
 class _Measure:
-    """Walks over all subschemas, as often as they are referred to."""
+    """Walks over all subschemas, as often as they are referred to. `total` is the weight, and `states` are those of the
+    patterns, each of which is compiled once."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._count = 0
-        self.total = 0
+        self._seen: set[int] = set()
+        self.total = self.states = 0
         self._walk(root, 0, ())
 
     def _walk(self, schema: Any, depth: int, within: tuple[str, ...]) -> None:
@@ -191,7 +257,11 @@ class _Measure:
                 raise SchemaError(f"{keyword} cannot be used here; refer with $ref to #/$defs/NAME")
         if depth and "$id" in schema:
             raise SchemaError("only the whole schema may have an $id")
-        self.total += 1 + _extra(schema)
+        states = sum(map(_states_of, _patterns(schema)))
+        self.total += 1 + _extra(schema) + states
+        if id(schema) not in self._seen:
+            self._seen.add(id(schema))
+            self.states += states
         if "$ref" in schema:
             self._follow(schema["$ref"], depth, within)
         for child in _children(schema):
@@ -237,14 +307,20 @@ def _extra(schema: Mapping[str, Any]) -> int:
         total += len(required)
     if isinstance(step := schema.get("multipleOf"), float) and not step.is_integer():
         total += _FRACTION
+    return total
+
+
+def _patterns(schema: Mapping[str, Any]) -> list[str]:
+    """The patterns of a schema, without those of its subschemas."""
     patterns = [*found] if isinstance(found := schema.get("patternProperties"), dict) else []
     if isinstance(pattern := schema.get("pattern"), str):
         patterns.append(pattern)
-    return total + sum(map(_weight_of_pattern, patterns))
+    return patterns
 
 
-def _weight_of_pattern(pattern: str) -> int:
-    """Repeats that are counted become as many states, through all of which a value may have to go."""
+def _states_of(pattern: str) -> int:
+    """About a sixteenth of the states that a pattern has, through all of which a value may have to go. Repeats that are
+    counted become as many."""
     times = 1
     for least, most in _COUNT.findall(pattern):
         times = min(times * max(int(least), int(most or 0), 1), MAX_BYTES)

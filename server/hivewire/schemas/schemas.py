@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, View, Write
 from hivewire.process_pool import Ended, Overdue, ProcessPool
-from hivewire.schemas.compiled import BRIEF, compiled, judgement
+from hivewire.schemas.compiled import compiled, judgement
 from hivewire.telemetry import Gauges
 from hivewire_protocol.errors import DoesNotFit, VersionConflict, WireError
 from hivewire_protocol.nouns.layer import split
@@ -33,7 +33,7 @@ NULL = Raw(b"null")
 MAX_SCHEMAS = 1_000
 """In one ledger."""
 
-TOO_COSTLY = Problem("", "", "too costly: it takes over 2 s to judge this value by this schema")
+TOO_COSTLY = Problem("", "", "too costly: it takes over 2 s or 256 MiB to judge this value by this schema")
 
 
 class SchemaContent(Struct, omit_defaults=True):
@@ -160,7 +160,7 @@ class Schemas:
         if not judge.is_light(write.content):
             return False
         if not judge.fits(write.content):
-            if len(write.content) > BRIEF:
+            if not judge.is_brief(write.content):
                 return False
             raise unfit(name, judge.problems(write.content, secret=rule.secret))
         write.judged = rule.revision
@@ -194,7 +194,7 @@ class Schemas:
         if judge.is_light(content):
             if judge.fits(content):
                 return []
-            if len(content) <= BRIEF:
+            if judge.is_brief(content):
                 return judge.problems(content, secret=secret)
         try:
             return await self._pool.run(judgement, schema, content, secret)
@@ -213,8 +213,7 @@ class Schemas:
             return VersionConflict(f"The schema of '{name}' changed at the same time; try again", change=None)
         if judge.fits(content):
             return None
-        brief = len(content) <= BRIEF
-        return unfit(name, judge.problems(content, secret=rule.secret) if brief else [])
+        return unfit(name, judge.problems(content, secret=rule.secret) if judge.is_brief(content) else [])
 
     def _then(self, name: str, view: View) -> Rule | None:
         """The schema of a name when the write is evaluated."""

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from hivewire.ledger.records import Change, View
-from hivewire.schemas.compiled import BRIEF, MAX_PROBLEMS, compiled
+from hivewire.schemas.compiled import MAX_PROBLEMS, Compiled, compiled
 from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, name_of
 from hivewire.slices import in_slices
 from hivewire_protocol.nouns.layer import split
@@ -57,7 +57,7 @@ class Survey:
         """The misfits among all that is stored when this returns, but for the last few."""
         keys: Sequence[tuple[str, str]] = [*self._all()]
         while True:
-            await self._judge_heavy(await in_slices(self._judge(keys)))
+            await self._judge_elsewhere(*await in_slices(self._judge(keys)))
             if self.misfits or len(self._changed) <= LITTLE:
                 return self.misfits
             keys = [*self._changed]
@@ -85,7 +85,7 @@ class Survey:
             if not judge.is_light(change.content):
                 self._found(change, [TOO_COSTLY])
             elif not judge.fits(change.content):
-                self._found(change, self._problems(change.content))
+                self._found(change, self._problems(judge, change.content))
         return not self.misfits
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -107,9 +107,10 @@ class Survey:
             return True
         return rule.names != name and len(rule.names) < len(self._names)
 
-    def _judge(self, keys: Iterable[tuple[str, str]]) -> Steps[list[Change]]:
-        """Judge the values; returns those that are too costly for the event loop."""
-        judge, heavy = compiled(self._schema), list[Change]()
+    def _judge(self, keys: Iterable[tuple[str, str]]) -> Steps[tuple[list[Change], list[Change]]]:
+        """Judge the values; returns those that do not fit and whose problems cannot be described on the event loop, and
+        those that are too costly for it."""
+        judge, unfit, heavy = compiled(self._schema), list[Change](), list[Change]()
         for kind, key in keys:
             change = self._schemas.ledger.get(kind, key)
             if change is None or change.content is None or not self._is_for(change):
@@ -117,22 +118,25 @@ class Survey:
             if not judge.is_light(change.content):
                 heavy.append(change)
             elif not judge.fits(change.content):
-                self._found(change, self._problems(change.content))
-            if len(self.misfits) == MAX_PROBLEMS:
+                if judge.is_brief(change.content):
+                    self._found(change, self._problems(judge, change.content))
+                else:
+                    unfit.append(change)
+            if len(self.misfits) + len(unfit) == MAX_PROBLEMS:
                 break
             yield
-        return heavy
+        return unfit, heavy
 
-    async def _judge_heavy(self, heavy: Sequence[Change]) -> None:
+    async def _judge_elsewhere(self, unfit: Sequence[Change], heavy: Sequence[Change]) -> None:
         if len(heavy) > MAX_HEAVY:
             self._found(heavy[0], [TOO_MANY])
-            return
-        for change in heavy:
+            heavy = ()
+        for change in (*unfit, *heavy):
             if problems := await self._schemas.problems(self._schema, change.content or b"", secret=self._secret):
                 self._found(change, problems)
 
-    def _problems(self, content: bytes) -> list[Problem]:
-        return compiled(self._schema).problems(content, secret=self._secret) if len(content) <= BRIEF else []
+    def _problems(self, judge: Compiled, content: bytes) -> list[Problem]:
+        return judge.problems(content, secret=self._secret) if judge.is_brief(content) else []
 
     def _found(self, change: Change, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:
