@@ -81,7 +81,7 @@ def test_who_has_no_login_gives_way_when_files_run_out(data: Path) -> None:
         assert answers(by_header(gateway, stack))
         assert answers(member)
         assert strangers[0].ended()
-        [told] = gateway.events("connections give way because the process may not open more files")
+        [told] = gateway.events("anonymous connections are closed: the open-file limit is reached")
         assert (told["connections"], told["possible"]) == (20_000, files - FILES)
 
 

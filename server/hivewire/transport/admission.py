@@ -1,7 +1,7 @@
 """Admission: how many connections may be open, and how much memory all of them may hold.
 
 A connection is *anonymous* until somebody logs in on it. Anonymous connections share a separate budget and give way:
-when places run out, the oldest of them is disconnected; when their budget runs out, the one that has held memory for
+when no slot is left, the oldest of them is disconnected; when their budget runs out, the one that has held memory for
 longest. So they take nothing from connections with a login, and cannot keep new connections out by staying.
 """
 
@@ -33,7 +33,7 @@ TLS_BYTES = 45 << 10
 """What a connection over TLS takes in memory as long as it is open, measured."""
 
 SPARE = 16
-"""Further connections when no place is left; they can only get health checks and metrics."""
+"""Further connections when no slot is left; they can only get health checks and metrics."""
 
 
 FILES = 64
@@ -43,14 +43,14 @@ FILES = 64
 def most_files() -> float:
     """Connections for which the process may open files; an eighth of all is kept free.
 
-    When no file can be opened, the kernel's queue is emptied by resetting whoever comes, also those with a token.
+    When no file can be opened, the kernel resets every new connection, also those of clients with a token.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return float("inf") if files == resource.RLIM_INFINITY else max(1, files - max(FILES, files // 8))
 
 
 class Connection(Protocol):
-    """The part of a connection that the admission uses."""
+    """What the admission needs of a connection."""
 
     def abort(self) -> None:
         """Disconnect at once."""
@@ -71,6 +71,8 @@ class Budget:
     def hold(self, connection: Connection, size: int) -> None:
         """Set what a connection holds."""
         before = self._holders.get(connection, 0)
+        # Who gave bytes back makes progress, and moves to the end of the order. One that only adds stays where it is:
+        # a peer that sends a byte now and then must not look younger than one that waits.
         if size < before:
             del self._holders[connection]
         if size:
@@ -113,18 +115,19 @@ class Admission:
         self._count = count()
         self._spare: dict[Connection, None] = {}
         self._handshakes_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by network prefix
-        self._warned = False  # that there are fewer files than `connections`
+        self._warned = False  # that the limit of open files is below `connections`
         self._by_network_prefix: Counter[str] = Counter()
 
-    # Places.
+    # Slots.
 
     def enter(self, connection: Connection, address: str) -> bool:
-        """Admit a connection, which must `leave`. False: it has a spare place, and can only get health and metrics.
+        """Admit a connection, which must `leave`. False: it has a spare slot, and can only get health and metrics.
 
-        When no place is left, or the address has reached its limit, the oldest anonymous connection gives way.
+        When no slot is left, or the address has reached its limit, the oldest anonymous connection is closed.
         """
         prefix = self._network_prefix(address)
         if not self._make_room(prefix):
+            # The oldest, because a probe takes a moment: whoever stays in a spare slot is no probe.
             if len(self._spare) >= SPARE:
                 first = next(iter(self._spare))
                 del self._spare[first]
@@ -137,6 +140,7 @@ class Admission:
         return True
 
     def _make_room(self, prefix: str) -> bool:
+        # An address at its limit pays with its own connections, so it cannot push out those of others.
         if prefix and self._by_network_prefix[prefix] >= self.settings.connections_per_address:
             first = next((each for each in self._anonymous_connections.values() if each[1] == prefix), None)
         elif self.inside >= min(self.settings.connections, files := most_files()):
@@ -144,7 +148,7 @@ class Admission:
             if files < self.settings.connections and not self._warned:
                 self._warned = True
                 log.warning(
-                    "connections give way because the process may not open more files",
+                    "anonymous connections are closed: the open-file limit is reached",
                     connections=self.settings.connections,
                     possible=files,
                     remedy="raise LimitNOFILE of the unit, or ulimit -n",
@@ -186,7 +190,10 @@ class Admission:
             del self._numbers[connection], self._anonymous_connections[number]
 
     def hand_over(self, connection: Connection, socket: Connection, address: str) -> None:
-        """A socket takes the place of the HTTP connection on which it was opened: anonymous, and as old as it."""
+        """A socket replaces the HTTP connection on which it was opened: anonymous, and as old as it.
+
+        Otherwise connections that came later would be closed before it.
+        """
         number = self._numbers.get(connection)
         over_tls = number in self._charged_for_tls
         self._charged_for_tls.discard(number)
@@ -200,10 +207,10 @@ class Admission:
 
     def _add_anonymous(self, connection: Connection, prefix: str, number: int) -> None:
         self._numbers[connection] = number
-        self._anonymous_connections[number] = connection, prefix  # a number that is there keeps its place in the order
+        self._anonymous_connections[number] = connection, prefix  # a number that is known keeps its age
 
     def number_of(self, connection: Connection) -> int | None:
-        """The number of a connection while it is anonymous; a socket that takes its place keeps it."""
+        """The number of a connection while it is anonymous; a socket that replaces it keeps it."""
         return self._numbers.get(connection)
 
     def charge_tls(self, number: int) -> None:
@@ -226,7 +233,7 @@ class Admission:
         _, prefix = self._anonymous_connections[number]
         limit = self.settings.anonymous_bytes
         budgets = [(self.anonymous, limit)]
-        if prefix:  # first, so that others do not pay for this address
+        if prefix:  # first, so that others are not disconnected for the memory of this address
             budgets.insert(0, (self._anonymous_of.setdefault(prefix, Budget()), limit // SHARES))
         for budget, _ in budgets:
             budget.hold(connection, size)
@@ -237,9 +244,10 @@ class Admission:
             self._anonymous_of.pop(prefix, None)
 
     def handshakes_of(self, address: str) -> asyncio.Semaphore:
-        """For the TLS handshakes of an address: as many go on at a time as its part of the budget has memory for."""
+        """Semaphore that limits an address to the TLS handshakes its share of memory allows."""
         prefix = self._network_prefix(address)
         turns = self._handshakes_of.get(prefix)
+        # Weakly referenced: it lasts as long as a handshake of the address holds or awaits it.
         if turns is None:
             part = self.settings.anonymous_bytes // (SHARES if prefix else 1)
             turns = self._handshakes_of[prefix] = asyncio.Semaphore(part // HANDSHAKE_BYTES)
@@ -254,6 +262,7 @@ class Admission:
         exhausted.
         """
         wanted = max(0, held - FREE)
+        # The message that would exceed the budget is refused, not the oldest one: those may be nearly complete.
         if wanted > drawn and self.unfinished + wanted - drawn > self.settings.unfinished_bytes:
             raise Unavailable("too many unfinished messages; try again later")
         self.unfinished += wanted - drawn
@@ -266,6 +275,7 @@ class Admission:
         """
         self.unread.hold(connection, held)
         while (longest := self.unread.beyond(self.settings.unread_bytes)) is not None:
+            # Subtracted now: `abort` calls `connection_lost` later, and this loop would never end.
             self.resume(longest)
             longest.abort()
 

@@ -1,4 +1,4 @@
-"""Back-pressure on the peer of a socket: what it sent and was not handled yet, and what it does not read.
+"""Back-pressure on the peer of a socket: input that is not handled yet, and output that the peer does not read.
 
 `Backlog` belongs to every socket, `Stall` only to one whose peer does not read, `Slices` to all anonymous sockets, and
 `Turns` to all anonymous HTTP requests. They keep count; the socket or the request decides what follows.
@@ -18,18 +18,18 @@ PIECE = 16 << 10
 """Bytes handled without a pause, so that one busy connection does not delay the others."""
 
 ANONYMOUS_PIECE = 512
-"""The same for a connection without a login: few requests or frames fit."""
+"""The same for an anonymous connection: only a few requests or frames fit into it."""
 
 PORTION = 64 << 10
-"""Bytes of an answer that are written at a time. A connection may have as many unread without drawing from the budget;
-with more, the next portion waits until the peer reads."""
+"""Bytes of an answer that are written at a time. So many may be unread without counting in the budget; with more, the
+next portion waits until the peer reads."""
 
 OVERHEAD = 48
 """Bytes that a message takes in memory beside its own."""
 
 
 class Backlog:
-    """What was received on one socket and is not handled yet: messages, bytes behind them, an unfinished message.
+    """Input of one socket that is not handled yet: messages, bytes behind them, an unfinished message.
 
     While it waits, the owner pauses reading. The kernel's buffers then fill up, and TCP makes the peer wait. So the
     memory for a connection is bounded without refusing anything.
@@ -69,7 +69,8 @@ class Backlog:
         self.data += data
 
     def take(self, piece: int = PIECE) -> Sequence[Event]:
-        """The next events: those that were put off, or those in the next `piece` bytes."""
+        """The next events: those that had to wait, or those in the next `piece` bytes."""
+        # Only a piece: parsed messages take more memory than their bytes, and others wait until all are handled.
         events, self.events = self.events, ()
         return events or self._parse(piece)
 
@@ -107,7 +108,7 @@ class Backlog:
         return now - self.begun >= seconds
 
     def draw(self, admission: Admission) -> bool:
-        """Count the bytes of the unfinished message in the budget of all; whether there are any beyond what is free.
+        """Count the bytes of the unfinished message in the common budget; whether there are any beyond FREE.
 
         Raises Unavailable when the budget is used up.
         """
@@ -133,17 +134,17 @@ class Backlog:
                 self._transport.pause_reading()
                 return
             if self.begun is not None:
-                self.begun = _now()  # only now the peer can continue its message
+                self.begun = _now()  # the peer could not continue its message before
             self._transport.resume_reading()
 
     def schedule(self, work: Callable[[], None]) -> None:
-        """Call `work` once in the next iteration of the event loop, so that others are served before."""
+        """Call `work` once in the next iteration of the event loop, so that other connections are served before."""
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._work, work)
 
     def _work(self, work: Callable[[], None]) -> None:
-        self._due = False  # before the work, which may schedule more
+        self._due = False  # before the work, which may schedule itself again
         if not self._transport.is_closing():
             work()
 
@@ -160,6 +161,7 @@ class Stall:
 
     def look(self, unread: int, conflate_seconds: float) -> float:
         """Look whether the peer has read any of it. Returns the seconds since it last did."""
+        # Only less is progress: new answers add bytes while the peer reads nothing.
         if unread < self._unread:
             self._since = _now()
         self._unread = unread
@@ -182,7 +184,7 @@ class Watch:
         self._wait(transport.get_write_buffer_size())
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._timer.cancel()
 
     def _wait(self, unread: int) -> None:
@@ -190,6 +192,7 @@ class Watch:
 
     def _look(self, unread_before: int) -> None:
         unread = self._transport.get_write_buffer_size()
+        # Not `close`, which would wait for the peer to read the rest.
         if unread >= unread_before:
             self._transport.abort()
         else:
@@ -197,11 +200,11 @@ class Watch:
 
 
 class Slices:
-    """Work for connections on which nobody has logged in: for `seconds`, for all of them together, then a `pause`.
+    """Work for anonymous connections: for `seconds` for all of them together, then a `pause`.
 
-    So those with a token do not wait for many. In the pause the loop sleeps if there is nothing else to do: the thread
-    that writes to the disk gets the interpreter lock from a busy loop after 5 ms only. The connection that has waited
-    longest goes first.
+    So clients with a token never wait for many of them. In the pause the loop sleeps if there is nothing else to do:
+    from a busy loop, the thread that writes to the disk gets the interpreter lock only after 5 ms. The connection that
+    has waited longest goes first.
     """
 
     __slots__ = ("_due", "_pause", "_seconds", "_waiting", "end")
@@ -223,6 +226,7 @@ class Slices:
 
     def _work(self) -> None:
         self.end = monotonic() + self._seconds
+        # A connection with more work adds itself at the end, so the others have their turn before.
         for backlog in list(self._waiting):
             work = self._waiting.pop(backlog)
             if not backlog.closing:
@@ -237,8 +241,8 @@ class Slices:
 class Turns:
     """The same for HTTP requests, each of which is a task of its own: a slice of `seconds` for all, then a `pause`.
 
-    A request has its turn until it first waits for something. What the event loop does for others meanwhile counts as
-    well, so anonymous requests get the less, the busier it is.
+    The turn of a request ends when it first waits for something. What the event loop does for others meanwhile counts
+    as well, so the busier the gateway is, the less time anonymous requests get.
     """
 
     __slots__ = ("_due", "_end", "_pause", "_seconds", "_waiting")
@@ -275,7 +279,7 @@ class Turns:
     def _serve(self) -> None:
         """Let the next request go on: the loop runs its task and then `_next`."""
         while self._waiting:
-            if not (turn := self._waiting.popleft()).done():  # it was not cancelled
+            if not (turn := self._waiting.popleft()).done():  # else it was cancelled
                 turn.set_result(None)
                 asyncio.get_running_loop().call_soon(self._next)
                 return

@@ -1,6 +1,6 @@
 """HTTP connections: uvicorn's httptools protocol, with bounds on what a peer may send, hold and leave unread.
 
-uvicorn does not limit the bytes of a request's head or the time to send them. This subclass limits both, and admits a
+uvicorn limits neither the bytes of a request's head nor the time to send them. This subclass limits both, and admits a
 connection before it reads anything: there is a limit for the process and one for each address.
 """
 
@@ -46,7 +46,7 @@ HEADERS = 256
 """Headers of one request. A short one takes 26 times its bytes in memory; clients send some dozens at most."""
 
 PARAMETERS = 1_024
-"""Parameters in a query: tens of thousands fit into a head, and take 20 ms of everybody's time."""
+"""Parameters in a query: tens of thousands fit into a head, and would block the event loop for 20 ms."""
 
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
@@ -172,7 +172,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._spare = not self.admission.enter(self, address)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Admit the connection, if that was not done before. In a spare place, all but health and metrics is refused
+        """Admit the connection, if that was not done before. In a spare slot, all but health and metrics is refused
         with 503."""
         super().connection_made(transport)
         self.flow._is_writable_event = LightEvent(is_set=True)
@@ -203,7 +203,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _forget(self) -> None:
         """Drop what refers to this object, so that it is freed without a garbage collection.
 
-        Thousands of connections that come and go would make one long enough to be noticed by everybody.
+        After thousands of connections one collection would block the event loop for a noticeable time.
         """
         self.parser = self.scope = self.cycle = None  # type: ignore[assignment]
 
@@ -330,7 +330,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.admission.hold(self, waiting + (self.unsent if self.flow.write_paused else 0))
 
     def shutdown(self) -> None:
-        """uvicorn stops. Under TLS, closing waits for the peer's close_notify, which an idle peer may never send."""
+        """The server stops. Under TLS, closing waits for the peer's close_notify, which an idle peer may never send."""
         super().shutdown()
         if self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)

@@ -146,8 +146,8 @@ class EventStream:
     # The ASGI response.
 
     def start(self, reply: SubscribeReply) -> None:
-        """Queue a bookmark with the position from which the caller can resume, if it is known. Not before a reset: who
-        came back with that position would never hear of it."""
+        """Queue a bookmark with the position from which the caller can resume, if it is known. Not before a reset: a
+        client that resumes from that position would never get the reset."""
         if isinstance(reply.position, str) and reply.mode != "reset":
             members = b'"position":"%b"' % reply.position.encode()
             self.push(self.frame("", 0, False, "bookmark", members, reply.position))

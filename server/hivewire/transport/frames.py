@@ -169,7 +169,7 @@ class FrameReader:
 
     def _long(self, data: bytes, position: int, events: list[Event]) -> int:
         """Add a complete ASCII text message whose length has two more bytes, such as most inserts, and return the
-        position of the next frame; 0 when it has to be looked at closely."""
+        position of the next frame; 0 when `_frame` has to parse it."""
         start = position + 8
         length = data[position + 2] << 8 | data[position + 3]
         end = start + length
@@ -187,6 +187,7 @@ class FrameReader:
         if self.ended:
             return b""
         if self._tail is not None:
+            # Not parsed before all of it has come: a large message in small pieces would be parsed once for each.
             self._tail += data
             if len(self._tail) < self._needed:
                 return b""
@@ -213,6 +214,7 @@ class FrameReader:
             return self._fail(Code.PROTOCOL_ERROR, mistake, events, size)
         # The payload follows the length, which may have 2 or 8 more bytes, and the mask (section 5.2).
         length, start = second & 0x7F, position + 6
+        # A length that could have been written shorter is accepted: the RFC forbids it to senders only.
         if length >= 126:
             start += 2 if length == 126 else 8
             if start <= size:
@@ -259,7 +261,7 @@ class FrameReader:
             return "incorrect masking"
         if opcode & CONTROL:
             return None if first & FIN else "fragmented control frame"  # section 5.4
-        if self._only_close:
+        if self._only_close:  # messages are skipped frame by frame, so their fragments are not tracked
             return None
         if opcode == CONT:
             return "unexpected continuation frame" if self._fragments is None else None
@@ -314,6 +316,7 @@ class FrameReader:
         except UnicodeDecodeError:
             events.append(self._refuse(Code.INVALID_TEXT))
             return
+        # After the check: a peer that sends garbage fills no memory with it.
         self._fragments += payload
         if last:
             message, self._fragments, self._utf8 = bytes(self._fragments), None, None

@@ -23,18 +23,18 @@ class LightEvent(asyncio.Event):
         self._whole: asyncio.Event | None = None
 
     def is_set(self) -> bool:
-        """Whether nobody has to wait."""
+        """Whether it is set."""
         return self._is_set
 
     def set(self) -> None:
-        """Let those go on who wait."""
+        """Wake all that wait."""
         self._is_set = True
         if self._whole is not None:
             self._whole.set()
             self._whole = None
 
     def clear(self) -> None:
-        """Let those wait who come from now on."""
+        """Let `wait` block from now on."""
         self._is_set = False
 
     async def wait(self) -> Literal[True]:

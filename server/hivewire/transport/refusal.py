@@ -48,7 +48,7 @@ class Refusal(Exception):
 
 def headers_of(error: Exception, status: int, challenge: str) -> dict[str, str]:
     """The headers that belong to an error: with a 401 the challenge (RFC 9110, section 11.6.1), and the seconds after
-    which to try again, if the error tells (section 10.2.3)."""
+    which to try again, if the error has them (section 10.2.3)."""
     headers = {"WWW-Authenticate": challenge} if status == 401 else {}
     if isinstance(error, WireError) and "retryAfter" in error.members:
         headers["Retry-After"] = str(error.members["retryAfter"])

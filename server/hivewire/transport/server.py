@@ -37,7 +37,7 @@ VALIDITY = re.compile(rb"\x30[\x1e-\x22](?:\x17\x0d\d{12}|\x18\x0f\d{14})Z(?:\x1
 
 class Server(uvicorn.Server):
     """uvicorn with our HTTP connections and WebSockets. `headers_of` gives the headers of every answer under a path;
-    paths in `always` are served when no place is left.
+    paths in `always` are served when no slot is left.
 
     Its WebSockets and event streams start, stop and are measured with it.
     """
@@ -143,7 +143,7 @@ class Server(uvicorn.Server):
 
 
 def spread_of(settings: Settings, clients: int) -> float:
-    """Seconds within which clients reconnect after a stop: no longer than so many clients need."""
+    """Seconds within which clients reconnect after a stop: as long as this number of clients needs, at most."""
     return min(settings.drain_spread, max(1.0, clients / RECONNECTS))
 
 
@@ -179,8 +179,8 @@ def warn_of_plain_http(settings: Settings, sock: socket.socket) -> None:
 
 
 def reserve(host: str, port: int) -> socket.socket:
-    """A socket that keeps a port for others that bind it with `shared`. It never listens. Raises StartError."""
-    with bind(host, port) as alone:  # fails if somebody listens there, who may share as well
+    """A socket that reserves a port for processes that bind it with `shared`. It never listens. Raises StartError."""
+    with bind(host, port) as alone:  # fails if another process listens there, even one that shares its port
         port = alone.getsockname()[1]
     return bind(host, port, shared=True)
 

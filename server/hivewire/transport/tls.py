@@ -1,7 +1,7 @@
-"""A port with TLS: a connection has its place in admission from the moment it is accepted.
+"""A port with TLS: the admission counts a connection from the moment it is accepted.
 
-asyncio tells a protocol of its connection after the TLS handshake only. Peers that never finish one would be counted
-nowhere, and could take all files of the process. So the sockets are accepted here.
+asyncio tells a protocol of its connection only after the TLS handshake. Peers that never finish one would not be
+counted, and could use up all open files of the process. So the sockets are accepted here.
 
 The handshakes of one address take turns, so that their memory is bounded and others are served between them.
 """
@@ -25,8 +25,8 @@ HANDSHAKE_SECONDS = 10.0
 """Seconds for a handshake when its turn has come."""
 
 MOMENT_SECONDS = 2.0
-"""Seconds after which an unfinished handshake is charged, and a connection that has not logged in after one. Those of
-thousands of clients that come back at once take less, and must not push one another out."""
+"""Seconds after which an unfinished handshake is charged, and a connection that has not logged in after one. When
+thousands of clients reconnect at once, each takes less time, and they must not push one another out."""
 
 ACCEPTED_AT_ONCE = 64
 """Connections accepted in one turn of the event loop."""
@@ -63,7 +63,7 @@ class TlsListener:
             handshake.cancel()
 
     async def wait_closed(self) -> None:
-        """Return when no handshake goes on any more."""
+        """Return when all handshakes have ended."""
         if self._handshakes:
             await asyncio.wait(self._handshakes)
 
@@ -91,7 +91,7 @@ class TlsListener:
             protocol.accept(str(peer[0]), handshake.cancel)
 
     async def _handshake(self, protocol: HttpProtocol, sock: socket.socket) -> None:
-        # Errors of the peer's are not worth a line in the log, and the socket is closed.
+        # A failed handshake is the peer's problem: the socket is closed without a line in the log.
         with suppress(OSError):
             async with asyncio.timeout(SILENT_SECONDS):
                 await self._readable(sock)

@@ -49,7 +49,7 @@ LOGIN_REQUESTS = 2
 """The handshake and `authenticate`: they do not count as anonymous once the token was good."""
 
 CLOCK_EVENTS = 16
-"""Up to this many messages in one read are handled without checking the clock, which would cost more than it gains."""
+"""Up to this many messages in one read are handled without checking the clock, which costs more than it saves."""
 
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
@@ -150,7 +150,7 @@ class WebSocket(asyncio.Protocol):
 
     @property
     def caller(self) -> Caller:
-        """Who talks over it."""
+        """The caller of its requests."""
         return self._session.caller
 
     @property
@@ -172,6 +172,8 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes, one piece per iteration of the event loop, so that other connections are served."""
+        # Nearly every read: nothing waits, so it is handled here, without a copy. An anonymous socket has to wait for
+        # a slice of time.
         backlog = self._backlog
         if len(data) <= PIECE and not backlog.data and not backlog.events and not self.anonymous:
             self._handle(self._reader.feed(data))
@@ -205,7 +207,8 @@ class WebSocket(asyncio.Protocol):
         self._stall = Stall(self.transport.get_write_buffer_size())
         self._session.pause()
         self._regulate()
-        self._loop.call_soon(self._look_ahead)  # when what is being handled now is done
+        # Later: the transport calls this in the middle of a write, while messages are being handled.
+        self._loop.call_soon(self._look_ahead)
         self.count_unread()
 
     def resume_writing(self) -> None:
@@ -264,7 +267,7 @@ class WebSocket(asyncio.Protocol):
         try:
             for event in left:
                 if type(event) is bytes:
-                    if self._stage is not OPEN:
+                    if self._stage is not OPEN:  # closed by a message before: the rest is not carried out
                         continue
                     receive(event)
                     if caller.failures and self._failed_too_often():
@@ -275,7 +278,7 @@ class WebSocket(asyncio.Protocol):
                         self._backlog.events = list(left)
                         self._regulate()
                         return
-                if not self._control(event):
+                if not self._control(event):  # what follows a close frame is not looked at before that is answered
                     self._backlog.events = list(left)
                     return
         except Exception as error:
@@ -285,7 +288,7 @@ class WebSocket(asyncio.Protocol):
     def _receive_anonymous(self, message: bytes) -> None:
         """Carry out a request; after one that is refused because of `anonymous_rate` the next is delayed.
 
-        Answering each of thousands with 429 would cost as much as answering them.
+        To answer each of thousands with 429 would cost as much as to carry them out.
         """
         if not self.anonymous:  # an earlier message has logged in
             self._session.receive(message)
@@ -294,7 +297,7 @@ class WebSocket(asyncio.Protocol):
             self._loop.call_later(delay_seconds(), self._end_delay)
 
     def _end_delay(self) -> None:
-        """Go on with what was delayed."""
+        """Handle the delayed input."""
         self._delayed = False
         self._regulate()
         self._close_if_drained()
@@ -366,7 +369,8 @@ class WebSocket(asyncio.Protocol):
                 self._out_bytes += size
                 if self._out_bytes < ENOUGH:
                     return
-            self._flush()  # now, so that the transport can pause the session before the next answer is made
+            # Now, so that the transport can pause the session before more answers are built that nobody reads.
+            self._flush()
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
@@ -379,7 +383,7 @@ class WebSocket(asyncio.Protocol):
         """Write frames of pushes, after the answers so far."""
         if self._stage is not OPEN:
             return
-        if self._out:
+        if self._out:  # behind the queued answers, so that frames arrive in the order in which they were made
             self._out.append(data)
             self._out_bytes += len(data)
         else:
@@ -472,7 +476,7 @@ class WebSocket(asyncio.Protocol):
         unread, settings = self.transport.get_write_buffer_size(), self._shared.settings
         if self._stall.look(unread, settings.conflate_seconds) >= settings.slow_seconds:
             self.close(Code.SLOW_CONSUMER)
-            self._cut_after(1)  # the peer will hardly read the close frame, which is after all unread answers
+            self._cut_after(1)  # the peer will hardly read the close frame, which is behind all unread answers
 
     def count_unread(self) -> None:
         """Count the unread answers in the budget."""
@@ -503,7 +507,7 @@ class WebSocket(asyncio.Protocol):
         self._close_if_drained()
 
     def _congested(self) -> bool:
-        """Whether reading pauses: the peer does not read, has too much pending, or has ended the conversation."""
+        """Whether reading pauses: the peer does not read, has too much pending, or is about to be closed."""
         settings, session = self._shared.settings, self._session
         return (
             self._stall is not None
@@ -525,7 +529,8 @@ class WebSocket(asyncio.Protocol):
             self._backlog.drop()
             room = reading = True
         elif self._stage is CLOSING:
-            room, reading = True, not self._backlog.waiting  # to find the peer's close frame
+            # Input is still parsed, to find the peer's close frame.
+            room, reading = True, not self._backlog.waiting
         else:
             room = not self._congested()
             reading = room and not self._backlog.waiting and not self._draining
