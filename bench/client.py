@@ -1,7 +1,8 @@
-"""The Python client: how fast it reads, writes and takes a state, and what a name costs it.
+"""The Python client: how fast it reads, writes and takes a state, what a name costs it, and how many come back at once.
 
-`rows` measures all of it. As a process it writes: in turns through the client and with raw frames over a socket of the
-same process and event loop, 16 in flight each, and prints the rates of both.
+`rows` measures all of it. As a process, `writes` puts in turns through the client and with raw frames over a socket of
+the same process and event loop, 16 in flight each, and prints the rates of both; `returns` cuts many clients off at
+once, and prints after how many seconds each is live again.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import json
 import statistics
 import time
 import tracemalloc
+from collections import Counter
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import uvloop
 
-from bench import servers, turns
-from bench.generator import Connection, frames, name_of, proof
+from bench import generator, servers, turns
+from bench.generator import frames, name_of, proof
 from bench.measures import Row, log_in
 from bench.servers import GENERATOR_CORES, generate, pin
 from hivewire_client import Hivewire
-from hivewire_client.connection import Frame
+from hivewire_client.connection import Connection, Frame
 from hivewire_client.replica import Replica
 
 IN_FLIGHT = 16
@@ -31,6 +35,7 @@ NAMES = 10_000
 PER_FRAME = 2_000
 GETS = 200_000
 TURN = 0.25
+CLIENTS, BATCH = 1_000, 50
 VALUE = "v" * 20
 
 
@@ -44,7 +49,10 @@ def rows(folder: Path, seconds: float) -> list[Row]:
     """All figures of the client."""
     with servers.gateway(folder / "client.db") as server:
         token = log_in(server)
-        found = generate("bench.client", port=server.port, path=server.path, token=token, seconds=seconds)
+        where = {"port": server.port, "path": server.path, "token": token}
+        found = generate("bench.client", "writes", **where, seconds=seconds)
+        back = generate("bench.client", "returns", **where, clients=CLIENTS)["seconds"]
+    fullest = max(Counter(int(each * 10) for each in back).values())
     size, taken = state()
     ratios = [client / raw for client, raw in zip(found["client"], found["raw"], strict=True)]
     return [
@@ -54,6 +62,12 @@ def rows(folder: Path, seconds: float) -> list[Row]:
         Row("client: put / raw socket, 1 x 16", statistics.median(ratios), "x", at_least=0.5),
         Row("client: memory of a name beside its value", size, "B", at_most=400),
         Row(f"client: applying a state of {NAMES:,}", taken * 1_000, "ms", at_most=100),
+        Row(
+            f"client: {CLIENTS:,} are cut off at once: the most that are back in 100 ms",
+            fullest,
+            "",
+            at_most=CLIENTS / 10,
+        ),
     ]
 
 
@@ -100,7 +114,7 @@ def reads() -> float:
 
 async def writes(options: argparse.Namespace) -> dict[str, list[float]]:
     """Puts per second of each turn, through the client and raw."""
-    raw = Connection(options.path, options.token, frames("put", 0), proof("put"))
+    raw = generator.Connection(options.path, options.token, frames("put", 0), proof("put"))
     await asyncio.get_running_loop().create_connection(functools.partial(lambda: raw), "127.0.0.1", options.port)
     await raw.ready
     raw.in_flight = IN_FLIGHT
@@ -130,16 +144,48 @@ async def through(hw: Hivewire) -> float:
     return done / (time.perf_counter() - started)
 
 
+async def returns(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Cut all clients off in the same moment, and wait until all are live again; the seconds until each has come back.
+
+    That is when it connects: how fast so many handshakes are done says more of this machine.
+    """
+    url = f"http://127.0.0.1:{options.port}"
+    clients = [Hivewire(url, token=options.token, names=[name_of(0)], timeout=120) for _ in range(options.clients)]
+    for first in range(0, len(clients), BATCH):
+        batch = clients[first : first + BATCH]
+        await asyncio.gather(*(each.__aenter__() for each in batch))
+        await asyncio.gather(*(each.ready(60, stale=False) for each in batch))
+    found: list[float] = []
+    opened = Connection.open
+    cut = time.perf_counter()
+
+    async def noted(*given: Any) -> Connection:
+        found.append(time.perf_counter() - cut)
+        return await opened(*given)
+
+    with patch.object(Connection, "open", noted):
+        for each in clients:
+            assert each._link.connection is not None
+            each._link.connection.abort()
+        while len(found) < len(clients) or any(each.state != "live" for each in clients):
+            await asyncio.sleep(0.1)
+    await asyncio.gather(*(each.close() for each in clients))
+    return {"seconds": found}
+
+
 def main() -> None:
     """Run as told by the command line."""
+    works = {"writes": writes, "returns": returns}
     parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=works)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", required=True)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--clients", type=int, default=CLIENTS)
     options = parser.parse_args()
     pin(GENERATOR_CORES)
-    print(json.dumps(uvloop.run(writes(options))), flush=True)
+    print(json.dumps(uvloop.run(works[options.kind](options))), flush=True)
 
 
 if __name__ == "__main__":
