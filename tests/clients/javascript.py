@@ -91,10 +91,14 @@ class Proxy:
 
 
 class World:
-    """A gateway that can be changed, killed and replaced. Each public method is a command."""
+    """A gateway that can be changed, killed and replaced. Each public method is a command.
 
-    def __init__(self, folder: Path) -> None:
+    `kill_each`: where connections end again and again, the gateway is killed each so many times.
+    """
+
+    def __init__(self, folder: Path, kill_each: int) -> None:
         self._folder = folder
+        self._kill_each = kill_each
         self._proxy = Proxy()
         self._ledger = 0
         self._down = self._alone = False
@@ -122,7 +126,8 @@ class World:
 
     def info(self) -> Any:
         """Where the gateway is, and who may do everything there."""
-        return {"urls": self._proxy.urls, "login": "admin", "password": PASSWORD, "token": self._token}
+        found = {"urls": self._proxy.urls, "login": "admin", "password": PASSWORD, "token": self._token}
+        return {**found, "killEach": self._kill_each}
 
     def ask(self, action: str, **members: Any) -> Any:
         """Any request of an administrator, past the proxy."""
@@ -208,9 +213,9 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving_world(folder: Path) -> Iterator[str]:
+def serving_world(folder: Path, kill_each: int = 10) -> Iterator[str]:
     """The address of the commands and files."""
-    world = World(folder)
+    world = World(folder, kill_each)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, world))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -54,20 +54,34 @@ def test_the_suite_has_a_case_for_each_row() -> None:
     assert not [key for key, gateways in rows if gateways == "both" and cases[key]]
 
 
+def run_in_node(world: str, *options: str) -> str:
+    """Run the suite, or what the options of `node --test` choose of it; what it prints."""
+    assert NODE is not None
+    ran = subprocess.run(
+        [NODE, "--experimental-websocket", "--no-warnings", "--test", "--test-reporter=tap", *options, "test/node.js"],
+        cwd=CLIENT,
+        env={**os.environ, "HIVEWIRE_WORLD": world},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE,  # these are many cases
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
 @needs_websocket
 def test_the_suite_passes_in_node(tmp_path: Path) -> None:
     """Every promise of the client holds in Node, against both gateways."""
-    assert NODE is not None
     with serving_world(tmp_path) as world:
-        ran = subprocess.run(
-            [NODE, "--experimental-websocket", "--no-warnings", "--test", "--test-reporter=tap", "test/node.js"],
-            cwd=CLIENT,
-            env={**os.environ, "HIVEWIRE_WORLD": world},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+        run_in_node(world)
+
+
+@needs_websocket
+@pytest.mark.long
+def test_fifty_kills_in_node(tmp_path: Path) -> None:
+    """The gateway is killed each of the 50 times."""
+    with serving_world(tmp_path, kill_each=1) as world:
+        assert "- real: fifty_kills" in run_in_node(world, "--test-name-pattern=real: fifty_kills")
 
 
 async def test_the_suite_passes_in_a_browser(tmp_path: Path) -> None:

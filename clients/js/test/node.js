@@ -23,7 +23,7 @@ if (process.env.HIVEWIRE_WORLD) {
 for (const [kind, world] of Object.entries(worlds)) {
   for (const {key, name, run, only = kind} of cases) {
     if (only !== kind) continue;
-    test(`${kind}: ${key}: ${name}`, {timeout: 30_000}, () => run(world, {cache}).finally(() => world.rest()));
+    test(`${kind}: ${key}: ${name}`, {timeout: 240_000}, () => run(world, {cache}).finally(() => world.rest()));
   }
 }
 

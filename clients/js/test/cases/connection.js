@@ -36,7 +36,7 @@ it("fifty_kills", "over fifty kills nothing is missing and nothing comes twice",
   let written = 0;
   for (let round = 0; round < 50; round++) {
     // A kill of the gateway takes a while, a cut none: most are cuts, some in the middle of a write.
-    const end = world.fake || (round + 1) % 10 ? world.drop : world.kill;
+    const end = world.fake || (round + 1) % world.killEach ? world.drop : world.kill;
     await Promise.all([world.change("h.x", String(++written)), round % 2 ? undefined : world.drop()]);
     await end();
     await world.change("h.x", String(++written));
