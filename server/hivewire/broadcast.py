@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from hivewire.reports import report
+from hivewire.unexpected import log_unexpected
 
 F = TypeVar("F")
 
@@ -78,5 +78,5 @@ def understand(decode: Callable[[bytes], F], encoded: bytes) -> F | None:
     try:
         return decode(encoded)
     except msgspec.MsgspecError as error:
-        report("a fact of another gateway was not understood", error)
+        log_unexpected("a fact of another gateway was not understood", error)
         return None

@@ -19,8 +19,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from hivewire.reports import report, safely
 from hivewire.telemetry import log
+from hivewire.unexpected import log_unexpected, safely
 
 Item = TypeVar("Item")
 
@@ -181,7 +181,7 @@ class GroupCommit(ABC, Generic[Item]):
 
     def _break(self, error: Exception) -> None:
         """After an unexpected error what is in memory may be wrong: write nothing more."""
-        report(f"the writer of {self.name} ended", error)
+        log_unexpected(f"the writer of {self.name} ended", error)
         self._refuse(f"the writer ended: {error!r}; restart the gateway")
 
     def _tell(self, failing: str | None) -> None:
@@ -322,4 +322,4 @@ class GroupCommit(ABC, Generic[Item]):
                 done(outcomes.pop(), *about)
             except Exception as error:
                 # The commit is durable: one connection that cannot take its answer must not keep others from theirs.
-                report(f"an answer from the writer of {self.name} was not taken", error)
+                log_unexpected(f"an answer from the writer of {self.name} was not taken", error)

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.reports import report
 from hivewire.telemetry import log
+from hivewire.unexpected import log_unexpected
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -207,7 +207,7 @@ class Link(asyncio.Protocol):
             answer = Raw(_encode(await self.handle(body)))
         except Exception as error:
             if not isinstance(error, self.expected):
-                report("a request of another process failed", error)
+                log_unexpected("a request of another process failed", error)
             failed, answer = type(error).__name__, Raw(_encode(str(error)))
         self._send(_Frame(call, True, failed, answer))
 

@@ -119,7 +119,7 @@ def _error(operation: Operation, status: int) -> str:
 
 
 def _parameter(parameter: Parameter) -> Schema:
-    return {"name": parameter.name, "in": parameter.place, "required": parameter.required, **_described(parameter)}
+    return {"name": parameter.name, "in": parameter.location, "required": parameter.required, **_described(parameter)}
 
 
 def _answer(content: Content) -> Schema:

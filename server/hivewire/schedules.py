@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from hivewire.access.identity import Identity
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, View, Write, version_of
+from hivewire.ledger.records import Change, EvaluatedState, Write, version_of
 from hivewire_protocol import times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotAllowed, OutOfBounds, WireError
 from hivewire_protocol.nouns.configuration import ConfigurationPut, TransactChange
@@ -122,9 +122,9 @@ def moment(name: str, given: str, now: int, then: str = "in the future") -> int:
 class Room(Struct):
     """The condition that there is room for another schedule."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it takes the place of another one, or there are fewer than MAX_SCHEDULES."""
-        return version_of(last) > 0 or view.count(KIND) < MAX_SCHEDULES
+        return version_of(last) > 0 or state.count(KIND) < MAX_SCHEDULES
 
     def error(self, last: Change | None) -> WireError:
         """The error when there are that many."""
@@ -134,9 +134,9 @@ class Room(Struct):
 class Lasting(Struct, gc=False):
     """The condition that a record of a layer does not expire: what a rollout changes would be gone in its midst."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it stays."""
-        end = None if last is None or last.content is None else view.last(KIND, f"{last.kind}/{last.key}")
+        end = None if last is None or last.content is None else state.last(KIND, f"{last.kind}/{last.key}")
         return end is None or end.content is None or last is None or end.revision != last.revision
 
     def error(self, last: Change | None) -> WireError:

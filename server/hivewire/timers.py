@@ -19,10 +19,10 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Expected, LedgerError, NotDurable, Refused, Transaction, Write
-from hivewire.reports import report
 from hivewire.schedules import KIND, Scheduled, expiring, is_expiry, scheduled_of
 from hivewire.services import now
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import log_unexpected
 from hivewire_protocol.errors import Unavailable, UserNotActive, WireError
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import ConfigurationTransact
@@ -166,7 +166,7 @@ class Timers:
                 log.warning("schedules wait for the storage", reason=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
             except Exception as error:
-                report("a schedule could not be carried out", error)
+                log_unexpected("a schedule could not be carried out", error)
                 await asyncio.sleep(AGAIN_SECONDS)
 
 

@@ -59,7 +59,7 @@ def answers(wire: Wire) -> bool:
 @pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
 @pytest.mark.parametrize("login", [by_header, by_action])
 def test_the_oldest_connection_without_a_login_gives_way(data: Path, flag: str, login: object) -> None:
-    """When places run out a new connection replaces the oldest one without a login, never one with a login."""
+    """When no slot is left, a new connection replaces the oldest one without a login, never one with a login."""
     with RunningGateway(data, flag, "3", "--head-seconds", "100") as gateway, ExitStack() as stack:
         member = login(gateway, stack)  # type: ignore[operator]
         first, second = stack.enter_context(dial(gateway)), stack.enter_context(opened(gateway))
@@ -90,7 +90,7 @@ def test_who_has_no_login_gives_way_when_files_run_out(data: Path) -> None:
 def test_who_never_finishes_a_tls_handshake_gives_way(
     data: Path, certificate: tuple[Path, Path], flag: str, begun: bytes
 ) -> None:
-    """A connection has its place from the moment it is accepted: when places run out, the oldest gives way, also one
+    """A connection has its slot from the moment it is accepted: when none is left, the oldest gives way, also one
     whose TLS handshake is not finished."""
     tls = ("--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1]))
     with RunningGateway(data, flag, "3", *tls) as gateway, ExitStack() as stack:
@@ -119,7 +119,7 @@ def test_a_tls_connection_that_ends_leaves_its_place(data: Path, certificate: tu
 
 
 def test_a_socket_is_as_old_as_its_connection(data: Path) -> None:
-    """Who upgrades a connection keeps its place in the order: the next connection replaces it, not a younger one."""
+    """Who upgrades a connection keeps its age: the next connection replaces it, not a younger one."""
     with RunningGateway(data, "--connections", "2", "--head-seconds", "100") as gateway, ExitStack() as stack:
         oldest, younger = stack.enter_context(dial(gateway)), stack.enter_context(dial(gateway))
         oldest.send(upgrade())

@@ -24,6 +24,7 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
     Change,
+    EvaluatedState,
     Expected,
     JournalError,
     LedgerError,
@@ -35,7 +36,6 @@ from hivewire.ledger.records import (
     Transaction,
     Undecided,
     Unexpected,
-    View,
     Write,
 )
 from hivewire.ledger.retention import Retention
@@ -911,7 +911,7 @@ async def test_the_time_of_a_record_never_goes_back() -> None:
 class Awkward:
     """A precondition that breaks when it is looked at."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         raise RuntimeError("awkward")
 
 

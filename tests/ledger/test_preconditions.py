@@ -14,13 +14,13 @@ from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     Change,
+    EvaluatedState,
     Expected,
     Guard,
     Missing,
     Outcome,
     PreconditionFailed,
     Transaction,
-    View,
     Write,
     version_of,
 )
@@ -39,8 +39,8 @@ class AtMost:
     def __init__(self, most: int) -> None:
         self.most = most
 
-    def holds(self, last: Change | None, view: View) -> bool:
-        return version_of(last) > 0 or view.count(KIND) < self.most
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
+        return version_of(last) > 0 or state.count(KIND) < self.most
 
 
 class Same:
@@ -50,8 +50,8 @@ class Same:
         self.key = key
         self.content = content
 
-    def holds(self, last: Change | None, view: View) -> bool:
-        other = view.last(KIND, self.key)
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
+        other = state.last(KIND, self.key)
         return (other.content if other is not None else None) == self.content
 
 
@@ -144,7 +144,7 @@ transactions = st.lists(writes, min_size=1, max_size=3, unique_by=lambda one: on
 
 @given(st.lists(transactions, max_size=5), st.lists(transactions, max_size=8))
 def test_the_view_of_a_batch_is_the_state_after_it(before: list[Transaction], batch: list[Transaction]) -> None:
-    """At every moment, records and counts in the view are those of a state to which the changes so far were applied."""
+    """At every moment, records and counts are those of a state to which the changes so far were applied."""
     state, applied = State(), State()
     first = Batch(state, 0, 1)
     for transaction in before:

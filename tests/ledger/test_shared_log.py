@@ -18,6 +18,7 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     Change,
+    EvaluatedState,
     Expected,
     Guard,
     Missing,
@@ -27,7 +28,6 @@ from hivewire.ledger.records import (
     Refused,
     Transaction,
     Undecided,
-    View,
     Write,
     version_of,
 )
@@ -370,10 +370,10 @@ MOST = 3
 
 
 class AtMost:
-    """No more than MOST records: counted in the view."""
+    """No more than MOST records."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
-        return version_of(last) > 0 or view.count(KIND) < MOST
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
+        return version_of(last) > 0 or state.count(KIND) < MOST
 
 
 writes = st.builds(
@@ -398,7 +398,7 @@ transactions = st.builds(
 
 
 class Replay:
-    """The state after the log, transaction by transaction: the simplest ledger, as a `View`."""
+    """The state after the log, transaction by transaction: the simplest ledger, as an `EvaluatedState`."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Change] = {}

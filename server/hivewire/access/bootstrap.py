@@ -13,7 +13,7 @@ from hivewire.access.passwords import Passwords, generate
 from hivewire.access.users import KIND as USER
 from hivewire.access.users import UserContent, Users
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFailed, Transaction, View, Write
+from hivewire.ledger.records import Change, EvaluatedState, Expected, NotDurable, PreconditionFailed, Transaction, Write
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import log
 from hivewire_protocol import times
@@ -29,9 +29,9 @@ TAG_KEY = "tag"
 class NoUsers:
     """A condition: there is no user at all. Another gateway may be the first on a shared log, under any login."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is true."""
-        return view.count(USER) == 0
+        return state.count(USER) == 0
 
 
 async def write_secret(settings: Settings, ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct, json
 
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Transaction, View, Write
+from hivewire.ledger.records import Change, EvaluatedState, Transaction, Write
 
 REVOCATION = "revocation"
 
@@ -33,9 +33,9 @@ MOST = 10_000
 class Room:
     """The condition that another revocation can be remembered, or that this one is already."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is true, given also what other gateways have revoked."""
-        return last is not None or view.count(REVOCATION) < MOST
+        return last is not None or state.count(REVOCATION) < MOST
 
 
 class Revocations:

@@ -21,7 +21,7 @@ from hivewire.actions.transaction import transact
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.actions.writing import (
     Judged,
-    Place,
+    Ref,
     affecting_of,
     check_type,
     delete_of,
@@ -29,8 +29,8 @@ from hivewire.actions.writing import (
     name_of,
     name_to_put,
     pending_of,
-    place_to_write,
     put_of,
+    ref_to_write,
     settled,
 )
 from hivewire.caller import Caller
@@ -93,32 +93,32 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
 async def get_change(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
     """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
     await until_current(services, caller, request)
-    place = _place(services, caller, request)
+    ref = _ref(services, caller, request)
     if request.reveal:
-        note_reveal(services, caller, place.name)
-    elif services.schemas.is_secret(place.name):
+        note_reveal(services, caller, ref.name)
+    elif services.schemas.is_secret(ref.name):
         raise AccessDenied(f"{AccessDenied.text}: the value is secret; reveal=true shows it, with RevealSecret")
     found: Change | None
     if request.entityVersion is not None or request.revision is not None:
-        found = await _earlier(services, place, request.entityVersion, request.revision)
+        found = await _earlier(services, ref, request.entityVersion, request.revision)
     else:
-        found = services.ledger.get(place.kind, place.key)
+        found = services.ledger.get(ref.kind, ref.key)
     if found is None or found.content is None:
-        raise not_found(place.name)
+        raise not_found(ref.name)
     return found
 
 
 async def _get_other(services: Services, caller: Caller, request: ConfigurationGet) -> Reply:
     """One of a layer, an earlier one, or one that may be secret."""
-    place = _place(services, caller, request)
+    ref = _ref(services, caller, request)
     if request.reveal:
-        note_reveal(services, caller, place.name)
+        note_reveal(services, caller, ref.name)
     if request.entityVersion is not None or request.revision is not None:
-        found = await _earlier(services, place, request.entityVersion, request.revision)
+        found = await _earlier(services, ref, request.entityVersion, request.revision)
     else:
-        current = services.ledger.get(place.kind, place.key)
+        current = services.ledger.get(ref.kind, ref.key)
         if current is None:
-            raise not_found(place.name)
+            raise not_found(ref.name)
         found = current
     return ConfigurationReply(services.resources.of(found, reveal=bool(request.reveal)), found.revision)
 
@@ -132,18 +132,18 @@ def note_reveal(services: Services, caller: Caller, *names: str) -> None:
         services.ledger.audit.note("reveal", name, identity.login, caller.address)
 
 
-def _place(services: Services, caller: Caller, request: ConfigurationGet | ConfigurationHistory) -> Place:
-    """The place that a request to read names. Raises as `_name` and `check_read`."""
+def _ref(services: Services, caller: Caller, request: ConfigurationGet | ConfigurationHistory) -> Ref:
+    """The layer and name that a read request addresses. Raises as `name_of` and `check_read`."""
     name, layer = name_of(services, caller, request.name), request.layer
     if layer is None:
-        return Place(KIND, name, name, None)
+        return Ref(KIND, name, name, None)
     check_read(services, caller, layer)
-    return Place(LAYERED, key_of(layer, name), name, layer)
+    return Ref(LAYERED, key_of(layer, name), name, layer)
 
 
-async def _earlier(services: Services, place: Place, version: int | None, revision: int | None) -> Change:
+async def _earlier(services: Services, ref: Ref, version: int | None, revision: int | None) -> Change:
     """A change of this name, by revision, or else by the version in its current life. Raises NotFound."""
-    kind, key, name, _ = place
+    kind, key, name, _ = ref
     last = services.ledger.kind(kind).last(key)
     if last is None:
         raise not_found(name)
@@ -169,7 +169,7 @@ async def _earlier(services: Services, place: Place, version: int | None, revisi
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
     """The changes of a name, newest first. Raises NotFound when there are none."""
     await until_current(services, caller, request)
-    kind, key, name, _ = _place(services, caller, request)
+    kind, key, name, _ = _ref(services, caller, request)
     take = within("take", request.take, HISTORY_TAKE, MOST_HISTORY)
     if request.before is not None and request.before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
@@ -220,17 +220,17 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
 async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
     """Write an earlier content and type as a new version."""
     name = name_of(services, caller, request.name)
-    place = place_to_write(services, caller, name, request.layer)
+    ref = ref_to_write(services, caller, name, request.layer)
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = description_of(services, request.description)
-    earlier = await _earlier(services, place, request.to, request.toRevision)
+    earlier = await _earlier(services, ref, request.to, request.toRevision)
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     expected = expected_of(request)
-    if place.layer is not None:
-        expected = (*expected, *conditions(services, place.layer, name))
-    write = Write(place.kind, place.key, earlier.content, earlier.content_type, description, expected)
+    if ref.layer is not None:
+        expected = (*expected, *conditions(services, ref.layer, name))
+    write = Write(ref.kind, ref.key, earlier.content, earlier.content_type, description, expected)
     pending = pending_of(services, caller, write, request, services.resources.written)
     affecting = request.dryRun and request.layer is not None
     return await (affecting_of if affecting else settled)(services, caller, pending)

@@ -34,7 +34,7 @@ from hivewire.fleet.rollouts import (
     undo,
 )
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Guard, Transaction, View, Write
+from hivewire.ledger.records import Change, EvaluatedState, Guard, Transaction, Write
 from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol import coercion, times
@@ -70,9 +70,9 @@ class Openable(Struct, gc=False):
 
     open: int
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is room for it."""
-        new = sum(1 for change in view.written(ROLLOUT) if change.version == 1)
+        new = sum(1 for change in state.written(ROLLOUT) if change.version == 1)
         return self.open + new < MOST_OPEN
 
     def error(self, last: Change | None) -> WireError:

@@ -13,12 +13,12 @@ from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     Change,
+    EvaluatedState,
     Expected,
     Precondition,
     PreconditionFailed,
     Refused,
     Transaction,
-    View,
     Write,
     version_of,
 )
@@ -226,9 +226,9 @@ def _check_token(services: Services, caller: Caller) -> None:
 class Room(Struct):
     """The condition that there is room for another schema."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it exists already, or there are fewer than MAX_SCHEMAS."""
-        return version_of(last) > 0 or view.count(KIND) < MAX_SCHEMAS
+        return version_of(last) > 0 or state.count(KIND) < MAX_SCHEMAS
 
 
 def _refusal(refused: Refused) -> WireError:

@@ -54,8 +54,8 @@ Judged: TypeAlias = PendingWrite[Reply] | Coroutine[Any, Any, PendingWrite[Reply
 """A write whose value fits the schema of its name, or what finds that out."""
 
 
-class Place(NamedTuple):
-    """Where a configuration is: kind and key of its record, its name, and its layer if it is in one."""
+class Ref(NamedTuple):
+    """Which configuration a request is about: kind and key of its record, its name, and its layer if it is in one."""
 
     kind: str
     key: str
@@ -63,12 +63,12 @@ class Place(NamedTuple):
     layer: str | None
 
 
-def place_to_write(services: Services, caller: Caller, name: str, layer: str | None) -> Place:
-    """Where a request writes. Raises as `check_write`."""
+def ref_to_write(services: Services, caller: Caller, name: str, layer: str | None) -> Ref:
+    """The layer and name that a write request addresses. Raises as `check_write`."""
     if layer is None:
-        return Place(KIND, name, name, None)
+        return Ref(KIND, name, name, None)
     check_write(services, caller, layer)
-    return Place(LAYERED, key_of(layer, name), name, layer)
+    return Ref(LAYERED, key_of(layer, name), name, layer)
 
 
 def put_of(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -86,19 +86,19 @@ def put_of(services: Services, caller: Caller, request: ConfigurationPut | Trans
         check_type(content_type, content, request.check)
     description = request.description and description_of(services, request.description)
     if request.layer is not None:
-        place = place_to_write(services, caller, name, request.layer)
+        ref = ref_to_write(services, caller, name, request.layer)
         expected = (*expected_of(request), *conditions(services, request.layer, name))
-        return Write(place.kind, place.key, content, content_type, description, expected)
+        return Write(ref.kind, ref.key, content, content_type, description, expected)
     return Write(KIND, name, content, content_type, description, expected_of(request))
 
 
 def delete_of(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
     """The write of a delete."""
     name, description = name_of(services, caller, request.name), description_of(services, request.description)
-    place, expected = place_to_write(services, caller, name, request.layer), expected_of(request)
-    if place.layer is not None:
-        expected = (*expected, *conditions(services, place.layer, name))
-    return Write(place.kind, place.key, None, "", description, expected)
+    ref, expected = ref_to_write(services, caller, name, request.layer), expected_of(request)
+    if ref.layer is not None:
+        expected = (*expected, *conditions(services, ref.layer, name))
+    return Write(ref.kind, ref.key, None, "", description, expected)
 
 
 def check_type(content_type: str, content: bytes, check: bool | None = None) -> None:

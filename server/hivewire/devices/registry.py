@@ -22,6 +22,7 @@ from hivewire.devices.scope import Scope, scope_of
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     Change,
+    EvaluatedState,
     Exists,
     Expected,
     Guard,
@@ -29,7 +30,6 @@ from hivewire.ledger.records import (
     Precondition,
     Refused,
     Transaction,
-    View,
     Write,
 )
 from hivewire.ledger.state import Kind
@@ -238,9 +238,9 @@ class Vacant(Struct):
     networks: frozenset[int] | None
     types: frozenset[int] | None
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is true, given also what other transactions of the same commit do."""
-        written = {change.key: change for change in view.written(DEVICE)}
+        written = {change.key: change for change in state.written(DEVICE)}
         if any(device.id not in written for device in self.registry.devices_in(self.networks, self.types)):
             return False
         return not any(self._covers(decode(change)) for change in written.values() if change.content is not None)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.scope import SHOWN
 from hivewire.fleet.layers import LAYER, LayerContent, Layers
-from hivewire.ledger.records import Change, Guard, View, Write, version_of
+from hivewire.ledger.records import Change, EvaluatedState, Guard, Write, version_of
 from hivewire.resources import LAYERED
 from hivewire_protocol.errors import Conflict, NotFound, OutOfBounds, WireError
 from hivewire_protocol.nouns.layer import GLOBAL, OF_DEVICE, split
@@ -24,7 +24,7 @@ class Exists(Struct, gc=False):
 
     layer: str
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is."""
         return last is not None and last.content is not None
 
@@ -39,11 +39,11 @@ class Room(Struct):
     layers: Layers
     layer: str
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it has."""
         if version_of(last):
             return True
-        return len(names_in(self.layers, self.layer, view)) < MOST_NAMES
+        return len(names_in(self.layers, self.layer, state)) < MOST_NAMES
 
     def error(self, last: Change | None) -> WireError:
         """The error for one that is full."""
@@ -58,10 +58,10 @@ class Vacant(Struct):
     rank: int
     holder: str | None = None
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether none has."""
         ranks = {layer.name: rank for rank, layer in self.layers.ranks.items()}
-        for change in view.written(LAYER):
+        for change in state.written(LAYER):
             ranks.pop(change.key, None)
             if change.content is not None:
                 ranks[change.key] = msgspec.json.decode(change.content, type=LayerContent).rank
@@ -76,9 +76,9 @@ class Vacant(Struct):
 class Countable(Struct, gc=False):
     """A condition: there is room for another layer, or this one exists."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is true."""
-        return version_of(last) > 0 or view.count(LAYER) < MOST_LAYERS
+        return version_of(last) > 0 or state.count(LAYER) < MOST_LAYERS
 
     def error(self, last: Change | None) -> WireError:
         """The error for one too many."""
@@ -92,9 +92,9 @@ class Empty(Struct):
     layer: str
     left: int = 0
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is true after the writes before this one."""
-        self.left = len(names_in(self.layers, self.layer, view))
+        self.left = len(names_in(self.layers, self.layer, state))
         return not self.left
 
     def error(self, last: Change | None) -> WireError:
@@ -102,11 +102,11 @@ class Empty(Struct):
         return Conflict(f"Layer '{self.layer}' holds {self.left:,} configurations")
 
 
-def names_in(layers: Layers, layer: str, view: View) -> set[str]:
+def names_in(layers: Layers, layer: str, state: EvaluatedState) -> set[str]:
     """The names that a layer holds at the moment of an evaluation."""
     found = layers.by_name.get(layer)
     names = set() if found is None else set(found.values)
-    for change in view.written(LAYERED):
+    for change in state.written(LAYERED):
         where, name = split(change.key)
         if where == layer:
             (names.discard if change.content is None else names.add)(name)

@@ -156,7 +156,7 @@ class DeviceTopics:
             lambda device: encode(view(device)),
             what=_what,
             scoped=True,
-            view=Devices(registry),
+            visible=Devices(registry),
         )
         self.devices_with_presence = self.devices._replace(
             update=_update("device", lambda change: view_with_presence(presence, Device(change, 0, 0))),

@@ -132,7 +132,7 @@ class Fleet:
             element_of(INLINE_CHARACTERS * 4),
             source=SOURCE,
             scoped=True,
-            view=Present(),
+            visible=Present(),
             latest=True,
             wants=wants,
             joined=self._join,

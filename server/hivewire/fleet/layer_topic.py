@@ -84,7 +84,7 @@ class LayerTopics:
             _keys,
             self._served,
             scoped=True,
-            view=self._held,
+            visible=self._held,
             joined=self._join,
             left=self._leave,
         )

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from hivewire.fleet.layers import Layer, Placed, Tagger, Value, targets
 from hivewire.fleet.views import Overlay
-from hivewire.ledger.records import Change, View
+from hivewire.ledger.records import Change, EvaluatedState
 from hivewire_protocol.errors import Conflict, WireError
 from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.nouns.layer import Target
@@ -123,10 +123,10 @@ class Unheld(Struct):
     holder: int = 0
     name: str = ""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is none."""
         found = {number: rollout.content for number, rollout in self.rollouts.items()}
-        found |= {change.id: content_of(change) for change in view.written(ROLLOUT)}
+        found |= {change.id: content_of(change) for change in state.written(ROLLOUT)}
         for number, content in found.items():
             if content.state in OPEN and content.layer == self.layer:
                 held = {each.name or "" for each in content.changes}

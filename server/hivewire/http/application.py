@@ -53,7 +53,7 @@ class Application:
         self._turns, self._probe_turns = (Turns(ANONYMOUS_SLICE_SECONDS, ANONYMOUS_PAUSE_SECONDS) for _ in range(2))
         self.dialects = [make(context) for make in dialects]
         self.always = frozenset().union(*(dialect.always for dialect in self.dialects))
-        """Paths that are served when no place is left."""
+        """Paths that are served when no slot is left."""
         self._table = Table()
         for dialect in self.dialects:
             self._table.add(dialect)
@@ -187,10 +187,10 @@ class Application:
 
 
 def _route(request: HttpRequest, method: str, found: list[Found]) -> Route[object] | None:
-    """The route of a method among the places that a path may mean; sets the parameters of the request."""
+    """The route of a method among the endpoints that a path may mean; sets the parameters of the request."""
     wanted = "GET" if method == "HEAD" else method
-    for place, request.parameters in found:
-        route: Route[object] | None = place.routes.get(wanted)
+    for endpoint, request.parameters in found:
+        route: Route[object] | None = endpoint.routes.get(wanted)
         if route is None:
             continue
         if route.stream is not None and request.method == "GET" and request.accepts_events():
@@ -230,7 +230,7 @@ def _sending(request: HttpRequest, response: Response, common: tuple[RawHeader, 
 
 def _allowed(dialect: Dialect, found: list[Found]) -> str:
     """The value of `Allow` for a path."""
-    methods = {method for place, _ in found for method in place.routes}
+    methods = {method for endpoint, _ in found for method in endpoint.routes}
     if "GET" in methods:
         methods.add("HEAD")
     if dialect.options:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from hivewire.http.request import HttpRequest
-from hivewire.ledger.records import Change, View, version_of
+from hivewire.ledger.records import Change, EvaluatedState, version_of
 from hivewire_protocol.errors import HeaderConditionFailed, OutOfBounds
 from hivewire_protocol.nouns.configuration import ChangeInfo
 
@@ -25,7 +25,7 @@ class EntityTags(Struct):
     show: Callable[[Change], ChangeInfo]
     """How the 412 shows the current change."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether the record matches one of the tags (for `If-None-Match`: none)."""
         version = version_of(last)
         if not version or last is None:

@@ -31,7 +31,7 @@ CALLER_ERRORS = (401, 403)
 BODY_ERRORS = (408, 413, 415)
 """Further ones where a body is read."""
 
-Place: TypeAlias = Literal["path", "query", "header"]
+Location: TypeAlias = Literal["path", "query", "header"]
 
 Security: TypeAlias = Literal["bearer", "query", "basic", "session", "client", "dashboard"]
 """How callers say who they are: a key of the document's security schemes."""
@@ -46,7 +46,7 @@ class Parameter(NamedTuple):
     """A parameter in the path, the query or the headers of a request, or a header of an answer."""
 
     name: str
-    place: Place
+    location: Location
     what: str
     schema: Schema = TEXT
     required: bool = False
@@ -65,10 +65,12 @@ def json_of(what: str, schema: Schema, *headers: Parameter) -> Content:
     return Content(what, {JSON: schema}, headers)
 
 
-def parameter_of(request: type[Request], name: str, place: Place = "query", *, required: bool = False) -> Parameter:
+def parameter_of(
+    request: type[Request], name: str, location: Location = "query", *, required: bool = False
+) -> Parameter:
     """A member of a request that is in the path or the query."""
     schema = member(request, name)
-    return Parameter(name, place, schema.pop("description"), schema or TEXT, required)
+    return Parameter(name, location, schema.pop("description"), schema or TEXT, required)
 
 
 class ErrorForm(NamedTuple):

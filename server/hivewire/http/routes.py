@@ -97,7 +97,7 @@ class Dialect(Struct):
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
       there, and `count_unknown` whether it counts in the metrics;
     - `method` returns the effective method, and `options` whether OPTIONS is answered everywhere;
-    - paths in `always` are served when no place is left and when anonymous callers ask too often, because balancers and
+    - paths in `always` are served when no slot is left and when anonymous callers ask too often, because balancers and
       operators need them most then;
     - `listed` is what `GET /` tells of it: by their names in the JSON form, paths that exist and what is there;
     - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
@@ -126,7 +126,7 @@ class Dialect(Struct):
 MakeDialect: TypeAlias = "Callable[[Context], Dialect]"
 
 
-class Place:
+class Endpoint:
     """A path and its methods."""
 
     __slots__ = ("also_name", "dialect", "routes")
@@ -140,16 +140,16 @@ class Place:
 class _Node:
     """A node of the tree of paths, with the segments that may follow."""
 
-    __slots__ = ("children", "parameter", "place", "rest")
+    __slots__ = ("children", "endpoint", "parameter", "rest")
 
     def __init__(self) -> None:
-        self.place: Place | None = None
+        self.endpoint: Endpoint | None = None
         self.children: dict[str, _Node] = {}
         self.parameter: tuple[str, _Node] | None = None
-        self.rest: tuple[str, Place] | None = None
+        self.rest: tuple[str, Endpoint] | None = None
 
 
-Found: TypeAlias = "tuple[Place, Mapping[str, str]]"
+Found: TypeAlias = "tuple[Endpoint, Mapping[str, str]]"
 """A node and the path parameters that led to it."""
 
 _NONE: Mapping[str, str] = {}
@@ -160,47 +160,47 @@ class Table:
     tree of segments for all."""
 
     def __init__(self) -> None:
-        self._fixed: dict[str, Place] = {}
-        self._named: dict[str, tuple[str, Place]] = {}
+        self._fixed: dict[str, Endpoint] = {}
+        self._named: dict[str, tuple[str, Endpoint]] = {}
         self._root = _Node()
 
     def add(self, dialect: Dialect) -> None:
         """Add the routes of a dialect."""
         for route in dialect.routes:
-            place = self._place(dialect, route.path)
-            place.routes.setdefault(route.method, route)
-            place.also_name = place.also_name or route.also_name
+            endpoint = self._endpoint(dialect, route.path)
+            endpoint.routes.setdefault(route.method, route)
+            endpoint.also_name = endpoint.also_name or route.also_name
 
-    def _place(self, dialect: Dialect, path: str) -> Place:
+    def _endpoint(self, dialect: Dialect, path: str) -> Endpoint:
         node = self._root
         for segment in path.split("/"):
             if segment.endswith(":path}"):
-                node.rest = node.rest or (segment[1:-6], Place(dialect))
+                node.rest = node.rest or (segment[1:-6], Endpoint(dialect))
                 return node.rest[1]
             if segment.startswith("{"):
                 node.parameter = node.parameter or (segment[1:-1], _Node())
                 node = node.parameter[1]
             else:
                 node = node.children.setdefault(segment, _Node())
-        node.place = node.place or Place(dialect)
+        node.endpoint = node.endpoint or Endpoint(dialect)
         before, _, last = path.rpartition("/")
         if "{" not in path:
-            self._fixed[path] = node.place
+            self._fixed[path] = node.endpoint
         elif "{" not in before:
-            self._named[before] = (last[1:-1], node.place)
-        return node.place
+            self._named[before] = (last[1:-1], node.endpoint)
+        return node.endpoint
 
     def find(self, path: str) -> list[Found]:
-        """The matching places of a path, the most literal first; several only if a fixed word could also be a name."""
+        """The endpoints of a path, the most literal first; several only if a fixed word could also be a name."""
         # Two look-ups find most paths. The tree is for the others, and for a fixed word that could also be a name.
-        place = self._fixed.get(path)
-        if place is None:
+        endpoint = self._fixed.get(path)
+        if endpoint is None:
             before, _, last = path.rpartition("/")
             if last and before in self._named:
-                name, place = self._named[before]
-                return [(place, {name: last})]
-        elif not place.also_name:
-            return [(place, _NONE)]
+                name, endpoint = self._named[before]
+                return [(endpoint, {name: last})]
+        elif not endpoint.also_name:
+            return [(endpoint, _NONE)]
         found: list[Found] = []
         for each in _walk(self._root, path.split("/"), 0, _NONE):
             found.append(each)
@@ -211,8 +211,8 @@ class Table:
 
 def _walk(node: _Node, segments: list[str], depth: int, parameters: Mapping[str, str]) -> Iterator[Found]:
     if depth == len(segments):
-        if node.place is not None:
-            yield node.place, parameters
+        if node.endpoint is not None:
+            yield node.endpoint, parameters
         return
     segment = segments[depth]
     if (child := node.children.get(segment)) is not None:
@@ -221,5 +221,5 @@ def _walk(node: _Node, segments: list[str], depth: int, parameters: Mapping[str,
         name, child = node.parameter
         yield from _walk(child, segments, depth + 1, {**parameters, name: segment})
     if node.rest is not None:
-        name, place = node.rest
-        yield place, {**parameters, name: "/".join(segments[depth:])}
+        name, endpoint = node.rest
+        yield endpoint, {**parameters, name: "/".join(segments[depth:])}

@@ -322,7 +322,7 @@ class CatchUp:
             if sub.generation == generation:
                 self._start_over(sub)
             return
-        if not sub.conflate or sub.topic.view is not None:  # a run would not find what has left the view
+        if not sub.conflate or sub.topic.visible is not None:  # a run would not find what is not visible any more
             self._start_over(sub)
         else:
             sub.copy_state(floor=sub.offset)
@@ -354,7 +354,7 @@ class CatchUp:
         assert encode is not None  # noqa: S101 - only topics with a state are copied
         elements: list[bytes] = []
         size, looked, last = 0, 0, True
-        for key, _, item in (sub.topic.view or _compacted(sub)).records(sub.served, copy.cursor):
+        for key, _, item in (sub.topic.visible or _compacted(sub)).records(sub.served, copy.cursor):
             if item is not None:
                 element = encode(item)
                 size += len(element) + 1
@@ -441,7 +441,7 @@ def _finish(sub: Subscription) -> None:
 
 def _wanted(sub: Subscription, transaction: list[Event]) -> list[Event]:
     """The events of a transaction that have to be sent now."""
-    if sub.topic.view is None:
+    if sub.topic.visible is None:
         return [event for event in transaction if _wants(sub, event)]
     events = [part for event in transaction for part in event.parts or (event,) if _wants(sub, part)]
     # The last part of each item: one that has moved within what the subscription sees was not deleted for it.

@@ -26,8 +26,8 @@ class NotCovered(Exception):
     """The log of a source does not reach back so far."""
 
 
-class View(Protocol):
-    """The part of a state that may be followed, where that depends on what its items hold."""
+class Visible(Protocol):
+    """Finds what a subscription may see of a state, where that depends on the content of the items."""
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
         """As `CompactedLog.records`, but by all keys of an item. An item is None where there is nothing to see, so that
@@ -50,9 +50,9 @@ class Topic(NamedTuple):
     A topic with state also has `element`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each, that of their record.
 
-    `view`: who may see an item depends on what the item holds. Its first key is that of its record, and the others are
-    what it can be asked for by. An item can leave the view of a subscription: its event then has both its former and
-    its present keys, and two parts, a delete with the former ones and the item with the present ones. The view finds
+    `visible`: who may see an item depends on its content. Its first key is that of its record, and the others are what
+    it can be asked for by. An item can leave what a subscription sees: its event then has both its former and
+    its present keys, and two parts, a delete with the former ones and the item with the present ones. `visible` finds
     what a subscription sees of the state.
 
     A `volatile` topic also shows what is in no log, as it is when it is pushed. So it cannot be resumed.
@@ -78,7 +78,7 @@ class Topic(NamedTuple):
     what: Callable[[Any], str] | None = None
     plain: bool = False
     scoped: bool = False
-    view: View | None = None
+    visible: Visible | None = None
     volatile: bool = False
     passing: bool = False
     latest: bool = False
@@ -93,7 +93,7 @@ class Event(Struct, gc=False):
 
     `size` is about the bytes that the event keeps in memory, encoded once. `removed`: the item takes its key out of the
     state. `encoded` are the members of its push by the function that made them. `parts` are those that it stands for,
-    in their order, where an item leaves the view of some and comes into that of others.
+    in their order, where an item leaves what some see and becomes visible to others.
     The garbage collector does not track events, there are many: an item must not refer to its event.
     """
 

@@ -17,7 +17,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire.ledger.state import Kind, State
-from hivewire.reports import report
+from hivewire.unexpected import log_unexpected
 
 
 class Draft:
@@ -53,7 +53,8 @@ class Batch:
     """Transactions evaluated together, valid if their changes are appended directly after `tip`.
 
     Ids, versions, revisions and times are assigned here, for this tip. If another entry is appended first they are
-    invalid, and the same transactions are evaluated again in a new batch. Preconditions get the batch as their `View`.
+    invalid, and the same transactions are evaluated again in a new batch. The batch is the `EvaluatedState` of its
+    preconditions.
     """
 
     __slots__ = ("_befores", "_drafts", "_revision", "_state", "_time", "changes", "tip")
@@ -80,7 +81,7 @@ class Batch:
         except Refused as refused:
             error = refused
         except Exception as unexpected:
-            report("a transaction could not be evaluated", unexpected)
+            log_unexpected("a transaction could not be evaluated", unexpected)
             error = Unexpected("internal error")
         else:
             changes = self.changes[start:]
@@ -162,7 +163,7 @@ class Batch:
             draft = self._drafts[kind] = Draft(self._state.kind(kind))
         return draft
 
-    # The view of preconditions.
+    # As an `EvaluatedState`.
 
     def last(self, kind: str, key: str) -> Change | None:
         """The record's last change."""

@@ -121,8 +121,8 @@ class AuditFilter(Struct, frozen=True):
         )
 
 
-class View(Protocol):
-    """The ledger at the moment of an evaluation.
+class EvaluatedState(Protocol):
+    """The ledger at the moment of an evaluation, as preconditions see it.
 
     Everything that comes before the write is part of it: what is committed, the transactions before it in the same
     commit, and the writes before it in the same transaction.
@@ -141,8 +141,8 @@ class View(Protocol):
 class Precondition(Protocol):
     """A condition for a write. It may be evaluated several times; the last evaluation counts."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
-        """Whether it is true, given the record's last change (see `View.last`) and everything else."""
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
+        """Whether it is true, given the record's last change (see `EvaluatedState.last`) and everything else."""
 
 
 @runtime_checkable
@@ -159,7 +159,7 @@ class Expected(Struct, gc=False):
     version: int | None = None
     revision: int | None = None
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether both, where given, are those of the record."""
         if self.version is not None and self.version != version_of(last):
             return False
@@ -171,7 +171,7 @@ class Exists(Struct, gc=False):
 
     id: int
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it does."""
         return last is not None and last.content is not None and last.id == self.id
 
@@ -179,7 +179,7 @@ class Exists(Struct, gc=False):
 class Judge(Protocol):
     """Decides what contents the records of a kind may have, on all write paths."""
 
-    def __call__(self, write: Write, view: View) -> WireError | None:
+    def __call__(self, write: Write, state: EvaluatedState) -> WireError | None:
         """Why this content is refused; None when it is right. It is called for every write that is no delete."""
 
 

@@ -26,7 +26,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire.ledger.state import State
-from hivewire.reports import report
+from hivewire.unexpected import log_unexpected
 
 Observer: TypeAlias = Callable[[Sequence[Change]], None]
 
@@ -102,7 +102,7 @@ class Writer(GroupCommit[Transaction]):
                 if not wanted or wanted & kinds:
                     observe(entry.changes)
             except Exception as error:
-                report("an observer of the ledger failed", error)
+                log_unexpected("an observer of the ledger failed", error)
 
     # What a group commit asks for.
 

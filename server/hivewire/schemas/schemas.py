@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Transaction, View, Write
+from hivewire.ledger.records import Change, EvaluatedState, Transaction, Write
 from hivewire.process_pool import Ended, Overdue, ProcessPool
 from hivewire.schemas.compiled import compiled, judgement
 from hivewire.telemetry import Gauges
@@ -201,10 +201,10 @@ class Schemas:
         except (Overdue, Ended):
             return [TOO_COSTLY]
 
-    def _judge(self, write: Write, view: View) -> WireError | None:
+    def _judge(self, write: Write, state: EvaluatedState) -> WireError | None:
         """The judgement when the ledger evaluates a write, for those that were judged by another schema or by none."""
         name = name_of(write)
-        rule = self._then(name, view)
+        rule = self._then(name, state)
         if rule is None or rule.schema is None or rule.revision == write.judged:
             return None
         content = write.content or b""
@@ -215,9 +215,9 @@ class Schemas:
             return None
         return unfit(name, judge.problems(content, secret=rule.secret) if judge.is_brief(content) else [])
 
-    def _then(self, name: str, view: View) -> Rule | None:
+    def _then(self, name: str, state: EvaluatedState) -> Rule | None:
         """The schema of a name when the write is evaluated."""
-        written = {change.key: rule_after(change) for change in view.written(KIND)}
+        written = {change.key: rule_after(change) for change in state.written(KIND)}
         if not written:
             return self.of(name)
         lengths = {len(names) - 1 for names in written if names.endswith("*")}.union(self._descending)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from hivewire.ledger.records import Change, View
+from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schemas.compiled import MAX_PROBLEMS, Compiled, compiled
 from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, name_of
 from hivewire.slices import in_slices
@@ -72,12 +72,12 @@ class Survey:
                     self.misfits.append(Misfit(name, problems))
         return self.misfits
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether what was written since the survey fits too, other writes of the same commit included."""
         self.misfits = []
-        changes = [view.last(kind, key) for kind, key in self._changed]
+        changes = [state.last(kind, key) for kind, key in self._changed]
         for kind in JUDGED:
-            changes += view.written(kind)
+            changes += state.written(kind)
         judge = compiled(self._schema)
         for change in changes:
             if change is None or change.content is None or not self._is_for(change):

@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hivewire.group_commit import GroupCommit, Waiting
-from hivewire.reports import report, safely
 from hivewire.streams.contract import LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
@@ -41,6 +40,7 @@ from hivewire.streams.message import (
 from hivewire.streams.segment import SEGMENT_MESSAGES, Known, close, digest, header_of, key_of
 from hivewire.streams.stamps import Clock, Rate
 from hivewire.telemetry import log
+from hivewire.unexpected import log_unexpected, safely
 
 DRAFT_BYTES = 1_024
 """About how much memory a draft takes beside its body while it waits."""
@@ -162,7 +162,7 @@ class Writer(GroupCommit[Draft | Revision]):
             try:
                 observe(messages)
             except Exception as error:
-                report("an observer of messages failed", error)
+                log_unexpected("an observer of messages failed", error)
 
     def ended(self, clock: int) -> int:
         """When an event of this clock was, on the monotonic clock of this process."""
@@ -340,5 +340,5 @@ def _failure(error: Exception) -> StreamError:
     """The outcome of a draft that raised this."""
     if isinstance(error, StreamError):
         return error
-    report("a message was not encoded", error)
+    log_unexpected("a message was not encoded", error)
     return NotStored("the gateway failed to encode it")

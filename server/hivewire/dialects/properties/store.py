@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, Unfit, View, Write
+from hivewire.ledger.records import Change, EvaluatedState, PreconditionFailed, Refused, Transaction, Unfit, Write
 from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, VersionConflict, WireError
@@ -87,12 +87,12 @@ class EtagCondition(Struct):
     most: int
     """The limit on the number of properties; 0 for none."""
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether the write may happen to the record as it is."""
         current = _etag(last)
         if verdict(self.rule, self.given, current) != 200:
             return False
-        return current is not None or not self.most or view.count(KIND) < self.most
+        return current is not None or not self.most or state.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
         """The error if it does not hold."""
@@ -109,7 +109,7 @@ class Seen(Struct):
 
     last: Change | None = None
 
-    def holds(self, last: Change | None, view: View) -> bool:
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """True."""
         self.last = last
         return True

@@ -1,4 +1,4 @@
-"""Reporting unexpected errors of one task or callback, so that they do not affect others."""
+"""Logging unexpected errors of one task or callback, so that they do not affect others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import ParamSpec
 P = ParamSpec("P")
 
 
-def report(message: str, error: Exception) -> None:
+def log_unexpected(message: str, error: Exception) -> None:
     """Hand an error to the exception handler of the event loop, which logs it."""
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def safely(message: str, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call a function; its error is reported under `message` and not raised."""
+    """Call a function; its error is logged under `message` and not raised."""
     try:
         call(*args, **kwargs)
     except Exception as error:
-        report(message, error)
+        log_unexpected(message, error)
