@@ -6,11 +6,13 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from bench.nodes import PASSWORD
+from bench.nodes import PASSWORD, Nodes
 from msgspec.structs import replace
 
 from hivewire.ledger.digest import Digests
@@ -38,18 +40,29 @@ class Site:
         settings = Settings(data=str(path), store=self.store, store_password=PASSWORD, port=9_000 + len(name))
         return NatsJournal(settings, SqliteCache(path))
 
-    async def serve(self, name: str, work: Callable[[Ledger, NatsJournal], Any]) -> Any:
-        """Do something with an open ledger, which other gateways and commands can ask for its digest."""
+    async def serve(self, name: str, work: Callable[[Ledger, NatsJournal], Any], *, older: bool = False) -> Any:
+        """Do something with an open ledger, which other gateways and commands can ask for its digest, unless it is of
+        an older version."""
         journal = self.journal(name)
+        if older:
+            journal._status = partial(_older, journal._status)  # type: ignore[method-assign]
         ledger = Ledger(journal, lambda: 1)
         try:
             await ledger.open()
             broadcast = NatsBroadcast(journal._connection)
-            Digests(ledger, broadcast, journal._gateway)
+            if not older:
+                Digests(ledger, broadcast, journal._gateway)
             await broadcast.open()
             return await work(ledger, journal)
         finally:
             await ledger.close()
+
+
+def _older(status: Callable[[], bytes]) -> bytes:
+    """What a gateway said of itself before it could tell what it has."""
+    told = msgspec.msgpack.decode(status())
+    del told["digests"]
+    return msgspec.msgpack.encode(told)
 
 
 @pytest.fixture
@@ -201,6 +214,45 @@ def test_a_check_compares_what_gateways_have_in_memory(site: Site, run: Run, mon
     assert (other.code, silent.code) == (1, 1)
     assert "has other records at 9 than the log: 2, and the log has 2" in other.err
     assert "did not tell what they have" in silent.err
+
+
+def test_a_check_goes_on_without_gateways_that_cannot_tell_what_they_have(site: Site, run: Run) -> None:
+    """They are of an older version, during an upgrade: they are named, and the others are compared."""
+
+    async def check(ledger: Ledger, journal: NatsJournal) -> list[Outcome]:
+        return [await asyncio.to_thread(run, "cluster", "check", "-o", form) for form in ("table", "json")]
+
+    async def look(ledger: Ledger, journal: NatsJournal) -> Any:
+        await ledger.commit(put("a"))
+        return await site.serve("old", check, older=True)
+
+    words, row = asyncio.run(site.serve("a", look))
+    assert (words.code, row.code) == (0, 0), words.err
+    (unknown,) = json.loads(row.out)["unknown"]
+    assert json.loads(row.out)["gateways"] == 1
+    assert unknown.endswith(":9003")
+    assert f"; unknown of older versions, which cannot tell: {unknown}" in words.out
+
+
+async def test_a_gateway_stops_when_a_server_comes_back_that_does_not_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it would not start with it. The reason names the server."""
+    monkeypatch.setattr("hivewire.ledger.engines.nats.journal.ASK_SECONDS", 0.05)
+    with Nodes(tmp_path, 1, sync="10s") as nodes:
+        journal = Site(nodes.store(), tmp_path).journal("a")
+        try:
+            await journal.open()
+            # As if it had been away at the start.
+            journal._settings = replace(journal._settings, store_monitor=f"http://127.0.0.1:{nodes[0].monitor}")
+            journal._unasked = {"n1"}
+            await journal.follow(lambda entry: None, lambda notes: None)
+            while journal.stopped is None:
+                await asyncio.sleep(0.01)
+            assert journal.stopped.reason.startswith("the server n1 does not sync each write")
+            assert not journal.stopped.again
+        finally:
+            await journal.close()
 
 
 def test_a_log_gets_a_new_epoch(site: Site, run: Run) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import product
@@ -20,6 +19,7 @@ from bench.nodes import PASSWORD, _request
 from hivewire.ledger import cluster
 from hivewire.nats.entry import Envelope
 from hivewire.settings import Settings
+from tests.gate.wire import until
 from tests.running import PATIENCE, NotStarted, RunningGateway
 from tests.scheduled import carried_out_once
 
@@ -54,13 +54,6 @@ def site(clusters: Callable[[int], str], tmp_path: Path) -> Iterator[Site]:
             found.ask(f"$JS.API.STREAM.DELETE.{kind}_{found.name}")
 
 
-def wait(reached: Callable[[], object]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not reached():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
     """What one wrote is read on the other; both sign with one secret; a watcher of one gets what the other wrote; each
     says in its log who it is."""
@@ -76,7 +69,7 @@ def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
         refused = here("configuration/put", name="a", value="3", entityVersion=1)
         assert (refused["status"], refused["code"]) == ("error", 409)
     with other.http(token) as client:
-        wait(lambda: "login" in {row["kind"] for row in client.get("/audit").json()["rows"]})
+        until(lambda: "login" in {row["kind"] for row in client.get("/audit").json()["rows"]})
     metrics = httpx.get(f"{other.url}/metrics", timeout=PATIENCE).text
     for log, name in product(
         ("log", "commands_log", "notifications_log"), ("tip", "lag", "append_seconds", "lost_rounds", "feed_gaps")
@@ -105,7 +98,7 @@ def test_a_device_and_who_sends_to_it_may_be_on_different_gateways(site: Site) -
         assert client.put("/device/lamp", json={"name": "Lamp"}).is_success
         with mine.socket(token) as person, other.socket(token) as device:
             assert device("command/subscribe", deviceId="lamp", resumable=True)["status"] == "success"
-            wait(lambda: client.get("/device/lamp", params={"presence": "true"}).json()["online"])
+            until(lambda: client.get("/device/lamp", params={"presence": "true"}).json()["online"])
             assert person("command/subscribe", deviceId="lamp", returnUpdatedCommands=True)["status"] == "success"
             sent = person("command/insert", deviceId="lamp", command={"command": "on"})["command"]
             pushed = device.receive()
@@ -131,7 +124,7 @@ def test_a_gateway_starts_anew_with_a_log_that_was_made_anew(site: Site) -> None
     site.ask(f"$JS.API.STREAM.DELETE.{name}")
     configuration["metadata"]["hivewire.epoch"] = "0123456789abcdef"
     site.ask(f"$JS.API.STREAM.CREATE.{name}", configuration)
-    wait(lambda: len(gateway.events("started")) == 2)
+    until(lambda: len(gateway.events("started")) == 2)
     assert gateway.events("the log is not followed any more")[0]["starts_again"]
     url = gateway.events("started")[1]["url"]
     ready = httpx.get(f"{url}/health/ready", timeout=PATIENCE).json()

@@ -130,17 +130,21 @@ Examples:
 def check(store: str | None, config: Path | None, form: str | None) -> None:
     """Read a shared log: each entry must continue the one before, and all gateways must have the records that follow.
 
-    The exit code is 1 when something is wrong. Gateways go on meanwhile.
+    Gateways of older versions cannot tell what they have, and are named. The exit code is 1 when something is wrong.
+    Gateways go on meanwhile.
     """
     from hivewire.ledger import cluster as work
 
     entries, found = _run(work.check(_settings(store, config)))
-    gateways = len(found.gateways)
+    unknown = [gateway.name for gateway in found.gateways if not gateway.digests]
+    gateways = len(found.gateways) - len(unknown)
     words = (
         f"{entries:,} entries from {found.first} to {found.tip} continue one another;"
         f" {gateways} gateways have the records that follow"
     )
-    row = {"entries": entries, "first": found.first, "tip": found.tip, "gateways": gateways}
+    if unknown:
+        words += f"; unknown of older versions, which cannot tell: {', '.join(unknown)}"
+    row = {"entries": entries, "first": found.first, "tip": found.tip, "gateways": gateways, "unknown": unknown}
     print_result(row, form, words, str(entries))
 
 

@@ -115,12 +115,12 @@ async def _status(connection: Connection) -> Status:
 async def check(settings: Settings) -> tuple[int, Status]:
     """Read the whole log, and compare it with its checkpoint and with all gateways. Returns the number of entries.
 
-    Raises JournalError where an entry does not continue the one before, has another epoch or cannot be read, or where a
-    gateway has another entry or other records.
+    Gateways without `digests` are compared by their last entry only. Raises JournalError where an entry does not
+    continue the one before, has another epoch or cannot be read, or where a gateway has another entry or other records.
     """
     async with _connected(settings) as connection:
         found = await _status(connection)
-        digests = await _digests(connection, {gateway.name for gateway in found.gateways})
+        digests = await _digests(connection, {gateway.name for gateway in found.gateways if gateway.digests})
         ids: dict[int, bytes] = {gateway.tip: b"" for gateway in found.gateways}
         if found.checkpoint is not None:
             ids[found.checkpoint.place] = b""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hivewire.nats.connection import Connection, Unusable, servers_of
+from hivewire.nats.connection import Connection, NatsError, Unusable, servers_of
 from hivewire.settings import Settings
 from hivewire.telemetry import log
 
@@ -54,18 +54,57 @@ class _Answer(Struct):
     data: _JetStream = msgspec.field(default_factory=_JetStream)
 
 
-async def require_synced(settings: Settings, servers: Collection[str]) -> None:
+class Unsynced(Unusable):
+    """A server says that it does not sync each write."""
+
+
+async def require_synced(settings: Settings, servers: Collection[str]) -> set[str]:
     """Raise Unusable unless most of these servers say that they always sync, and none says that it does not.
 
     `servers` are the names of those with a copy; a server alone has none, and then one answer is enough. Of those that
-    are away, as of all without `store_monitor`, it is unknown, and the log warns of that.
+    are away, which are returned, it is unknown, as of all without `store_monitor`; the log warns of that.
     """
-    if (monitor := settings.store_monitor) is None:
+    if settings.store_monitor is None:
         log.warning(
             "it is not known whether the servers of the store sync each write (sync_interval: always);"
             " store_monitor lets the gateway look"
         )
-        return
+        return set()
+    synced = await _synced(settings, settings.store_monitor, servers)
+    missing = set(servers) - synced
+    names = sorted(missing)
+    if not synced or 2 * len(missing) >= len(servers) > 0:
+        raise Unusable(
+            "too few servers of the store say at store_monitor whether they sync each write:"
+            f" {', '.join(names) or 'none answers'}"
+        )
+    if missing:
+        log.warning(
+            "it is not known whether these servers of the store sync each write: they do not answer", servers=names
+        )
+    return missing
+
+
+async def require_synced_later(settings: Settings, missing: Collection[str], pause: float) -> None:
+    """Return when these servers, which were away, have come back and say that they always sync; they are asked again
+    after each pause. Raises Unsynced when one says that it does not."""
+    waited = set(missing)
+    while waited:
+        await asyncio.sleep(pause)
+        try:
+            back = waited & await _synced(settings, settings.store_monitor or "", waited)
+        except Unsynced:
+            raise
+        except NatsError:
+            continue  # nobody can be asked now
+        if back:
+            log.info("these servers of the store sync each write", servers=sorted(back))
+        waited -= back
+
+
+async def _synced(settings: Settings, monitor: str, servers: Collection[str]) -> set[str]:
+    """The servers that say that they always sync; at least these are waited for. Raises Unsynced when one does not, and
+    Unusable."""
     scheme, _, hosts = monitor.partition("://")
     if scheme in ("nats", "tls"):
         synced = await _ask(settings, monitor, servers)
@@ -75,17 +114,10 @@ async def require_synced(settings: Settings, servers: Collection[str]) -> None:
         raise Unusable(f"store_monitor has the form {FORMS}")
     for name, always in synced.items():
         if not always:
-            raise Unusable(
+            raise Unsynced(
                 f"the server {name} does not sync each write: set sync_interval: always in its jetstream block"
             )
-    missing = sorted(set(servers) - synced.keys())
-    if not synced or 2 * len(missing) >= len(servers) > 0:
-        names = ", ".join(missing) or "none answers"
-        raise Unusable(f"too few servers of the store say at store_monitor whether they sync each write: {names}")
-    if missing:
-        log.warning(
-            "it is not known whether these servers of the store sync each write: they do not answer", servers=missing
-        )
+    return set(synced)
 
 
 async def _ask(settings: Settings, monitor: str, servers: Collection[str]) -> dict[str, bool]:

@@ -37,7 +37,7 @@ from hivewire.nats.connection import (
 )
 from hivewire.nats.entry import LogEntry, entry_id
 from hivewire.nats.log import Log
-from hivewire.nats.monitor import require_synced
+from hivewire.nats.monitor import Unsynced, require_synced, require_synced_later
 from hivewire.settings import Settings
 from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges
@@ -48,13 +48,19 @@ BATCH_BYTES = 512 << 10
 START_SECONDS = 30.0
 """Longest wait at the start for the servers, and for a leader."""
 
+ASK_SECONDS = 60.0
+"""How often servers that were away are asked again whether they sync."""
+
 
 STATUS = "hw.{site}.live.status"
 """The subject at which gateways tell how far they are."""
 
 
 class GatewayStatus(Struct):
-    """How far a gateway is: the last entry that it applied, and what `Log` counts."""
+    """How far a gateway is: the last entry that it applied, and what `Log` counts.
+
+    `digests`: it tells what it has in memory when it is asked; older versions do not.
+    """
 
     name: str
     version: str
@@ -63,6 +69,7 @@ class GatewayStatus(Struct):
     lag: int
     lost_rounds: int
     gaps: int
+    digests: bool = False
 
 
 def names_of(site: str) -> tuple[str, str, str]:
@@ -110,6 +117,8 @@ class NatsJournal:
         self._checkpoints = Checkpoints(self._connection, self._wanted["name"], gateway)
         self._upkeep = Upkeep(self._checkpoints, cache)
         self._take: Take | None = None
+        self._unasked: set[str] = set()  # servers that were away when they were asked whether they sync
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> str:
@@ -135,7 +144,7 @@ class NatsJournal:
             await streams.require_level(self._connection)
             info = await self._stream()
             if not self._existing:
-                await require_synced(self._settings, info.servers)
+                self._unasked = await require_synced(self._settings, info.servers)
             await self._checkpoints.open(START_SECONDS)
             await self._cache.open()
             await self._catch_up_patiently()
@@ -199,6 +208,14 @@ class NatsJournal:
             await self._upkeep.start(self.log)
         except NatsError as error:
             raise JournalError(str(error)) from error
+        self._asking = asyncio.create_task(self._ask_again())
+
+    async def _ask_again(self) -> None:
+        """Ask the servers that were away at the start when they are back. One that does not sync is refused then."""
+        try:
+            await require_synced_later(self._settings, self._unasked, ASK_SECONDS)
+        except Unsynced as error:
+            self.log.stop(str(error), again=False)
 
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
         """The next entries of the log, own and foreign: first into the local copy, then to the ledger."""
@@ -275,9 +292,10 @@ class NatsJournal:
     def _status(self) -> bytes:
         """For `hivewire cluster status` and `check`."""
         log = self.log
-        return msgspec.msgpack.encode(
-            GatewayStatus(self._gateway, version("hivewire"), log.tip, log.last, log.lag, log.lost_rounds, log.gaps)
+        status = GatewayStatus(
+            self._gateway, version("hivewire"), log.tip, log.last, log.lag, log.lost_rounds, log.gaps, digests=True
         )
+        return msgspec.msgpack.encode(status)
 
     def gauges(self) -> Gauges:
         """What the log is like from here."""
@@ -291,6 +309,8 @@ class NatsJournal:
             stack.push_async_callback(self._connection.close)
             stack.push_async_callback(self.log.close)
             stack.push_async_callback(self._upkeep.close)
+            if self._asking is not None:
+                self._asking.cancel()
 
 
 def copied(entry: LogEntry) -> Copied:
