@@ -243,9 +243,9 @@ def test_names_that_become_equal_are_refused(logged_in: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("-", "--map", "a=b"), "are for what is imported --from other programs"),
-        (("-", "--skip-binary"), "are for what is imported --from other programs"),
-        (("http://127.0.0.1:1",), "are for what is imported --from other programs"),
+        (("-", "--map", "a=b"), "an address need --from"),
+        (("-", "--skip-binary"), "an address need --from"),
+        (("http://127.0.0.1:1",), "an address need --from"),
         (("http://127.0.0.1:1", "--from", "consul"), "only etcd is read from its address"),
         (("-", "--from", "env", "--map", "a"), "--map wants OLD=NEW"),
     ],

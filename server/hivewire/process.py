@@ -28,6 +28,6 @@ def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, bool | None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             while runner.run(work()):
-                gc.unfreeze()  # what the one before had in memory
+                gc.unfreeze()  # memory of the previous run
         except asyncio.CancelledError:
             raise StartError("stopped during the start") from None

@@ -72,7 +72,7 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
 class _Contents:
     """What is inside a `contents` element. Without markup it is text. Otherwise it is the markup, serialised again:
     the same except for the quotes of attributes, the form of empty elements, and references to characters; and the
-    outermost elements declare the namespaces that are used in them and were declared further out."""
+    outermost elements declare the namespaces that they use and that outer elements have declared."""
 
     def __init__(self, scopes: list[dict[str, str]], room: int) -> None:
         self.room = room
@@ -87,7 +87,7 @@ class _Contents:
         self._declared: list[list[str]] = []  # by each open element
         self._bound: Counter[str] = Counter()  # how many open elements declare a prefix
         self._outermost = 0  # the index in `_markup` of the outermost open element's start tag
-        self._carried: dict[str, str] = {}  # the declarations from further out that it gets
+        self._carried: dict[str, str] = {}  # namespaces inherited from outer elements
 
     def start(self, name: str, attributes: AttributesImpl[str]) -> None:
         """An element begins."""

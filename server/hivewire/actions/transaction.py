@@ -47,7 +47,7 @@ class Planned(NamedTuple):
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
-    """Several writes, all or nothing. The error says which of them is the first that was refused."""
+    """Several writes, all or nothing. The error names the first one that was refused."""
     if request.at is not None:
         return _schedule(services, caller, request, request.at)
     if not request.changes or len(request.changes) > MAX_TRANSACTION:
@@ -92,7 +92,7 @@ async def _schedule(services: Services, caller: Caller, request: ConfigurationTr
     tried = transact(services, caller, structs.replace(request, at=None, dryRun=True))
     now_instead = tried if isinstance(tried, PendingWrite) else await tried
     if len(now_instead.transaction.writes) >= MAX_TRANSACTION:
-        raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION - 1} with at, {TWICE}")
+        raise InvalidParameters(f"with at, changes may have at most {MAX_TRANSACTION - 1} items, {TWICE}")
     for index, change in enumerate(request.changes or ()):
         if change.expires is not None:
             schedules.moment(f"changes[{index}].expires", change.expires, when, "after at")

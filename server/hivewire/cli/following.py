@@ -221,5 +221,5 @@ def _reader_is_gone() -> bool:
 
 
 def note(text: str) -> None:
-    """Tell something of the connection on standard error."""
+    """Print a message about the connection on standard error."""
     click.echo(f"hivewire: {text}", err=True)

@@ -100,7 +100,7 @@ def import_(
     if source is not None:
         entries = _of_others(file, source, renamed, skip_binary)
     elif renamed or skip_binary or isinstance(file, str):
-        raise click.UsageError("--map, --skip-binary and addresses are for what is imported --from other programs")
+        raise click.UsageError("--map, --skip-binary and an address need --from")
     else:
         entries = parse(_content(file), label(file))
     with reach(url, given_token) as remote:

@@ -1,7 +1,7 @@
-"""The devices that are online at other gateways, for `Presence` and `Online`: each tells the others who comes and goes.
+"""The devices that are online at other gateways, for `Presence` and `Online`: each tells the others of its changes.
 
-Facts may be lost, so they are numbered, and every beat has the number of the last one. Who misses one asks for all. A
-gateway that is silent for long has gone, and with it all of its devices.
+Facts may be lost, so they are numbered, and every heartbeat has the number of the last one. A gateway that misses one
+asks for all. A gateway that sends no heartbeat for long has gone, and with it all of its devices.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from hivewire.broadcast import FACT_BYTES, Alone, Broadcast, Facts
 from hivewire.telemetry import Gauges, log
 
 BEAT_SECONDS = 2.0
-"""Interval in which a gateway says that it is there."""
+"""Interval of heartbeats."""
 
 SILENT_SECONDS = 10.0
-"""A gateway of which nothing was heard for so long has gone."""
+"""A gateway that sends nothing for this time has gone."""
 
 AT_ONCE = 1_000
 """Devices that come or go in one iteration of the event loop."""
@@ -29,37 +29,37 @@ PART = FACT_BYTES // 16
 """Devices in one fact; an id takes nine bytes at most."""
 
 ASK_SECONDS = 1.0
-"""All devices of a gateway are asked for at most so often."""
+"""Shortest interval of asking a gateway for all of its devices."""
 
 BEATS = 5
-"""Beats by which clocks are compared."""
+"""Heartbeats by which clocks are compared."""
 
 APART = 500
 """Milliseconds that the clocks of two gateways may differ by."""
 
 
 class Beat(Struct, array_like=True, tag=True):
-    """I am here. `number` is that of my last `Moved`, `now` the time of day in milliseconds."""
+    """A heartbeat. `number` is that of the sender's last `Moved`, `now` the time of day in milliseconds."""
 
     number: int
     now: int
 
 
 class Moved(Struct, array_like=True, tag=True):
-    """The ids of devices that came to me, and the negative ones of those that left, in order."""
+    """The ids of devices that came to the sender, and the negative ones of those that left, in order."""
 
     number: int
     ids: list[int]
 
 
 class Ask(Struct, array_like=True, tag=True):
-    """I missed something of the gateway with this name: which devices are with it?"""
+    """Asks for all devices of the gateway with this name, of which the sender has missed something."""
 
     name: str
 
 
 class All(Struct, array_like=True, tag=True):
-    """A part of the devices that were with me after the `Moved` of this number, `count` in all."""
+    """A part of the devices that the sender had after the `Moved` of this number, `count` in all."""
 
     number: int
     count: int
@@ -67,7 +67,7 @@ class All(Struct, array_like=True, tag=True):
 
 
 class Gone(Struct, array_like=True, tag=True):
-    """I am stopping."""
+    """The sender stops."""
 
 
 Fact: TypeAlias = Beat | Moved | Ask | All | Gone
@@ -100,16 +100,16 @@ class Neighbour:
         self.collected: set[int] = set()
         self.heard = 0.0
         self.asked: float | None = None  # when all was asked for, until it has come
-        self.lags: deque[int] = deque(maxlen=BEATS)  # how much older its last beats were when they came, by our clock
+        self.lags: deque[int] = deque(maxlen=BEATS)  # how old its last heartbeats were when they came, by our clock
 
     @property
     def is_apart(self) -> bool:
-        """Whether its clock and ours differ by too much. A beat takes time, so the quickest one counts."""
+        """Whether its clock and ours differ by too much. A heartbeat takes time, so the quickest one counts."""
         return bool(self.lags) and abs(min(self.lags)) > APART
 
 
 class Neighbours:
-    """Tells other gateways of the devices that are here, and `presence` of those that are there.
+    """Sends the devices of this gateway to the others, and gives those of the others to `presence`.
 
     The subject is a word for what makes a device present. `now` gives milliseconds since 1970.
     """
@@ -136,7 +136,7 @@ class Neighbours:
 
     @property
     def names(self) -> list[str]:
-        """The other gateways that are there."""
+        """The other gateways that run."""
         return [*self._neighbours]
 
     @property
@@ -149,7 +149,7 @@ class Neighbours:
         word = "ahead of" if lag > 0 else "behind"
         return f"the clock is {abs(lag):,} ms {word} that of another gateway; set both by NTP"
 
-    # What is told.
+    # Sending.
 
     def _note(self, move: int) -> None:
         if not self._moved:
@@ -168,7 +168,7 @@ class Neighbours:
         for start in range(0, max(len(ids), 1), PART):
             self._facts.tell(All(self._number, len(ids), ids[start : start + PART]))
 
-    # What is heard.
+    # Receiving.
 
     def _hear(self, name: str, fact: Fact) -> None:
         neighbour = self._neighbours.get(name)
@@ -232,7 +232,7 @@ class Neighbours:
     # The life of the component.
 
     def beat(self) -> None:
-        """Say that this gateway is there, and forget those that have not said so for long. Called by a timer."""
+        """Send a heartbeat, and forget gateways that have sent none for long. Called by a timer."""
         self._facts.tell(Beat(self._number, self._now()))
         until = self._seconds() - SILENT_SECONDS
         for name in [name for name, neighbour in self._neighbours.items() if neighbour.heard < until]:
@@ -240,7 +240,7 @@ class Neighbours:
             self._lose(name)
 
     def start(self) -> None:
-        """Begin to say that this gateway is there."""
+        """Begin to send heartbeats."""
         self._task = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:
@@ -249,11 +249,11 @@ class Neighbours:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def close(self) -> None:
-        """Say that this gateway is not there any more."""
+        """Tell the others that this gateway stops."""
         if self._task is not None:
             self._task.cancel()
         self._facts.tell(Gone())
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
-        return {"gateways": ("Other gateways that are there.", lambda: len(self._neighbours))}
+        return {"gateways": ("Other gateways that run.", lambda: len(self._neighbours))}

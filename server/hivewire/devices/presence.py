@@ -1,7 +1,7 @@
-"""Which devices are online: those that somebody waits for commands as, at any gateway, and a few seconds longer.
+"""Which devices are online: those that follow or poll for their commands, at any gateway, and for a few seconds after.
 
-Only memory: after a restart nobody has been seen yet. A device is known here by the id of its record, so what is left
-of a deleted device never counts for a later one of its id.
+This is in memory only: after a restart no device has been seen yet. Devices are known here by the ids of their records,
+so nothing of a deleted device counts for a new one of the same id.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from hivewire.devices.registry import Registry
 from hivewire.telemetry import Gauges
 
 LINGER_SECONDS = 10.0
-"""How long a device stays online after its last subscription or poll, so that one that connects again or polls again
-is not gone in between."""
+"""How long a device stays online after its last subscription or poll, so that it is not offline between two of them."""
 
 AT_ONCE = 1_000
 """Devices that go offline in one iteration of the event loop."""
 
 
 class Presence:
-    """Counts, for each device, the subscriptions and polls that wait for its commands, and other gateways with some.
+    """Counts, for each device, the subscriptions and polls for its commands, and other gateways that have some.
 
-    One timer serves all devices. A device that is online takes one entry of a dictionary, one that was online another.
+    One timer serves all devices. A device that is online is in one dictionary, one that was online in another.
     """
 
     def __init__(self, now: Callable[[], int], registry: Registry) -> None:
@@ -36,18 +35,18 @@ class Presence:
         self._seen: dict[int, int] = {}  # of those that are not present
         self._timer: asyncio.TimerHandle | None = None
         self.on_change: list[Callable[[int], None]] = []
-        """Called with the id of a device's record when it is online or offline from now on. Not when it is deleted."""
+        """Called with the id of a device's record when it goes online or offline. Not when it is deleted."""
         self.on_local: Callable[[int], None] = lambda move: None
         """Called with the id of the record when a device comes to this gateway, with the negative id when it leaves."""
         registry.on_device.append(self._follow)
 
     def enter(self, record_id: int) -> None:
-        """Something waits for the commands of this device."""
+        """A subscription or poll for the commands of this device begins."""
         if self._enter(record_id) == self._elsewhere.get(record_id, 0):
             self.on_local(record_id)
 
     def leave(self, record_id: int) -> None:
-        """It waits no longer; for each call of `enter` one."""
+        """It ends. Called once for each call of `enter`."""
         if record_id in self._present and self._leave(record_id) == self._elsewhere.get(record_id, 0):
             self.on_local(-record_id)
 
@@ -96,12 +95,12 @@ class Presence:
         return record_id in self._present or record_id in self._leaving
 
     def last_seen(self, record_id: int) -> int | None:
-        """When something last waited for its commands, in milliseconds since 1970; None if nothing has since the
+        """When it last followed or polled for its commands, in milliseconds since 1970; None for not since the
         start."""
         return self._now() if record_id in self._present else self._seen.get(record_id)
 
     def _go_on(self) -> None:
-        """Those whose time has come are offline."""
+        """Report devices offline whose linger time is over."""
         loop = asyncio.get_running_loop()
         for _ in range(AT_ONCE):
             record_id, due = next(iter(self._leaving.items()), (0, 0.0))
@@ -130,7 +129,7 @@ class Presence:
     # The life of the component.
 
     def start(self) -> None:
-        """Does nothing: the timer runs while somebody is leaving."""
+        """Does nothing: the timer runs only while a device is about to go offline."""
 
     async def close(self) -> None:
         """Stop the timer."""

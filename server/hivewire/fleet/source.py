@@ -1,7 +1,7 @@
-"""What devices follow, as a source and a topic of the hub (fleet.md, section 4).
+"""The effective values of devices, as a source and a topic of the hub (fleet.md, section 4).
 
-An event says of a name what counts from now on in some views. A subscription is served the names of one view. There is
-no log of this: who was away gets a run of the names that its layers have changed since, from what is in memory.
+An event is the new effective value of a name in some views. A subscription is served the names of one view. There is no
+log: a device that was disconnected gets the names that its layers have changed since, from memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EVENT_BYTES, KEY_BYTES = 600, 120
 
 
 class Desired(Struct, frozen=True, gc=False):
-    """What counts for a name since a revision in the views with these ids: a value, or None when it is gone."""
+    """The effective value of a name since a revision, in the views with these ids; None when it was deleted."""
 
     name: str
     value: Value | None
@@ -80,10 +80,10 @@ def shown(name: str, value: Value | None, most: int = INLINE_CHARACTERS) -> Desi
 
 
 class Records:
-    """The state of views as a compacted log: of each name what counts, or that it is gone."""
+    """The state of views as a compacted log: the effective value of each name, or that it was deleted."""
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
-        """What counts in a view, and what is gone from it as far as the log reaches, in the order of names."""
+        """The effective values of a view, and the names deleted from it as far back as the log goes, by name."""
         assert isinstance(names, Sight)  # noqa: S101 - what the topic serves
         if names.view is None:
             return
@@ -97,7 +97,7 @@ class Records:
                 yield name, revision, Desired(name, value, revision, frozenset((view.id,)), (name,))
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
-        """None: what is gone is among the records."""
+        """None: deleted names are among the records."""
         yield from ()
 
     def event(self, row: Row) -> Event:
@@ -106,10 +106,10 @@ class Records:
 
 
 class Present(Records):
-    """The same without what is gone, for snapshots."""
+    """The same without deleted names, for snapshots."""
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
-        """What counts in a view, in the order of names."""
+        """The effective values of a view, by name."""
         for name, revision, item in super().records(names, after):
             yield name, revision, item if item.value is not None else None
 
@@ -149,18 +149,19 @@ class FleetSource(OfLedger):
         self.announce: Callable[[Sequence[Desired]], None] = lambda items: None
         """Tell the hub of new items, whole transactions in order."""
         self.unsettled: int | None = None
-        """The first revision at which devices have got another view and were not told yet; None if there is none."""
+        """The first revision at which devices got another view that was not pushed to them yet; None if there is
+        none."""
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """There is no log."""
         raise NotCovered
 
     def skip(self, offset: int, served: Patterns) -> int:
-        """There is no log: to who does not follow a device nothing was ever announced."""
+        """There is no log, so nothing can be skipped in it."""
         return offset if isinstance(served, Sight) else self.tip
 
     def safe(self, offset: int) -> int:
-        """An earlier one while devices move to other views: who has not moved must not resume from here."""
+        """An earlier one while devices move to other views: one that has not moved must not resume from here."""
         return offset if self.unsettled is None else min(offset, self.unsettled - 1)
 
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:

@@ -1,4 +1,4 @@
-"""One entry on its way into a log: it is sent again until it is known what stands at the place that it wants."""
+"""The append of one entry to a log: it is sent again until it is known which entry is at the wanted place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEADER_PAUSE = 0.05
 
 
 class Reader(Protocol):
-    """Who reads the log, and tells `Attempt.decisive` what stands at the place."""
+    """Reads the log, and gives `Attempt.decisive` the id of the entry at the place."""
 
     def hear(self, message: Message) -> None:
         """A message of the log."""

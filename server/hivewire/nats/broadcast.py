@@ -1,4 +1,5 @@
-"""What gateways tell one another, over NATS itself: nothing is stored, and who is not connected hears nothing."""
+"""Facts between gateways, over NATS without a stream: nothing is stored, and a gateway that is not connected gets
+none."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from hivewire.broadcast import Hear, understand
 from hivewire.nats.connection import Connection, Message, Silent
 
 WAITING = 10_000
-"""Facts that may wait to be sent; when there are more, the oldest are lost."""
+"""Most facts that wait to be sent; beyond that, the oldest are lost."""
 
 
 class Told(Struct, array_like=True, gc=False):
@@ -41,11 +42,11 @@ class NatsBroadcast:
         self._sending: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Hear what others tell from now on. Raises Silent."""
+        """Begin to receive facts. Raises Silent."""
         await self.connection.subscribe(self._subject, self._heard)
 
     def tell(self, subject: str, fact: bytes) -> None:
-        """Soon, in order."""
+        """Queue a fact; facts are sent in order."""
         self._waiting.append(Told(self.name, subject, fact))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
@@ -65,6 +66,6 @@ class NatsBroadcast:
             hear(told.gateway, told.fact)
 
     async def close(self) -> None:
-        """Send what waits."""
+        """Send the queue."""
         if self._sending is not None:
             await asyncio.wait({self._sending}, timeout=1.0)

@@ -1,6 +1,6 @@
 """A connection to the servers of a NATS cluster, and the requests of JetStream that a log needs.
 
-The library reconnects by itself, to whichever server answers. So no error here means that anything is lost for good:
+The library reconnects by itself, to whichever server answers. So no error here says that anything is lost for good:
 `Silent` says that there was no answer in time, and that what was sent may still arrive.
 """
 
@@ -67,7 +67,7 @@ class NatsError(Exception):
 
 
 class Silent(NatsError):
-    """There was no answer in time. What was asked for may happen nevertheless, now or later."""
+    """There was no answer in time. The request may be carried out nevertheless, now or later."""
 
 
 class Refused(NatsError):
@@ -256,7 +256,7 @@ class Connection:
             raise Refused(0, "larger than the servers of the store take") from None
         except (errors.Error, TimeoutError) as error:
             cause = f" ({self._last_error})" if self._last_error else ""
-            raise Silent(f"no answer of the store within {seconds:g} s{cause}") from error
+            raise Silent(f"no answer from the store within {seconds:g} s{cause}") from error
         answer: dict[str, Any] = msgspec.json.decode(reply.data)
         if (refused := answer.get("error")) is not None:
             raise Refused(refused.get("err_code", 0), refused.get("description", "refused"))
@@ -370,7 +370,7 @@ class Connection:
                 status = await ended
         except TimeoutError:
             if not found:
-                raise Silent(f"no answer of the store within {READ_SECONDS:g} s") from None
+                raise Silent(f"no answer from the store within {READ_SECONDS:g} s") from None
             return found
         except errors.Error as error:
             raise Silent(str(error)) from error

@@ -48,10 +48,10 @@ READ_PAUSE = 0.1
 """Seconds before the log is read again, after nobody answered."""
 
 CONTENDED_SECONDS = 1.0
-"""A gateway that heard of another one's entry in this time lets others go first, now and then."""
+"""A gateway that got an entry of another one in this time lets others go first, now and then."""
 
 REST_MOST = 0.05
-"""Longest rest between two appends: a leader that fell does not make us slow for long."""
+"""Longest rest between two appends, so that an election does not slow us down for long."""
 
 
 Apply: TypeAlias = Callable[[Sequence[LogEntry]], Awaitable[None]]
@@ -175,10 +175,10 @@ class Log:
                 lambda: self.mean,
             ),
             f"{name}_lost_rounds": (
-                f"Appends to {what} that another gateway was ahead of, since the start.",
+                f"Appends to {what} that lost to another gateway, since the start.",
                 lambda: self.lost_rounds,
             ),
-            f"{name}_feed_gaps": (f"Gaps in what the feed of {what} brought, since the start.", lambda: self.gaps),
+            f"{name}_feed_gaps": (f"Gaps in the feed of {what}, since the start.", lambda: self.gaps),
         }
 
     # Reading.
@@ -425,7 +425,7 @@ class Log:
         except TimeoutError:
             raise NotStored("the log cannot be read") from None
 
-    # Is it still the same log?
+    # Whether it is still the same log.
 
     async def _watch(self) -> None:
         """Compare the log with what was applied from it, now and then, and whenever something does not fit."""

@@ -1,4 +1,4 @@
-"""Whether the servers sync what they store before they say so: their system account and monitoring ports tell.
+"""Whether the servers sync before they acknowledge, asked at their system account or monitoring ports.
 
 Without that an answered write is lost when the servers that have it lose their power together.
 """

@@ -26,11 +26,11 @@ PAUSE = 0.2
 """Seconds between two tries while the cluster has no leader, such as after a start of all its servers."""
 
 FORBIDDEN = ("mirror", "sources", "subject_transform", "persist_mode", "sealed", "deny_purge", "allow_rollup_hdrs")
-"""What no stream of ours has: each of them loses, changes or delays messages behind our back."""
+"""Options that no stream of ours has, because each of them loses, changes or delays messages without notice."""
 
 
 class Info(Struct):
-    """What the leader says of a stream. Places are sequences; an empty stream begins behind its last one.
+    """What the leader knows of a stream. Places are sequences; an empty stream begins behind its last one.
 
     `servers` have a copy, the leader first; a server alone has no name here.
     """

@@ -48,13 +48,13 @@ class Survey:
         self._schemas.surveys.discard(self)
 
     def note(self, changes: Iterable[Change]) -> None:
-        """Remember what was written, to judge it too."""
+        """Note what is written meanwhile, to judge it too."""
         for change in changes:
             if change.kind in JUDGED and name_of(change) in self._wanted:
                 self._changed[change.kind, change.key] = None
 
     async def run(self) -> list[Misfit]:
-        """The misfits among all that is stored when this returns, but for the last few."""
+        """Stored values that do not fit the schema, except in the last few writes."""
         keys: Sequence[tuple[str, str]] = [*self._all()]
         while True:
             await self._judge_elsewhere(*await in_slices(self._judge(keys)))
@@ -64,7 +64,7 @@ class Survey:
             self._changed.clear()
 
     async def look_at(self, values: Iterable[tuple[str, str]]) -> list[Misfit]:
-        """The misfits among values that wait to be written, with their names."""
+        """The same of values that are to be written later; `values` are their names and texts."""
         for name, value in values:
             if name in self._wanted and self._comes_first(name) and len(self.misfits) < MAX_PROBLEMS:
                 problems = await self._schemas.problems(self._schema, value.encode(), secret=self._secret)

@@ -1,7 +1,7 @@
-"""Logs of messages in memory whose gateways tell one another what is inserted: `messages = memory` with others.
+"""Logs of messages in memory whose gateways send one another what is inserted: `messages = memory` with others.
 
-Nothing is promised beyond this gateway: each has an order, places and an epoch of its own, and what is lost on the way
-is missing there.
+Nothing is promised beyond this gateway: each has an order, places and an epoch of its own, and may miss messages of
+others that are lost on the way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hivewire.streams.message import ROOM, Message, pack, unpack
 
 
 class BroadcastLog(MemoryLog):
-    """A log in memory, with what other gateways tell of theirs."""
+    """A log in memory, with the messages of other gateways."""
 
     shared = True
 
@@ -24,12 +24,12 @@ class BroadcastLog(MemoryLog):
         self._next = 1
 
     async def follow(self, follower: Follower) -> None:
-        """From now on also what others tell."""
+        """From now on also the entries of other gateways."""
         await super().follow(follower)
         self._broadcast.hear(self._name, lambda gateway, entry: self._hear(entry))
 
     async def append(self, number: int, entry: bytes) -> bool:
-        """Here, and soon at the others."""
+        """In this log, and sent to the others."""
         if number != self._next:
             return False
         self._next += 1
@@ -39,7 +39,7 @@ class BroadcastLog(MemoryLog):
         return True
 
     def _hear(self, entry: bytes) -> None:
-        """The next entry is one of another gateway."""
+        """Take an entry of another gateway as the next one."""
         if (messages := understand(unpack, entry)) is None:
             return
         for place, message in enumerate(messages, self._next * ROOM):
@@ -49,7 +49,7 @@ class BroadcastLog(MemoryLog):
 
 
 def _portions(messages: list[Message]) -> list[bytes]:
-    """Entries of half as many messages, until each can be told or has only one."""
+    """Entries of half as many messages, until each fits into a fact or has only one."""
     half = len(messages) // 2
     parts = [messages[:half], messages[half:]] if half else [messages]
     found: list[bytes] = []

@@ -89,7 +89,7 @@ class LogEngine(Protocol):
         """Seconds for which the next append should wait, to let other gateways go first."""
 
     async def load(self) -> Loaded:
-        """What there is; called first. Raises Damaged."""
+        """The headers and entries at start; called first. Raises Damaged."""
 
     async def follow(self, follower: Follower) -> None:
         """From now on, hand every entry after those of `load` to a follower, and tell it what the keeper did.

@@ -115,7 +115,7 @@ class NatsLog:
         return epoch
 
     async def load(self) -> Loaded:
-        """What the copy has, if the stream goes on where it ends; else nothing."""
+        """What the copy has, if the stream continues it; otherwise nothing."""
         place, id = await self._copy.copied()
         try:
             info = await streams.require_configuration(self._connection, self._wanted, START_SECONDS)
@@ -148,7 +148,7 @@ class NatsLog:
         found = [body for entry in entries if (body := entry.own or _body.decode(entry.body)) is not None]
         new = [(number, entry) for number, entry, ledger in found if ledger == self._ledger]
         first = new[0][0] if new else max([self._next, *[number + 1 for number, _, _ in found]])
-        if lost := first > self._next:  # what is before it was dropped while we were away
+        if lost := first > self._next:  # what is before it was dropped while this gateway did not run
             await self._copy.drop(first, 0)
         await self._copy.store(new, entries[-1].place, entries[-1].id)
         self._next = new[-1][0] + 1 if new else first
@@ -195,7 +195,7 @@ class NatsLog:
     async def drop(self, oldest: int, clock: int) -> None:
         """From the copy and, as far as the store answers, from the stream."""
         await self._copy.drop(oldest, clock)
-        with suppress(NatsError):  # the next gateway, or the next drop, does it
+        with suppress(NatsError):  # the next gateway that drops something, or the next drop, removes it
             await self._purge(oldest - 1)
 
     async def _purge(self, number: int) -> None:

@@ -1,7 +1,7 @@
-"""Commands and notifications of several gateways under one parent: what both say, and their ends of the connection.
+"""Commands and notifications of several gateways under one parent: the protocol, and both ends of the connection.
 
-The parent owns the real engine. A gateway has the logs in memory as usual, and appends through the parent, which tells
-all of them what is in the log, in order.
+The parent owns the real engine. A gateway has the logs in memory as usual, and appends through the parent, which sends
+every entry of the log to all of them, in order.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class ParentLog:
 
     @property
     def keeper(self) -> bool:
-        """Whether it is this gateway that closes and drops segments."""
+        """Whether this gateway is the keeper, which closes and drops segments."""
         return self._link.keeper
 
     async def connect(self) -> None:
@@ -230,7 +230,7 @@ class ParentLog:
         return begun.loaded
 
     async def follow(self, follower: Follower) -> None:
-        """First what was told since `load`."""
+        """First what the parent has sent since `load`."""
         self._follower = follower
         self._link.follow(self._heard)
 
@@ -246,12 +246,12 @@ class ParentLog:
                 self._follower.dropped(oldest)
 
     async def append(self, number: int, entry: bytes) -> bool:
-        """As the parent answers. Raises Undecided when it has gone meanwhile."""
+        """As the parent answers. Raises Undecided when the parent ends before that."""
         self._entry = entry
         return await self._link.ask_for(bool, Append(number, entry))
 
     async def confirm(self) -> None:
-        """What was durable when the parent was asked has been told before its answer."""
+        """The parent sends everything that was durable at the time of the call before it replies."""
         await self._link.ask(Confirm())
 
     async def forward(self, number: int, take: int) -> list[tuple[int, bytes]]:

@@ -69,7 +69,7 @@ def creation_script(ledger_epoch: str) -> str:
 class SqliteEngine:
     """The file at a path, created if it does not exist. In a read-only directory nothing can be inserted.
 
-    One that is not `durable` may lose its end with the power: it is a copy of logs that are elsewhere.
+    One that is not `durable` may lose its newest entries in a power cut: it is a copy of logs that are elsewhere.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -193,7 +193,7 @@ class SqliteLog:
         self._follower: Follower | None = None
         self._in_doubt = False  # whether the last append failed
         self.next = 1
-        """The number behind the last entry that was loaded."""
+        """The number after that of the last entry that was loaded."""
 
     async def load(self) -> Loaded:
         """The headers, and the entries behind them."""
