@@ -23,6 +23,7 @@ from hivewire_client.errors import HivewireError, NotReady, Stopped
 from hivewire_client.events import Changes, Event, Reset, StateChanged, Watch
 from hivewire_client.fleet import Fleet
 from hivewire_client.link import Link, Subscription
+from hivewire_client.reading import Reading
 from hivewire_client.replica import Replica
 from hivewire_client.resources import TEXT, Change, Entry, Patterns
 from hivewire_client.route import Backoff, Route
@@ -46,7 +47,7 @@ _READS = ("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo
 """What requests are called that change nothing, so that they are repeated after a connection that broke."""
 
 
-class Hivewire(Contents, Devices, Fleet):
+class Hivewire(Reading, Contents, Devices, Fleet):
     """A client of one or several gateways of one ledger; an asynchronous context manager.
 
     `url` is the address of a gateway, or a list of them. `token` is an access token, a function that gets one,
@@ -183,40 +184,10 @@ class Hivewire(Contents, Devices, Fleet):
 
     # Reading from memory.
 
-    @overload
-    def get(self, name: str) -> str | None: ...
-    @overload
-    def get(self, name: str, *, default: D) -> str | D: ...
-    @overload
-    def get(self, name: str, kind: type[T]) -> T | None: ...
-    @overload
-    def get(self, name: str, kind: type[T], default: D) -> T | D: ...
-    def get(self, name: str, kind: Any = str, default: Any = None) -> Any:
-        """The value of a configuration, as an object of this kind; `default` when there is none, or none that was ever
-        of this kind.
-
-        It reads memory, and decodes each value once: do not change what it returns. `kind` is `str`, or whatever
-        msgspec can decode from JSON, such as a dataclass, a Struct or `dict[str, int]`, or a pydantic model.
-        """
-        try:
-            value = self._decoded[kind][name].value
-        except KeyError:
-            entry = self.entry(name, kind)
-            return default if entry is None else entry.value
-        return default if value is None and kind is str else value
-
-    @overload
-    def entry(self, name: str) -> Entry[str] | None: ...
-    @overload
-    def entry(self, name: str, kind: type[T]) -> Entry[T] | None: ...
-    def entry(self, name: str, kind: Any = str) -> Entry[Any] | None:
-        """The same with the version that the value has, for `expect`; None when there is none."""
-        found = self._decoded.get(kind, {}).get(name)
-        if found is None:
-            if name not in self._names:
-                raise ValueError(f"{name!r} is not among the `names` that this client follows")
-            found = self._replica.find(name, kind)
-        return found
+    def _find(self, name: str, kind: Any) -> Entry[Any] | None:
+        if name not in self._names:
+            raise ValueError(f"{name!r} is not among the `names` that this client follows")
+        return self._replica.find(name, kind)
 
     def names(self, pattern: str = "*") -> tuple[str, ...]:
         """The names in memory that match, in order."""

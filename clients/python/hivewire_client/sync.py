@@ -23,6 +23,7 @@ from hivewire_client.devices import Command, Notification, TenantChanged
 from hivewire_client.errors import Stopped
 from hivewire_client.events import Event
 from hivewire_client.fleet import Effective, FleetState
+from hivewire_client.reading import Reading
 from hivewire_client.resources import Change, Entry
 from hivewire_client.stream import Stream
 from hivewire_client.thread import LoopThread
@@ -119,12 +120,13 @@ class Device:
         self._thread.run(self._device.report(own))
 
 
-class Hivewire:
+class Hivewire(Reading):
     """A client of one or several gateways, a context manager. The arguments and methods are those of
     `hivewire_client.Hivewire`; all may be used from any thread."""
 
     def __init__(self, url: str | Sequence[str], *, token: TokenSource, **options: Any) -> None:
         self._client = hivewire_client.Hivewire(url, token=token, **options)
+        self._decoded = self._client._decoded
         self._thread = LoopThread()
         self._closing = Lock()
 
@@ -167,29 +169,7 @@ class Hivewire:
         """Wait until there is something to read. Raises NotReady."""
         self._thread.run(self._client.ready(timeout, stale=stale))
 
-    @overload
-    def get(self, name: str) -> str | None: ...
-    @overload
-    def get(self, name: str, *, default: D) -> str | D: ...
-    @overload
-    def get(self, name: str, kind: type[T]) -> T | None: ...
-    @overload
-    def get(self, name: str, kind: type[T], default: D) -> T | D: ...
-    def get(self, name: str, kind: Any = str, default: Any = None) -> Any:
-        """The value of a configuration, from memory."""
-        try:
-            value = self._client._decoded[kind][name].value
-        except KeyError:
-            entry = self.entry(name, kind)
-            return default if entry is None else entry.value
-        return default if value is None and kind is str else value
-
-    @overload
-    def entry(self, name: str) -> Entry[str] | None: ...
-    @overload
-    def entry(self, name: str, kind: type[T]) -> Entry[T] | None: ...
-    def entry(self, name: str, kind: Any = str) -> Entry[Any] | None:
-        """The same with its version."""
+    def _find(self, name: str, kind: Any) -> Entry[Any] | None:
         return self._thread.call(lambda: self._client.entry(name, kind))
 
     def names(self, pattern: str = "*") -> tuple[str, ...]:
