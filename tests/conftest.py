@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from hivewire import cli
 from tests import reporting
 from tests.command import Outcome, Run
+from tests.node_js import has_websocket
 from tests.nodes import shared
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
 
@@ -171,6 +172,13 @@ def clusters(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterat
             return found[count]
 
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def node_with_websocket() -> None:
+    """Skips a test that needs one (`node_js.py`)."""
+    if not has_websocket():
+        pytest.skip("there is no Node with a WebSocket like that of browsers")
 
 
 @pytest.fixture(scope="session")

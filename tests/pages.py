@@ -26,8 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.gate.test_browser import has_websocket
 from tests.installed import Installed
+from tests.node_js import has_websocket
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 ROOT = Path(__file__).parent.parent

@@ -13,6 +13,7 @@ import pytest
 
 from hivewire import cli
 from tests.command import Run
+from tests.forked import Piped
 from tests.running import Talk
 
 
@@ -138,10 +139,10 @@ def test_an_editor_that_does_not_start_is_explained(
 def completed(words: str) -> list[str]:
     """The completions that bash gets for the last of some words."""
     given = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_HIVEWIRE_COMPLETE": "bash_complete"}
-    code = "from hivewire import cli; cli.main()"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | given, capture_output=True, check=False)
-    assert done.stderr == b""
-    return [line.partition(",")[2] for line in done.stdout.decode().splitlines() if line]
+    with Piped("hivewire.cli:main", [], os.environ | given) as completing:
+        found = completing.stdout.read()
+        assert completing.stderr.read() == ""
+    return [line.partition(",")[2] for line in found.splitlines() if line]
 
 
 def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> None:

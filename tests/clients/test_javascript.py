@@ -15,7 +15,7 @@ from playwright.async_api import expect
 
 from tests.browser import guarded, launched
 from tests.clients.javascript import CLIENT, serving_world
-from tests.gate.test_browser import NODE, needs_websocket
+from tests.node_js import NODE, needs_websocket
 from tests.running import PATIENCE
 
 LIMITS = {"index.js": 8_192, "devices.js": 4_096, "fleet.js": 4_096}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from typing import Any
 
-import pytest
-
+from tests.node_js import NODE, needs_websocket
 from tests.running import PATIENCE, RunningGateway
 
 PREAMBLE = """
@@ -23,20 +21,6 @@ socket.onclose = event => { print({code: event.code, reason: event.reason, clean
 socket.onopen = async () => {
 """
 
-NODE = shutil.which("node")
-
-
-def has_websocket() -> bool:
-    """Whether this Node knows the browsers' WebSocket."""
-    if NODE is None:
-        return False
-    probe = [NODE, "--experimental-websocket", "-e", "process.exit(typeof WebSocket === 'function' ? 0 : 1)"]
-    return subprocess.run(probe, capture_output=True, timeout=PATIENCE).returncode == 0
-
-
-needs_websocket = pytest.mark.skipif(
-    not has_websocket(), reason="there is no Node with a WebSocket like that of browsers"
-)
 pytestmark = needs_websocket
 
 

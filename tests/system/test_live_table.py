@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.gate.test_browser import NODE, needs_websocket
+from tests.node_js import NODE, needs_websocket
 from tests.running import RunningGateway, Talk
 
 PAGE = Path(__file__).parents[2] / "examples" / "live_table.html"

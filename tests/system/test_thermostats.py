@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.gate.test_browser import needs_websocket
+from tests.node_js import needs_websocket
 from tests.running import PATIENCE, RunningGateway, Talk
 from tests.system.test_examples import EXAMPLES, environment, line, needs_curl
 from tests.system.test_live_table import DOCUMENT, Page, page

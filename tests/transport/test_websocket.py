@@ -168,7 +168,7 @@ USES = [
 
 
 async def garbage_of_sockets(login: bool, end: str) -> int:
-    """The objects that only the garbage collector frees after a hundred sockets have come and gone."""
+    """The objects that only the garbage collector frees after forty sockets have come and gone."""
     async with opened() as world:
         admission = Admission(world.services.settings)
         sockets = Sockets(world.dispatcher, admission, partial(caller_of, world.services))
@@ -183,7 +183,7 @@ async def garbage_of_sockets(login: bool, end: str) -> int:
             gc.collect()
             gc.disable()
             try:
-                for _ in range(100):
+                for _ in range(40):
                     await visit(port, token, end)
                 while admission.inside:
                     await asyncio.sleep(0)
@@ -197,7 +197,7 @@ async def garbage_of_sockets(login: bool, end: str) -> int:
 def test_sockets_leave_nothing_to_collect(login: bool, end: str) -> None:
     """They are freed when they end, on the event loop of the gateway: thousands that come and go make no garbage whose
     collection would make everybody wait."""
-    assert uvloop.run(garbage_of_sockets(login, end)) < 100
+    assert uvloop.run(garbage_of_sockets(login, end)) < 40
 
 
 async def test_unread_answers_of_a_stranger_count_until_it_is_cut(shell: Shell) -> None:
