@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hivewire.streams import stamps
@@ -22,6 +22,7 @@ steps = st.lists(
 @mock.patch.object(stamps, "LEAD", 3)  # so that it is soon far ahead
 @mock.patch.object(stamps, "MOST_DEVICES", 4)
 @given(steps)
+@example([*[1] * 6, *["on"] * 5, 1, 1])  # the others catch up with what a device was ahead of them
 def test_the_clock_of_a_device_goes_on(steps: list[int | str]) -> None:
     """Each event of a device is later than the one before, and than every answered time, also after a restart. Events
     of different devices have the same clock only when it is far ahead of what the wall clock has shown."""

@@ -40,7 +40,7 @@ class Clock:
         self._floor = 0  # no event gets this clock or an earlier one any more
         self._newest = 0  # no event gets an earlier one
         self._most = 0  # from here on events share one; never decreases
-        self._last: dict[int, int] = {}  # of devices with an event from there on
+        self._last: dict[int, int] = {}  # of devices with an event that was from there on
 
     def wall(self) -> int:
         """What the wall clock shows."""
@@ -87,7 +87,7 @@ class Clock:
             clock = self._newest = clock + 1
         if self._last and (last := self._last.get(device, 0)) >= clock:
             clock = last + 1
-        if clock >= self._most:
+        if clock >= self._most or clock > self._newest:  # the next event may be stamped from `_newest` on
             self._last[device] = clock
         return clock
 
