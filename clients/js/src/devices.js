@@ -69,7 +69,7 @@ export function devices(hw) {
     notifications: (options = {}) => messages(hw, "notification", options, (each) => /** @type {Notification} */ (each)),
 
     /**
-     * Insert a notification of a device.
+     * Insert a notification of a device. It has a key, so that it is inserted once even if it has to be sent again.
      *
      * @param {string} deviceId
      * @param {string} name
@@ -78,8 +78,8 @@ export function devices(hw) {
      * @returns {Promise<Frame>} its id and time
      */
     async notify(deviceId, name, parameters, options) {
-      const notification = {notification: name, parameters};
-      return (await hw.call("notification/insert", {deviceId, notification}, options)).notification;
+      const members = {deviceId, notification: {notification: name, parameters}, idempotencyKey: key()};
+      return (await hw.call("notification/insert", members, {...options, repeat: true})).notification;
     },
 
     /**
@@ -177,6 +177,9 @@ function task(hw, command) {
   };
 }
 
+/** Under which something is inserted once. `randomUUID` is for secure pages only. */
+const key = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
+
 /**
  * @param {Hivewire} hw
  * @param {string} deviceId
@@ -185,8 +188,7 @@ function task(hw, command) {
  * @param {CallOptions & {expiresIn?: number}} [options]
  */
 async function send(hw, deviceId, name, parameters, {expiresIn, ...options} = {}) {
-  const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join("-");  // randomUUID is for secure pages only
-  const members = {deviceId, command: {command: name, parameters}, idempotencyKey, expiresIn};
+  const members = {deviceId, command: {command: name, parameters}, idempotencyKey: key(), expiresIn};
   const {command} = await hw.call("command/insert", members, {...options, repeat: true});
   const commandId = command.id;
   return {

@@ -20,8 +20,9 @@ it("rights", "what a token does not allow is Denied; without a good one the clie
 
 it("renewal", "a token is renewed on the connection that is there, before it ends", async (world) => {
   const [WebSocket, {hosts}] = noted(world.WebSocket);
+  const brief = await world.brief();
   let asked = 0;
-  const token = () => world.mint({seconds: (asked += 1) < 3 ? 0.4 : 3600});
+  const token = () => world.mint({seconds: (asked += 1) < 3 ? brief : 3600});
   const hw = world.client({token, names: ["j.*"], WebSocket});
   await hw.ready();
   const states = [];
@@ -33,12 +34,13 @@ it("renewal", "a token is renewed on the connection that is there, before it end
 });
 
 it("text_token_ends", "a token that has ended is asked for once more; one that cannot be renewed closes the client, which still serves", async (world) => {
-  let tokens = [await world.mint({seconds: 0.4}), await world.mint()];
+  const seconds = await world.brief();
+  const tokens = [await world.mint({seconds}), await world.mint()];
   const hw = world.client({token: () => tokens.shift() ?? Promise.reject(new LoginRequired()), names: ["k.*"]});
   await hw.ready();
   await until(hw, () => tokens.length === 0);
   equal((await hw.put("k.x", "1")).version, 1);
-  const expired = world.client({token: await world.mint({seconds: 0.4}), names: ["k.*"]});
+  const expired = world.client({token: await world.mint({seconds}), names: ["k.*"]});
   await expired.ready();
   await until(expired, () => expired.state === "closed");
   equal([expired.status.reason instanceof LoginRequired, expired.get("k.x").value], [true, "1"]);
@@ -80,13 +82,14 @@ it("refresh_token", "a refresh token is enough", async (world) => {
 it("wider_token", "a token that reaches other names begins with the state", async (world) => {
   await world.change("m.a", "1");
   await world.change("m.b", "1");
-  const tokens = [await world.mint({names: ["m.a"], seconds: 0.4}), await world.mint()];
+  const seconds = await world.brief();
+  const tokens = [await world.mint({names: ["m.a"], seconds}), await world.mint()];
   const hw = world.client({token: () => tokens.shift() ?? world.token, names: ["m.*"]});
   await hw.ready();
   equal(values(hw), {"m.a": "1"});
   await until(hw, () => hw.get("m.b"));
   equal(values(hw), {"m.a": "1", "m.b": "1"});
-  const others = [await world.mint({names: ["m.a"], seconds: 0.4}), await world.mint()];
+  const others = [await world.mint({names: ["m.a"], seconds}), await world.mint()];
   const away = world.client({token: () => others.shift() ?? world.token, names: ["m.*"]});
   await away.ready();
   await world.down();
