@@ -5,6 +5,7 @@ What is started once and stopped at the end is a context manager of `bench.serve
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -81,8 +82,10 @@ class Process:
         raise RuntimeError(f"{self.name} did not become ready:\n{self.log.read_text(errors='replace')[-2_000:]}")
 
     def pause(self) -> None:
-        """Stop it without ending it: connections stay open and get nothing."""
+        """Stop it without ending it: connections stay open and get nothing. Returns once all threads stand still."""
         self._send(signal.SIGSTOP)
+        if self.running:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on."""

@@ -34,6 +34,10 @@ console.log(JSON.stringify(Object.fromEntries(await Promise.all(sizes))));
 """
 
 
+WHOLE = 900
+"""Seconds after which a suite is not waited for any more: a hundred cases in a row, each with an end of its own."""
+
+
 @pytest.fixture
 def installed() -> Path:
     """Where npm has put what the client is developed with."""
@@ -63,13 +67,14 @@ def run_in_node(world: str, *options: str) -> str:
         env={**os.environ, "HIVEWIRE_WORLD": world},
         capture_output=True,
         text=True,
-        timeout=3 * PATIENCE,  # these are many cases
+        timeout=WHOLE,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
 
 @needs_websocket
+@pytest.mark.timeout(WHOLE)
 def test_the_suite_passes_in_node(tmp_path: Path) -> None:
     """Every promise of the client holds in Node, against both gateways."""
     with serving_world(tmp_path) as world:
@@ -84,6 +89,7 @@ def test_fifty_kills_in_node(tmp_path: Path) -> None:
         assert "- real: fifty_kills" in run_in_node(world, "--test-name-pattern=real: fifty_kills")
 
 
+@pytest.mark.timeout(WHOLE)
 async def test_the_suite_passes_in_a_browser(tmp_path: Path) -> None:
     """And in Chromium, with IndexedDB as the cache."""
     with serving_world(tmp_path) as world:

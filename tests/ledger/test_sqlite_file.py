@@ -29,7 +29,7 @@ from hivewire.ledger.engines.sqlite.file_lock import FileLock
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditRow, Change, JournalError, NotDurable, Transaction, Write
-from tests.running import process, started
+from tests.running import PATIENCE, process, started
 
 PAGE = 4_096
 
@@ -41,7 +41,7 @@ def no_thread_is_left() -> Iterator[None]:
     yield
     left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in left)
 
 
@@ -607,7 +607,7 @@ async def test_a_backup_that_hangs_holds_nothing_and_goes_on(
 
     def hang(done: int, total: int) -> None:
         loop.call_soon_threadsafe(hangs.set)
-        assert goes_on.wait(60)
+        assert goes_on.wait(PATIENCE)
 
     try:
         await ledger.commit(Transaction([Write("configuration", str(n), bytes(9_000)) for n in range(250)]))

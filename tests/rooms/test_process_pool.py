@@ -15,6 +15,7 @@ import pytest
 from hivewire import process_pool as module
 from hivewire.process_pool import MOST, Ended, Overdue, ProcessPool, WorkerError
 from hivewire_protocol.tenant.errors import Finding, Invalid, NotJson
+from tests.running import PATIENCE
 
 
 @pytest.fixture
@@ -121,4 +122,4 @@ def test_a_worker_ends_with_its_gateway() -> None:
     ) as worker:
         assert worker.stdin is not None
         worker.stdin.close()
-        assert worker.wait(20) == 0
+        assert worker.wait(PATIENCE) == 0

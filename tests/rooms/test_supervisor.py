@@ -17,6 +17,7 @@ from hivewire.parent import Parent
 from hivewire.settings import Settings, StartError
 from hivewire.supervisor import Gateways, labelled
 from hivewire.telemetry import Telemetry
+from tests.running import PATIENCE
 
 
 def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -106,6 +107,6 @@ async def test_a_gateway_hears_when_the_parent_hangs_up(tmp_path: Path) -> None:
         await parent.join(telemetry)
         await telemetry.page()  # the other end is there
         ends[0].close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await lost.wait()
     assert await telemetry.page() == telemetry.exposition(), "its own metrics are left"

@@ -9,6 +9,7 @@ import pytest
 
 from hivewire.streams.contract import LOGS
 from hivewire.streams.message import NotStored
+from tests.running import PATIENCE
 from tests.streams.parent import Parent
 
 
@@ -22,7 +23,7 @@ async def test_a_gateway_whose_parent_hangs_up_hears_of_it(tmp_path: Path) -> No
         await kept.log(name).confirm()
     await left.close()
     parent.hang_up()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while kept.losses < len(LOGS):
             await asyncio.sleep(0)
     with pytest.raises(NotStored):

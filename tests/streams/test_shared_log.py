@@ -30,6 +30,7 @@ from hivewire.streams.message import (
 from hivewire.streams.messages import Messages
 from tests.ledger.shared import Fault
 from tests.ledger.sites import Sites, case_of, losses, scripts
+from tests.running import PATIENCE
 from tests.streams.kit import HOUR, START, Clocks, Device, draft, making, messages_on, updating
 from tests.streams.shared import SharedStore, SharedView
 
@@ -71,7 +72,7 @@ async def test_a_log_that_is_not_followed_any_more_stops_the_gateway(site: Site)
     mine.on_stopped = told.set
     mine.start()
     follower.stopped = Stopped("a newer gateway wrote it", again=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await told.wait()
     assert mine.stopped == follower.stopped
     assert mine.failing == "commands or notifications are not written: a newer gateway wrote it"

@@ -149,7 +149,7 @@ def test_a_device_follows_changes(shared_gateway: RunningGateway, talk: Talk, tm
         assert line(process.stdout) == "applied door.3 version 1"
         assert file.read_text() == "three"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_device_logs_in_again_when_its_token_has_expired(data: Path, tmp_path:
                 talk("configuration/put", name="door.5", value=str(version))
                 assert line(process.stdout) == f"applied door.5 version {version}"
         with agent(gateway.url, "door.5", file, HIVEWIRE_TOKEN=gateway.token()) as process:
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE) == 1
             assert process.stderr is not None
             assert "refused: 401 " in process.stderr.read()
 
@@ -223,7 +223,7 @@ def test_a_watcher_that_was_killed_misses_nothing(shared_gateway: RunningGateway
     with watcher(shared_gateway.url, file, "file.*") as process:
         holds(process, file, {"file.a": "2", "file.c": "1", "file.d": "2"})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "state.json.cache"]
     with watcher(shared_gateway.url, file, "file.a", HIVEWIRE_TOKEN=shared_gateway.token()) as process:
         holds(process, file, {"file.a": "2"})
