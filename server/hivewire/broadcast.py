@@ -1,7 +1,6 @@
-"""Small facts that gateways tell one another: who is online, what time it is. Nobody keeps them, any may be lost.
+"""Small facts that gateways send one another, such as who is online. They are not stored, and any may be lost.
 
-What must not be lost is in a log. `Broadcast` is the contract of what carries facts; a gateway that is alone has
-`Alone`.
+What must not be lost is in a log. `Broadcast` is the contract of what carries facts; a single gateway has `Alone`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Hear: TypeAlias = Callable[[str, bytes], None]
 """Gets the name of the gateway that told a fact, and the fact."""
 
 FACT_BYTES = 512 << 10
-"""The most bytes of a fact."""
+"""Most bytes of a fact."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -28,28 +27,28 @@ class Broadcast(Protocol):
     """What carries facts from this gateway to all others, and from them."""
 
     name: str
-    """This gateway, as the others know it: random, and another one after a restart."""
+    """The name of this gateway among the others: random, and a new one after a restart."""
 
     def tell(self, subject: str, fact: bytes) -> None:
-        """Tell all other gateways, soon. The subject is a word of lower-case letters."""
+        """Queue a fact for all other gateways. The subject is a word of lower-case letters."""
 
     def hear(self, subject: str, hear: Hear) -> None:
         """Call it on the event loop with each fact of another gateway about a subject.
 
-        Those of one gateway come in the order in which it told them; some may be missing.
+        Those of one gateway come in the order in which it sent them; some may be missing.
         """
 
 
 class Alone:
-    """There is no other gateway."""
+    """The broadcast of a single gateway: there are no others."""
 
     name = "alone"
 
     def tell(self, subject: str, fact: bytes) -> None:
-        """Nobody hears it."""
+        """Does nothing."""
 
     def hear(self, subject: str, hear: Hear) -> None:
-        """Nobody tells anything."""
+        """Does nothing."""
 
 
 class Facts(Generic[F]):

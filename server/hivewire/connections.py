@@ -1,6 +1,6 @@
-"""The open connections of all gateways of a ledger, for administrators: what they are, and an end to one of them.
+"""The open connections of all gateways of a ledger, which administrators can list and close.
 
-A gateway knows its own. It asks the others when somebody wants to know, and takes the answers that come in time.
+A gateway knows its own. It asks the others for each request, and uses the answers that arrive in time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Connection(Protocol):
 
     @property
     def caller(self) -> Caller:
-        """Who has opened it."""
+        """The caller who opened it."""
 
     @property
     def ended(self) -> bool:
@@ -61,14 +61,14 @@ class Wanted(Struct, array_like=True):
 
 
 class List(Struct, array_like=True, tag=True):
-    """Which connections have you? `question` numbers what I ask."""
+    """Asks for connections. `question` numbers the questions of the sender."""
 
     question: int
     wanted: Wanted
 
 
 class Close(Struct, array_like=True, tag=True):
-    """Close the connection with this id, if it is yours."""
+    """Asks to close the connection with this id."""
 
     question: int
     id: str
@@ -88,8 +88,8 @@ _decode = msgpack.Decoder(Fact).decode
 
 
 class Question:
-    """A question to other gateways: who has not answered yet, and what was found so far. `enough`: one that has found
-    something will do."""
+    """A question to other gateways: which have not answered yet, and what was found so far. `enough`: the first answer
+    with a result is sufficient."""
 
     def __init__(self, names: list[str], enough: bool) -> None:
         self.found: list[list[ConnectionListed]] = []
@@ -190,7 +190,7 @@ class Connections:
     # Those of others.
 
     async def _ask(self, fact: Callable[[int], List | Close], enough: bool = False) -> list[list[ConnectionListed]]:
-        """What other gateways answer in time; at once when there are none."""
+        """The answers of other gateways that arrive in time; at once when there are none."""
         if not (names := self._neighbours.names):
             return []
         number = next(self._question_numbers)

@@ -144,7 +144,7 @@ class Dispatcher:
 
 def _sure(handler: Handler) -> Handler:
     """A handler for a ledger that others write too. What it refuses because of what is stored is refused only when that
-    is so everywhere. A refusal of the ledger itself is sure anyway."""
+    is so everywhere. A refusal of the ledger itself is certain anyway."""
 
     def handle(services: Services, caller: Caller, request: Request) -> Answer:
         seen = services.ledger.revision
@@ -154,7 +154,7 @@ def _sure(handler: Handler) -> Handler:
             if error.code not in DEPENDENT:
                 raise
             return again(error, seen, services, caller, request)
-        # A login is not repeated: it counts wrong passwords, and looks for an unknown user itself.
+        # A login is not repeated: it counts wrong passwords, and asks the log about an unknown user itself.
         if type(answer) is CoroutineType and not request.authenticates:
             return waited(answer, seen, services, caller, request)
         return answer

@@ -1,7 +1,7 @@
-"""Reads that wait until this gateway has what they ask for: a revision, or all that was written anywhere.
+"""Reads that wait until this gateway has what they ask for: a revision, or everything written on any gateway.
 
-Where several gateways share a log, one may be milliseconds behind another. Its own clients never notice, because a
-connection sees what was answered on it; who writes here and reads there gives the revision of the write.
+Where several gateways share a log, one may be milliseconds behind another. A connection never notices, because it sees
+what was answered on it; a client that writes on one gateway and reads on another gives the revision of the write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WAIT_SECONDS = 5.0
 """Longest time that a read waits; then it gets 503."""
 
 MOST = 4_096
-"""The most reads that wait at the same time. One takes a few KiB."""
+"""Most reads that wait at the same time. One takes a few KiB."""
 
 
 WhenGone: TypeAlias = Callable[[Callable[[], None] | None], None]
@@ -73,7 +73,7 @@ class Freshness:
             self._revisions.discard(waiting)
 
     async def _ask(self) -> None:
-        """As long as anybody waits, ask the log for entries that were not announced here, ten times a second."""
+        """While a read waits, ask the log ten times a second for entries that were not announced here."""
         while self._revisions:
             await self._ledger.hear(self._ledger.revision)
 

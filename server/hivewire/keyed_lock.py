@@ -15,7 +15,7 @@ class TooManyWaiting(Exception):
 
 
 class KeyedLock(Generic[_Key]):
-    """Locks for any number of keys. A key takes no memory while its lock is free."""
+    """Locks for any number of keys. A key takes no memory while its lock is not held."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most

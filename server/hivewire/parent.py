@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Listening(Struct, array_like=True, tag=True):
-    """A gateway listens; the parent does not answer."""
+    """Tells the parent that the gateway listens. It is not answered."""
 
     started: Started
 
@@ -33,7 +33,7 @@ class Metrics(Struct, array_like=True, tag=True):
 
 
 class Fact(Struct, array_like=True, tag=True):
-    """A fact for all other gateways; the parent passes it on as it is. `name` is the gateway that tells it."""
+    """A fact for all other gateways; the parent passes it on unchanged. `name` is the gateway that sends it."""
 
     name: str
     subject: str
@@ -68,15 +68,15 @@ class Parent:
             raise StartError(f"cannot reach the parent process: {error}") from error
 
     def started(self, started: Started) -> None:
-        """Say that this gateway listens."""
+        """Tell the parent that this gateway listens."""
         self._link.tell(Listening(started))
 
     def tell(self, subject: str, fact: bytes) -> None:
-        """Tell all other gateways, unless the parent has gone."""
+        """Send a fact to all other gateways, unless the parent has gone."""
         self._link.tell(Fact(self.name, subject, fact))
 
     def hear(self, subject: str, hear: Hear) -> None:
-        """From now on."""
+        """Receive facts from now on."""
         self._hear[subject] = hear
 
     def _told(self, body: Raw) -> None:
@@ -99,6 +99,6 @@ def parent_of(settings: Settings) -> Parent | None:
     if not settings.data.startswith(SCHEME):
         return None
     FIELDS["gateway"] = int(Path(settings.data).name)
-    # However the parent ends, its gateways end with it: what they know may be old from then on.
+    # However the parent ends, its gateways end with it, because what they know may be stale from then on.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return Parent(settings.data, end_without_parent)

@@ -1,8 +1,8 @@
 """Requests that wait for a message: which of them gets it, and what ends their waiting.
 
-One that waits is woken when a message comes for it, when its time is up, its connection has closed or the gateway
-stops, and when what it may see has changed. Then it looks again at what its caller may see, so that nobody gets a
-message, or goes on waiting, who may not any more.
+A waiting request is woken when a message comes for it, when its time is up, its connection has closed or the gateway
+stops, and when the caller's rights have changed. It then checks these rights again, so that nobody without them gets a
+message or goes on waiting.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AT_ONCE = 50
 """Waiting requests that are woken in one iteration of the event loop. Each answer takes some 50 µs."""
 
 KEYS = 16
-"""The most keys of one that waits. With more it is found by every message and asked whether it wants it."""
+"""Most keys of a waiting request. One with more is tested with every message."""
 
 READS = 4
 """Polls that read stored messages at the same time: what they read is held in memory."""
@@ -41,7 +41,7 @@ FREE = 4 << 10
 """Bytes of a waiting request that do not count: those of an ordinary one."""
 
 HELD = 32 << 20
-"""The most bytes that all waiting requests together hold beyond FREE. They take about twice as much memory."""
+"""Most bytes that all waiting requests together hold beyond FREE. They take about twice as much memory."""
 
 EVERYTHING = {updated: next(Filter().keys(updated=updated)) for updated in (False, True)}
 """The key that all inserted, or all updated, messages have."""
@@ -105,7 +105,7 @@ class Waiter:
         self._waker: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
-        """Let it look at what has happened."""
+        """Wake the request, which looks at what has happened."""
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
 
@@ -129,14 +129,14 @@ class Waiters:
         log.observe(self._announce)
 
     def add(self, waiter: Waiter) -> None:
-        """From now on it gets the first message that it wants."""
+        """Add a request, which gets the first message that it wants."""
         for key in waiter.wanted.keys:
             self._by_key.add(key, waiter)
         if waiter.wanted.device is not None:
             self._presence.enter(waiter.wanted.device)
 
     def remove(self, waiter: Waiter) -> None:
-        """It waits no longer, or for something else."""
+        """Remove a request that waits no longer, or for something else."""
         for key in waiter.wanted.keys:
             self._by_key.remove(key, waiter)
         if waiter.wanted.device is not None:
@@ -242,7 +242,7 @@ class Polls:
         self._wake(waiter)
 
     def _wake(self, waiter: Waiter) -> None:
-        """Wake it soon, but not thousands in one iteration of the event loop."""
+        """Queue a request to be woken: not thousands in one iteration of the event loop."""
         self._due.append(waiter)
         if len(self._due) == 1:
             asyncio.get_running_loop().call_soon(self._wake_some)
@@ -270,7 +270,7 @@ class Polls:
             self._moved.add(before.record_id)
 
     def _look_soon(self) -> None:
-        """Look once, however many changes come together: a network may go with thousands of devices."""
+        """Look once, however many changes come together: a network may be deleted with thousands of devices."""
         if not self._changed and not self._moved:
             asyncio.get_running_loop().call_soon(self._look)
 

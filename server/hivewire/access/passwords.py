@@ -18,8 +18,8 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 _T = TypeVar("_T")
 
 MAX_WAITING = 64
-"""Hashes that may wait, of strangers and of all others each. One takes about 50 ms, so callers further back in a longer
-queue would time out anyway."""
+"""Most hashes that wait, for strangers and for all others each. One takes about 50 ms, so callers in a longer queue
+would time out anyway."""
 
 TIME, MEMORY = 3, 65_536
 """Passes, and KiB of each hash."""

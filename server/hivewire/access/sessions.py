@@ -1,8 +1,8 @@
 """Session tokens: what `users/authenticate` and the dashboard give to browsers (site properties, section 3).
 
 `{user id}_{18 digits}_{32 hex}`: the digits are the time of the login in ticks of 100 ns since the year 1, the rest is
-an HMAC over both and the user's password hash. So nothing is kept here, and a token ends with its password, and when
-all tokens of its user are revoked.
+an HMAC over both and the user's password hash. So nothing is stored, and a token ends when the password changes or all
+tokens of its user are revoked.
 """
 
 from __future__ import annotations

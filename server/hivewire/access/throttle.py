@@ -24,7 +24,7 @@ MAX_TRACKED = 100_000
 """Pairs of login and address that are counted, about 20 MiB. The pair that failed longest ago is evicted first."""
 
 MAX_KNOWN = 10_000
-"""Pairs that gave a right password, about 2 MiB. The one that did so longest ago is forgotten first."""
+"""Pairs with a successful login, about 2 MiB. The one whose login is longest ago is forgotten first."""
 
 FORGET_AFTER = 24 * 3_600_000
 

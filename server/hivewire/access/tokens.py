@@ -51,8 +51,8 @@ AHEAD = 60_000
 """Milliseconds that a token may be issued ahead of the clock; a later one was issued by a wrong clock."""
 
 SMALLEST_TIME = 1 << 31
-"""A smaller `e` is in seconds or nonsense, so the token is rejected (section 3.1), unless it says when it was issued:
-then this gateway made it, by a clock that is near 1970."""
+"""A smaller `e` is in seconds or invalid, so the token is rejected (section 3.1), unless it says when it was issued:
+then this gateway made it, with a clock near 1970."""
 
 
 class Claims(Struct, omit_defaults=False):

@@ -1,1 +1,1 @@
-"""Layers, what counts for each device, and who follows that (fleet.md)."""
+"""Layers, the effective values of each device, and the subscriptions to them (fleet.md)."""

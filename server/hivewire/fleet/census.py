@@ -35,7 +35,7 @@ MOST_NAMES, MOST_ERRORS = 1_000, 5
 
 
 class Query(Struct):
-    """Which devices and names are asked for. `secret` says whether what devices say of a name must not be shown."""
+    """Which devices and names are asked for. `secret` says whether a device's report of a name must not be shown."""
 
     scope: Scope
     names: Patterns
@@ -45,7 +45,7 @@ class Query(Struct):
 
     @property
     def everybody(self) -> bool:
-        """Whether it is about all devices that there are."""
+        """Whether it is about all devices."""
         scope = self.scope
         return self.target is None and scope.networks is None and scope.types is None and scope.members is None
 
@@ -58,7 +58,7 @@ class Query(Struct):
         )
 
     def of(self, view: View, report: Report | None) -> list[str]:
-        """The names that count for devices with this view and report."""
+        """The names of devices with this view and report that the query is about."""
         if self.rollout is not None:
             return [name for name in self.rollout.values if name in self.names and not view.covers(self.rollout, name)]
         known = {*view.names(), *(report.entries if report is not None else ())}
@@ -79,7 +79,7 @@ def query_of(
 
 
 class Asked(Protocol):
-    """The members of a request that say which devices and names it is about."""
+    """The members of a request that select devices and names."""
 
     target: Target | None
     names: list[str] | None
@@ -87,7 +87,7 @@ class Asked(Protocol):
 
 
 def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]:
-    """The numbers."""
+    """The counts."""
     groups: Counter[tuple[View, Report | None]] = Counter()
     online = 0
     if query.everybody and query.rollout is None:

@@ -20,16 +20,16 @@ MOST_LAYERS, MOST_NAMES = 1_000, 1_000
 
 
 class Exists(Struct, gc=False):
-    """A condition: the layer is there, or the device of which it is."""
+    """A condition: the layer exists, or the device whose layer it is."""
 
     layer: str
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
-        """Whether it is."""
+        """Whether it does."""
         return last is not None and last.content is not None
 
     def error(self, last: Change | None) -> WireError:
-        """The error for one that is not."""
+        """The error for a layer that does not exist."""
         return missing(self.layer)
 
 
@@ -51,7 +51,7 @@ class Room(Struct):
 
 
 class Vacant(Struct):
-    """A condition: no other layer has this rank. `holder` is the one that has."""
+    """A condition: no other layer has this rank. `holder` is the one that has it."""
 
     layers: Layers
     layer: str
@@ -59,7 +59,7 @@ class Vacant(Struct):
     holder: str | None = None
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
-        """Whether none has."""
+        """Whether that is so."""
         ranks = {layer.name: rank for rank, layer in self.layers.ranks.items()}
         for change in state.written(LAYER):
             ranks.pop(change.key, None)
@@ -86,7 +86,7 @@ class Countable(Struct, gc=False):
 
 
 class Empty(Struct):
-    """A condition: the layer holds nothing any more."""
+    """A condition: the layer has no values any more."""
 
     layers: Layers
     layer: str
@@ -103,7 +103,7 @@ class Empty(Struct):
 
 
 def names_in(layers: Layers, layer: str, state: EvaluatedState) -> set[str]:
-    """The names that a layer holds at the moment of an evaluation."""
+    """The names that a layer has at the moment of an evaluation."""
     found = layers.by_name.get(layer)
     names = set() if found is None else set(found.values)
     for change in state.written(LAYERED):
@@ -121,7 +121,7 @@ def missing(layer: str) -> NotFound:
 
 
 def guards_of(writes: Sequence[Write]) -> tuple[Guard, ...]:
-    """What must be true of the layers that a transaction writes into."""
+    """The guards of the layers that a transaction writes into."""
     return tuple(
         guard
         for layer in dict.fromkeys(split(write.key)[0] for write in writes if write.kind == LAYERED)

@@ -1,4 +1,4 @@
-"""Whom a change of layers would concern: what dry runs say (fleet.md, section 8)."""
+"""How many devices a change of layers would affect, for dry runs (fleet.md, section 8)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOK = 200
 
 
 def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affects]:
-    """The devices that have one of these layers; hidden are those for which none of the names there counts."""
+    """The devices that have one of these layers; hidden are those for which higher layers set all of the names."""
     found, online = Affects(0, 0, 0), (yield from fleet.online_views())
     for number, view in enumerate([*fleet.views]):
         if number % LOOK == LOOK - 1:
@@ -34,8 +34,8 @@ def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affect
 
 
 def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affects]:
-    """The devices that would have a layer with this rank and target; hidden are those with a higher one for each of its
-    names."""
+    """The devices that would have a layer with this rank and target; hidden are those for which higher layers set all
+    of its names."""
     held = fleet.layers.by_name.get(layer)
     names = () if held is None else tuple(held.values)
     found = Affects(0, 0, 0)

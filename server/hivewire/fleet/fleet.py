@@ -1,7 +1,7 @@
-"""The fleet: the layers of each device, and who is told when they change (fleet.md, sections 3 and 4).
+"""The fleet: the layers of each device, and the pushes when they change (fleet.md, sections 3 and 4).
 
-This follows every change of layers, what they hold, labels and devices. A change of a target can concern very many
-devices: they move to their new views in slices of time, and whoever asks for one meanwhile finds it moved already.
+This follows every change of layers, their values, labels and devices. A change of a target can affect very many
+devices: they move to their new views in slices of time, and one that is asked for meanwhile is moved first.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Member(Struct, gc=False):
 
 
 class Sweep(NamedTuple):
-    """Devices that may have other layers since a revision."""
+    """Devices whose layers may have changed at a revision."""
 
     revision: int
     devices: Iterator[str]
@@ -105,9 +105,9 @@ class Fleet:
         self._registry = registry
         self._hub = hub
         self.rollouts: dict[int, Rollout] = {}
-        """Those that are not over, by number."""
+        """The open rollouts, by number."""
         self.changes = 0
-        """Grows whenever a count may be different."""
+        """Grows whenever a count may have changed."""
         self._defined = 0
         self._rolled: dict[str, int] = {}
         self._by_label: dict[tuple[str, str], dict[str, None]] = {}
@@ -116,7 +116,7 @@ class Fleet:
         self.rates = Rates()
         self._interned = Interned()
         self.unsaved: dict[str, None] = {}
-        """Devices of which `known` has changed here since it was saved."""
+        """Devices whose `known` has changed here since it was saved."""
         self.followed = Online()
         self.followed.on_change = self._note_change
         self._task: asyncio.Task[None] | None = None
@@ -144,7 +144,7 @@ class Fleet:
 
     @lru_cache(64)  # noqa: B019 - there is one fleet
     def topic_of(self, frame_bytes: int | None) -> Topic:
-        """The topic with frames of at most so many bytes."""
+        """The topic with frames of at most this number of bytes."""
         if frame_bytes is None:
             return self.topic
         most = frame_bytes - FRAME_ROOM
@@ -217,7 +217,7 @@ class Fleet:
         return new
 
     def report(self, member: Member, entries: Mapping[str, Reported]) -> None:
-        """Count what a device reports: all that it has reported now."""
+        """Count the report of a device, which is complete."""
         at = max(self.ledger.now(), member.reported_at + 1)  # later than what is known, whatever the clock says
         self._report(member, self._interned.report(entries), at)
         self.unsaved[member.device.id] = None
@@ -308,7 +308,7 @@ class Fleet:
         )
 
     def sight(self, device_id: str, names: Patterns) -> Sight:
-        """What a device follows of its view."""
+        """The keys by which a device follows its view."""
         member = self.member(device_id)
         return Sight(device_id, None if member is None else member.view, names)
 
@@ -319,7 +319,7 @@ class Fleet:
         return list(keys.islice(first, first + most))
 
     def candidates(self, target: Target) -> Iterable[str]:
-        """The devices that may be of a target: all that are, and perhaps others. It has to be read at once."""
+        """The devices that may belong to a target: all that do, and perhaps others. It has to be read at once."""
         if target.deviceIds is not None:
             return (each for each in dict.fromkeys(target.deviceIds) if each in self.members)
         for label, given in (target.labels or {}).items():
@@ -330,7 +330,7 @@ class Fleet:
             return (device.id for device in self._registry.devices_in(target.networkIds, types))
         return iter(self.members)
 
-    # Who follows.
+    # Followers.
 
     def _served(self, identity: Identity, wanted: Patterns) -> Patterns:
         assert isinstance(wanted, Sight)  # noqa: S101 - what requests make
@@ -360,7 +360,7 @@ class Fleet:
             self.views.leave(sub.served.view, sub)
 
     def _enter(self, device_id: str) -> None:
-        """A device is online, if it exists and somebody follows as it."""
+        """Mark a device online, if it exists and a subscription follows as it."""
         member = self.members.get(device_id)
         if member is not None and device_id in self._followers:
             self.followed.enter(member.device.record_id)
@@ -369,14 +369,14 @@ class Fleet:
         self.changes += 1
 
     def _end_revoked(self, changes: Iterable[Change]) -> None:
-        """Close the connections over which devices listen whose tokens were revoked."""
+        """Close the connections of devices whose tokens were revoked."""
         for change in changes:
             if change.kind == REVOCATION and change.key.startswith(REVOKED_DEVICE):
                 for sub in list(self._followers.get(change.key.removeprefix(REVOKED_DEVICE), ())):
                     sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
 
     def _part(self, device: Device) -> None:
-        """Close the connections over which a device listens with tokens that do not reach it where it is now."""
+        """Close the connections of a device whose tokens do not reach its network or type any more."""
         for sub in list(self._followers.get(device.id, ())):
             if not self._registry.scope(sub.feed.identity).covers(device):
                 sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
@@ -418,8 +418,8 @@ class Fleet:
     def _edit(
         self, change: Change, touched: dict[str, None], insisted: list[tuple[Desired, list[Subscription]]]
     ) -> list[Desired]:
-        """What an edit of a layer changes in the views that are followed. An equal put insists: it is for the devices
-        that have not applied it."""
+        """What an edit of a layer changes in the views that are followed. A put of the same value is sent again to the
+        devices that have not applied it."""
         layer, name, before, _ = self.layers.write(change)
         if layer.rank > TOP_RANK:
             device = layer.name.removeprefix(OF_DEVICE)
@@ -467,7 +467,7 @@ class Fleet:
                 self.unsaved[device_id] = None
 
     def _forget(self, member: Member) -> None:
-        """Forget what a device reported and was sent that is gone; another one may get its id."""
+        """Forget the report of a deleted device, and what it was sent; another device may get its id."""
         for rollout in self.rollouts.values():
             rollout.reached.pop(member.device.id, None)
         self.followed.leave(member.device.record_id)
@@ -481,7 +481,7 @@ class Fleet:
         return member is None or state(member.view, member.report, name) == APPLIED
 
     def _unsettle(self, changes: Iterable[Change], touched: Iterable[str]) -> None:
-        """Note from when on positions are not safe to resume from."""
+        """Note the revision from which on positions are not safe to resume from."""
         first = [sweep.revision for sweep in self._sweeps[:1]]
         if touched:
             first += [change.revision for change in changes]
@@ -503,7 +503,7 @@ class Fleet:
     async def _keep_sweeping(self) -> None:
         try:
             while True:
-                await asyncio.sleep(0)  # others are served between two slices
+                await asyncio.sleep(0)  # other work runs between two slices
                 if self._sweep():
                     return
         finally:
@@ -525,7 +525,7 @@ class Fleet:
             self._by_label.setdefault(label, {})[device_id] = None
 
     def _place(self, device_id: str, moves: Moves | None = None) -> None:
-        """Let a device have the view of its layers as they are now."""
+        """Give a device the view of its current layers."""
         device, member = self._registry.device(device_id), self.members.get(device_id)
         before = None if member is None else member.view
         if device is None:
@@ -583,11 +583,11 @@ def _count(counts: Counter[Report | None], report: Report | None, step: int) -> 
 
 
 NOWHERE = View(0, (), ())
-"""What a device sees that does not exist."""
+"""The view of a device that does not exist."""
 
 
 class Moves:
-    """Subscriptions that get other views at a revision. What two views differ in is worked out and encoded once."""
+    """Subscriptions that get other views at a revision. The differences of two views are found and encoded once."""
 
     def __init__(self, hub: Hub, revision: int) -> None:
         self._hub = hub
@@ -595,7 +595,7 @@ class Moves:
         self._events: dict[tuple[View, View], tuple[list[Event], dict[Shape, bytes]]] = {}
 
     def move(self, sub: Subscription, views: Views, before: View | None, after: View | None) -> None:
-        """Serve a subscription what its device has now, and say what is different."""
+        """Serve a subscription the current view of its device, and push the differences."""
         former = sub.served
         assert isinstance(former, Sight)  # noqa: S101 - what the topic serves
         if former.view is not before:  # its token does not allow it to follow
@@ -624,7 +624,7 @@ def follows(identity: Identity, device_id: str) -> bool:
 
 
 def _below(view: View, layer: Layer, name: str) -> Value | None:
-    """What the layers below one say of a name."""
+    """The value of a name in the layers below one."""
     lower = View(0, view.layers[view.layers.index(layer) + 1 :], view.overlays)
     found = lower.find(name)
     return None if found is None else found.value

@@ -18,7 +18,7 @@ from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
 
 EVERY = "*"
-"""In the place of a layer: all of them."""
+"""Instead of a layer: all of them."""
 
 
 SHARED, OWN = "\0", "\1"
@@ -50,7 +50,7 @@ class Selection(Patterns):
 
 
 class Held:
-    """What layers hold, for snapshots."""
+    """The values of layers, for snapshots."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._kind = ledger.kind(LAYERED)

@@ -1,7 +1,7 @@
-"""Layers and what they hold: which devices a layer is for, and of each name its value (fleet.md, sections 2 and 3).
+"""Layers: which devices a layer is for, and the value of each of its names (fleet.md, sections 2 and 3).
 
-The record of a layer's configuration has the key `LAYER/NAME`. A layer is known here when its record exists or it
-holds something; `global` always is.
+The record of a layer's configuration has the key `LAYER/NAME`. A layer is known here when its record exists or it has
+values; `global` always is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hivewire_protocol.nouns.layer import GLOBAL, OF_DEVICE, TOP_RANK, Target, b
 LAYER, LABEL = "layer", "label"
 
 DEVICE_RANK = TOP_RANK + 1
-"""Of the layer of a single device: above all others."""
+"""The rank of the layer of a single device, above all others."""
 
 TAG_BYTES = 9
 """Bytes of the HMAC in a tag: 12 characters."""
@@ -38,7 +38,7 @@ class LayerContent(Struct, omit_defaults=True):
 
 
 class Value(Struct, frozen=True, gc=False):
-    """What a layer says of a name."""
+    """The value of a name in a layer."""
 
     content: bytes
     content_type: str
@@ -57,7 +57,7 @@ class Placed(NamedTuple):
 
 
 class Tagger:
-    """Makes tags: 12 characters that stand for a content, and from which nobody without the key can guess it."""
+    """Makes tags: 12 characters that stand for a content, which cannot be guessed from them without the key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -97,12 +97,12 @@ class Layer:
         return before
 
     def covers(self, device: Placed) -> bool:
-        """Whether a device is one of its target."""
+        """Whether a device belongs to its target."""
         return targets(self.target, device, f"layer/{self.name}")
 
 
 def targets(target: Target, device: Placed, salt: str) -> bool:
-    """Whether all members of a target hold for a device."""
+    """Whether a device meets all members of a target."""
     return (
         (target.networkIds is None or device.network in target.networkIds)
         and (target.deviceTypeIds is None or device.type in target.deviceTypeIds)
@@ -119,12 +119,12 @@ def _labelled(wanted: Mapping[str, list[str] | None], labels: Mapping[str, str])
 
 
 def within(percent: float, salt: str, device_id: str) -> bool:
-    """Whether a device is in this part of all under a salt. A greater part has all of a smaller one."""
+    """Whether a percentage selects a device under a salt. A larger one includes those of a smaller."""
     return bucket(salt, device_id) < round(percent * 100, 6)
 
 
 def anchors(target: Target) -> list[tuple[object, ...]]:
-    """Where a target is found by a device: by the member that says most, or among those for everybody (`()`)."""
+    """The keys by which a device finds a target: of its most selective member, or `()` for all devices."""
     if target.deviceIds is not None:
         return [("device", each) for each in target.deviceIds]
     for label, given in (target.labels or {}).items():
@@ -221,7 +221,7 @@ class Layers:
         return tuple(sorted(found, key=_rank, reverse=True))
 
     def gone(self, layer: Layer) -> Mapping[str, int]:
-        """The names that are gone from a layer and when, as far as the log reaches."""
+        """The names deleted from a layer and when, as far back as the log goes."""
         oldest = self._ledger.oldest
         for name in [name for name, revision in layer.gone.items() if revision < oldest]:
             del layer.gone[name]

@@ -1,8 +1,8 @@
 """What is known of devices outside of the change log: reports, and when values of rollouts were sent (fleet.md, 2).
 
-Each gateway saves it as notes beside the ledger, once a second what has changed. Gateways that store together hear of
-one another's notes in this way. Others tell one another: in numbered facts, in which equal reports are there once. Who
-misses one asks for everything. What two gateways know can be merged in any order, and as often as it comes.
+Each gateway saves changes once a second as notes beside the ledger. Gateways that share one storage get each other's
+notes from there. Others send one another numbered facts, which contain equal reports once. A gateway that misses one
+asks for everything. What two gateways know can be merged in any order and any number of times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "report/"
 """What the names of the notes begin with; the id of the device follows."""
 
 SAVE_SECONDS = 1.0
-"""Interval of saving and telling."""
+"""Interval of saving, and of sending to other gateways."""
 
 PART_BYTES = 64 << 10
 """A fact is closed once it holds so much; what one device reports is 256 KiB at most."""
@@ -58,7 +58,7 @@ class Told(Struct, array_like=True):
 
 
 class Changed(Struct, array_like=True, tag=True):
-    """What is new of these devices. `number` counts my facts of this kind."""
+    """What is new of these devices. `number` counts the sender's facts of this kind."""
 
     number: int
     reports: list[bytes]
@@ -66,19 +66,19 @@ class Changed(Struct, array_like=True, tag=True):
 
 
 class Last(Struct, array_like=True, tag=True):
-    """The number of my last `Changed`."""
+    """The number of the sender's last `Changed`."""
 
     number: int
 
 
 class Ask(Struct, array_like=True, tag=True):
-    """I missed something of the gateway with this name: what does it know?"""
+    """Asks for everything from the gateway with this name, of which the sender has missed something."""
 
     name: str
 
 
 class Part(Struct, array_like=True, tag=True):
-    """A part of all that I knew after the `Changed` of this number, counted from 0; `last` is the last one."""
+    """A part of all that the sender knew after the `Changed` of this number, counted from 0; `last` is the last one."""
 
     number: int
     part: int

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Online:
-    """Devices by the ids of their records, which are never used again. `Neighbours` tells of those elsewhere."""
+    """Devices by the ids of their records, which are never used again. `Neighbours` adds those of other gateways."""
 
     def __init__(self) -> None:
         self.on_local: Callable[[int], None] = lambda move: None
@@ -24,7 +24,7 @@ class Online:
             self.on_local(record_id)
 
     def leave(self, record_id: int) -> None:
-        """It does not any more."""
+        """A device follows here no longer."""
         if record_id in self._here:
             self._here.remove(record_id)
             self._count(record_id, -1)

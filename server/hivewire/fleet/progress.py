@@ -1,4 +1,4 @@
-"""The progress of rollouts: counts their devices, and lets them go on, hold or end by the clock (fleet.md, 6)."""
+"""The progress of rollouts: counts their devices, and advances, holds or ends them (fleet.md, section 6)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Progress:
     # The life of the component.
 
     def start(self) -> None:
-        """Begin to judge."""
+        """Begin to make decisions."""
         self._task = asyncio.create_task(self._keep_judging(), name="progress of rollouts")
 
     async def close(self) -> None:
@@ -175,7 +175,7 @@ class Progress:
                 await self._judge(rollout)
 
     async def _begin(self, rollout: Rollout) -> None:
-        """Start a scheduled one, judged again: the layer, the values and the author may have changed."""
+        """Start a scheduled rollout after checking it again: the layer, the values and the author may have changed."""
         content, now = rollout.content, self._now()
         try:
             before = undo(rollout.layer, content.changes)
@@ -195,7 +195,7 @@ class Progress:
         counts, errors = await self.count(rollout)
         content, now = rollout.content, self._now()
         if content.state != RUNNING:
-            return  # somebody was faster
+            return  # another write was first
         if (reason := self.lost_right(content)) is not None:
             await self.write(rollout, ended(content, HELD, now, counts, reason))
             return

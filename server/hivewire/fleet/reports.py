@@ -1,7 +1,7 @@
-"""What devices say that they have (fleet.md, section 5).
+"""The reports of devices (fleet.md, section 5).
 
-A report is no change: it has no revision and no history, and is on the disk within seconds, as a note beside the log.
-Equal reports of different devices are one object, so that whoever counts compares each with a view once.
+A report is not a change: it has no revision and no history, and is on the disk within seconds, as a note beside the
+log. Equal reports of different devices are one object, so that a count compares each with a view once.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ WORST = (REFUSED, PENDING, LOCAL, APPLIED)
 """The states, the worst first."""
 
 MOST_NAMES, MOST_VALUE, MOST_ERROR, MOST_BYTES = 256, 1_024, 256, 32 << 10
-"""Names in a report, characters of values and errors, and bytes of it all."""
+"""Most names in a report, characters of values and errors, and bytes of all of it."""
 
 REPORTS = 8
 """So many full reports make up what is known of a device, in names and in bytes."""
 
 RATE, BURST = 1.0, 20.0
-"""Reports of a device: so many a second, and so many at once."""
+"""Reports of a device: the rate a second, and the burst."""
 
 
 class Report:
-    """What a device reported of each name."""
+    """What a device has reported, by name."""
 
     __slots__ = ("__weakref__", "content", "entries")
 
@@ -88,7 +88,7 @@ def state(view: View, report: Report | None, name: str) -> str:
 
 
 def worst(view: View, report: Report | None, names: list[str]) -> str:
-    """The worst state of these names; without any nothing is left to do."""
+    """The worst state of these names; `applied` without any."""
     found = {state(view, report, name) for name in names}
     return next((each for each in WORST if each in found), APPLIED)
 

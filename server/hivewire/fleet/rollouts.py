@@ -1,7 +1,7 @@
-"""Rollouts: new values of a layer that show themselves to ever more of its devices (fleet.md, section 6).
+"""Rollouts: new values of a layer that are given to more and more of its devices (fleet.md, section 6).
 
-A rollout is a record; the layer is written at the good end. What a step decides is worked out from counts, by pure
-functions. The decision is a transaction that expects the rollout's revision, so of two gateways one makes it.
+A rollout is a record; the layer is written on success. Pure functions decide about a step from counts. A decision is a
+transaction that expects the rollout's revision, so only one of several gateways makes it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Rollout(Overlay):
 
     @property
     def salt(self) -> str:
-        """Which devices a percentage takes depends on it."""
+        """The salt that decides which devices a percentage selects."""
         return self.content.salt or f"rollout/{self.number}"
 
     @property
@@ -78,7 +78,7 @@ class Rollout(Overlay):
         return gate_of(self.content)
 
     def has(self, device: Placed) -> bool:
-        """Whether a device is one of the steps so far."""
+        """Whether a device is in one of the steps so far."""
         return any(
             targets(Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent), device, self.salt)
             for step in self.content.steps[: self.content.step + 1]
@@ -144,14 +144,14 @@ class Unheld(Struct):
 
 
 class Decision(NamedTuple):
-    """What becomes of a rollout: its content, and whether the layer is written."""
+    """The new content of a rollout, and whether the layer is written."""
 
     content: RolloutContent
     completes: bool = False
 
 
 def decide(content: RolloutContent, counts: RolloutCounts, now: int, refusals: Sequence[str] = ()) -> Decision | None:
-    """What a running rollout does now; None for nothing. `refusals` are errors that devices reported."""
+    """What has to be done about a running rollout now; None for nothing. `refusals` are errors of devices."""
     gate = gate_of(content)
     failed = counts.refused + counts.silent - content.forgiven
     success, age = gate.success or 0, now - content.since
@@ -192,7 +192,7 @@ def _numbers(counts: RolloutCounts) -> str:
 
 
 def undo(layer: Layer, changes: Sequence[RolloutChange]) -> list[RolloutChange]:
-    """The changes that lead back to what a layer says now. Raises ValueError when there is nothing to change."""
+    """The changes that restore the current values of a layer. Raises ValueError when there is nothing to change."""
     found, differs = [], False
     for change in changes:
         name = change.name or ""

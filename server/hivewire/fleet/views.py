@@ -1,7 +1,7 @@
-"""Views: what devices with the same layers and rollouts share, of each name the value that counts (fleet.md, 3).
+"""Views: the effective values that devices with the same layers and rollouts share (fleet.md, section 3).
 
-Nothing is kept by name: what counts is found from the top layer down, when somebody asks or an edit is announced. So an
-edit costs nothing for the devices that do not listen.
+Nothing is stored by name: an effective value is found from the top layer down, when it is asked for or an edit is
+announced. So an edit costs nothing for devices that do not follow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Overlay:
 
 
 class Effective(NamedTuple):
-    """The value that counts, the layer that it is from, and the overlay if it is not the layer's own."""
+    """An effective value, the layer that it is from, and the overlay if it is not the layer's own."""
 
     value: Value
     layer: Layer
@@ -30,7 +30,7 @@ class Effective(NamedTuple):
 
 
 class View:
-    """The layers of some devices, the highest first, and the overlays that show themselves to them.
+    """The layers of some devices, the highest first, and the overlays that apply to them.
 
     `id` is never used again. `members` counts the devices, `reports` by what they reported. `followers` are the
     subscriptions of those that listen.
@@ -47,7 +47,7 @@ class View:
         self.followers: dict[Any, None] = {}
 
     def find(self, name: str) -> Effective | None:
-        """What counts for a name."""
+        """The effective value of a name."""
         for layer in self.layers:
             overlay = self._over(layer, name) if self.overlays else None
             value = layer.values.get(name) if overlay is None else overlay.values[name]
@@ -62,12 +62,12 @@ class View:
         return None
 
     def tag(self, name: str) -> str | None:
-        """The tag of what counts for a name."""
+        """The tag of the effective value of a name."""
         found = self.find(name)
         return None if found is None else found.value.tag
 
     def shows(self, layer: Layer, name: str) -> bool:
-        """Whether what a layer itself says of a name counts, or would if it said something."""
+        """Whether a layer's own value of a name is effective, or would be if it had one."""
         for above in self.layers:
             if above is layer:
                 return not self.overlays or self._over(layer, name) is None
@@ -77,7 +77,7 @@ class View:
         return False
 
     def covers(self, overlay: Overlay, name: str) -> bool:
-        """Whether a higher layer has a name of an overlay, so that it does not count."""
+        """Whether a higher layer sets a name of an overlay, so that its value is not effective."""
         for layer in self.layers:
             if layer is overlay.layer:
                 return False
@@ -98,7 +98,7 @@ class View:
         return sorted(name for name in found if not self.overlays or self.find(name) is not None)
 
     def changed(self, name: str) -> int:
-        """The revision at which the layers last said something else about a name."""
+        """The revision at which the layers last changed the value of a name."""
         last = 0
         for layer in self.layers:
             value = layer.values.get(name)
@@ -108,7 +108,7 @@ class View:
         return last
 
     def differences(self, other: View) -> list[tuple[str, Value | None]]:
-        """What another view says of the names for which the tags differ, in the order of names."""
+        """The effective values of another view, for the names for which the tags differ, by name."""
         found = []
         for name in sorted({*self.names(), *other.names()}):
             after = other.find(name)
@@ -142,14 +142,14 @@ class Views:
             self._views.pop((view.layers, view.overlays), None)
 
     def follow(self, view: View, follower: Any) -> None:
-        """Somebody follows a view."""
+        """A subscription follows a view."""
         if not view.followers:
             for layer in view.layers:
                 self._followed.setdefault(layer, {})[view] = None
         view.followers[follower] = None
 
     def leave(self, view: View, follower: Any) -> None:
-        """Somebody does not follow it any more."""
+        """A subscription follows it no longer."""
         view.followers.pop(follower, None)
         if not view.followers:
             for layer in view.layers:
@@ -160,5 +160,5 @@ class Views:
             self.forget(view)
 
     def followed(self, layer: Layer) -> list[View]:
-        """The views with a layer that somebody follows."""
+        """The views with this layer that are followed."""
         return list(self._followed.get(layer, ()))

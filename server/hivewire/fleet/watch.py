@@ -1,4 +1,4 @@
-"""Who watches the fleet: counts and rows, at most once a second, when something has changed (fleet.md, section 9)."""
+"""Subscriptions to the fleet: counts and rows, at most once a second, after a change (fleet.md, section 9)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTHING = Patterns(())
 
 
 class Watched(Struct):
-    """What a subscription was told last: at which state of the fleet, the counts, and the rows by device."""
+    """What was pushed to a subscription last: at which state of the fleet, the counts, and the rows by device."""
 
     at: int = -1
     counts: bytes = b""
@@ -39,7 +39,7 @@ class Watched(Struct):
 
 
 class FleetWatch:
-    """Tells subscriptions of changed counts and rows. `query` makes the query of a request for an identity."""
+    """Pushes changed counts and rows. `query` makes the query of a request for an identity."""
 
     def __init__(
         self, fleet: Fleet, progress: Progress, query: Callable[[Identity, FleetSubscribe], Query | None]
@@ -62,7 +62,7 @@ class FleetWatch:
         )
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Begin to push."""
         self._task = asyncio.create_task(self._keep_telling(), name="watchers of the fleet")
 
     async def close(self) -> None:
@@ -87,13 +87,14 @@ class FleetWatch:
             try:
                 await self.tell()
             except Exception as error:  # whatever it is, trying again does no harm
-                log.warning("watchers of the fleet were not told", reason=repr(error))
+                log.warning("subscriptions to the fleet were not served", reason=repr(error))
 
     async def tell(self) -> None:
-        """Push to each subscription what has changed for it. One that does not read is told when it does."""
+        """Push to each subscription what has changed for it; to one whose peer does not read, later."""
         for sub, told in list(self._watching.items()):
             request: FleetSubscribe = sub.noted
-            changed = told.at != self._fleet.changes or request.rollout is not None  # some fall silent by the clock
+            # Devices of a rollout become silent by the passing of time alone.
+            changed = told.at != self._fleet.changes or request.rollout is not None
             if sub.live and not sub.feed.stalled and sub.served.patterns and changed:
                 await self._tell(sub, told)
 

@@ -139,8 +139,8 @@ class Application:
         return call
 
     def _count(self, request: HttpRequest) -> Turns:
-        """Count a request without a valid token, and return with whom it takes turns. Raises TooManyRequests; then the
-        next one is delayed.
+        """Count a request without a valid token, and return the `Turns` that it has to take. Raises TooManyRequests;
+        then the next one is delayed.
 
         Refusing every request at once would cost nearly as much as answering it. Paths that are always served, probes,
         count by themselves and wait for each other only.

@@ -1,4 +1,4 @@
-"""What a route does, in words and schemas: a row of the OpenAPI document. Each dialect has a table of them."""
+"""The description of a route, in words and schemas, for the OpenAPI document. Each dialect has a table of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BODY_ERRORS = (408, 413, 415)
 Location: TypeAlias = Literal["path", "query", "header"]
 
 Security: TypeAlias = Literal["bearer", "query", "basic", "session", "client", "dashboard"]
-"""How callers say who they are: a key of the document's security schemes."""
+"""How callers authenticate: a key of the document's security schemes."""
 
 
 def list_of(schema: Schema) -> Schema:
@@ -115,7 +115,7 @@ class Operation(NamedTuple):
     """One method of one path.
 
     `answers` are those of success, by status; `errors` are the statuses of others, which have the form `error`.
-    `security` has the ways to say who one is, of which one is enough. Without any, no caller is needed.
+    `security` has the ways to authenticate, of which one is enough; without any, no token is needed.
     """
 
     method: str

@@ -1,1 +1,1 @@
-"""What values under a name may be: JSON Schemas, as records (fleet configuration, section 7)."""
+"""JSON Schemas of configurations, as records of the ledger (fleet configuration, section 7)."""

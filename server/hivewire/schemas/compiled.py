@@ -55,7 +55,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class SchemaError(ValueError):
-    """This is no schema that can be used here; the message is a sentence that says why."""
+    """The schema cannot be used; the message is a sentence that says why."""
 
 
 class Compiled(NamedTuple):

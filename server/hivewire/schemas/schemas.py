@@ -90,7 +90,7 @@ class Schemas:
         self.on_secrets: list[Callable[[], None]] = []
         """Called when other values are secret than before."""
         self.surveys: set[Survey] = set()
-        """What looks at all values, and has to hear of those that are written meanwhile."""
+        """The surveys in progress, which are told of values that are written meanwhile."""
         ledger.observe(self._apply, KIND)
         ledger.observe(self._tell, *JUDGED)
 
@@ -132,7 +132,7 @@ class Schemas:
             survey.note(changes)
 
     def expect(self) -> None:
-        """Judge all writes from now on. Before there is a first schema they are spared that."""
+        """Judge all writes from now on. Before the first schema there is nothing to judge."""
         for kind in JUDGED:
             self.ledger.kind(kind).judge = self._judge
 
@@ -229,7 +229,7 @@ class Schemas:
 
 
 def _find(name: str, lengths: Iterable[int], get: Callable[[str], Rule | None]) -> Rule | None:
-    """The rule of the name, else of the longest prefix."""
+    """The rule of the name, otherwise of the longest prefix."""
     if (rule := get(name)) is not None:
         return rule
     for length in lengths:

@@ -1,4 +1,4 @@
-"""Tracing, if a collector is set: the door to `spans`, which loads OpenTelemetry."""
+"""Tracing, if a collector is set. Only then is `spans` imported, which loads OpenTelemetry."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Tracing:
         resource = Resource.create(
             {"service.name": "hivewire", "service.version": release, "service.instance.id": settings.gateway}
         )
-        # Of the exporter's own lines, only what is lost is news; it would write one for each attempt.
+        # The exporter would log each attempt; only its errors about lost spans are kept.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
         exporter = OTLPSpanExporter(f"{str(settings.otlp_endpoint).rstrip('/')}/v1/traces")
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -61,11 +61,11 @@ class Tracing:
         self._tracer = self._provider.get_tracer("hivewire", release)
 
     def start(self) -> None:
-        """Nothing: the SDK has begun."""
+        """Does nothing: the SDK has started its thread."""
 
     async def close(self) -> None:
         """Send what is left, if the collector takes it within STOP_SECONDS."""
-        # A thread that does not keep the process: the exporter tries again and again.
+        # A daemon thread, because the exporter keeps trying.
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         await asyncio.to_thread(last.join, STOP_SECONDS)
