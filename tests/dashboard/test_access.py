@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 from playwright.async_api import Browser, expect
 
-from tests.dashboard.visit import Visit, visiting
+from tests.browser import guarded
+from tests.dashboard.test_devices import device
+from tests.dashboard.visit import Visit, not_first, one, visiting
 from tests.running import PATIENCE, RunningGateway
 
 
@@ -90,13 +94,91 @@ async def test_a_tenant_and_a_client_with_its_secret(visit: Visit, gateway: Runn
 
 
 async def test_who_may_not_is_told_so_and_stays_logged_in(browser: Browser, gateway: RunningGateway) -> None:
-    """The words of the gateway name what is missing; the rest of the dashboard goes on."""
+    """Screens say which right is missing, the gateway refuses what is asked all the same, and the rest goes on."""
     with gateway.http() as admin:
         user = {"login": "little", "password": "little password", "role": 1, "status": 0}
         assert admin.post("/user", json=user).status_code == 201
     async with visiting(browser, gateway, login="little", password="little password") as visit:
-        await visit.open("access")
-        await expect(visit.page.get_by_role("alert")).to_contain_text("You may not do this.")
+        for place, right in (("c", "GetConfiguration"), ("access?of=users", "ManageUser")):
+            await visit.open(place)
+            await expect(visit.page.locator("main")).to_contain_text(f"This login has not the right {right}.")
         await visit.accessible()
+        await visit.open("api/user/list")
+        await visit.button("Send").click()
+        await expect(visit.page.get_by_role("textbox", name="Answer")).to_contain_text("403")
         await expect(visit.page.locator(".who")).to_have_text("little")
         await expect(visit.page.locator(".status")).to_have_text("Live")
+
+
+READS = [
+    *("GetConfiguration", "GetDevice", "GetNetwork", "GetDeviceType", "GetDeviceCommand", "GetDeviceNotification"),
+    "GetCurrentUser",
+]
+PLACES = {
+    "c?below=reader.": "reader.a",
+    one("reader.a"): "Version 1",
+    one("reader.a") + "?tab=history": "Deleted",
+    one("reader.none"): "There is no configuration of this name",
+    "schema/reader.*": "reader.",
+    "devices?q=reader": "Reader",
+    "devices?of=networks": "Sample Network",
+    "devices?of=types": "Default Device Type",
+    "device/reader-a": "No commands",
+    "layer/readers": "readers",
+    "rollouts": "Rollouts",
+    "transfer": "Export",
+}
+"""Screens on which an administrator can write something, and what is there once they have been read."""
+
+WRITES = re.compile(
+    r"^(New|Edit|Delete(?!d)|Stage|Roll back|Choose a file|Change|Send|Make|Write|Replace|Hold|Resume|Undo|make it now)"
+)
+
+
+async def test_who_may_only_read_is_offered_nothing_that_is_refused(
+    visit: Visit, browser: Browser, gateway: RunningGateway
+) -> None:
+    """No button, no link and no key writes, and no screen asks for what the login may not see."""
+    with gateway.socket() as talk:
+        for value in ("old", None, "new"):
+            if value is None:
+                talk("configuration/delete", name="reader.a")
+            else:
+                talk("configuration/put", name="reader.a", value=value)
+        talk("schema/put", names="reader.*", schema={"type": ["string", "null"]})
+        device(talk, "reader-a", "Reader")
+        talk("layer/put", layer="readers", rank=800, target={"deviceIds": ["reader-a"]})
+        payload = {"userId": 1, "actions": READS, "networkIds": ["*"], "deviceTypeIds": ["*"]}
+        token = talk("token/create", payload=payload)["accessToken"]
+    async with guarded(browser) as guard:
+        await guard.context.add_init_script(not_first())
+        await guard.context.route("**/dashboard/token", lambda route: route.fulfill(json={"accessToken": token}))
+        page = await guard.page()
+        refused: list[str] = []
+        page.on("response", lambda answer: refused.append(answer.url) if answer.status == 403 else None)
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: refused.extend(denied(data))))
+        reader = Visit(guard, page, gateway)
+        for each in (visit, reader):
+            for place, text in PLACES.items():
+                await each.open(place)
+                main = each.page.locator("main")
+                await expect(main).to_contain_text(text)
+                writes = main.locator("button, a, label").filter(has_text=WRITES)
+                if each is visit:
+                    await expect(writes).not_to_have_count(0)
+                else:
+                    assert await writes.all_inner_texts() == [], place
+        for place in ("audit", "live", "fleet", "schemas", "layers", "access"):
+            await reader.open(place)
+            await expect(page.locator("main")).not_to_be_empty()
+        await reader.open(one("reader.a"))
+        await expect(page.locator(".facts")).to_contain_text("Version 1")
+        await page.keyboard.press("e")
+        await expect(page).to_have_url(f"{gateway.url}/dashboard/#/{one('reader.a')}")
+        await expect(page.get_by_label("Value").first).to_be_visible()
+        assert refused == []
+
+
+def denied(frame: str | bytes) -> list[str]:
+    """The answer, when it is a refusal for want of a right."""
+    return [str(frame)] if '"code":403' in str(frame) else []

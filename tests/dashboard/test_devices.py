@@ -95,18 +95,33 @@ async def test_devices_are_found_made_changed_and_deleted(visit: Visit, gateway:
     await expect(visit.page.get_by_role("status").filter(has_text="Deleted Changed here")).to_be_visible()
 
 
-async def test_a_device_is_opened_by_keys(visit: Visit, gateway: RunningGateway) -> None:
-    """`/` leads to the search, Enter to the table, and Enter again to the device."""
+async def test_a_command_is_sent_by_keys_alone(visit: Visit, gateway: RunningGateway) -> None:
+    """`g d` and `/` lead to the search, Enter to the table, Enter to the device, `c` to the command, Enter sends it."""
+    page, press = visit.page, visit.page.keyboard.press
     with gateway.socket() as talk:
         device(talk, "keys-a", "By keys")
-    await visit.open("devices")
-    await expect(visit.row("By keys")).to_be_visible()
-    await visit.page.keyboard.press("/")
-    await visit.page.keyboard.type("keys-")
-    await expect(visit.page.locator(".grid .row")).to_have_count(1)
-    await visit.page.keyboard.press("Enter")
-    await visit.page.keyboard.press("Enter")
-    await expect(visit.page.get_by_role("heading", name="By keys")).to_be_visible()
+        assert talk("command/subscribe", deviceId="keys-a")["status"] == "success"
+        await press("g")
+        await press("d")
+        await expect(visit.row("By keys")).to_be_visible()
+        await press("/")
+        await page.keyboard.type("keys-")
+        await expect(page.locator(".grid .row")).to_have_count(1)
+        await press("Enter")
+        await expect(page.locator(".grid .row")).to_be_focused()
+        await press("Enter")
+        await expect(page.get_by_label("Command", exact=True)).to_be_visible()
+        await press("c")
+        await expect(page.get_by_label("Command", exact=True)).to_be_focused()
+        await page.keyboard.type("blink")
+        await press("Tab")
+        await page.keyboard.type('{"times": 2}')
+        await press("Shift+Tab")
+        await press("Enter")
+        command = talk.receive()["command"]
+        assert (command["command"], command["parameters"]) == ("blink", {"times": 2})
+        talk("command/update", deviceId="keys-a", commandId=command["id"], command={"status": "done"})
+        await expect(page.get_by_role("list", name="Commands")).to_contain_text("done")
 
 
 async def test_networks_and_types_are_managed(visit: Visit, gateway: RunningGateway) -> None:

@@ -6,9 +6,9 @@ import {useKeys} from "./lib/keys.js";
 import {go, refine, route, to} from "./lib/router.js";
 import {logOut, login, may} from "./lib/session.js";
 import {hour, moment, plain, Text} from "./lib/text.js";
-import {announce, Button, Empty, Icon, Notices, Problem, useLoaded} from "./lib/ui.js";
+import {announce, Barred, Button, Icon, Notices, Problem, useLoaded} from "./lib/ui.js";
 import {staged} from "./lib/basket.js";
-import {settings} from "./lib/settings.js";
+import {guided} from "./lib/start.js";
 import {Login} from "./screens/login.js";
 import {Preferences} from "./screens/preferences.js";
 import {Start} from "./screens/start.js";
@@ -19,7 +19,7 @@ import {Start} from "./screens/start.js";
  */
 const SCREENS = [
   {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
-  {path: "basket", needs: "GetConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
+  {path: "basket", needs: "ManageConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
   {path: "schemas", needs: "GetConfiguration", label: "Schemas", icon: "schemas", key: "s", load: () => import("./screens/schemas.js")},
   {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
   {path: "fleet", needs: "GetConfiguration", label: "Fleet", icon: "fleet", key: "f", load: () => import("./screens/fleet.js")},
@@ -75,7 +75,7 @@ function Navigation({close}) {
   const current = inLayer ? "layers" : SCREENS.find(({path}) => path === screen)?.of ?? screen;
   return html`<nav class="main" aria-label="Screens">
     <ul>
-      ${SCREENS.filter(({hidden}) => !hidden).map(
+      ${SCREENS.filter(({hidden, needs}) => !hidden && (!needs || may(needs))).map(
         ({path, label, icon}) => html`<li>
           <a href=${to(path)} aria-current=${path === current ? "page" : undefined} onClick=${close}>
             <${Icon} name=${icon} />${label}
@@ -90,7 +90,6 @@ function Navigation({close}) {
 export function Shell() {
   const [open, setOpen] = useState(false);
   const [preferences, setPreferences] = useState(false);
-  const guided = settings.value.start && may("ManageConfiguration") && ["c", "one"].includes(route.value.screen);
   const close = () => setOpen(false);
   useKeys({...KEYS, "?": () => setPreferences(true), ...SCREENS.find(({path}) => path === route.value.screen)?.keys});
   return html`<a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the screen</a>
@@ -105,7 +104,7 @@ export function Shell() {
         <${Button} kind="small" onClick=${logOut}>Log out<//>`}
     </header>
     <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
-    <main id="main" tabindex="-1">${guided && html`<${Start} />`}<${Screen} /></main>
+    <main id="main" tabindex="-1">${["c", "one"].includes(route.value.screen) && guided() && html`<${Start} />`}<${Screen} /></main>
     ${preferences && html`<${Preferences} close=${() => setPreferences(false)} />`}
     ${login.value.wanted && html`<${Login} />`}`;
 }
@@ -118,9 +117,7 @@ function Screen() {
   }, [route.value]);
   if (found?.needs && !may(found.needs)) {
     const first = route.value.screen === "c";
-    return html`<${Empty} title="You may not see configurations">
-      <p>This login has not the right <code>${found.needs}</code>. ${first && html`You may look at <a href=${to("devices")}>devices</a>.`}</p>
-    <//>`;
+    return html`<${Barred} right=${found.needs}>${first && html`You may look at <a href=${to("devices")}>devices</a>.`}<//>`;
   }
   if (!found) return html`<h1>There is no such screen</h1><p><a href=${to("c")}>Go to the configurations</a></p>`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;

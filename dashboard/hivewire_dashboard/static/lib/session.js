@@ -45,12 +45,17 @@ export async function tokenOrFirst() {
   return found || token();
 }
 
-/** The numbers in tokens that stand for a right: 0 for all of them (core protocol, section 3.4). */
-const NUMBERS = {GetConfiguration: [0, 13, 100], ManageConfiguration: [0, 13]};
+/** The numbers in tokens that stand for a right, beside 0 for all of them (core protocol, section 3.4). */
+const NUMBERS = {
+  GetNetwork: [2], GetDevice: [3], GetDeviceNotification: [4], GetDeviceCommand: [5], RegisterDevice: [6],
+  CreateDeviceCommand: [7], UpdateDeviceCommand: [8], CreateDeviceNotification: [9], GetCurrentUser: [10],
+  UpdateCurrentUser: [11], ManageUser: [12], ManageConfiguration: [13], ManageNetwork: [14], ManageToken: [15],
+  GetDeviceType: [17], ManageDeviceType: [18], GetConfiguration: [13, 100], RevealSecret: [102],
+};
 
-/** Whether the login has a right. */
+/** Whether the login has a right: what it may not do is not offered. */
 export function may(right) {
-  return NUMBERS[right].some((number) => claims.a.includes(number));
+  return [0, ...NUMBERS[right]].some((number) => claims.a.includes(number));
 }
 
 /** Try a login. Resolves with undefined, or with `{message, wait}` when it is refused. */

@@ -1,12 +1,24 @@
 /** How far somebody is in the guided start. What screens show of it is in screens/start.js. */
 
 import {signal} from "../vendor/preact.js";
-import {hw} from "./gateway.js";
+import {hw, names} from "./gateway.js";
+import {below} from "./scope.js";
+import {may} from "./session.js";
+import {settings} from "./settings.js";
 
 /** The configuration with which it is tried. */
 export const EXAMPLE = "start.hello";
 
 const reachedSteps = signal(new Set());
+
+let untouched = false;
+
+/** Whether the steps are shown: to who asked for them, and at first on a gateway that nobody has used yet. */
+export function guided() {
+  untouched ||= names.ready.value && below() === undefined && names.sorted.every((name) => name === EXAMPLE);
+  const {start} = settings.value;
+  return (start === "again" || (start && untouched)) && may("ManageConfiguration");
+}
 
 /** A screen says that a step was done. */
 export function reached(step) {

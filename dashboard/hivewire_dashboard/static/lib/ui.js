@@ -132,6 +132,13 @@ export function Copied({label, text}) {
   </figure>`;
 }
 
+/** In place of what the login has no right to see. */
+export function Barred({right, children}) {
+  return html`<${Empty} title="You may not see this">
+    <p>This login has not the right <code>${right}</code>. ${children}</p>
+  <//>`;
+}
+
 /** Tabs as links: the chosen one is in the address. */
 export function Tabs({label, chosen, tabs}) {
   return html`<nav class="tabs" aria-label=${label}>

@@ -3,8 +3,9 @@
 import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
 import {to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count, Text, When} from "../lib/text.js";
-import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Barred, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
 import {Tokens} from "./tokens.js";
 import {User} from "./user.js";
 
@@ -12,19 +13,20 @@ export const ROLES = ["administrator", "client"];
 export const STATUSES = ["active", "locked", "disabled"];
 export const PRIVILEGES = ["READ", "CREATE", "UPDATE", "DELETE"];
 
+const PARTS = [
+  {of: "users", label: "Users", needs: "ManageUser", shown: Users},
+  {of: "tokens", label: "Tokens", needs: "ManageToken", shown: Tokens},
+  {of: "clients", label: "Clients", needs: "ManageUser", shown: Clients},
+  {of: "tenants", label: "Tenants", needs: "ManageUser", shown: Tenants},
+];
+
 export default function Access({query}) {
-  const tab = query.get("of") ?? "users";
-  const parts = {users: Users, tokens: Tokens, clients: Clients, tenants: Tenants};
-  const Part = parts[tab] ?? Users;
+  const possible = PARTS.filter(({needs}) => may(needs));
+  const part = PARTS.find(({of}) => of === query.get("of")) ?? possible[0] ?? PARTS[0];
   return html`<article class="screen">
     <h1>Access</h1>
-    <${Tabs} label="What to show" chosen=${tab} tabs=${[
-      ["users", "Users", to("access")],
-      ["tokens", "Tokens", to("access", {of: "tokens"})],
-      ["clients", "Clients", to("access", {of: "clients"})],
-      ["tenants", "Tenants", to("access", {of: "tenants"})],
-    ]} />
-    <${Part} />
+    <${Tabs} label="What to show" chosen=${part.of} tabs=${possible.map(({of, label}) => [of, label, to("access", {of})])} />
+    ${possible.includes(part) ? html`<${part.shown} />` : html`<${Barred} right=${part.needs} />`}
   </article>`;
 }
 

@@ -5,18 +5,19 @@ import {Difference} from "../lib/editor.js";
 import {hw, names} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {refine, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count, moment, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, Tabs, useLoaded} from "../lib/ui.js";
 
 const PAGE = 100;
 
 export default function Audit({query}) {
-  const tab = query.get("of") ?? "changes";
+  const tab = may("ManageUser") ? (query.get("of") ?? "changes") : "changes";
   return html`<article class="screen">
     <h1>Audit</h1>
     <${Tabs} label="What to show" chosen=${tab} tabs=${[
       ["changes", "Changes of configurations", to("audit")],
-      ["people", "Logins, users and rights", to("audit", {of: "people"})],
+      ...(may("ManageUser") ? [["people", "Logins, users and rights", to("audit", {of: "people"})]] : []),
     ]} />
     ${tab === "people" ? html`<${People} query=${query} />` : html`<${Changes} query=${query} />`}
   </article>`;

@@ -2,6 +2,7 @@
 
 import {html} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
+import {may} from "../lib/session.js";
 import {plain, size} from "../lib/text.js";
 import {Button, Problem, tell, useAction} from "../lib/ui.js";
 
@@ -23,9 +24,9 @@ export function Binary({entry}) {
     <p>This content is ${plain(contentType ?? "binary")}, ${size(entry.size ?? 0)}. It is not shown here.</p>
     <div class="row-of">
       <${Button} busy=${loading} onClick=${download}>Download<//>
-      <label class="button">${sending ? "Sending…" : "Replace with a file…"}
+      ${may("ManageConfiguration") && html`<label class="button">${sending ? "Sending…" : "Replace with a file…"}
         <input type="file" class="unseen" onChange=${(event) => event.currentTarget.files[0] && upload(event.currentTarget.files[0])} />
-      </label>
+      </label>`}
     </div>
     ${(failed ?? refused) && html`<${Problem} error=${failed ?? refused} />`}
   </div>`;

@@ -7,6 +7,7 @@ import {toTable} from "../lib/keys.js";
 import {ending, position} from "../lib/names.js";
 import {go, refine, to} from "../lib/router.js";
 import {below, choose as chooseScope} from "../lib/scope.js";
+import {may} from "../lib/session.js";
 import {choose, settings} from "../lib/settings.js";
 import {ago, clock, count, kind, plain, size, Text, When} from "../lib/text.js";
 import {announce, Button, Copied, Empty, Icon} from "../lib/ui.js";
@@ -59,6 +60,7 @@ export default function Configurations({query}) {
     refine({q: value || undefined});
   };
 
+  const change = may("ManageConfiguration");
   const search = html`<form class="search" role="search" onSubmit=${toTable}>
     <select aria-label="Where to search" value=${mode} onChange=${(event) => refine({in: event.currentTarget.value})}>
       ${Object.entries(MODES).map(([key, label]) => html`<option value=${key}>${label}</option>`)}
@@ -69,7 +71,7 @@ export default function Configurations({query}) {
       ${Object.entries(ORDERS).map(([key, [label]]) => html`<option value=${key}>${label}</option>`)}
     </select>
     <${Pause} />
-    <${Button} kind="primary" onClick=${() => go(to("one", folder, {new: 1}))}>New<//>
+    ${change && html`<${Button} kind="primary" onClick=${() => go(to("one", folder, {new: 1}))}>New<//>`}
   </form>`;
 
   return html`<div class="beside">
@@ -84,7 +86,7 @@ export default function Configurations({query}) {
             row=${(name) => cells(name, selection)} state=${table} narrow="configurations"
             open=${(name) => go(to("one", name))}
             keys=${{
-              e: (name) => go(to("one", name, {edit: 1})),
+              ...(change && {e: (name) => go(to("one", name, {edit: 1}))}),
               h: (name) => go(to("one", name, {tab: "history"})),
               " ": (name) => selection.toggle(name),
             }} />`}
@@ -213,7 +215,7 @@ function Nothing({wanted, folder, mode}) {
     <//>`;
   }
   return html`<${Empty} title=${folder ? "There is nothing below this" : "There are no configurations yet"}>
-    <p>Make the first one with <strong>New</strong>, or from a terminal or a program:</p>
+    <p>Make the first one${may("ManageConfiguration") && html` with <strong>New</strong>, or`} from a terminal or a program:</p>
     <${Copied} label="Terminal" text=${`hivewire put ${folder || "limits."}max 42`} />
     <${Copied} label="Python" text=${`await hw.put("${folder || "limits."}max", "42")`} />
     <${Copied} label="JavaScript" text=${`await hw.put("${folder || "limits."}max", "42")`} />

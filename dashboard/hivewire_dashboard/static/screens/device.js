@@ -1,9 +1,10 @@
 /** One device: what it is, what it should have, what it was told and what it answered, what it says, and a command to send. */
 
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useEffect, useRef, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
 import {called, networks, types, useDevice} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
+import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
@@ -31,10 +32,10 @@ export default function Device({rest: [id], query}) {
       <a href=${to("devices", {network: String(device.networkId)})}><${Text} of=${called(networks, device.networkId)} /></a></nav>
     <header class="title">
       <h1><${Text} of=${device.name} /> <${Presence} online=${device.online} blocked=${device.isBlocked} /></h1>
-      <div class="row-of">
+      ${may("RegisterDevice") && html`<div class="row-of">
         <${Button} onClick=${() => setOpen("change")}>Change<//>
         <${Button} kind="danger" onClick=${() => setOpen("remove")}>Delete…<//>
-      </div>
+      </div>`}
     </header>
     <p class="facts"><${Text} of=${device.id} mono /> · type <${Text} of=${called(types, device.deviceTypeId)} /> · last seen <${When} time=${device.lastSeen} /></p>
     <${Tabs} label="About this device" chosen=${tab} tabs=${[
@@ -82,11 +83,12 @@ function Commands({id}) {
     for (const {command, status} of updated) announce(`${plain(command)}: ${plain(status ?? "updated")}`);
   }, () => {}), [id]);
   const sent = [...new Set(messages.map(({command}) => command))].filter(Boolean);
-  return html`<div class="aside">
-    <${Send} id=${id} names=${sent} messages=${messages} take=${take} />
+  const send = may("CreateDeviceCommand");
+  return html`<div class=${send ? "aside" : ""}>
+    ${send && html`<${Send} id=${id} names=${sent} messages=${messages} take=${take} />`}
     <section aria-label="Commands that were sent" class="stack">
       ${error && html`<${Problem} error=${error} retry=${again} />`}
-      ${!waiting && !error && !messages.length && html`<${Empty} title="No commands"><p>Send the first one. Those that were sent stay here until they expire.</p><//>`}
+      ${!waiting && !error && !messages.length && html`<${Empty} title="No commands"><p>${send && "Send the first one."} Those that were sent stay here until they expire.</p><//>`}
       ${messages.length > 0 && html`<ol class="cards" aria-label="Commands">${messages.map((each) => html`<${Command} key=${each.id} command=${each} />`)}</ol>`}
     </section>
   </div>`;
@@ -121,19 +123,21 @@ function Send({id, names, messages, take}) {
     tell(`Sent ${plain(command)}.`);
   });
   const ready = command && !wrong;
+  const form = useRef();
+  useKeys({c: () => form.current.elements.command.focus()});
   const repeat = (event) => {
     const found = messages.find(({id: number}) => String(number) === event.currentTarget.value);
     if (!found) return;
     setCommand(found.command);
     setParameters(found.parameters === null || found.parameters === undefined ? "" : JSON.stringify(found.parameters, null, 2));
   };
-  return html`<form class="stack panel" aria-label="Send a command" onSubmit=${(event) => (event.preventDefault(), ready && send())}>
+  return html`<form ref=${form} class="stack panel" aria-label="Send a command" onSubmit=${(event) => (event.preventDefault(), ready && send())}>
     <h2>Send a command</h2>
     ${messages.length > 0 && html`<${Field} as="select" label="Like an earlier one" value="" onChange=${repeat}>
       <option value="">–</option>
       ${messages.slice(0, 20).map((each) => html`<option value=${String(each.id)}>${plain(each.command)} ${plain(JSON.stringify(each.parameters ?? null)).slice(0, 60)}</option>`)}
     <//>`}
-    <${Field} label="Command" value=${command} onInput=${setCommand} list="sent" />
+    <${Field} label="Command" name="command" value=${command} onInput=${setCommand} list="sent" />
     <datalist id="sent">${names.map((name) => html`<option value=${name}></option>`)}</datalist>
     <${Field} as="textarea" label="Parameters, as JSON" value=${parameters} onInput=${setParameters} wrong=${wrong} rows="3" class="mono" />
     <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds; no limit when empty." />

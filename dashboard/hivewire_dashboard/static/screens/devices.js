@@ -6,6 +6,7 @@ import {hw} from "../lib/gateway.js";
 import {Grid} from "../lib/grid.js";
 import {toTable} from "../lib/keys.js";
 import {go, refine, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count, Text, When} from "../lib/text.js";
 import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction} from "../lib/ui.js";
 
@@ -60,12 +61,12 @@ function All({query}) {
       ${choice("Network", "network", network, [["", "All networks"], ...networks.sorted.map(({id, name}) => [id, name])])}
       ${choice("Device type", "type", type, [["", "All types"], ...types.sorted.map(({id, name}) => [id, name])])}
       ${choice("Presence", "presence", presence, [["", "Online or not"], ["online", "Online"], ["offline", "Offline"]])}
-      <${Button} kind="primary" onClick=${() => setAdding(true)}>New<//>
+      ${may("RegisterDevice") && html`<${Button} kind="primary" onClick=${() => setAdding(true)}>New<//>`}
     </form>
     <p class="summary">${devices.ready.value ? `${count(found.length, "device")}, ${count(online)} of ${count(devices.items.size)} online.` : "Reading."}</p>
     ${devices.ready.value && !found.length
       ? html`<${Empty} title=${devices.items.size ? "No device matches" : "There are no devices yet"}>
-          ${!devices.items.size && html`<p>A device registers itself, or is made here with <strong>New</strong>, or from a terminal:</p>
+          ${!devices.items.size && html`<p>A device registers itself, or is made${may("RegisterDevice") && html` here with <strong>New</strong>, or`} from a terminal:</p>
           <${Copied} label="Terminal" text="hivewire device put door-1 --name 'Front door'" />`}
         <//>`
       : html`<${Grid} label="Devices" columns=${COLUMNS} count=${found.length} at=${(index) => found[index].id} state=${table} narrow="devices"
@@ -139,11 +140,12 @@ export function problem(text) {
 function Groupings({what, noun, followed, member}) {
   devices.use();
   const [open, setOpen] = useState();
+  const change = may(member === "networkId" ? "ManageNetwork" : "ManageDeviceType");
   const number = (id) => devices.sorted.filter((each) => each[member] === id).length;
   const query = member === "networkId" ? "network" : "type";
   if (followed.error.value) return html`<${Problem} error=${followed.error.value} />`;
   return html`<div class="padded stack">
-    <div class="row-of"><${Button} kind="primary" onClick=${() => setOpen({})}>New ${what}<//></div>
+    ${change && html`<div class="row-of"><${Button} kind="primary" onClick=${() => setOpen({})}>New ${what}<//></div>`}
     ${followed.ready.value && !followed.sorted.length && html`<${Empty} title=${`There are no ${what}s`}><p>Each device belongs to one.</p><//>`}
     ${followed.sorted.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${`All ${what}s`}><table>
       <thead><tr><th scope="col">Name</th><th scope="col">Description</th><th scope="col">Devices</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
@@ -151,7 +153,7 @@ function Groupings({what, noun, followed, member}) {
         <th scope="row"><${Text} of=${each.name} /></th>
         <td><${Text} of=${each.description ?? ""} /></td>
         <td><a href=${to("devices", {[query]: String(each.id)})}>${count(number(each.id), "device")}</a></td>
-        <td><${Button} kind="small" onClick=${() => setOpen(each)}>Change<//> <${Button} kind="small danger" onClick=${() => setOpen({...each, removing: true})}>Delete…<//></td>
+        <td>${change && html`<${Button} kind="small" onClick=${() => setOpen(each)}>Change<//> <${Button} kind="small danger" onClick=${() => setOpen({...each, removing: true})}>Delete…<//>`}</td>
       </tr>`)}</tbody>
     </table></div>`}
     ${open && (open.removing

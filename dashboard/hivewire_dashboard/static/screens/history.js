@@ -5,6 +5,7 @@ import {Difference} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
+import {may} from "../lib/session.js";
 import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
 import {Button, Empty, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
@@ -18,7 +19,7 @@ export function History({name, layer, entry}) {
   const [other, setOther] = useState("now");
   const at = Math.min(chosen, (changes?.length ?? 1) - 1);
   const change = changes?.[at];
-  const possible = change?.entry && (at > 0 || !entry);
+  const possible = change?.entry && (at > 0 || !entry) && may("ManageConfiguration");
 
   const [back, busy, failed] = useAction(async () => {
     if (!possible) return;
@@ -51,7 +52,7 @@ export function History({name, layer, entry}) {
         ${changes.map((each, index) => html`<${Change} key=${each.revision} change=${each} now=${index === 0} chosen=${index === at} choose=${() => setChosen(index)} />`)}
       </ol>
       ${changes.length === more && html`<${Button} onClick=${() => setMore(more + PAGE)}>Older changes<//>`}
-      <p class="hint">j and k choose, r rolls back.</p>
+      <p class="hint">j and k choose${may("ManageConfiguration") && ", r rolls back"}.</p>
     </div>
     <section class="stack" aria-label="The chosen change">
       <div class="row-of">

@@ -4,16 +4,17 @@ import {html, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
 import {CHARTS, problem, useReadings} from "../lib/metrics.js";
 import {to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count, size, Text, When} from "../lib/text.js";
 import {Button, Empty, Problem, Tabs, tell, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 import {Chart} from "./chart.js";
 
 export default function Live({query}) {
-  const tab = query.get("of") ?? "metrics";
+  const tab = may("ManageUser") ? (query.get("of") ?? "metrics") : "metrics";
   return html`<article class="screen wide">
     <h1>Live</h1>
-    <${Tabs} label="What to show" chosen=${tab} tabs=${[["metrics", "Metrics", to("live")], ["connections", "Connections", to("live", {of: "connections"})]]} />
+    <${Tabs} label="What to show" chosen=${tab} tabs=${[["metrics", "Metrics", to("live")], ...(may("ManageUser") ? [["connections", "Connections", to("live", {of: "connections"})]] : [])]} />
     ${tab === "connections" ? html`<${Connections} />` : html`<${Metrics} />`}
   </article>`;
 }

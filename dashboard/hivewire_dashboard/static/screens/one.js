@@ -9,6 +9,7 @@ import {looksLikeJson} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
 import {toOne, useLayer} from "../lib/layer.js";
 import {go, refine, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {settings} from "../lib/settings.js";
 import {kind, size, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
@@ -19,7 +20,7 @@ import {Lines} from "./lines.js";
 import {NewName} from "./new_name.js";
 
 export default function One({rest: [name = "", layer], query}) {
-  if (query.has("new")) return html`<${NewName} prefix=${name} layer=${layer} />`;
+  if (query.has("new") && may("ManageConfiguration")) return html`<${NewName} prefix=${name} layer=${layer} />`;
   return html`<${Existing} name=${name} layer=${layer} tab=${query.get("tab") ?? "value"} edit=${query.has("edit")} />`;
 }
 
@@ -51,10 +52,11 @@ function Existing({name, layer, tab, edit}) {
   const editing = drafts.value.get(keyOf(name, layer));
   const plainOne = layer === undefined;
   const [removing, setRemoving] = useState(false);
+  const change = may("ManageConfiguration");
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
     refine({tab: undefined, edit: undefined});
-    if (!entry || binary || editing) return;
+    if (!entry || binary || editing || !change) return;
     const {version, contentType = "text/plain; charset=utf-8"} = entry;
     const value = entry.value ?? ""; // of a secret: another one is typed
     draft(name, {value, contentType, base: version, before: value, beforeType: contentType}, layer);
@@ -70,7 +72,7 @@ function Existing({name, layer, tab, edit}) {
     ${plainOne ? html`<${Path} name=${name} />` : html`<${InLayer} layer=${layer} />`}
     <header class="title">
       <h1><${Text} of=${name} mono /></h1>
-      ${entry && !editing && html`<div class="row-of">
+      ${entry && !editing && change && html`<div class="row-of">
         ${!binary && html`<${Button} kind="primary" onClick=${open}>${secret ? "Replace" : "Edit"}<//>`}
         ${plainOne && html`<${Button} onClick=${there.stage}>Stage delete<//>`}
         <${Button} kind="danger" onClick=${there.remove}>Delete…<//>
@@ -130,7 +132,7 @@ function Value({name, layer, entry, waiting}) {
   if (!entry) {
     if (status.value.state !== "live") return html`<p class="quiet">It is not known while the gateway is away.</p>`;
     return html`<${Empty} title="There is no configuration of this name">
-      <p>It may have been deleted: its <a href=${toOne(name, layer, {tab: "history"})}>history</a> has what it was. Or <a href=${toOne(name, layer, {new: 1})}>make it now</a>.</p>
+      <p>It may have been deleted: its <a href=${toOne(name, layer, {tab: "history"})}>history</a> has what it was. ${may("ManageConfiguration") && html`Or <a href=${toOne(name, layer, {new: 1})}>make it now</a>.`}</p>
     <//>`;
   }
   return html`<${Reader} value=${entry.value} label="Value" json=${looksLikeJson(entry.value, entry.contentType)} />`;
@@ -145,7 +147,7 @@ function Secret({name, layer}) {
   if (shown !== undefined) return html`<${Reader} value=${shown} label="Value" json=${looksLikeJson(shown)} />`;
   return html`<div class="stack">
     <p>This value is secret. Who may see it can reveal it; the audit notes who and when.</p>
-    <div class="row-of"><${Button} busy=${busy} onClick=${reveal}>Reveal<//></div>
+    ${may("RevealSecret") && html`<div class="row-of"><${Button} busy=${busy} onClick=${reveal}>Reveal<//></div>`}
     ${error && html`<${Problem} error=${error} />`}
   </div>`;
 }

@@ -4,6 +4,7 @@ import {html, useState} from "../vendor/preact.js";
 import {stage} from "../lib/basket.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
 
@@ -40,8 +41,9 @@ export function Selection({selection, all}) {
   return html`<div class="selection" role="region" aria-label="What is selected">
     <p><strong>${count(selection.size)} selected</strong>${full ? `; at most ${count(MOST)} can be staged` : ""}</p>
     <${Button} onClick=${every}>Select all ${count(Math.min(all.count, MOST))}<//>
-    <${Button} busy=${busy || full} onClick=${() => !full && remove()}>Stage deletes<//>
-    <${Button} busy=${full} onClick=${() => !full && setDialog("copy")}>Copy or rename…<//>
+    ${may("ManageConfiguration") && html`
+      <${Button} busy=${busy || full} onClick=${() => !full && remove()}>Stage deletes<//>
+      <${Button} busy=${full} onClick=${() => !full && setDialog("copy")}>Copy or rename…<//>`}
     <${Button} onClick=${() => go(to("transfer", {names: selection.names().slice(0, MOST).join("\n")}))}>Export<//>
     <${Button} kind="plain" onClick=${selection.clear}>Clear<//>
     ${error && html`<${Problem} error=${error} />`}

@@ -2,6 +2,7 @@
 
 import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
+import {may} from "../lib/session.js";
 import {moment} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
@@ -30,9 +31,9 @@ export function Tokens() {
 }
 
 function Mint({made}) {
-  const users = useLoaded(async () => (await hw.call("user/list", {take: 500, sortField: "login"})).users, []);
+  const users = useLoaded(async () => may("ManageUser") && (await hw.call("user/list", {take: 500, sortField: "login"})).users, []);
   const [user, setUser] = useState("");
-  const [rights, setRights] = useState(new Set(["GetConfiguration"]));
+  const [rights, setRights] = useState(new Set(["GetConfiguration"].filter(may)));
   const [names, setNames] = useState("");
   const [span, setSpan] = useState(SPANS[2][0]);
   const [mint, busy, error] = useAction(async () => {
@@ -55,13 +56,13 @@ function Mint({made}) {
     <div class="filters">
       <${Field} as="select" label="Of the user" value=${user} onInput=${setUser}>
         <option value="">you</option>
-        ${(users.value ?? []).filter(({id}) => id !== me.value?.id).map(({id, login}) => html`<option value=${String(id)}>${login}</option>`)}
+        ${(users.value || []).filter(({id}) => id !== me.value?.id).map(({id, login}) => html`<option value=${String(id)}>${login}</option>`)}
       <//>
       <${Field} as="select" label="Good for" value=${span} onInput=${setSpan}>${SPANS.map(([seconds, words]) => html`<option value=${seconds}>${words}</option>`)}<//>
     </div>
     <div class="filters">
       ${Object.entries(RIGHTS).map(([group, list]) => html`<fieldset><legend>${group}</legend>
-        ${list.map((right) => html`<label class="check"><input type="checkbox" checked=${rights.has(right)} onChange=${() => flip(right)} />${right}</label>`)}
+        ${list.filter(may).map((right) => html`<label class="check"><input type="checkbox" checked=${rights.has(right)} onChange=${() => flip(right)} />${right}</label>`)}
       </fieldset>`)}
     </div>
     <${Field} as="textarea" label="Only these configurations" rows="3" value=${names} onInput=${setNames} hint="One on each line: exact names, or prefixes that end in *. All when empty." />

@@ -7,6 +7,7 @@ import {compared, everything, parsed, rendered, saved} from "../lib/files.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {go, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
 
@@ -17,8 +18,7 @@ export default function Transfer({query}) {
   return html`<article class="screen">
     <h1>Import and export</h1>
     <${Export} given=${query.get("names") ?? ""} />
-    <hr />
-    <${Import} />
+    ${may("ManageConfiguration") && html`<hr /><${Import} />`}
   </article>`;
 }
 
