@@ -738,7 +738,7 @@ async def test_a_batch_is_answered_though_its_evaluation_ends_the_writer(
     def broken(*_: object) -> None:
         raise RuntimeError("no log")
 
-    monkeypatch.setattr("hivewire.ledger.batch.report", broken)
+    monkeypatch.setattr("hivewire.ledger.batch.log_unexpected", broken)
     awkward = Transaction([Write("configuration", "b", b"", preconditions=(Awkward(),))])
     async with asyncio.timeout(PATIENCE):
         outcomes = await submit_all(ledger, [put("a"), awkward, put("c")])

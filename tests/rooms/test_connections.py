@@ -309,7 +309,7 @@ async def test_who_does_not_answer_is_left_out(site: Site, monkeypatch: pytest.M
 async def test_a_fact_that_nobody_understands_is_dropped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a newer version: it is reported, and questions are answered as before."""
     reports: list[str] = []
-    monkeypatch.setattr(broadcast, "report", lambda words, error: reports.append(words))
+    monkeypatch.setattr(broadcast, "log_unexpected", lambda words, error: reports.append(words))
     (mine, other), *_ = await gateways(site)
     other.end.tell("connections", b"\xc1")
     await settle()
