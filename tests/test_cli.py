@@ -373,7 +373,8 @@ GROUPS = (
         *(["user", verb] for verb in ("add", "list", "get", "delete", "assign", "unassign")),
         *(["user", verb] for verb in ("password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
-        *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
+        *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "get", "devices")),
+        *([noun, verb] for noun in ("network", "type") for verb in ("change", "delete")),
         *(["device", verb] for verb in ("list", "get", "put", "delete", "adopt", "effective", "label")),
         *(["fleet", verb] for verb in ("count", "list", "watch")),
         *(["rollout", verb] for verb in ("start", "list", "status", "hold", "resume", "rollback")),
@@ -812,6 +813,9 @@ def test_networks_and_device_types_are_managed(
     assert logged_in(noun, "list", "cli.%", "-o", "value").out.splitlines() == [name]
     table = logged_in(noun, "list", "-o", "table").out
     assert re.search(rf"^{number[1]} +{re.escape(name)} +of the test$", table, re.MULTILINE)
+    shown = f"id           {number[1]}\nname         {name}\ndescription  of the test\n"
+    assert logged_in(noun, "get", name).out == logged_in(noun, "get", number[1]).out == shown
+    assert logged_in(noun, "get", name, "-o", "value").out == f"{number[1]}\n"
     assert logged_in(noun, "change", name).code == 2
     assert logged_in(noun, "change", name, "--name", f"{name}.2").out == f"the {words} {name} is changed\n"
     missing = f"hivewire: error: there is no {words} {name}\n"

@@ -114,7 +114,7 @@ COMMANDS = {
         "Create a new data file from the DeviceHive server at URL.",
     ),
     "vacuum": ("dump:vacuum", "Remove unused space from the data file."),
-    "cluster": ("cluster:cluster", "Make, show and check the log that several gateways share."),
+    "cluster": ("cluster:cluster", "Manage the log that several gateways share."),
 }
 """The module and the function of each command, and the first sentence of its help."""
 

@@ -27,7 +27,7 @@ config_option = click.option(
 
 @click.group(cls=Group, no_args_is_help=True)
 def cluster() -> None:
-    """Make, show and check the log that several gateways share.
+    """Manage the log that several gateways share.
 
     The commands need no gateway, only the servers of the log.
     """

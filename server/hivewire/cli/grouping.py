@@ -25,7 +25,7 @@ from hivewire.cli.gateway import (
 )
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, aligned, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -159,6 +159,18 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     @with_gateway
     def list_(remote: Remote, pattern: str | None, form: str | None) -> None:
         show(listed(remote, f"{noun.action}/list", noun.many, namePattern=pattern), form, COLUMNS, "name")
+
+    @group.command(
+        help=f"Show the {words} NAME. With -o value only its id.",
+        epilog=noun.examples(f"get {example}", f"get {example} -o value"),
+    )
+    @name_argument
+    @output_option
+    @with_gateway
+    def get(remote: Remote, name: str, form: str | None) -> None:
+        found = noun.find(remote, name)
+        shown = aligned({heading: printable(cell(found)) for heading, cell in COLUMNS.items()})
+        print_result(found, form, shown, str(found["id"]))
 
     @group.command(
         help=f"List the devices of the {words} NAME.",
