@@ -121,6 +121,11 @@ ERROR_MEMBERS: dict[str, Schema] = {
         "items": {"$ref": PLACE.format(name="Misfit")},
         "description": "409 of a schema: stored configurations that do not fit it, at most 20.",
     },
+    "changes": {
+        "type": "array",
+        "items": {"$ref": PLACE.format(name="RolloutChange")},
+        "description": "409 of a completed rollout: the changes that undo it.",
+    },
     "retryAfter": {"type": "integer", "description": "429: the seconds to wait."},
     "hint": {"type": "string", "description": "404 of an unknown path: where the right ones are listed."},
 }

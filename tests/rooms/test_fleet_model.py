@@ -4,6 +4,7 @@ has just what counts for it, and the counts are those of a recount (fleet.md, se
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -57,11 +58,11 @@ class Model:
             return self.networks[device] in target["networkIds"]
         return "percent" not in target or bucket(f"layer/{layer}", device) < target["percent"] * 100
 
-    def counts(self, device: str, shown: dict[tuple[str, str], str]) -> dict[str, str]:
-        """What counts for a device to which some rollouts show these values."""
+    def counts(self, device: str, shown: dict[tuple[str, str], str], names: Sequence[str] = NAMES) -> dict[str, str]:
+        """What of these names counts for a device to which some rollouts show these values."""
         found: dict[str, str] = {}
         for layer in reversed(self.layers(device)):
-            for name in NAMES:
+            for name in names:
                 if (value := shown.get((layer, name), self.values.get((layer, name)))) is not None:
                     found[name] = value
         return found
