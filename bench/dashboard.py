@@ -21,7 +21,9 @@ from tests.dashboard.visit import Visit, not_first
 from tests.running import RunningGateway
 from websockets.asyncio.client import ClientConnection, connect
 
-NAMES, DEVICES, RATE = 100_000, 5_000, 200
+NAMES, DEVICES, FLEET, RATE = 100_000, 5_000, 50_000, 200
+REPORTING = 1_000
+"""Devices of the fleet that report, so that none does more often than it may."""
 
 WATCH = """
 () => {
@@ -74,9 +76,9 @@ class Socket:
 
 
 @asynccontextmanager
-async def socket(gateway: RunningGateway) -> AsyncIterator[Socket]:
-    """A socket that is logged in."""
-    headers = {"Authorization": f"Bearer {gateway.token()}"}
+async def socket(gateway: RunningGateway, token: str | None = None) -> AsyncIterator[Socket]:
+    """A socket that is logged in, as the administrator without a token."""
+    headers = {"Authorization": f"Bearer {token or gateway.token()}"}
     async with connect(gateway.socket_url, additional_headers=headers, max_size=None) as connection:
         yield Socket(connection)
 
@@ -134,7 +136,15 @@ async def measure(seconds: float) -> None:
                 await visit.open()
                 await visit.log_in()
                 await names(visit, talk, seconds)
+                await devices(visit, talk, seconds / 3)
                 await fleet(visit, talk, seconds / 3)
+
+
+async def memory(page: Page) -> float:
+    """MiB that the JavaScript of a page holds."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    return float((await session.send("Runtime.getHeapUsage"))["usedSize"]) / (1 << 20)
 
 
 async def names(visit: Visit, talk: Socket, seconds: float) -> None:
@@ -145,10 +155,8 @@ async def names(visit: Visit, talk: Socket, seconds: float) -> None:
     await expect(page.locator(".summary")).to_have_text(f"{NAMES:,} configurations.")
     print(f"{'all names after a reload':44} {time.monotonic() - began:.2f} s")
     print(f"{'first paint':44} {await page.evaluate(PAINT) / 1_000:.2f} s")
-    session = await page.context.new_cdp_session(page)
-    await session.send("HeapProfiler.collectGarbage")
-    heap = (await session.send("Runtime.getHeapUsage"))["usedSize"]
-    print(f"{'memory of the page':44} {heap / (1 << 20):.0f} MiB, {await page.locator('.grid .row').count()} rows")
+    rows = await page.locator(".grid .row").count()
+    print(f"{'memory of the page':44} {await memory(page):.0f} MiB, {rows} rows")
     for text in ("team07.", "*key09*", "=value 999"):
         print(f"{'search ' + text:44} {await page.evaluate(SEARCH, text):.0f} ms")
     await visit.open("c")
@@ -181,7 +189,7 @@ async def names(visit: Visit, talk: Socket, seconds: float) -> None:
     print(f"{'then the table has what the ledger has':44} yes")
 
 
-async def fleet(visit: Visit, talk: Socket, seconds: float) -> None:
+async def devices(visit: Visit, talk: Socket, seconds: float) -> None:
     """The table of devices."""
     began = time.monotonic()
     await visit.open("devices")
@@ -192,6 +200,31 @@ async def fleet(visit: Visit, talk: Socket, seconds: float) -> None:
         await talk.all([device((done + n) % DEVICES, f"room {done}") for n in range(RATE // 10)])
 
     told(f"devices, {RATE} changes a second for {seconds:g} s", *await under_load(visit.page, seconds, change))
+
+
+async def fleet(visit: Visit, talk: Socket, seconds: float) -> None:
+    """The counts of many devices, and a page of them, while they report."""
+    for start in range(DEVICES, FLEET, 500):
+        await talk.all([device(n, "first") for n in range(start, start + 500)])
+    put = {"action": "configuration/put", "name": "baud", "value": "9600", "layer": "global"}
+    await talk.all([put])
+    began = time.monotonic()
+    await visit.open("fleet")
+    await expect(visit.page.get_by_label("Devices by state")).to_contain_text(f"Devices{FLEET + 1:,}")
+    print(f"{f'the counts of {FLEET:,} devices':44} {time.monotonic() - began:.2f} s")
+
+    ids = [f"device-{n:04}" for n in range(REPORTING)]
+    payload = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceIds": ids}
+    token = (await talk.all([{"action": "token/create", "payload": payload}]))[0]["accessToken"]
+    async with socket(visit.gateway, token) as reporting:
+
+        async def change(done: int) -> None:
+            report = [{"name": "baud", "value": str(done)}]
+            some = [ids[(done + n) % REPORTING] for n in range(RATE // 10)]
+            await reporting.all([{"action": "device/report", "deviceId": each, "report": report} for each in some])
+
+        told(f"fleet, {RATE} reports a second for {seconds:g} s", *await under_load(visit.page, seconds, change))
+    print(f"{'memory of the page':44} {await memory(visit.page):.0f} MiB")
 
 
 def main() -> None:

@@ -18,19 +18,22 @@ simulation=$!
 trap cleanup EXIT
 
 until [ "$(hivewire fleet count --label "fleet=$layer" --json | sed 's/.*"applied":\([0-9]*\).*/\1/')" = "$devices" ]; do
+    kill -0 "$simulation" # ends here when the devices do
     sleep 0.5
 done
-echo "All $devices devices have applied 4800."
+echo "All $devices devices have applied 4800. The dashboard shows them: hivewire open"
 
 # Devices refuse what is not a multiple of 4800 up to 38400, and 57600 silences some of them.
 number=$(hivewire rollout start $layer baud=57600 --steps 50,100 --wait 1 --silent 2 --success 99 -o value)
 echo "Rollout $number shows 57600 to half of them."
 until [ "$(hivewire rollout status "$number" -o value)" = held ]; do
+    kill -0 "$simulation" # ends here when the devices do
     sleep 0.5
 done
 hivewire rollout status "$number" --json | sed 's/.*"reason":"\(.*\)","counts.*/It holds itself: \1/; s/\\"/"/g'
 hivewire rollout rollback "$number"
 until [ "$(hivewire fleet count --label "fleet=$layer" --json | sed 's/.*"pending":\([0-9]*\).*/\1/')" -le "$((devices / 20))" ]; do
+    kill -0 "$simulation" # ends here when the devices do
     sleep 0.5
 done
 echo "The devices have 4800 again; nothing was written into the layer but that."

@@ -9,6 +9,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from typing import Any
 
 import websockets
 
@@ -43,22 +44,28 @@ async def main(count: int, layer: str) -> None:
 
 
 async def simulate(url: str, token: object, device: str, number: int) -> None:
-    """One device."""
-    async with websockets.connect(url) as socket:
-        await socket.send(json.dumps({"action": "authenticate", "token": token}))
-        await socket.send(json.dumps({"action": "configuration/subscribe", "deviceId": device}))
-        async for text in socket:
-            frame = json.loads(text)
-            news = frame.get("configurations", []) + [frame[name] for name in frame if name == "configuration"]
-            report = []
-            for each in news:
-                fast = each["name"] == "baud" and int(each["value"] or 0) > 38_400
-                if fast and number % 25 == 1:
-                    continue  # it has killed the device, which says nothing any more
-                refusal = {"error": "unsupported rate"} if fast and number % 20 == 0 else {}
-                report.append({"name": each["name"], "tag": each["tag"], **refusal})
-            if report:
-                await socket.send(json.dumps({"action": "device/report", "deviceId": device, "report": report}))
+    """One device, which connects again whenever its connection is lost."""
+    async for socket in websockets.connect(url):
+        try:
+            await socket.send(json.dumps({"action": "authenticate", "token": token}))
+            await socket.send(json.dumps({"action": "configuration/subscribe", "deviceId": device}))
+            async for text in socket:
+                if report := answer(json.loads(text), number):
+                    await socket.send(json.dumps({"action": "device/report", "deviceId": device, "report": report}))
+        except websockets.ConnectionClosed:
+            continue
+
+
+def answer(frame: dict[str, Any], number: int) -> list[dict[str, object]]:
+    """What a device says of the configurations in a frame."""
+    report = []
+    for each in frame.get("configurations", []) + [frame[name] for name in frame if name == "configuration"]:
+        fast = each["name"] == "baud" and int(each["value"] or 0) > 38_400
+        if fast and number % 25 == 1:
+            continue  # it has killed the device, which says nothing any more
+        refusal = {"error": "unsupported rate"} if fast and number % 20 == 0 else {}
+        report.append({"name": each["name"], "tag": each["tag"], **refusal})
+    return report
 
 
 if __name__ == "__main__":

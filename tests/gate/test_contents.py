@@ -48,6 +48,26 @@ def test_bytes_come_back_as_they_were_put(shared_gateway: RunningGateway, http: 
     assert http.get(place, params={"revision": put.headers["hivewire-revision"]}).content == IMAGE
 
 
+def test_a_layer_takes_no_content(shared_gateway: RunningGateway, http: httpx.Client, talk: Talk) -> None:
+    """It is refused, and the plain one of this name stays; the text of a layer is read."""
+    place = page(shared_gateway, "content.layered")
+    layer = {"layer": "global"}
+    refused = http.put(place, content=IMAGE, headers=PNG, params=layer)
+    assert (refused.status_code, "A layer has no contents but texts" in refused.text) == (400, True)
+    assert http.get(place).status_code == 404
+    assert talk("configuration/put", name="content.layered", layer="global", value="text")["status"] == "success"
+    assert http.get(place, params=layer).content == b"text"
+    assert http.get(place).status_code == 404
+
+
+def test_a_content_is_tried(shared_gateway: RunningGateway, http: httpx.Client) -> None:
+    """The answer says that it was, and nothing is written."""
+    place = page(shared_gateway, "content.tried")
+    tried = http.put(place, content=IMAGE, headers=PNG, params={"dryRun": "true"})
+    assert (tried.status_code, tried.headers["hivewire-dry-run"]) == (200, "true")
+    assert http.get(place).status_code == 404
+
+
 def test_a_content_is_written_under_the_same_conditions(shared_gateway: RunningGateway, http: httpx.Client) -> None:
     """Expectations in the query are 409, in headers 412; JSON is checked, and empty content is refused."""
     place = page(shared_gateway, "content.conditions")

@@ -204,6 +204,8 @@ def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged
 
 def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> Judged:
     """Create or update one with any bytes of the type in `request`; its `value` is ignored."""
+    if request.layer is not None:
+        raise OutOfBounds("A layer has no contents but texts, which configuration/put writes: devices read no others")
     name = name_to_put(services, caller, request.name, None)
     content_type = request.contentType or TEXT
     if not content:

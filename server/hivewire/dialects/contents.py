@@ -99,7 +99,10 @@ def operations() -> tuple[Operation, ...]:
             {200: Content("The content.", ANY, (ETAG, REVISION))},
             sorted((*ERRORS, *CALLER_ERRORS)),
             ERROR,
-            (_NAME, *(parameter_of(ConfigurationGet, name) for name in ("entityVersion", "revision", "reveal"))),
+            (
+                _NAME,
+                *(parameter_of(ConfigurationGet, name) for name in ("layer", "entityVersion", "revision", "reveal")),
+            ),
             security=("bearer",),
         ),
         Operation(
@@ -108,7 +111,7 @@ def operations() -> tuple[Operation, ...]:
             "content_put",
             "configuration",
             "Create or update a configuration with any content; its media type is in `Content-Type`.",
-            {200: json_of("The configuration.", refer(Configuration), ETAG, REVISION)},
+            {200: json_of("The configuration.", refer(Configuration), ETAG, REVISION, DRY_RUN)},
             sorted((*ERRORS, *CALLER_ERRORS, 408, 409, 412, 413, 415, 422)),
             ERROR,
             (

@@ -7,11 +7,12 @@ import {rendered, saved} from "../lib/files.js";
 import {hw, names} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
+import {toOne, useLayersOf} from "../lib/layer.js";
 import {go, to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, tell, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
-import {drafts, draft} from "../lib/drafts.js";
+import {draft, drafts, keyOf} from "../lib/drafts.js";
 
 /** The most changes of one transaction. */
 const MOST = 1_000;
@@ -21,6 +22,10 @@ const SHOWN = 200;
 export default function Basket() {
   void names.version.value;
   const edits = [...staged.value.values()];
+  const layers = useLayersOf(edits);
+  const now = ({name, layer}) => (layer === undefined ? hw.get(name) : layers.get(layer)?.get(name));
+  const known = ({layer}) => (layer === undefined ? names.ready.value : layers.has(layer));
+  const isOvertaken = (edit) => known(edit) && (now(edit)?.version ?? 0) !== edit.base;
   const overtaken = edits.filter(isOvertaken);
   const [open, setOpen] = useState();
   const [why, setWhy] = useState("");
@@ -33,7 +38,7 @@ export default function Basket() {
       return await hw.transact(edits.map(change), why || undefined, dryRun ? {dryRun: true} : {});
     } catch (error) {
       const index = error.index ?? error.reply?.index;
-      if (index !== undefined) setCulprit(edits[index]?.name);
+      if (index !== undefined) setCulprit(edits[index]);
       throw error;
     }
   };
@@ -54,7 +59,7 @@ export default function Basket() {
 
   if (!edits.length) {
     return html`<${Empty} title="The basket is empty">
-      <p>Edits and deletes that belong together are staged here, and written all or none: stage an edit instead of saving it, or select several <a href=${to("c")}>configurations</a>.</p>
+      <p>Edits and deletes that belong together are staged here, and written all or none: stage an edit instead of saving it, or select several <a href=${to("c")}>configurations</a>. Those of layers can be among them.</p>
     <//>`;
   }
   return html`<article class="screen">
@@ -68,7 +73,7 @@ export default function Basket() {
     ${full && html`<p class="wrong">A transaction has at most ${count(MOST)} changes.</p>`}
     ${overtaken.length > 0 && html`<div class="bar" role="alert"><p>${overtaken.length === 1 ? "One has" : `${count(overtaken.length)} have`} been changed by somebody else since: nothing can be written until you have looked at them.</p></div>`}
     <ul class="cards">
-      ${edits.slice(0, SHOWN).map((edit) => html`<${Card} key=${edit.name} edit=${edit} culprit=${edit.name === culprit} look=${() => setOpen({diff: edit})} merge=${() => setOpen({conflict: edit})} />`)}
+      ${edits.slice(0, SHOWN).map((edit) => html`<${Card} key=${keyOf(edit.name, edit.layer)} edit=${edit} now=${now(edit)} over=${isOvertaken(edit)} culprit=${edit === culprit} look=${() => setOpen({diff: edit})} merge=${() => setOpen({conflict: edit})} />`)}
     </ul>
     ${edits.length > SHOWN && html`<p class="quiet">And ${count(edits.length - SHOWN)} more.</p>`}
     <${Field} label="Why" value=${why} onInput=${setWhy} hint="For the history of each of them." />
@@ -87,36 +92,30 @@ export default function Basket() {
 }
 
 /** An edit as a change of a transaction. */
-function change({name, value, contentType, base}) {
-  return value === undefined ? {delete: name, expect: base} : {put: name, value, contentType, expect: base};
-}
-
-function isOvertaken({name, base}) {
-  return names.ready.value && (hw.get(name)?.version ?? 0) !== base;
+function change({name, layer, value, contentType, base}) {
+  return value === undefined ? {delete: name, layer, expect: base} : {put: name, layer, value, contentType, expect: base};
 }
 
 function save(edits) {
-  const kept = edits.filter(({value}) => value !== undefined);
+  const kept = edits.filter(({value, layer}) => value !== undefined && layer === undefined);
   saved("basket.json", rendered(kept));
   const left = edits.length - kept.length;
-  tell(`Saved ${count(kept.length, "edit")}.${left ? ` The file leaves out ${count(left, "delete")}: an import deletes nothing.` : ""}`);
+  tell(`Saved ${count(kept.length, "edit")}.${left ? ` The file leaves out ${count(left)}: deletes, and what is in layers.` : ""}`);
 }
 
-function Card({edit, culprit, look, merge}) {
-  const {name, value, base} = edit;
-  const now = hw.get(name);
-  const over = isOvertaken(edit);
+function Card({edit, now, over, culprit, look, merge}) {
+  const {name, layer, value, base} = edit;
   const what = value === undefined ? "delete" : base ? "change" : "new";
   return html`<li class=${`card ${culprit || over ? "wronged" : ""}`}>
     <span class=${`tag ${what}`}>${what}</span>
-    <span class="grow"><${Text} of=${name} mono />
+    <span class="grow"><a href=${toOne(name, layer)}><${Text} of=${name} mono /></a>${layer !== undefined && html` <span class="quiet">in <${Text} of=${layer} mono /></span>`}
       ${over && html`<span class="wrong"> ${now ? html`<${Text} of=${now.modifiedBy ?? "somebody"} /> changed it <${When} time=${now.modified} />` : "it is gone"}</span>`}
       ${culprit && html`<span class="wrong"> this one was refused</span>`}
     </span>
     ${over && value !== undefined && html`<${Button} kind="small" onClick=${merge}>Merge…<//>`}
     ${over && value === undefined && html`<${Button} kind="small" onClick=${() => stage([{...edit, base: now?.version ?? 0, before: now?.value}])}>Delete it all the same<//>`}
     <${Button} kind="small" onClick=${look}>Difference<//>
-    <${Button} kind="small" onClick=${() => unstage([name])} aria-label=${`Take ${plain(name)} out`}>Take out<//>
+    <${Button} kind="small" onClick=${() => unstage(edit)} aria-label=${`Take ${plain(name)} out`}>Take out<//>
   </li>`;
 }
 
@@ -128,16 +127,16 @@ function Look({edit: {name, value, before, contentType}, close}) {
 
 /** The conflict dialog on a staged edit: what comes of it is staged again. */
 function Overtaken({edit, close}) {
-  const {name, value, contentType, base, before = ""} = edit;
+  const {name, layer, value, contentType, base, before = ""} = edit;
   useEffect(() => {
-    draft(name, {value, contentType, base, before, beforeType: contentType});
-    unstage([name]);
+    draft(name, {value, contentType, base, before, beforeType: contentType}, layer);
+    unstage(edit);
   }, []);
-  const found = drafts.value.get(name);
+  const found = drafts.value.get(keyOf(name, layer));
   const end = () => {
-    const left = drafts.peek().get(name);
+    const left = drafts.peek().get(keyOf(name, layer));
     close();
-    if (left) go(to("one", name));
+    if (left) go(toOne(name, layer));
   };
-  return found && html`<${Conflict} name=${name} found=${found} close=${end} />`;
+  return found && html`<${Conflict} name=${name} layer=${layer} found=${found} close=${end} />`;
 }

@@ -14,7 +14,7 @@ import {Conflict} from "./conflict.js";
 
 const TYPES = ["text/plain; charset=utf-8", "application/json"];
 
-/** `layer` is undefined for a plain configuration; only those can be staged. */
+/** `layer` is undefined for a plain configuration. */
 export function Editing({name, layer, entry}) {
   const found = drafts.value.get(keyOf(name, layer));
   const {value, contentType, base, before} = found;
@@ -36,8 +36,8 @@ export function Editing({name, layer, entry}) {
     setForm(form + 1);
   };
   const put = () => {
-    stage([{name, value, contentType, base, before: base ? before : undefined}]);
-    discard(name);
+    stage([{name, layer, value, contentType, base, before: base ? before : undefined}]);
+    discard(name, layer);
     tell("Staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
   };
   return html`<section class="editing" aria-label="Edit">
@@ -55,7 +55,7 @@ export function Editing({name, layer, entry}) {
       check=${isJson(contentType)} onChange=${(text) => draft(name, {value: text}, layer)} />
     <div class="row-of">
       <${Button} kind="primary" busy=${!changed || !value} onClick=${() => changed && review()}>Review and save<//>
-      ${layer === undefined && html`<${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>`}
+      <${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>
       <${Button} onClick=${leave}>${changed ? "Discard…" : "Close"}<//>
       <span class="hint">Ctrl+S reviews. ${value ? "" : "A value has at least one character."}</span>
     </div>

@@ -7,11 +7,11 @@ import {described, labelled, lines, narrowed} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
-/** The changes that the next form begins with. */
+/** With what the next form begins: changes, which undo a rollout. */
 let prepared;
 
-export function prepare(changes) {
-  prepared = changes;
+export function prepare(changes, undo) {
+  prepared = {changes, undo};
 }
 
 const EMPTY = {operation: "put", name: "", value: ""};
@@ -54,11 +54,13 @@ async function counted({target, devices}, {percent = 100, labels, deviceIds}) {
 
 export function NewRollout({layer: chosen}) {
   const [layer, setLayer] = useState(chosen || "global");
-  const [changes, setChanges] = useState(() => {
-    const found = prepared ?? [EMPTY];
+  const [begun] = useState(() => {
+    const found = prepared ?? {changes: [EMPTY]};
     prepared = undefined;
     return found;
   });
+  const [changes, setChanges] = useState(begun.changes);
+  const undo = changes === begun.changes && layer === chosen ? begun.undo : undefined; // what is undone may be secret
   const [first, setFirst] = useState("");
   const [labels, setLabels] = useState("");
   const [percents, setPercents] = useState("1, 10, 100");
@@ -68,12 +70,12 @@ export function NewRollout({layer: chosen}) {
   const present = useLoaded(async () => (await hw.list(undefined, {layer, take: 1_000, inline: 256})).entries, [layer]);
   const known = new Map((present.value ?? []).map((each) => [each.name, each]));
   const steps = stepped(first, labels, percents);
-  const ready = steps && changes.every(({operation, name, value}) => name && (operation === "delete" || value));
+  const ready = steps && (undo || changes.every(({operation, name, value}) => name && (operation === "delete" || value)));
 
   const ask = (more) => {
     const asked = changes.map(({operation, name, value, contentType}) => operation === "delete" ? {operation, name} : {operation, name, value, contentType: contentType ?? known.get(name)?.contentType});
     const given = Object.entries(gate).filter(([, text]) => text !== "").map(([name, text]) => [name, name === "onFailure" ? text : Number(text)]);
-    const members = {layer, changes: asked, steps, gate: given.length ? Object.fromEntries(given) : undefined, at: at ? Date.parse(at) : undefined};
+    const members = {layer, ...(undo ? {undo} : {changes: asked}), steps, gate: given.length ? Object.fromEntries(given) : undefined, at: at ? Date.parse(at) : undefined};
     return hw.call("rollout/start", {...members, ...more});
   };
   const [start, busy, error] = useAction(async () => {
@@ -99,7 +101,7 @@ export function NewRollout({layer: chosen}) {
       ${changes.map((each, index) => html`<fieldset class="panel" key=${index}><legend class="unseen">Change ${index + 1}</legend>
         <${Field} label="Name" list="of-layer" value=${each.name} onInput=${(name) => set(index, {name, contentType: undefined})} />
         <${Field} as="select" label="Change" value=${each.operation} onInput=${(operation) => set(index, {operation})}><option value="put">New value</option><option value="delete">Delete</option><//>
-        ${each.operation === "put" && html`<${Field} as="textarea" label="Value" rows="2" class="mono" value=${each.value ?? ""} onInput=${(value) => set(index, {value})} />`}
+        ${each.operation === "put" && html`<${Field} as="textarea" label="Value" rows="2" class="mono" value=${each.value ?? ""} onInput=${(value) => set(index, {value})} hint=${each.value === undefined ? "As it was before; it is not shown." : undefined} />`}
         ${known.has(each.name) && html`<p class="hint">Now: ${known.get(each.name).value === null ? "not shown" : html`<${Text} of=${known.get(each.name).value} most=${100} mono />`}</p>`}
         ${changes.length > 1 && html`<${Button} kind="small" onClick=${() => setChanges(changes.filter((_, at) => at !== index))}>Leave this one out<//>`}
       </fieldset>`)}

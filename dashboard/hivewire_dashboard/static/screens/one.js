@@ -32,14 +32,10 @@ function useEntry(name, layer) {
   const ready = layer === undefined ? names.ready.value : own.ready;
   const secret = entry?.value === null && entry.size === undefined;
   const left = entry?.value === null && !secret;
-  const asked = useLoaded(async () => {
-    if (layer !== undefined) return entry && (await hw.history(name, {layer, take: 1}))[0]?.entry; // says who and when
-    return left ? hw.fetch(name) : undefined;
-  }, [name, layer, entry?.version, left]);
-  const full = entry && asked.value?.version === entry.version ? asked.value : undefined;
-  const known = layer === undefined ? left && full && {...full, ...entry, value: full.value} : full;
+  const asked = useLoaded(async () => (left ? hw.fetch(name, undefined, {layer}) : undefined), [name, layer, entry?.version, left]);
+  const full = left && asked.value?.version === entry.version ? {...asked.value, ...entry, value: asked.value.value} : undefined;
   return {
-    entry: known || entry,
+    entry: full ?? entry,
     secret,
     waiting: (!ready && !own.error) || (left && !asked.value && !asked.error),
     error: own.error ?? asked.error,
@@ -67,14 +63,14 @@ function Existing({name, layer, tab, edit}) {
   }, [edit, waiting]);
   useKeys({...(!editing && {Escape: () => go(plainOne ? to("c") : to("layer", layer))})});
 
-  const there = {stage: () => stageDelete(entry), remove: () => setRemoving(true)};
+  const there = {stage: () => stageDelete(entry, layer), remove: () => setRemoving(true)};
   return html`<article class="one">
     ${plainOne ? html`<${Path} name=${name} />` : html`<${InLayer} layer=${layer} />`}
     <header class="title">
       <h1><${Text} of=${name} mono /></h1>
       ${entry && !editing && change && html`<div class="row-of">
         ${!binary && html`<${Button} kind="primary" onClick=${open}>${secret ? "Replace" : "Edit"}<//>`}
-        ${plainOne && html`<${Button} onClick=${there.stage}>Stage delete<//>`}
+        <${Button} onClick=${there.stage}>Stage delete<//>
         <${Button} kind="danger" onClick=${there.remove}>Delete…<//>
       </div>`}
     </header>
@@ -94,7 +90,7 @@ function Existing({name, layer, tab, edit}) {
           : secret
             ? html`<${Secret} key=${entry.version} name=${name} layer=${layer} />`
           : binary
-            ? plainOne ? html`<${Binary} entry=${entry} />` : html`<p class="quiet">This content is binary. It is not shown here.</p>`
+            ? html`<${Binary} entry=${entry} />`
             : html`<${Value} name=${name} layer=${layer} entry=${entry} waiting=${waiting} />`}
     ${removing && entry && html`<${Remove} entry=${entry} layer=${layer} close=${() => setRemoving(false)} />`}
   </article>`;
@@ -152,8 +148,8 @@ function Secret({name, layer}) {
   </div>`;
 }
 
-function stageDelete({name, version, value, contentType}) {
-  stage([{name, value: undefined, contentType, base: version, before: value}]);
+function stageDelete({name, version, value, contentType}, layer) {
+  stage([{name, layer, value: undefined, contentType, base: version, before: value}]);
   tell("The delete is staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
 }
 

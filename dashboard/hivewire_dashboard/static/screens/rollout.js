@@ -118,7 +118,7 @@ function Actions({rollout, done}) {
       await hw.call("rollout/rollback", {rollout: number});
     } catch (error) {
       if (!error.reply?.changes) throw error;
-      prepare(error.reply.changes);
+      prepare(error.reply.changes, number);
       go(to("rollout", "new", {layer}));
     }
   });
