@@ -8,6 +8,7 @@ devices=${DEVICES:-200}
 
 cleanup() {
     kill "$simulation" 2>/dev/null || true
+    wait "$simulation" 2>/dev/null || true # it deletes its devices
     hivewire layer delete $layer --force >/dev/null 2>&1 || true
 }
 

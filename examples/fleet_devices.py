@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import websockets
@@ -20,7 +22,9 @@ def hivewire(*arguments: str) -> str:
 
 
 async def main(count: int, layer: str) -> None:
-    """Run so many devices until they are stopped."""
+    """Run so many devices until they are stopped, and delete them then."""
+    if (running := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     url = json.loads(hivewire("status", "--json"))["url"].replace("http", "ws", 1) + "/api/websocket"
     admin = hivewire("token", "--action", "*")
     ids = [f"{layer}-{number}" for number in range(count)]
@@ -35,12 +39,16 @@ async def main(count: int, layer: str) -> None:
 
         await ask("authenticate", token=admin)
         user = (await ask("user/getCurrent"))["current"]["id"]
-        for device in ids:
-            await ask("device/save", deviceId=device, device={"name": device})
-            await ask("device/label", deviceId=device, labels={"fleet": layer})
         rights = {"actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"], "deviceIds": ids}
-        token = (await ask("token/create", payload={"userId": user, **rights}))["accessToken"]
-    await asyncio.gather(*(simulate(url, token, device, number) for number, device in enumerate(ids)))
+        try:
+            for device in ids:
+                await ask("device/save", deviceId=device, device={"name": device})
+                await ask("device/label", deviceId=device, labels={"fleet": layer})
+            token = (await ask("token/create", payload={"userId": user, **rights}))["accessToken"]
+            await asyncio.gather(*(simulate(url, token, device, number) for number, device in enumerate(ids)))
+        finally:
+            for device in ids:
+                await ask("device/delete", deviceId=device)
 
 
 async def simulate(url: str, token: object, device: str, number: int) -> None:
@@ -69,4 +77,5 @@ def answer(frame: dict[str, Any], number: int) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

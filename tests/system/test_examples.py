@@ -325,6 +325,8 @@ def test_a_fleet_holds_its_rollout(tmp_path: Path) -> None:
         token = gateway.token()
         path = f"{tmp_path / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         told = run(gateway, EXAMPLES / "fleet.sh", DEVICES="60", HIVEWIRE_TOKEN=token, PATH=path)
+        with gateway.http() as http:
+            assert http.get("/fleet").json()["devices"] == 1  # the one that every new gateway has
     assert told.returncode == 0, told.stderr
     lines = told.stdout.splitlines()
     assert lines[0].startswith("All 60 devices have applied 4800.")
