@@ -32,11 +32,11 @@ WINDOW = 200
 """Revisions that are read from the log at a time, backwards."""
 
 WINDOWS = 50
-"""The most windows of one request: where few changes match, its reply says where to continue."""
+"""Most windows of one request: where few changes match, its reply says where to continue."""
 
 
 def tree(services: Services, caller: Caller, request: ConfigurationTree) -> Reply:
-    """The children of a prefix that the token reaches, a page at a time. Raises OutOfBounds."""
+    """A page of the children of a prefix that the token reaches. Raises OutOfBounds."""
     prefix, delimiter = request.prefix or "", DELIMITER if request.delimiter is None else request.delimiter
     if not 1 <= len(delimiter) <= MAX_DELIMITER:
         raise OutOfBounds(f"delimiter must have 1 to {MAX_DELIMITER} characters")
@@ -86,7 +86,7 @@ def _count(kind: Kind, names: Patterns) -> int:
 async def audit(services: Services, caller: Caller, request: ConfigurationAudit) -> Reply:
     """Changes of the names that the token reaches, newest first, as far as the log reaches. Raises OutOfBounds.
 
-    Only so much of the log is read at a time that others are not held up: then the reply says where to continue.
+    One request reads a limited part of the log, so that it does not delay others; the reply says where to continue.
     """
     take = within("take", request.take, AUDIT_TAKE, MOST_CHANGES)
     before, ledger = request.before, services.ledger

@@ -102,7 +102,7 @@ def _created(message: Message) -> Reply:
 
 
 async def update(services: Services, caller: Caller, request: CommandUpdate) -> Reply:
-    """Say how a command went; that is durable. Raises InvalidParameters, AccessDenied, NotFound, TooLarge,
+    """Store the outcome of a command. Raises InvalidParameters, AccessDenied, NotFound, TooLarge,
     TooManyMessages or Unavailable (devices, section 2.4)."""
     number = request.commandId
     complaint: WireError | None = InvalidParameters("Command id is wrong or empty") if number is None else None

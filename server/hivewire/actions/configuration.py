@@ -109,7 +109,7 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
 
 
 async def _get_other(services: Services, caller: Caller, request: ConfigurationGet) -> Reply:
-    """One of a layer, an earlier one, or one that may be secret."""
+    """A configuration of a layer, an earlier version, or one that may be secret."""
     ref = _ref(services, caller, request)
     if request.reveal:
         note_reveal(services, caller, ref.name)
@@ -124,7 +124,7 @@ async def _get_other(services: Services, caller: Caller, request: ConfigurationG
 
 
 def note_reveal(services: Services, caller: Caller, *names: str) -> None:
-    """Note in the audit that somebody wants to see secret values. Raises AccessDenied."""
+    """Note in the audit that the caller reads secret values. Raises AccessDenied."""
     identity = caller.identity
     if not identity.may(Permission.REVEAL_SECRET):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.REVEAL_SECRET.wire_name}")
@@ -287,7 +287,8 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
 def _list_layers(
     services: Services, caller: Caller, request: ConfigurationList, wanted: Patterns, take: int, skip: int
 ) -> Reply:
-    """The same of a layer, or of all by rank, then name; of a caller with some devices not those of single ones."""
+    """The same for a layer, or for all by rank, then name; callers with some devices do not get those of single
+    devices."""
     if request.layer is None or request.layer == EVERY:
         if request.after is not None:
             raise OutOfBounds("after needs a single layer")

@@ -21,7 +21,7 @@ from hivewire_protocol.nouns.connection import (
 TAKE = 100
 
 NEEDS = "listing and closing connections needs"
-"""An administrator's unrestricted token: they show who works from where."""
+"""An administrator's unrestricted token, because connections show who works from where."""
 
 
 async def list_(services: Services, caller: Caller, request: ConnectionList) -> Reply:
@@ -35,7 +35,7 @@ def close(services: Services, caller: Caller, request: ConnectionClose) -> Answe
     """Close a connection of any gateway. Raises NotFound when it is not there."""
     check_administrator(services, caller.identity, NEEDS)
     id = require("connectionId", request.connectionId)
-    # At once if it is here: an answer that waits for a task would come after the end of the caller's own connection.
+    # At once if it is here: if callers close their own connection, the answer has to be sent before.
     if (closed := services.connections.close_here(id)) is not None:
         return _note(services, caller, closed)
     return _close_elsewhere(services, caller, id)
@@ -48,7 +48,7 @@ async def _close_elsewhere(services: Services, caller: Caller, id: str) -> Reply
 
 
 def _note(services: Services, caller: Caller, closed: ConnectionListed) -> Reply:
-    """Tell the audit who closed whose connection."""
+    """Note in the audit who closed whose connection."""
     services.ledger.audit.note(
         "connection",
         closed.login or "",

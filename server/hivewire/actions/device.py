@@ -141,9 +141,9 @@ class Saved(Struct):
 
 
 async def announce(services: Services, caller: Caller, change: Change) -> None:
-    """Tell with a notification that a device was saved (devices, section 7).
+    """Insert a notification that a device was saved (devices, section 7).
 
-    Only those get it who follow everything. The device is saved already, so if this cannot be stored, it is logged.
+    Only subscriptions to everything get it. The device is saved already, so a failure is only logged.
     """
     name = "$device-add" if change.version == 1 else "$device-update"
     device = Saved(change.id, change.key)

@@ -1,4 +1,4 @@
-"""What a device should have, and its labels (fleet.md, sections 2 and 3)."""
+"""The effective configurations of a device, its labels and its reports (fleet.md, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from hivewire_protocol.permissions import Permission
 
 
 def effective(services: Services, caller: Caller, request: DeviceEffective) -> Reply:
-    """What counts for a device, by name, and where it is from. Raises AccessDenied or NotFound."""
+    """The effective configurations of a device, by name, and their layers. Raises AccessDenied or NotFound."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
     manages = caller.identity.may(Permission.GET_CONFIGURATION)
     if not manages and not follows(caller.identity, device.id):
@@ -99,7 +99,7 @@ def _shown(
 
 
 def _reported(services: Services, report: Report | None, name: str) -> Reported | UnsetType:
-    """What the device said of a name; of a secret one neither the value nor the words, which may repeat it."""
+    """What the device reported of a name; of a secret one neither the value nor the error, which may repeat it."""
     entry = None if report is None else report.entries.get(name)
     if entry is None:
         return UNSET
@@ -153,7 +153,7 @@ def _refusal(refused: Refused) -> WireError:
 
 
 def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
-    """Count what a device says. Raises AccessDenied, NotFound, OutOfBounds, TooLarge or TooManyReports."""
+    """Count the report of a device. Raises AccessDenied, NotFound, OutOfBounds, TooLarge or TooManyReports."""
     identity, device_id = caller.identity, request.deviceId
     if device_id is None and len(identity.devices) == 1:
         [device_id] = identity.devices

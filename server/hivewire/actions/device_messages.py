@@ -100,7 +100,7 @@ def moment(given: Raw | None, caller: Caller, *, in_body: bool = False) -> int |
 
 
 async def stored(result: Awaitable[T]) -> T:
-    """The result of the store. Its errors become those of the wire."""
+    """The result of reading the store. Its errors become those of the wire."""
     try:
         return await result
     except StreamError as error:
@@ -108,8 +108,8 @@ async def stored(result: Awaitable[T]) -> T:
 
 
 async def replayed(services: Services, log: Log, wanted: Filter, **bounds: Any) -> list[Message]:
-    """The stored messages that are wanted, within the bounds of `Log.replay`, of devices that exist: those of a deleted
-    device go with it (addendum, section 1)."""
+    """The stored messages that are wanted, within the bounds of `Log.replay`, of devices that exist: messages of a
+    deleted device are not shown (addendum, section 1)."""
     registry = services.registry
 
     def exists(message: Message) -> bool:

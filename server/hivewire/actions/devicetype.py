@@ -27,7 +27,7 @@ from hivewire_protocol.nouns.user import Role
 
 
 def _assigned(user: UserContent) -> Ids:
-    """An administrator sees all types, like a client that has them all; another client those that it is assigned."""
+    """Administrators, and clients with all device types, see all; other clients see those that they are assigned."""
     return None if user.role == Role.ADMIN or user.all_device_types_available else frozenset(user.device_types)
 
 

@@ -23,8 +23,8 @@ class Wanted(NamedTuple):
 
     `since` is the position to resume after. `snapshot`: begin with the state, if the topic has one. `conflate`: a slow
     reader may get only the latest item of each key. `noted` is kept with the subscription. `device` is the record of a
-    device that is online while it is there, 0 for none. Who resumes from before the offset `earliest` begins anew,
-    because what it reaches has changed there.
+    device that is online while it exists, 0 for none. A subscription that resumes from before the offset `earliest`
+    starts over, because what it may get has changed there.
     """
 
     topic: Topic
@@ -73,7 +73,7 @@ def _feed(services: Services, caller: Caller) -> Feed:
 
 
 def attend(services: Services, sub: Subscription, device: int) -> None:
-    """A device, by the id of its record, is online as long as the subscription is there; 0 for none."""
+    """Keep a device, by the id of its record, online as long as the subscription exists; 0 for none."""
     if device:
         services.presence.enter(device)
         sub.device = device

@@ -34,11 +34,11 @@ class Reach(Struct, frozen=True, gc=False):
         return not self.scope.types or device_type in self.scope.types
 
     def shows_network(self, network: int) -> bool:
-        """Whether a network that is asked for is there for the caller."""
+        """Whether a network exists for the caller, who asks for it."""
         return network in self.networks and self.grants_network(network)
 
     def shows_type(self, device_type: int) -> bool:
-        """Whether a device type that is asked for is there for the caller."""
+        """Whether a device type exists for the caller, who asks for it."""
         has = self.assigned is None or device_type in self.assigned
         return device_type in self.types and has and self.grants_type(device_type)
 
@@ -68,7 +68,7 @@ def resolve(
     type_ids: Sequence[int] | None,
     names: Sequence[str] | None,
 ) -> Filter | None:
-    """The filter of a request; None when there is nothing that it could get.
+    """The filter of a request; None when it cannot match anything.
 
     A client's token for all networks stands for those that its user belongs to, of which there may be none. Raises
     AccessDenied or NotFound for networks and types that are not there for the caller.
@@ -104,7 +104,7 @@ def reached(
 
 
 def _check(scope: Scope, wanted: Sequence[int] | None, shows: Callable[[int], bool], missing: str) -> None:
-    """Raise for ids of which one is not there: an administrator is told so, a client is not."""
+    """Raise for ids of which one does not exist: an administrator is told so, a client gets AccessDenied."""
     if not wanted or all(map(shows, wanted)):
         return
     if scope.members is not None:
@@ -113,7 +113,7 @@ def _check(scope: Scope, wanted: Sequence[int] | None, shows: Callable[[int], bo
 
 
 def narrowed(wanted: Filter, reach: Reach) -> Filter:
-    """What is left of a filter now that the caller may reach less."""
+    """The part of a filter that the caller still reaches."""
     scope = reach.scope
     if wanted.networks is None:
         networks = None if scope.networks is None and scope.members is None else NONE

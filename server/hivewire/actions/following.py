@@ -44,7 +44,7 @@ from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 from hivewire_protocol.permissions import Permission
 
 REPLAY_BYTES = 64 << 20
-"""The most bytes that all connections together have yet to read of what is stored."""
+"""Most bytes of stored messages that wait to be read by all connections together."""
 
 COMMANDS, NOTIFICATIONS = 20, 100
 """The most stored messages that a subscription begins with, unless it asks for another number."""
@@ -143,7 +143,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     if replays and services.hub.replay_bytes() >= REPLAY_BYTES:
         raise Unavailable(f"{Unavailable.text}: too many subscriptions have yet to read what is stored")
     sub = feed.subscribe(topics.plain, Patterns(found.keys(updated=updated)))
-    sub.conflate = False  # if messages are dropped before it has read them, it loses its connection
+    sub.conflate = False  # if messages expire before it has read them, its connection is closed
     sub.noted = followed._replace(timestamp=times.render(since)) if since is not None else followed
     attend(services, sub, _online(topics.plain, followed))
     if since is None or not replays:
@@ -184,7 +184,7 @@ def _resumable(services: Services, caller: Caller, topic: Topic, followed: Follo
 
 
 def _reached(services: Services, followed: Followed, identity: Identity) -> Patterns:
-    """What an identity reaches now of what was asked for. It may be more than at the beginning."""
+    """What an identity reaches now of the requested messages. It may be more than at the beginning."""
     found, reach = followed.filter, reach_of(services, identity)
     now: Filter | None
     if found.device is not None:
@@ -200,7 +200,7 @@ def _online(topic: Topic, followed: Followed) -> int:
 
 
 async def _replay(services: Services, feed: Feed, sub: Subscription, after: int, most: int | None) -> Reply:
-    """Give a new subscription what is stored up to the place from which it follows the log."""
+    """Give a new subscription the stored messages up to the place from which it follows the log."""
     wanted: Followed = sub.noted
     log = _log(services, sub)
     try:
@@ -217,7 +217,7 @@ async def _replay(services: Services, feed: Feed, sub: Subscription, after: int,
 
 
 def _replayed(sub: Subscription, message: Message) -> Event:
-    """A stored message as an event. Who follows inserts gets a command as it is now, as an insert."""
+    """A stored message as an event. A subscription to inserts gets a command in its current state, as an insert."""
     if not sub.noted.updated:
         message = structs.replace(message, changed=message.timestamp)
     return sub.channel.tail.source.as_event(message)

@@ -1,6 +1,6 @@
 """What networks and device types have in common, which is nearly everything (core protocol, sections 6.4 and 6.5).
 
-The modules of the two nouns say what differs in a `Noun`, and make their replies from what is returned here.
+The modules of the two nouns describe their differences in a `Noun`, and build their replies from the results here.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ async def _search(services: Services, noun: Noun, request: Filter, granted: Ids,
 
 
 def _among(groupings: Mapping[int, Grouping], granted: Ids, assigned: Ids) -> list[Grouping]:
-    """Those with ids in both sets, by id; a token or user that names few is not slowed down by the others."""
+    """Those with ids in both sets, by id. The cost depends on the smaller set."""
     ids = granted if assigned is None else assigned if granted is None else granted & assigned
     return list(groupings.values()) if ids is None else [groupings[each] for each in sorted(ids) if each in groupings]
 

@@ -60,7 +60,7 @@ _IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
 
 
 def authenticate(services: Services, caller: Caller, request: Authenticate) -> Reply:
-    """Take the identity of an access token; a failure leaves everything as it is."""
+    """Take the identity of an access token; a failure changes nothing."""
     try:
         if not request.token:
             raise Unauthorized
@@ -124,7 +124,7 @@ async def verify_password(services: Services, address: str, login: str, password
     user = await services.ledger.sure(partial(_known, services, login), UnknownLogin)
     _active(services, user.id)
     if len(password) > 128:
-        raise InvalidCredentials  # an unknown login: no user's password was guessed
+        raise InvalidCredentials  # an unknown login is not counted: no user's password was guessed
     try:
         async with services.throttle.attempt(login, address):
             _check_wait(services, login, address)  # attempts that waited before this one may have used up the free ones

@@ -127,11 +127,11 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
             return RevisionReply(dryRun=True, affects=await in_slices(effect.of_names(fleet, {name: held})))
         except Conflict:
             if not request.force or sorted(layer.values) == held:
-                raise  # otherwise something was put into it meanwhile
+                raise  # otherwise a value was put into it meanwhile
 
 
 def _check_names(caller: Caller, layer: Layer) -> None:
-    """Raise AccessDenied for a layer that holds names which the token does not reach: a change concerns them too."""
+    """Raise AccessDenied for a layer with names that the token does not reach: a change affects them too."""
     if not all(name in caller.identity.names for name in layer.values):
         raise AccessDenied(f"{AccessDenied.text}: layer '{layer.name}' holds names that the token does not reach")
 

@@ -1,7 +1,7 @@
 """Which networks and device types a user belongs to (core protocol, section 6.3).
 
-In DeviceHive whoever may manage networks may assign any of them to anybody, itself included. Here a client cannot give
-or take what it does not reach itself; that is checked after everything that DeviceHive checks.
+In DeviceHive every caller that may manage networks may assign any of them to any user, itself included. Here a client
+cannot assign or take away what it does not reach itself; that is checked after all of DeviceHive's checks.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _check_reach(services: Services, caller: Caller, side: Side, number: int) ->
 async def _assign(
     services: Services, caller: Caller, side: Side, request: Assignment, number: int | None, *, member: bool
 ) -> Reply:
-    """Make a user a member, or no member any more. What is so already is no change."""
+    """Make a user a member, or end its membership. Nothing is written if that is so already."""
     found, wanted = _checked(services, side, request.userId, number)
 
     def change(user: User) -> Transaction | None:

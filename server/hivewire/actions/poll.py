@@ -73,7 +73,7 @@ class Asked:
         return isinstance(self.request, (CommandPoll, CommandPollMany))
 
     def look(self) -> Wanted | None:
-        """What it wants, as things are now. Raises what the request would be refused with."""
+        """The messages that it wants, by the caller's current rights. Raises what the request would be refused with."""
         services, identity = self.services, self.caller.identity
         check_token(services, identity, self.began)
         device = device_of_filter(services, identity, self.request.deviceId)
@@ -94,8 +94,8 @@ class Asked:
 
 
 def check_token(services: Services, identity: Identity, moment: int) -> None:
-    """Raise what ended the token of a caller who waits since this moment. That it expires meanwhile does no harm
-    (devices, section 6.1): polls are short."""
+    """Raise the error of a token that was ended while its caller waited. One that expires meanwhile is accepted
+    (devices, section 6.1), because polls are short."""
     if (refusal := services.tokens.refusal(identity, moment)) is not None:
         raise refusal
 
@@ -126,7 +126,7 @@ def _poll(asked: Asked, what: str, limit: int | None) -> Coroutine[Any, Any, Rep
 
 
 async def _answer(what: str, waiting: Awaitable[list[Message]]) -> Reply:
-    """It has few variables, because they take memory for as long as it waits."""
+    """Few variables, because they take memory for as long as the request waits."""
     return Listing(what, await waiting, lambda message: Raw(message.body))
 
 

@@ -123,7 +123,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
 
 
 def _undoing(services: Services, caller: Caller, request: RolloutStart) -> list[RolloutChange]:
-    """What undoes a completed rollout of the same layer. Raises NotFound, Conflict or OutOfBounds."""
+    """The changes that undo a completed rollout of the same layer. Raises NotFound, Conflict or OutOfBounds."""
     change = _found(services, caller, request.undo)
     content = content_of(change)
     if content.layer != request.layer:
@@ -208,7 +208,7 @@ async def get(services: Services, caller: Caller, request: RolloutGet) -> Reply:
 
 
 async def list_(services: Services, caller: Caller, request: RolloutList) -> Reply:
-    """Rollouts, the newest first."""
+    """A page of rollouts, the newest first."""
     if request.state is not None and request.state not in STATES:
         raise OutOfBounds(f"state must be one of {', '.join(STATES)}")
     take = within("take", request.take, TAKE, MOST)
@@ -281,7 +281,7 @@ def hold(services: Services, caller: Caller, request: RolloutHold) -> Coroutine[
 
 
 def resume(services: Services, caller: Caller, request: RolloutResume) -> Coroutine[Any, Any, Reply]:
-    """Let a held rollout go on."""
+    """Resume a held rollout."""
     return _change(services, caller, request, (HELD,), "resumed", request.step)
 
 
@@ -313,7 +313,7 @@ async def _change(
             new = ended(content, HELD, now, counts, f"held by {caller.identity.login}")
         else:
             new = ended(content, ROLLED_BACK, now, counts, f"rolled back by {caller.identity.login}")
-        if request.dryRun:  # nothing but another decision, which would be waited for, can be in the way
+        if request.dryRun:  # it would succeed: after another decision about the rollout this is tried again
             return RolloutReply(change.id, dryRun=True)
         revision = await services.progress.write(rollout, new, author=caller.identity.login)
         if revision is not None:

@@ -26,8 +26,8 @@ TAKE, MOST = 100, 1_000
 
 
 def list_(services: Services, caller: Caller, request: ScheduleList) -> Reply:
-    """A page of what is written later, in the order of time, as far as the token reaches the names. Raises NotFound for
-    a number that is none of it."""
+    """A page of scheduled writes and expiries, in the order of time, for names that the token reaches. Raises NotFound
+    for an unknown number."""
     take, skip = within("take", request.take, TAKE, MOST), request.skip or 0
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
@@ -77,7 +77,7 @@ def _shown(operation: str, name: str, value: str | None, layer: str | None, secr
 
 
 def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> PendingWrite[Reply]:
-    """Cancel one. Raises NotFound for a number that is none, or of names that the token does not reach."""
+    """Cancel one. Raises NotFound for an unknown number, or one with names that the token does not reach."""
     number = request.schedule
     if number is None:
         raise InvalidParameters("schedule is required")

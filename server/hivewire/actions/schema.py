@@ -63,7 +63,7 @@ NO_NAMES = Patterns(())
 
 
 async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
-    """Set the schema of names. Raises ValuesDoNotFit, with those that do not, unless it is forced."""
+    """Set the schema of names. Raises ValuesDoNotFit, with the values that do not, unless it is forced."""
     names = _names(services, caller, request.names)
     schema = _schema(request.schema)
     if schema is None and not request.secret:
@@ -211,7 +211,7 @@ def _schema(given: Raw | UnsetType) -> bytes | None:
 def _check_secrets(services: Services, caller: Caller, names: str) -> None:
     """Raise NotAllowed for names whose values are secret now, unless the caller may see these.
 
-    Another schema would show them, or tell what they are, one question after the other.
+    Another schema would show them, or reveal them by a series of checks.
     """
     if services.schemas.is_secret(names) and not caller.identity.may(Permission.REVEAL_SECRET):
         raise NotAllowed(f"The values of '{names[:128]}' are secret: to change this needs RevealSecret")

@@ -52,7 +52,7 @@ _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 
 
 def get(services: Services, caller: Caller, request: UserGet) -> Reply:
-    """A user. For clients no user but themselves exists."""
+    """A user. Clients see only themselves."""
     if request.userId is None:
         raise InvalidParameters("User id is wrong or empty")
     user = existing(services.users, request.userId)

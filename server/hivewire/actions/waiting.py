@@ -46,8 +46,8 @@ async def _reply(answer: Any) -> Reply:
 
 
 def resuming(handler: Handle[Q]) -> Handle[Q]:
-    """A handler of requests with `since`. A position that is ahead of this gateway may be one of another gateway, so it
-    asks the log what it does not know yet. Only then the position counts as one that never was.
+    """A handler of requests with `since`. A position ahead of this gateway may come from another gateway, so it first
+    gets all entries of the log. Only then a position that is still ahead counts as invalid.
 
     Raises Unavailable when the log does not answer.
     """

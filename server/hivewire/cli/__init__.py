@@ -71,7 +71,7 @@ COMMANDS = {
     ),
     "schedule": (
         "schedule:schedule",
-        "Show and cancel what is written later: scheduled transactions, and configurations that expire.",
+        "Show and cancel scheduled writes: transactions with a time, and configurations that expire.",
     ),
     "token": ("identity:token", "Create an access token and a refresh token, with some of your own rights."),
     "user": ("user:user", "Manage users: people, who log in with a password."),
@@ -87,11 +87,11 @@ COMMANDS = {
     ),
     "notification": (
         "message:notification",
-        "Send and follow notifications: what devices tell.",
+        "Send and follow notifications from devices.",
     ),
-    "layer": ("layer:layer", "Manage layers: configurations for some devices, of which the highest counts."),
+    "layer": ("layer:layer", "Manage layers: configurations for some devices; the value of the highest layer is used."),
     "rollout": ("rollout:rollout", "Roll out new values of a layer to some devices first."),
-    "fleet": ("fleet:fleet", "See which devices have applied what they should have."),
+    "fleet": ("fleet:fleet", "See which devices have applied their configurations."),
     "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (

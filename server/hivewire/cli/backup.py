@@ -130,6 +130,6 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
 
 
 def _warn(missing: str | None) -> None:
-    """Say why there are no messages, on standard error, so that a script with `-o` hears of it too."""
+    """Say why there are no messages, on standard error, which scripts with `-o` show too."""
     if missing is not None:
         warn(f"without the messages of devices: {missing}")

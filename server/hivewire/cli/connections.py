@@ -1,4 +1,4 @@
-"""`hivewire connections`: who is connected, and an end to one connection."""
+"""`hivewire connections`: lists connections, and closes one."""
 
 from __future__ import annotations
 

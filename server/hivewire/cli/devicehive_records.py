@@ -1,4 +1,4 @@
-"""What a DeviceHive server has, as records of a new ledger. Ids are kept; what is odd is mended and noted."""
+"""The data of a DeviceHive server as records of a new ledger. Ids are kept; invalid data is repaired and reported."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from hivewire_protocol.nouns.user import Role, Status
 AUTHOR_NOTE = "imported from DeviceHive"
 
 ID_GAP = 1_000
-"""New ids begin so far behind the greatest one that was read. DeviceHive may have given some of those to users and
-networks that were deleted, and tokens of them may still be about."""
+"""Distance of new ids from the greatest one that was read. DeviceHive may have given ids in between to users and
+networks that were deleted since, and tokens with them may still be in use."""
 
 OTHERS = "Without network"
 """The name of the network for devices that have none, which DeviceHive's older versions allowed."""
@@ -93,11 +93,11 @@ class Report(Struct):
 
     counts: dict[str, int] = field(default_factory=dict)
     without_password: list[str] = field(default_factory=list)
-    """The logins of active users; nobody can log in as one of them before it has a new password."""
+    """The logins of active users, who need a new password before they can log in."""
     administrators: list[str] = field(default_factory=list)
     """Those of them that are administrators."""
     remarks: list[str] = field(default_factory=list)
-    """What is different from what was read."""
+    """Sentences about repaired data."""
 
     def add(self, kind: str) -> None:
         """Count a record."""
@@ -105,7 +105,7 @@ class Report(Struct):
 
 
 class Reading:
-    """Reads a server once. `items` makes the changes of a new ledger from it, and fills the report."""
+    """Reads a server once. `items` makes the changes of a new ledger, and fills the report."""
 
     def __init__(self, server: DeviceHiveServer, now: int, password_hash: str, take: int) -> None:
         self.report = Report({"networks": 0, "deviceTypes": 0, "users": 0, "devices": 0, "configurations": 0})

@@ -20,7 +20,7 @@ from hivewire.cli.remote import endpoint
 from hivewire_client.connection import not_reached
 
 SECONDS = 60
-"""The longest wait for a connection or for more of an answer. DeviceHive may think long about a list."""
+"""Longest wait for a connection or for more of an answer. DeviceHive may need long for a list."""
 
 PAUSES = (0, 1, 2, 4, 8)
 """Seconds before each further attempt of a request, after a connection that broke or a server that was overloaded."""
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Info(Struct):
-    """What the server says of itself."""
+    """The server's information about itself."""
 
     apiVersion: str | None
 
@@ -139,7 +139,7 @@ class DeviceHiveServer:
     # Reading.
 
     def find(self, path: str, kind: type[T], **query: Any) -> T | None:
-        """What is at a path; None when the server has nothing there.
+        """The resource at a path; None when the server has none.
 
         Raises RefusedByGateway, and Unreachable when it does not answer in spite of several attempts.
         """

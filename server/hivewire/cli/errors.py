@@ -1,4 +1,4 @@
-"""What can go wrong between a command and a gateway. This module loads no network library."""
+"""Errors between a command and a gateway. This module loads no network library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RemoteError(Exception):
 
 
 class RefusedByGateway(click.ClickException):
-    """The same, with everything that helps the user. `code` is the gateway's."""
+    """The same, with hints for the user. `code` is the gateway's."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

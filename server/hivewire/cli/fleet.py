@@ -1,4 +1,4 @@
-"""`hivewire fleet`: how many devices have applied what they should have."""
+"""`hivewire fleet`: how many devices have applied their configurations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _asked(labels: tuple[str, ...], rollout: int | None) -> dict[str, Any]:
 
 @click.group(cls=Group, no_args_is_help=True)
 def fleet() -> None:
-    """See which devices have applied what they should have."""
+    """See which devices have applied their configurations."""
 
 
 @fleet.command(epilog="\b\nExamples:\n  hivewire fleet count\n  hivewire fleet count --label site=bonn --rollout 17")

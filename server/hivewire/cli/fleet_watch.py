@@ -1,4 +1,4 @@
-"""`hivewire device|network|type|fleet watch`: follow the fleet itself, also when the gateway restarts."""
+"""`hivewire device|network|type|fleet watch`: follow devices and their groups, also when the gateway restarts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def watch_fleet(
 
 
 class CountsWatcher(Following):
-    """Follows how many devices are in which state."""
+    """Follows the counts of devices in each state."""
 
     def __init__(self, access: Access, wanted: Item, show: Callable[[Item], None]) -> None:
         super().__init__(access, show)
@@ -42,7 +42,7 @@ class _Counts(Followed):
     """A subscription to counts. Its pushes have no positions: each connection begins with all of it."""
 
     def since(self, subject: str | None) -> str | None:
-        """Nowhere."""
+        """Always None."""
         return None
 
     def take(self, frame: Frame) -> None:

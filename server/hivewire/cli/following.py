@@ -1,6 +1,6 @@
 """Subscriptions that outlive connections and tokens: what `hivewire watch` and its like have in common.
 
-The connections, their tokens and positions are those of `hivewire_client`; here is what a command says of them.
+The connections, their tokens and positions are those of `hivewire_client`; this module prints their state.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between attempts to reconnect, at most: doubled after each attempt."""
 
 LOOK_SECONDS = 1.0
-"""While nothing is pushed, check this often that somebody still reads the output."""
+"""While nothing is pushed, interval of checks whether the output is still read."""
 
 PATIENT_SECONDS = 86_400.0
-"""A question of a command that follows waits this long for a gateway that is away."""
+"""Longest wait of a request for a gateway that cannot be reached."""
 
 MOST_UNREAD = 100
 """Groups of pushes that wait to be shown. While there are more, the connection is not read."""
@@ -45,7 +45,7 @@ Item = dict[str, Any]
 class Following(Remote):
     """A gateway over any number of connections, one after the other, with subscriptions that `show` gets.
 
-    It says on standard error when a connection breaks, and when the next one is there. `position` is where another run
+    It says on standard error when a connection breaks, and when the next one is open. `position` is where another run
     can resume after what was shown; None before that is known.
     """
 
@@ -111,7 +111,7 @@ class Following(Remote):
                 self._link.connection.resume()
 
     def push(self, items: list[Item], position: str | None = None) -> None:
-        """Let items be shown, and `position` be known then."""
+        """Queue items to be shown; then `position` is known."""
         self._groups.push((position, items))
         if len(self._groups) >= MOST_UNREAD and self._link.connection is not None:
             self._link.connection.pause()
@@ -123,7 +123,7 @@ class Following(Remote):
     # Connections.
 
     def _look(self) -> None:
-        """Say what has become of the connection."""
+        """Print changes of the connection."""
         link = self._link
         if link.error is not None:
             return
@@ -138,7 +138,7 @@ class Following(Remote):
             note(f"disconnected ({on_one_line(str(link.failure))}); reconnecting in {link.wait:.1f} s")
 
     def _came(self, modes: set[str]) -> None:
-        """Everything is followed."""
+        """Called when all subscriptions are followed."""
         if self._away and "reset" not in modes:
             note(f"reconnected, {'the state follows' if 'snapshot' in modes else 'nothing is missing'}")
         elif not self._away:
@@ -146,7 +146,7 @@ class Following(Remote):
         self._entered, self._away = True, False
 
     def entered(self) -> None:
-        """Everything is followed for the first time."""
+        """Called when all subscriptions are followed for the first time."""
 
 
 class Followed(Subscription):
@@ -203,7 +203,7 @@ def run_and_say_where(following: Following) -> None:
     try:
         following.run()
     except BaseException as reason:
-        stopped = isinstance(reason, KeyboardInterrupt)  # others end a pipe in silence, as `| head` does
+        stopped = isinstance(reason, KeyboardInterrupt)  # the end of a pipe is no news, as with `| head`
         if following.position is not None and (stopped or sys.stderr.isatty()):
             newline = "\n" if sys.stderr.isatty() else ""  # behind the ^C
             click.echo(f"{newline}hivewire: to resume from here: --since {following.position}", err=True)

@@ -1,4 +1,4 @@
-"""What the user gives with an argument or an option, in forms that click does not know."""
+"""Types of arguments and options that click does not have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class JsonObject(click.ParamType[Raw]):
     wanted = "must be a JSON object"
 
     def accepts(self, found: object) -> bool:
-        """Whether this JSON value will do."""
+        """Whether this JSON value is accepted."""
         return found is None or isinstance(found, dict)
 
     def convert(self, value: str | Raw, param: click.Parameter | None, ctx: click.Context | None) -> Raw:

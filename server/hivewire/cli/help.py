@@ -32,6 +32,6 @@ class Group(click.Group):
 
 
 class WholeNumber(click.IntRange):
-    """A number of an option or argument. Errors call it what people do."""
+    """A number of an option or argument, which errors call a whole number."""
 
     name = "whole number"

@@ -1,4 +1,4 @@
-"""`hivewire import`: configurations out of an export, or out of a file of another program."""
+"""`hivewire import`: writes the configurations of an export, or of a file of another program."""
 
 from __future__ import annotations
 

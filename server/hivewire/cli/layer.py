@@ -50,7 +50,7 @@ layer_argument = click.argument("name", metavar="LAYER", shell_complete=completi
 
 @click.group(cls=Group, no_args_is_help=True)
 def layer() -> None:
-    """Manage layers: configurations for some devices, of which the highest counts."""
+    """Manage layers: configurations for some devices; the value of the highest layer is used."""
 
 
 @layer.command("list", epilog="\b\nExamples:\n  hivewire layer list")
@@ -81,7 +81,7 @@ Examples:
     help="Devices with this label; several values: one of them.",
 )
 @click.option("--without", multiple=True, metavar="LABEL", help="Devices that do not have this label.")
-@click.option("--percent", type=float, help="This part of the devices, always the same ones.")
+@click.option("--percent", type=float, help="This percentage of the devices, always the same ones.")
 @expect_option
 @dry_run_option
 @output_option

@@ -85,7 +85,7 @@ def command() -> None:
 
 @click.group(cls=Group, no_args_is_help=True)
 def notification() -> None:
-    """Send and follow notifications: what devices tell. They expire, by default after 2 minutes."""
+    """Send and follow notifications from devices. They expire, by default after 2 minutes."""
 
 
 @command.command(

@@ -28,7 +28,7 @@ Examples:
   hivewire put banner "Back soon" --ttl 2h""",
 )
 def schedule() -> None:
-    """Show and cancel what is written later: scheduled transactions, and configurations that expire."""
+    """Show and cancel scheduled writes: transactions with a time, and configurations that expire."""
 
 
 @schedule.command(
