@@ -143,7 +143,7 @@ def test_types_are_packed(installed: Path, tmp_path: Path) -> None:
         (program / "node_modules" / name).symlink_to(installed / name)
     (program / "main.ts").write_text(PROGRAM)
     (program / "package.json").write_text('{"type": "module"}')
-    options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,esnext"]
+    options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022"]
     command = [str(installed / ".bin" / "tsc"), *options, "main.ts"]
     checked = subprocess.run(command, cwd=program, capture_output=True, text=True, timeout=PATIENCE)
     wrong = [line for line in checked.stdout.splitlines() if "error" in line]

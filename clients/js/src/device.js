@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** A device: it follows the configurations that it should have, and reports what it has done (fleet.md, 4 and 5). */
 
 import {Busy, Stopped, Unavailable} from "./errors.js";

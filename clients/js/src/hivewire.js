@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** The client: configurations in memory, and everything that can be asked of a gateway (dashboard-and-clients.md, 6). */
 
 import {Addresses} from "./addresses.js";
