@@ -1,4 +1,4 @@
-"""The last known state in a file, so that a program can start while no gateway is there (clients, section 6)."""
+"""The last known state in a file, so that a program can start while no gateway is reachable (clients, section 6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hivewire_client.resources import Entry
 T = TypeVar("T")
 
 SECONDS, IDLE_SECONDS = 1.0, 60.0
-"""The file is written at most so often: after a change of an entry, and after one of the position alone."""
+"""Shortest intervals of writing the file: after a change of an entry, and after one of only the position."""
 
 
 class Cached(msgspec.Struct):
@@ -34,7 +34,7 @@ class Cached(msgspec.Struct):
 
 
 class Cache:
-    """The file at `path`; what it has is of no use any more after `max_age` seconds."""
+    """The file at `path`; its content is not used after `max_age` seconds."""
 
     def __init__(
         self, path: Path, addresses: Sequence[str], names: Sequence[str] | None, max_age: float | None
@@ -46,8 +46,8 @@ class Cache:
         self._written = 0.0
 
     def load(self, subject: str) -> Cached | None:
-        """What the file has for this subject; None when there is none, when it is too old or for something else, and
-        with a warning when it is damaged."""
+        """The state in the file for this subject; None when there is none, when it is too old or for something else,
+        and with a warning when it is damaged."""
         found = read(self.path, Cached)
         if found is None:
             return None

@@ -36,7 +36,7 @@ D = TypeVar("D")
 State = Literal["connecting", "stale", "catching_up", "live", "closed"]
 
 ANY: Final = None
-"""As `expect`: whatever is there is written over."""
+"""As `expect`: overwrite any version."""
 
 ABSENT: Final = 0
 """As `expect`: there must be no such configuration."""
@@ -44,7 +44,7 @@ ABSENT: Final = 0
 PAGE = 1_000
 
 _READS = ("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo", "getCurrent", "getNetwork")
-"""What requests are called that change nothing, so that they are repeated after a connection that broke."""
+"""The names of requests that change nothing, which are repeated after a connection broke."""
 
 
 class Hivewire(Reading, Contents, Devices, Fleet):
@@ -100,7 +100,7 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection and end all watches. What is known can still be read."""
+        """Close the connection and end all watches. The last known values can still be read."""
         await self._link.close()
         if self._saving is not None:
             self._saving.cancel()
@@ -127,7 +127,7 @@ class Hivewire(Reading, Contents, Devices, Fleet):
 
     @property
     def stale_since(self) -> datetime | None:
-        """Since when what `get` serves may be old; None while it is live, and before anything is known."""
+        """Since when the values of `get` may be stale; None while the client is live, and before any are known."""
         return self._stale_since
 
     @property
@@ -137,11 +137,11 @@ class Hivewire(Reading, Contents, Devices, Fleet):
 
     @property
     def position(self) -> str | None:
-        """How far what is known has been followed; None before anything is known."""
+        """The position that the values in memory have reached; None before any are known."""
         return self._replica.position
 
     async def ready(self, timeout: float | None = None, *, stale: bool = True) -> None:  # noqa: ASYNC109 - users' word
-        """Wait until there is something to read: the present, or what the cache has. With `stale=False` the present.
+        """Wait until values can be read: the current ones, or those of the cache. With `stale=False` the current ones.
 
         Raises NotReady when that takes longer than `timeout` seconds, and LoginRequired, Denied or what else has closed
         the client.
@@ -157,7 +157,7 @@ class Hivewire(Reading, Contents, Devices, Fleet):
             raise NotReady(f"{self._state} after {timeout} s: {self.reason or 'no answer yet'}") from None
 
     def _look(self) -> None:
-        """Find the state anew."""
+        """Update the state."""
         self._load_cache()
         state: State
         if self._link.error is not None:
@@ -235,7 +235,7 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         return stop
 
     def _tell(self, event: Event) -> None:
-        """Give an event to everybody who waits for it."""
+        """Give an event to all watches and callbacks."""
         for watch in list(self._watches):
             watch.push(event)
         if isinstance(event, Changes | Reset):

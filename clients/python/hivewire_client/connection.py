@@ -32,16 +32,16 @@ from hivewire_client.errors import Closed, HivewireError, TooLarge, Unreachable,
 log = logging.getLogger("hivewire_client")
 
 SECONDS = 30.0
-"""The longest wait for a connection or an answer."""
+"""Longest wait for a connection or an answer."""
 
 PING_SECONDS = 20.0
-"""A line that is silent is tested this often, and given up after as long without an answer."""
+"""Interval of pings on an idle connection, and the longest wait for their answers."""
 
 LARGE = 1 << 20
 """More bytes than this are refused by a gateway with default settings (`message_bytes`)."""
 
 LARGEST_MESSAGE = 64 << 20
-"""Bytes of the largest message that is taken from a gateway, which sends none of over a few MiB."""
+"""Largest message that is accepted from a gateway, in bytes; gateways send at most a few MiB."""
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """What OpenSSL calls an answer that is not TLS, mostly plain HTTP."""
@@ -84,7 +84,7 @@ class _Socket(ClientConnection):
     _parts: bytes = b""
 
     def process_event(self, event: Event) -> None:
-        """Take a frame; what is no text is left to the base class."""
+        """Take a text frame; others are left to the base class."""
         if not isinstance(event, WebSocketFrame) or event.opcode not in (Opcode.TEXT, Opcode.CONT):
             super().process_event(event)
         elif event.fin:
@@ -123,7 +123,7 @@ class Connection:
                 place,
                 create_connection=_Socket,
                 compression=None,
-                proxy=None,  # nobody else gets the token
+                proxy=None,  # without redirects or proxies, which would get the token
                 open_timeout=seconds,
                 close_timeout=2,
                 ping_interval=PING_SECONDS,
@@ -194,7 +194,7 @@ class Connection:
             self._socket.send_data()
 
     async def ended(self) -> Closed:
-        """Waits for the end of the connection, and says how it ended."""
+        """Wait for the end of the connection; returns how it ended."""
         return await asyncio.shield(self._end)
 
     async def close(self) -> None:
@@ -207,7 +207,7 @@ class Connection:
             self.abort()  # if the peer did not answer, or nobody waits any more
 
     def pause(self) -> None:
-        """Read nothing more until `resume`, unless an answer is waited for: the gateway keeps what comes."""
+        """Stop reading until `resume`, except while a request waits for its answer; the gateway keeps the pushes."""
         if not self._answers:
             self._is_paused = True
             self._socket.transport.pause_reading()

@@ -1,4 +1,4 @@
-"""A device: what it should have, over any number of connections, and what it says of it (fleet.md, 4 and 5)."""
+"""A device: its configurations, over any number of connections, and its reports (fleet.md, sections 4 and 5)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Apply = Callable[[str, str | None], str | Awaitable[str | None] | None]
 
 @dataclass(slots=True)
 class DesiredChange:
-    """What the device should have under a name from now on. `applied` or `refused` answers it; only the first answer
-    to the last change of a name that was read counts.
+    """The value that the device should have under a name from now on. `applied` or `refused` answers it; only the first
+    answer to the last change of a name that was read counts.
 
     `value` is None when the name is `gone`, and where the gateway leaves it out: what is binary, longer than 65,536
     characters or than `frame_bytes` allows. Then `size` says how many bytes it has.
@@ -63,11 +63,11 @@ class DesiredChange:
         return values.decode(self.value, kind)
 
     def applied(self) -> None:
-        """The device has it, or has it no more if it is gone."""
+        """The device has applied the value, or its removal."""
         self._device._answer(self, None)
 
     def refused(self, why: str) -> None:
-        """The device does not take it; of the reason the first 256 characters are reported."""
+        """The device refuses the value; the first 256 characters of the reason are reported."""
         self._device._answer(self, why)
 
     def answer(self, why: str | None) -> None:
@@ -148,7 +148,7 @@ class Device(Subscription):
         self._saving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin with what the file has, and listen. Raises Denied or NotFound if the gateway does not let us."""
+        """Load the file, and follow. Raises Denied or NotFound if the gateway refuses."""
         self._load()
         await self._link.follow(self)
         self._reporting = asyncio.create_task(self._keep_reporting())
@@ -160,7 +160,7 @@ class Device(Subscription):
         await self.close()
 
     async def close(self) -> None:
-        """Listen no more. What was not answered comes again, to a device with a file after a restart."""
+        """Stop following. Changes that were not answered come again, to a device with a file after a restart."""
         self.refused(Stopped("the device is closed"))
         self._closed.set()
         self._unsaved.set()
@@ -171,7 +171,7 @@ class Device(Subscription):
             await self._saving
         await self._link.unfollow(self)
 
-    # What the program does.
+    # For the program.
 
     async def configuration(self) -> AsyncIterator[DesiredChange]:
         """The changes to apply: at first all that the device does not have yet, then what comes.
@@ -233,7 +233,7 @@ class Device(Subscription):
         return self.position
 
     def begin(self, reply: dict[str, Any]) -> None:
-        """Whatever the gateway knows of earlier connections, it is told anew."""
+        """Report everything again over each connection, whatever the gateway knows of earlier ones."""
         super().begin(reply)
         self._say()
 
@@ -243,7 +243,7 @@ class Device(Subscription):
         self._settle()
 
     def apply(self, frames: list[Frame], position: str, *, replaces: bool) -> None:
-        """Note what is different from what the device has. What is not in a new state is gone."""
+        """Note the differences to what the device has. Names that are not in a new state were removed."""
         found: dict[str, tuple[_Desired, bool]] = {}
         for frame in frames:
             push = _pushes.decode(frame.data)
@@ -275,11 +275,11 @@ class Device(Subscription):
             self._unread.pop(name, None)
 
     def refused(self, error: HivewireError) -> None:
-        """Nothing more comes."""
+        """End the iteration."""
         self._error = self._error or error
         self._moved.set()
 
-    # What the device says.
+    # Reports.
 
     def _answer(self, change: DesiredChange, error: str | None) -> None:
         name = change.name
@@ -293,13 +293,13 @@ class Device(Subscription):
         self._say()
 
     def _say(self) -> int:
-        """There is something to report; the number of it, which `_counted` reaches."""
+        """Queue a report; returns its number, which `_counted` will reach."""
         self._said += 1
         self._settle()
         return self._said
 
     def _settle(self) -> None:
-        """Something has come or was said."""
+        """Wake everything that waits for changes or reports."""
         if not self._unread and not self._unanswered:
             self._settled = self.position
         self._moved.set()
@@ -314,7 +314,7 @@ class Device(Subscription):
             await self._moved.wait()
 
     async def _keep_reporting(self) -> None:
-        """Report whenever there is something to say and everything up to the present has come."""
+        """Report whenever there is something to report and the subscription is up to date."""
         try:
             while True:
                 await self._when(lambda: self.live and self._counted < self._said)
@@ -326,7 +326,7 @@ class Device(Subscription):
             self.refused(error)
 
     async def _report(self) -> None:
-        """Say everything. If the gateway cannot take it now, wait as long as it says."""
+        """Send all reports. If the gateway cannot take them now, wait as long as it says."""
         said = self._said
         try:
             for number, entries in enumerate(self._reports()):

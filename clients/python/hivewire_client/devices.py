@@ -40,10 +40,10 @@ class Command:
     _link: Link = field(repr=False, compare=False)
 
     async def done(self, result: dict[str, Any] | None = None, status: str = "done") -> None:
-        """Tell how it went; `result` is any JSON object. Raises as `Hivewire.call`."""
+        """Report that it succeeded; `result` is any JSON object. Raises as `Hivewire.call`."""
         change = {"status": status, **({"result": result} if result is not None else {})}
         members = {"deviceId": self.device, "commandId": self.id, "command": change}
-        # Said twice it is the same, so it may be sent again after a connection that broke.
+        # Idempotent, so it may be repeated after a connection broke.
         await self._link.request("command/update", members, repeatable=True)
 
     async def failed(self, result: dict[str, Any] | None = None) -> None:
@@ -53,7 +53,7 @@ class Command:
 
 @dataclass(slots=True)
 class Notification:
-    """What a device tells. `position` and `reset` are as those of a Command."""
+    """A notification of a device. `position` and `reset` are as those of a Command."""
 
     id: int
     device: str
@@ -106,7 +106,7 @@ class Feed(Stream[T], Subscription, Generic[T]):
         self._followed = self._behind = False
 
     async def __anext__(self) -> T:
-        """The next item; waits for it. Raises Denied, NotFound, Stopped when there are none to come."""
+        """The next item; waits for it. Raises Denied, NotFound or Stopped when no more can come."""
         await self.follow()
         if self._behind and not self._items:
             self._behind = False
@@ -126,7 +126,7 @@ class Feed(Stream[T], Subscription, Generic[T]):
         await self._link.unfollow(self)
 
     def take(self, frame: Frame) -> None:
-        """Take a push, unless too many are unread: what comes now is asked for again later."""
+        """Take a push, unless too many are unread: further ones are requested again later."""
         self._behind = self._behind or len(self._items) >= MOST_UNREAD
         if not self._behind:
             super().take(frame)
@@ -162,7 +162,7 @@ class Devices:
         """The commands for a device, or for those in these networks and of these types, or for all that are reached.
 
         Each comes once, in order, also when connections break in between; `since` resumes after the position of a
-        command. With `updates` what has become of commands, instead of the commands.
+        command. With `updates` the answers to commands instead of the commands.
         """
         members = _selection(device, networks, types, names) | {"returnUpdatedCommands": updates or None}
         return Feed(self._link, "command", members, since, self._command)
@@ -193,7 +193,7 @@ class Devices:
         return await self._insert(device, "command", name, parameters, expiresIn=expires_in)
 
     async def insert_notification(self, device: str, name: str, parameters: Any = None) -> int:
-        """Tell something as a device; the id of the notification. It is inserted once, as a command is."""
+        """Insert a notification of a device; its id. It is inserted once, as a command is."""
         return await self._insert(device, "notification", name, parameters)
 
     async def send_command(
@@ -204,7 +204,7 @@ class Devices:
         *,
         timeout: float = 30.0,  # noqa: ASYNC109 - it also says when the command expires
     ) -> Command:
-        """Send a command and wait until the device has told how it went.
+        """Send a command and wait until the device has answered it.
 
         Raises TimeoutError, and as `insert_command`. The command is not delivered any more after the timeout.
         """

@@ -29,7 +29,7 @@ from hivewire_client.resources import Change, Entry
 
 
 class HivewireError(Exception):
-    """Any error of this package."""
+    """The base of all errors of this package."""
 
 
 class Refused(HivewireError):
@@ -100,7 +100,7 @@ class Busy(Refused):
 
 
 class Unavailable(Refused):
-    """It cannot be done now: the gateway says so, or no connection came about in time. Nothing was written."""
+    """It cannot be done now: the gateway says so, or there was no connection in time. Nothing was written."""
 
     code = 503
 
@@ -114,7 +114,7 @@ class NotReady(HivewireError):
 
 
 class Unreachable(HivewireError):
-    """No connection to a gateway came about, or it broke."""
+    """No connection to a gateway could be opened, or it broke."""
 
     retry_after: float | None = None
     """Seconds to wait before the next attempt, when the peer says so (`Retry-After`)."""

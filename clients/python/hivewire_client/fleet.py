@@ -1,4 +1,4 @@
-"""A fleet: what devices should have and say they have, rollouts, and counts that follow (fleet.md, 3, 6 and 9)."""
+"""A fleet: effective configurations and reports of devices, rollouts, and counts (fleet.md, sections 3, 6 and 9)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from hivewire_client.link import Link
 from hivewire_client.resources import TEXT
 
 LOOK_SECONDS = 1.0
-"""The interval at which a rollout is looked at. The gateway decides about twice as often."""
+"""Interval of reading a rollout that is followed. The gateway decides about twice as often."""
 
 
 class Reported(Struct, frozen=True):
-    """What a device says of a name: the tag that it has applied or, with `error`, refused; without a tag its own."""
+    """What a device has reported of a name: the tag that it has applied or, with `error`, refused; without a tag its
+    own."""
 
     tag: str | UnsetType | None = UNSET
     error: str | None = None
@@ -52,7 +53,7 @@ class EffectiveConfiguration(Struct, frozen=True):
 
 
 class Effective(Struct, frozen=True):
-    """What a device should have, by name, and its layers, the highest first."""
+    """The effective configurations of a device, by name, and its layers, the highest first."""
 
     configurations: tuple[EffectiveConfiguration, ...]
     revision: int
@@ -103,23 +104,23 @@ class RolloutState(Struct, frozen=True):
 
 
 class Rollout:
-    """New values that more and more devices of a layer see, before the layer is written."""
+    """New values that more and more devices of a layer get, before the layer is written."""
 
     def __init__(self, link: Link, number: int) -> None:
         self.number = number
         self._link = link
 
     async def get(self) -> RolloutState:
-        """How it is now. Raises NotFound, Denied, Unavailable."""
+        """Its current state. Raises NotFound, Denied, Unavailable."""
         reply = await self._link.request("rollout/get", {"rollout": self.number}, repeatable=True)
         return msgspec.convert(reply["rollout"], RolloutState)
 
     async def hold(self) -> None:
-        """No other device is reached; those that were keep the new values. Raises as `Hivewire.put`."""
+        """Give the new values to no more devices; those that have them keep them. Raises as `Hivewire.put`."""
         await self._link.request("rollout/hold", {"rollout": self.number})
 
     async def resume(self, step: int | None = None) -> None:
-        """It goes on, and its failures so far are forgiven; `step` goes there without the gates before it."""
+        """Resume it and ignore its failures so far; `step` continues there, without the gates before it."""
         await self._link.request("rollout/resume", {"rollout": self.number, "step": step})
 
     async def rollback(self) -> None:
@@ -128,7 +129,7 @@ class Rollout:
         await self._link.request("rollout/rollback", {"rollout": self.number})
 
     async def follow(self) -> AsyncIterator[RolloutState]:
-        """How it is now, and each time that it is different, until it is over. Raises as `get`."""
+        """Its current state, and each state after that, until it has ended. Raises as `get`."""
         last: RolloutState | None = None
         while last is None or not last.is_over:
             if last is not None:
@@ -140,7 +141,7 @@ class Rollout:
 
 
 class NameCounts(Struct, frozen=True):
-    """The devices that should have a name, by its state."""
+    """The numbers of devices that should have a name, by its state."""
 
     name: str
     applied: int
@@ -150,7 +151,7 @@ class NameCounts(Struct, frozen=True):
 
 
 class ErrorCount(Struct, frozen=True):
-    """How many devices have refused a name with these words."""
+    """How many devices have refused a name with this error."""
 
     name: str
     error: str
@@ -213,7 +214,7 @@ _counts, _rows = msgspec.json.Decoder(FleetCounts), msgspec.json.Decoder(_Rows)
 
 
 class FleetFeed(Feed[FleetState]):
-    """The states of a fleet. Who does not read for long gets only the last one."""
+    """The states of a fleet. After a long pause a reader gets only the last one."""
 
     def __init__(self, link: Link, members: dict[str, Any]) -> None:
         super().__init__(link, "fleet", members, None, lambda push, frame, reset: None)
@@ -221,7 +222,7 @@ class FleetFeed(Feed[FleetState]):
         self._known: dict[str, FleetRow] = {}
 
     def since(self, subject: str | None) -> None:
-        """Each connection begins with all of it."""
+        """None: each connection begins with the whole state."""
 
     def begin(self, reply: dict[str, Any]) -> None:
         """The first rows are all of them."""
@@ -289,7 +290,7 @@ class Fleet:
         salt: str | None = None,
         at: str | int | None = None,
     ) -> Rollout:
-        """Show new values, by name, to ever more devices of a layer, and write them into it when all is well.
+        """Give new values, by name, to more and more devices of a layer, and write them into it on success.
 
         None deletes a name; text is written as it is, everything else as JSON. A step is a percentage of the devices,
         or an object with `percent`, `labels`, `deviceIds` and `gate`; the last one is 100. Raises as `Hivewire.put`.

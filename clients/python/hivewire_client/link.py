@@ -34,7 +34,7 @@ _PROOFS = ("authenticate", "token", "token/refresh")
 class Subscription:
     """Something that is followed over any number of connections, each time from its position on.
 
-    A subclass says in `apply` what becomes of pushes. `live`: everything up to the present has come.
+    A subclass handles pushes in `apply`. `live`: the subscription is up to date.
     """
 
     def __init__(self, noun: str, members: dict[str, Any], position: str | None = None) -> None:
@@ -48,11 +48,11 @@ class Subscription:
         self._replaces = False
 
     def since(self, subject: str | None) -> str | None:
-        """Where to go on as this subject; None to begin anew."""
+        """The position from which to resume as this subject; None to start over."""
         return self.position
 
     def begin(self, reply: dict[str, Any]) -> None:
-        """The reply to the request, which says what follows. What is unfinished comes again."""
+        """Take the reply to the request, whose `mode` says what follows. An unfinished group comes again."""
         self.number, mode = reply["subscriptionId"], reply.get("mode", "live")
         self._held, self._replaces = [], mode in ("snapshot", "reset")
         self.live, self.paused = mode == "live", False
@@ -78,7 +78,7 @@ class Subscription:
         raise NotImplementedError
 
     def refused(self, error: HivewireError) -> None:
-        """The gateway does not let us follow this, or the client was closed: nothing more comes."""
+        """The gateway refused the subscription, or the client was closed: no more pushes come."""
         raise NotImplementedError
 
 
@@ -202,7 +202,7 @@ class Link:
     # Subscriptions.
 
     async def follow(self, subscription: Subscription) -> None:
-        """Follow something from now on. Raises Refused if the gateway does not let us."""
+        """Follow a subscription from now on. Raises Refused if the gateway refuses it."""
         if self.error is not None:
             raise Stopped("the client is closed") from self.error
         self.subscriptions.append(subscription)
@@ -216,7 +216,7 @@ class Link:
                 raise
 
     async def unfollow(self, subscription: Subscription) -> None:
-        """End it, at the gateway as well as it can be told."""
+        """End a subscription, also at the gateway if that is connected."""
         if subscription in self.subscriptions:
             self.subscriptions.remove(subscription)
             if self.connection is not None and subscription.number is not None:
@@ -264,7 +264,7 @@ class Link:
             try:
                 found.take(frame)
             except Exception:
-                # What is known may be wrong from here on: the next connection begins anew.
+                # The state in memory may be wrong from here on: the next connection starts over.
                 log.exception("a push could not be applied: %s", frame.data[:500])
                 found.position = None
                 connection.abort()
@@ -298,7 +298,7 @@ class Link:
     async def _visit(self) -> Closed:
         """One connection, from the beginning to its end. Raises HivewireError, and what a token function raises."""
         await self._tokens.early()
-        self._tell()  # whose token it is may be known only now
+        self._tell()  # the owner of the token may be known only now
         connection = await Connection.open(self._route.address, self._take, self._seconds)
         try:
             async with asyncio.timeout(2 * self._seconds):
@@ -377,7 +377,7 @@ class Link:
         """Authenticate with a new token, over the same connection. Raises LoginRequired, and closes then."""
         async with self._renewing:
             if refused is not None and self._token != refused:
-                return  # somebody else has just done it
+                return  # another request has just renewed it
             try:
                 if refused is not None and not self._tokens.renewable:
                     raise LoginRequired(self.reason or "the gateway refuses the token")
@@ -397,14 +397,14 @@ class Link:
         self._tell()
 
     def _begin_anew(self) -> None:
-        """What was known as another subject is not resumed."""
+        """Start over, because the state in memory is that of another subject."""
         if self._subject is not None:
             for subscription in self.subscriptions:
                 subscription.position = None
         self._subject = self._tokens.subject
 
     def _lose(self, connection: Connection | None) -> None:
-        """This connection is of no use any more."""
+        """Forget the connection."""
         if connection is not None and self.connection is connection:
             self.connection = None
             self._entered.clear()
@@ -414,11 +414,11 @@ class Link:
                 subscription.number = None
 
     def stop(self, error: HivewireError) -> None:
-        """Nothing more is tried."""
+        """Stop reconnecting."""
         if self.error is None:
             self.error, self.reason = error, str(error)
             self._lose(self.connection)
-            self._entered.set()  # who waits for a connection is told that there is none
+            self._entered.set()  # wake requests that wait for a connection, which fail
             for subscription in self.subscriptions:
                 subscription.refused(error)
             self.subscriptions.clear()

@@ -43,7 +43,7 @@ class Backoff:
 
 
 def told(error: HivewireError) -> float | None:
-    """The seconds after which the gateway itself wants to see us again: those of `retry=…` in the reason of a close
+    """The seconds after which the gateway wants the client to reconnect: those of `retry=…` in the reason of a close
     frame, of `Retry-After`, and half a minute after too many failed logins."""
     if isinstance(error, Closed):
         if found := _RETRY.search(error.reason):
@@ -71,7 +71,7 @@ class Route:
         self.address = self._addresses[0]
 
     def offer(self, alternatives: Iterable[str]) -> None:
-        """The gateway stops, and these are others of its ledger. One without TLS does not replace one with it."""
+        """The gateway stops, and offers others of its ledger. An address without TLS does not replace one with TLS."""
         self._offered = [each for each in alternatives if each != self.address and self._is_as_secure(each)]
 
     def _is_as_secure(self, address: str) -> bool:
@@ -83,7 +83,7 @@ class Route:
             return False
 
     def settle(self, seconds: float) -> None:
-        """A connection was live for so long."""
+        """A connection was live for this number of seconds."""
         if seconds >= SETTLED:
             self._backoff.attempts = 0
 
@@ -92,7 +92,7 @@ class Route:
         return self._backoff.next()
 
     def after(self, error: HivewireError) -> float:
-        """Turn to the address of the next attempt after this error; the seconds to wait before it.
+        """Choose the address of the next attempt after this error; returns the seconds to wait before it.
 
         To a gateway that offers others, or says when to come back, an attempt at another one need not wait.
         """

@@ -1,4 +1,4 @@
-"""Access tokens: where they come from, and when the next one is asked for (clients, section 6)."""
+"""Access tokens: where they come from, and when they are renewed (clients, section 6)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RENEWED_AT = 0.75
 
 
 class Credentials:
-    """What gets tokens over a connection. `subject` says whose they are."""
+    """A source of tokens over a connection. `subject` says whose they are."""
 
     subject: str
 
@@ -113,7 +113,7 @@ class Tokens:
         return max(0.0, self._renew_at - time.time())
 
     async def early(self) -> None:
-        """Ask a token function, which needs no connection, so that the subject is known."""
+        """Call a token function, which needs no connection, so that the subject is known."""
         if self.current is None and not isinstance(self._source, str | Credentials):
             self._take(await _call(self._source))
 
