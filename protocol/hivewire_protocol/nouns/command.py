@@ -1,4 +1,4 @@
-"""Commands: what devices are told to do, and how that went (devices, section 2). They expire."""
+"""Commands to devices, and their results (devices, section 2). They expire."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class CommandInsert(Request, tag="command/insert"):
 
 
 class CommandChange(Struct):
-    """What becomes of a command. Other members are ignored, so that clients may send all of the command."""
+    """The result of a command. Other members are ignored, so that clients may send all of the command."""
 
     status: Annotated[str | None, says("Its new status; absent: as it was.")] = None
     result: Annotated[Raw | UnsetType, says("Its new result, any JSON object; absent: as it was.")] = UNSET

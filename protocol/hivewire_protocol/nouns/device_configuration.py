@@ -1,4 +1,4 @@
-"""What a device should have, and what it says it has (fleet.md, sections 3 to 5)."""
+"""The effective configurations of devices, and their reports (fleet.md, sections 3 to 5)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class DesiredConfiguration(Struct, gc=False):
 class Reported(Struct, omit_defaults=True, gc=False):
     """What a device reported about a name."""
 
-    tag: Annotated[str | UnsetType | None, says("The tag of what it has; null: gone; absent: something else.")] = UNSET
+    tag: Annotated[str | UnsetType | None, says("The tag that it has; null: no value; absent: a value of its own.")] = (
+        UNSET
+    )
     error: Annotated[str | UnsetType, says("Why it refused that.")] = UNSET
     value: Annotated[str | UnsetType, says("What it has instead.")] = UNSET
 
@@ -41,7 +43,7 @@ class EffectiveConfiguration(Struct, gc=False):
     tag: _Tag
     layer: Annotated[
         str | UnsetType | None,
-        says("The layer that it is from, null for what only the device has. This and what follows is not for devices."),
+        says("The layer that it is from; null if only the device has it. Devices do not get this and what follows."),
     ] = UNSET
     entityVersion: Annotated[int | UnsetType, says("Its version in this layer; 0 while a rollout has it.")] = UNSET
     contentType: Annotated[str | UnsetType, says("The media type, if it is not plain text.")] = UNSET
@@ -62,7 +64,7 @@ class DeviceEffectiveReply(Reply, kw_only=True):
 
 
 class DeviceEffective(Request, tag="device/effective"):
-    """What a device should have, which layer it is from, and what the device says about it.
+    """The effective configurations of a device, their layers, and what the device has reported of them.
 
     A token of the device needs `SyncConfiguration` only, and is shown names, values and tags.
     """
@@ -116,21 +118,22 @@ class DeviceRevoke(Request, tag="device/revoke"):
 
 
 class ReportEntry(Struct):
-    """What a device says of a name: with `tag` that it has applied or, with `error`, refused it; else what it has."""
+    """A device's report of a name: applied with a `tag`, refused with an `error` too, otherwise a `value` of its
+    own."""
 
     required: ClassVar[tuple[str, ...]] = ("name",)
 
     name: Annotated[str | None, says("The name.")] = None
-    tag: Annotated[str | UnsetType | None, says("The tag that it was sent; null: gone.")] = UNSET
+    tag: Annotated[str | UnsetType | None, says("The tag that it was sent; null: removed.")] = UNSET
     error: Annotated[str | None, says("Why it was refused: at most 256 characters.")] = None
     value: Annotated[str | None, says("What the device has instead: at most 1,024 characters.")] = None
 
 
 class DeviceReport(Request, tag="device/report"):
-    """Say what a device has, has refused or has changed. It changes nothing that is desired.
+    """Report what a device has applied, refused or changed itself. It does not change the desired values.
 
-    The answer comes when it is counted, and it is on the disk 5 s later at most. A device may report once a second, and
-    20 times at once.
+    The report is answered when it is counted, and is on the disk 5 s later at most. A device may report once a second,
+    and 20 times in a burst.
     """
 
     permission = Permission.SYNC_CONFIGURATION
@@ -139,5 +142,5 @@ class DeviceReport(Request, tag="device/report"):
     reply = Reply
     errors = (NotFound, OutOfBounds, TooManyReports)
 
-    report: Annotated[list[ReportEntry] | None, says("What it says of each name: at most 256, 32 KiB in all.")] = None
-    complete: Annotated[bool | None, says("True: of other names it has nothing.")] = None
+    report: Annotated[list[ReportEntry] | None, says("The report of each name: at most 256, 32 KiB in all.")] = None
+    complete: Annotated[bool | None, says("True: the device has no other names.")] = None

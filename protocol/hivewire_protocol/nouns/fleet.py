@@ -1,4 +1,4 @@
-"""Watching a fleet: how many devices have applied what they should have (fleet.md, section 9)."""
+"""Watching a fleet: how many devices have applied their configurations (fleet.md, section 9)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FleetListReply(Reply):
 
 
 class FleetCount(Request, tag="fleet/count"):
-    """Count the devices that the caller reaches by what they have applied."""
+    """Count the devices that the caller reaches, by the states of their names."""
 
     permission = Permission.GET_CONFIGURATION
     read_only = True
@@ -175,7 +175,7 @@ class FleetRows(Push, tag="fleet/rows", kw_only=True):
 
 
 class FleetBookmark(Push, tag="fleet/bookmark", kw_only=True):
-    """A subscription that was paused goes on."""
+    """A subscription that was paused continues."""
 
     position: Reached
     live: Annotated[bool | UnsetType, says("True: it has reached the present.")] = UNSET

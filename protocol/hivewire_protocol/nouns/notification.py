@@ -1,4 +1,4 @@
-"""Notifications: what devices tell (devices, section 3). They expire, and cannot be changed."""
+"""Notifications from devices (devices, section 3). They expire, and cannot be changed."""
 
 from __future__ import annotations
 

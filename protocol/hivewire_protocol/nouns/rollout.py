@@ -120,7 +120,7 @@ class RolloutStart(Request, tag="rollout/start", forbid_unknown_fields=True):
         Integer | None, says("In place of `changes`: those that undo this completed rollout, secret values included.")
     ] = None
     steps: Annotated[list[Step] | None, says('1 to 20 steps; the last is `{"percent":100}`.')] = None
-    gate: Annotated[Gate | None, says("When it goes on, and when it stops.")] = None
+    gate: Annotated[Gate | None, says("When it advances, and when it is held or rolled back.")] = None
     salt: Annotated[str | None, says("Default `rollout/NUMBER`, so that not always the same devices are first.")] = None
     at: Annotated[Raw | None, says("When to start: milliseconds since 1970, or ISO 8601; at once when absent.")] = None
     dryRun: DryRun = None
@@ -177,7 +177,7 @@ class RolloutResume(Request, tag="rollout/resume", forbid_unknown_fields=True):
 
 
 class RolloutRollback(Request, tag="rollout/rollback", forbid_unknown_fields=True):
-    """End a rollout: its devices get back what the layer says. `changes` of a 409 would undo a completed one."""
+    """End a rollout: its devices get the layer's values again. `changes` of a 409 would undo a completed one."""
 
     permission = Permission.MANAGE_CONFIGURATION
     required = ("rollout",)

@@ -1,4 +1,4 @@
-"""Schedules: what is written later, by the clock (fleet configuration, section 8)."""
+"""Schedules: writes at a later time (fleet configuration, section 8)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ScheduleListReply(Reply):
 
 
 class ScheduleList(Request, tag="schedule/list"):
-    """List what is written later: scheduled transactions, and configurations that expire."""
+    """List scheduled writes: transactions with a time, and configurations that expire."""
 
     permission = Permission.GET_CONFIGURATION
     read_only = True

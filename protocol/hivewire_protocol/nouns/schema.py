@@ -1,4 +1,4 @@
-"""Schemas: what values under a name may be, and which are secret (fleet configuration, section 7)."""
+"""Schemas: which values a name may have, and which are secret (fleet configuration, section 7)."""
 
 from __future__ import annotations
 
