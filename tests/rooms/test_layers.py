@@ -195,32 +195,6 @@ async def test_what_is_refused_is_refused_in_these_words() -> None:
         assert (await world.do("layer/list"))["layers"][0]["layer"] == "global"
 
 
-@pytest.mark.parametrize(
-    ("layer", "rank", "target", "expected"),
-    [
-        ("A", 1, {}, "a layer's name has 1 to 32 characters of a-z 0-9 . -"),
-        ("a" * 33, 1, {}, "a layer's name has 1 to 32 characters of a-z 0-9 . -"),
-        ("a", 0, {}, "rank must be between 1 and 9,999"),
-        ("a", 10_000, {}, "rank must be between 1 and 9,999"),
-        ("a", 1, {"percent": 0}, "target.percent must be over 0, and at most 100"),
-        ("a", 1, {"percent": 101}, "target.percent must be over 0, and at most 100"),
-        ("a", 1, {"networkIds": []}, "target.networkIds must have 1 to 1,000 elements"),
-        ("a", 1, {"deviceIds": ["a b"]}, "target.deviceIds: 'a b' is not a device id"),
-        ("a", 1, {"labels": {str(n): None for n in range(33)}}, "target.labels must have at most 32 labels"),
-        ("a", 1, {"labels": {"a": []}}, "target.labels: 'a' must have 1 to 1,000 values, or be null"),
-        ("a", 1, {"city": ["bonn"]}, "Unknown member 'city'"),
-    ],
-)
-async def test_bounds_of_a_layer(layer: str, rank: int, target: Any, expected: str) -> None:
-    """What is out of bounds is refused with 400, and nothing is written."""
-    async with fleet() as world:
-        before = world.ledger.revision
-        code, text = await world.no("layer/put", layer=layer, rank=rank, target=target)
-        assert code == 400
-        assert text.startswith(expected)
-        assert world.ledger.revision == before
-
-
 async def test_a_layer_holds_a_thousand_names() -> None:
     """One more is refused, also within a transaction; a name that is there can be put again."""
     async with fleet() as world:

@@ -147,23 +147,6 @@ async def test_equal_reports_are_one_object() -> None:
         assert sorted(sum(each.reports.values()) for each in world.services.fleet.views) == [1, 49]
 
 
-@pytest.mark.parametrize(
-    ("report", "text"),
-    [
-        ([{"name": f"n{number}", "tag": "t"} for number in range(257)], "a report has at most 256 names"),
-        ([{"name": "n", "value": "x" * 1_025}], "value of an entry has at most 1,024 characters"),
-        ([{"name": "n", "tag": "t", "error": "x" * 257}], "error of an entry has at most 256 characters"),
-        ([{"name": f"n{n}", "value": "x" * 1_000} for n in range(40)], "a report has at most 32,768 bytes"),
-    ],
-)
-async def test_a_report_that_is_too_large_is_413(report: Any, text: str) -> None:
-    """Names, values, errors and all together have bounds, and nothing of it counts."""
-    async with fleet("a") as world:
-        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
-        assert await world.no("device/report", own, deviceId="a", report=report) == (413, text)
-        assert world.services.fleet.members["a"].report is None
-
-
 async def test_many_names_take_several_reports() -> None:
     """Together they make a device applied; of names and bytes there are eight full reports at most."""
     async with fleet("a") as world:

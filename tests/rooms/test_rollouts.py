@@ -242,38 +242,6 @@ async def test_a_second_change_of_what_a_rollout_holds_is_refused() -> None:
         await world.put("cold-chain", baud="1")
 
 
-async def test_what_a_rollout_must_be() -> None:
-    """The words of each refusal."""
-    async with fleet("a") as world:
-        await world.put("global", n="1")
-        good = {"layer": "global", "changes": put(n="2"), "steps": [{"percent": 100}]}
-        for changed, code, text in (
-            ({"changes": put(n="1")}, 409, "This rollout changes nothing: the layer says all that already"),
-            ({"steps": [{"percent": 50}]}, 400, 'the last step must be {"percent":100}'),
-            ({"steps": [{}, {"percent": 100}]}, 400, "steps[0] names no devices"),
-            ({"steps": [{"percent": 101}, {"percent": 100}]}, 400, "steps[0]: percent must be over 0, and at most 100"),
-            ({"steps": [{"percent": 1}] * 20 + [{"percent": 100}]}, 400, "steps must be a list of 1 to 20"),
-            ({"changes": put(**{f"n{n}": "1" for n in range(101)})}, 400, "changes must be a list of 1 to 100"),
-            ({"changes": put(n="2") * 2}, 400, "'n' occurs twice in changes"),
-            ({"gate": {"success": 101}}, 400, "gate.success must be between 0 and 100"),
-            ({"gate": {"onFailure": "cry"}}, 400, "gate.onFailure must be hold or rollback"),
-            ({"layer": "x"}, 404, "Layer 'x' does not exist"),
-        ):
-            assert await world.no("rollout/start", **{**good, **changed}) == (code, text)
-        assert await world.no("rollout/get", rollout=7) == (404, "Rollout 7 does not exist")
-        number = await start(world, n="2")
-        await judge(world)
-        devices = Devices(world, "a")
-        await devices.listen()
-        await judge(world)
-        assert (await state(world, number))[0] == "completed"
-        for what, done in (("hold", "held"), ("resume", "resumed")):
-            assert await world.no(f"rollout/{what}", rollout=number) == (
-                409,
-                f"Rollout {number} is completed; it cannot be {done}",
-            )
-
-
 async def test_a_completed_rollout_says_what_would_undo_it() -> None:
     """These changes can be started as a rollout."""
     async with fleet("a") as world:

@@ -28,12 +28,16 @@ async def count(services: Services, caller: Caller, request: FleetCount) -> Repl
 
 async def list_(services: Services, caller: Caller, request: FleetList) -> Reply:
     """A page of devices by id. Raises as `count`."""
-    if request.state is not None and request.state not in WORST:
-        raise OutOfBounds(f"state must be one of {', '.join(WORST)}")
+    _check_state(request)
     take, query = within("take", request.take, TAKE, MOST), _query(services, caller, request)
     await services.fleet.settled()
     found = census.rows(services.fleet, query, request.state, request.after or "", take)
     return FleetListReply(await in_slices(found))
+
+
+def _check_state(request: FleetList | FleetSubscribe) -> None:
+    if request.state is not None and request.state not in WORST:
+        raise OutOfBounds(f"state must be one of {', '.join(WORST)}")
 
 
 def _query(services: Services, caller: Caller, request: FleetCount | FleetList | FleetSubscribe) -> Query:
@@ -49,8 +53,7 @@ def _query(services: Services, caller: Caller, request: FleetCount | FleetList |
 
 def watched(services: Services, caller: Caller, request: FleetSubscribe) -> Wanted:
     """What a request to follow the fleet is about. Raises as `count`."""
-    if request.state is not None and request.state not in WORST:
-        raise OutOfBounds(f"state must be one of {', '.join(WORST)}")
+    _check_state(request)
     within("rows", request.rows, 0, MOST_ROWS)
     _query(services, caller, request)
     return Wanted(services.fleet_watch.topic, ALL, snapshot=False, noted=request)
