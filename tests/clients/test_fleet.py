@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 import pytest
 
-from hivewire_client import Backoff, FleetState, Hivewire, NotFound, Refused, fleet
+from hivewire_client import ABSENT, Backoff, Conflict, FleetState, Hivewire, NotFound, Refused, fleet
 from hivewire_protocol.nouns import device_configuration, rollout
 from hivewire_protocol.nouns import fleet as counts
 from tests.clients.gateways import FleetGateway
@@ -121,6 +121,29 @@ async def test_watching_a_fleet() -> None:
                 if found.left:
                     break
             assert (found.left, [row.device for row in found.rows]) == ({"d0": "state"}, DEVICES[1:])
+
+
+async def test_layers_are_written_and_read() -> None:
+    """The same requests as for plain configurations, which do not show what is in a layer."""
+    with FleetGateway() as gateway:
+        gateway.do("device/save", deviceId="dev", device={"name": "dev"})
+        layer = "device/dev"
+        async with Hivewire(gateway.url, token=gateway.token) as hw:
+            entry = await hw.put("baud", 9_600, expect=ABSENT, layer=layer)
+            assert (entry.layer, entry.version) == (layer, 1)
+            async with hw.transaction("why") as tx:
+                tx.put("baud", 4_800, expect=1, layer=layer)
+                tx.put("baud", 1)
+                tx.put("mode", "eco", layer=layer)
+            with pytest.raises(Conflict):
+                await hw.put("baud", 2, expect=1, layer=layer)
+            assert [(each.name, each.value) for each in await hw.list(layer=layer)] == [
+                *(("baud", "4800"), ("mode", "eco")),
+            ]
+            assert [each.description for each in await hw.history("baud", layer=layer)] == ["why", None]
+            await hw.delete("mode", layer=layer)
+            assert [each.name for each in (await hw.effective("dev")).configurations] == ["baud"]
+            assert (await hw.fetch("baud")).value == "1"
 
 
 def test_its_structs_are_the_gateways() -> None:

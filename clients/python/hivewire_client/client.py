@@ -272,20 +272,24 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         expect: int | None = ANY,
         description: str | None = None,
         content_type: str | None = None,
+        layer: str | None = None,
     ) -> Entry[str]:
         """Write a configuration; what it is afterwards. It is durable then, and `get` has it if the client is live.
 
-        Text is written as it is, everything else as JSON. `expect` is the version that it must have now, or ABSENT.
+        Text is written as it is, everything else as JSON. `expect` is the version that it must have now, or ABSENT;
+        `layer` the one that it is for, such as `device/ID` (fleet.md, 3), which `get` does not show.
         Raises Conflict, Denied, Busy, Unavailable, and Uncertain when the connection broke before the answer.
         """
         text, content_type = values.encode(value, content_type)
-        members = {"name": name, "value": text, "entityVersion": expect, "description": description}
+        members = {"name": name, "value": text, "entityVersion": expect, "description": description, "layer": layer}
         members["contentType"] = None if content_type == TEXT else content_type
         return written(await self._link.request("configuration/put", members))
 
-    async def delete(self, name: str, *, expect: int | None = ANY, description: str | None = None) -> int:
+    async def delete(
+        self, name: str, *, expect: int | None = ANY, description: str | None = None, layer: str | None = None
+    ) -> int:
         """Delete a configuration; the revision of that. Raises as `put`, and NotFound."""
-        members = {"name": name, "entityVersion": expect, "description": description}
+        members = {"name": name, "entityVersion": expect, "description": description, "layer": layer}
         return int((await self._link.request("configuration/delete", members))["revision"])
 
     def transaction(self, description: str | None = None) -> Transaction:
@@ -322,20 +326,22 @@ class Hivewire(Reading, Contents, Devices, Fleet):
             return found
         return msgspec.structs.replace(found, value=values.decode(found.value, kind))
 
-    async def list(self, *names: str) -> tuple[Entry[str], ...]:
-        """Configurations from the gateway, by name: those that match, or all that the token reaches."""
+    async def list(self, *names: str, layer: str | None = None) -> tuple[Entry[str], ...]:
+        """Configurations from the gateway, by name: those that match, or all that the token reaches; of this layer."""
         found: tuple[Entry[str], ...] = ()
         while True:
             after = found[-1].name if found else None
-            reply = await self.call("configuration/list", names=[*names] or None, take=PAGE, after=after)
+            reply = await self.call("configuration/list", names=[*names] or None, take=PAGE, after=after, layer=layer)
             page = msgspec.convert(reply["configurations"], tuple[Entry[str], ...])
             found += page
             if len(page) < PAGE:
                 return found
 
-    async def history(self, name: str, *, take: int = 20, before: int | None = None) -> tuple[Change, ...]:
+    async def history(
+        self, name: str, *, take: int = 20, before: int | None = None, layer: str | None = None
+    ) -> tuple[Change, ...]:
         """The changes of a name, newest first; `before` is a revision. Raises NotFound, Denied, Unavailable."""
-        reply = await self.call("configuration/history", name=name, take=take, before=before)
+        reply = await self.call("configuration/history", name=name, take=take, before=before, layer=layer)
         return msgspec.convert(reply["changes"], tuple[Change, ...])
 
     # The cache.

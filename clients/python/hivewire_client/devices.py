@@ -88,7 +88,8 @@ class TenantChanged:
 class Feed(Stream[T], Subscription, Generic[T]):
     """What a subscription brings, as an asynchronous iterator. It is followed from the first item that is asked for.
 
-    `position` is where another feed can resume, after the last item that was read.
+    Each item has the position from which another feed can resume after it; `position` is that of the last one that has
+    come, which may not have been read yet.
     """
 
     def __init__(

@@ -193,9 +193,9 @@ class Hivewire(Reading):
         """Write a configuration."""
         return self._thread.run(self._client.put(name, value, expect=expect, **options))
 
-    def delete(self, name: str, *, expect: int | None = ANY, description: str | None = None) -> int:
+    def delete(self, name: str, *, expect: int | None = ANY, **options: Any) -> int:
         """Delete a configuration."""
-        return self._thread.run(self._client.delete(name, expect=expect, description=description))
+        return self._thread.run(self._client.delete(name, expect=expect, **options))
 
     @contextmanager
     def transaction(self, description: str | None = None) -> Iterator[Transaction]:
@@ -224,13 +224,13 @@ class Hivewire(Reading):
         """Write a configuration with any content."""
         return self._thread.run(self._client.put_content(name, content, **options))
 
-    def list(self, *names: str) -> tuple[Entry[str], ...]:
+    def list(self, *names: str, layer: str | None = None) -> tuple[Entry[str], ...]:
         """Configurations from the gateway."""
-        return self._thread.run(self._client.list(*names))
+        return self._thread.run(self._client.list(*names, layer=layer))
 
-    def history(self, name: str, *, take: int = 20, before: int | None = None) -> tuple[Change, ...]:
+    def history(self, name: str, **options: Any) -> tuple[Change, ...]:
         """The changes of a name, newest first."""
-        return self._thread.run(self._client.history(name, take=take, before=before))
+        return self._thread.run(self._client.history(name, **options))
 
     def commands(self, device: str | None = None, **options: Any) -> Items[Command]:
         """The commands for a device; `done` answers them."""

@@ -26,23 +26,28 @@ class Transaction:
         self._description = description
         self._changes: list[dict[str, Any]] = []
 
-    def put(self, name: str, value: Any, *, expect: int | None = None, content_type: str | None = None) -> None:
-        """Write a configuration; `expect` is the version that it must have now, or ABSENT."""
+    def put(
+        self,
+        name: str,
+        value: Any,
+        *,
+        expect: int | None = None,
+        content_type: str | None = None,
+        layer: str | None = None,
+    ) -> None:
+        """Write a configuration, as `Hivewire.put`."""
         text, content_type = values.encode(value, content_type)
         content = {"value": text} if content_type == TEXT else {"value": text, "contentType": content_type}
-        self._add("put", name, expect, content)
+        self._add("put", name, expect, layer, content)
 
-    def delete(self, name: str, *, expect: int | None = None) -> None:
+    def delete(self, name: str, *, expect: int | None = None, layer: str | None = None) -> None:
         """Delete a configuration."""
-        self._add("delete", name, expect, {})
+        self._add("delete", name, expect, layer, {})
 
-    def _add(self, operation: str, name: str, expect: int | None, content: dict[str, Any]) -> None:
-        change = {"operation": operation, "name": name, **content}
-        if expect is not None:
-            change["entityVersion"] = expect
-        if self._description is not None:
-            change["description"] = self._description
-        self._changes.append(change)
+    def _add(self, operation: str, name: str, expect: int | None, layer: str | None, content: dict[str, Any]) -> None:
+        members = {"entityVersion": expect, "layer": layer, "description": self._description, **content}
+        given = {member: value for member, value in members.items() if value is not None}
+        self._changes.append({"operation": operation, "name": name, **given})
 
     async def __aenter__(self) -> Self:
         return self
