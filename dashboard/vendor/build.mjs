@@ -18,11 +18,10 @@ const BUNDLES = {
         export {signal, computed, effect, batch, useSignal, useComputed, useSignalEffect} from "@preact/signals";
         export const html = htm.bind(h);`,
     codemirror: `
-        export {EditorState, Compartment} from "@codemirror/state";
-        export {EditorView, keymap, lineNumbers, drawSelection, highlightSpecialChars, highlightActiveLine,
-            highlightTrailingWhitespace} from "@codemirror/view";
+        export {EditorState} from "@codemirror/state";
+        export {EditorView, keymap, lineNumbers, drawSelection, highlightSpecialChars, highlightTrailingWhitespace} from "@codemirror/view";
         export {defaultKeymap, history, historyKeymap} from "@codemirror/commands";
-        export {HighlightStyle, syntaxHighlighting, bracketMatching, foldGutter, foldKeymap} from "@codemirror/language";
+        export {HighlightStyle, syntaxHighlighting, bracketMatching} from "@codemirror/language";
         export {json, jsonParseLinter} from "@codemirror/lang-json";
         export {linter, lintGutter} from "@codemirror/lint";
         export {MergeView, unifiedMergeView} from "@codemirror/merge";

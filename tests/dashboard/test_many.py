@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from tests.command import Run
 from tests.dashboard.test_one import put, value_of
-from tests.dashboard.visit import Visit, one, visiting
+from tests.dashboard.visit import Visit, one
 from tests.running import PASSWORD, RunningGateway
 
 
@@ -87,23 +87,6 @@ async def test_a_basket_of_a_thousand_over_one_conflict_writes_nothing(
     assert value_of(gateway, "thousand.007") == "theirs"
 
 
-async def test_the_basket_outlives_a_kill_and_a_commit_is_whole_or_absent(browser: Browser, data: Path) -> None:
-    """The edits stay; when the gateway is back they are written, all of them."""
-    with RunningGateway(data) as first:
-        port = first.port
-        async with visiting(browser, first) as visit:
-            await preview(visit, export(data.parent, {f"whole.{number}": "new" for number in range(50)}))
-            await visit.button("Into the basket").click()
-            await expect(visit.page.locator(".card")).to_have_count(50)
-            first.stop(9)
-            await expect(visit.page.locator(".status")).to_contain_text("Offline since")
-            await visit.button("Commit all or nothing").click()
-            with RunningGateway(data, f"--port={port}") as second:
-                await expect(visit.page.get_by_role("status").filter(has_text="50 changes written")).to_be_visible()
-                with second.socket() as talk:
-                    assert talk("configuration/list", names=["whole.*"])["count"] == 50
-
-
 async def test_the_preview_of_an_import_says_what_the_command_says(
     visit: Visit, gateway: RunningGateway, tmp_path: Path, run: Run
 ) -> None:
@@ -135,6 +118,23 @@ async def test_what_an_import_may_not_do_is_seen_before(visit: Visit, tmp_path: 
     broken.write_text('{"hivewire":1,"configurations":[{"name":"a"}]}')
     await visit.page.locator("input[type=file]").set_input_files(broken)
     await expect(visit.page.get_by_role("alert")).to_contain_text("configurations[0], a, has no value")
+
+
+async def test_an_import_that_was_refused_in_part_goes_on(
+    visit: Visit, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """What was written counts as such; what somebody changed meanwhile is shown before it is overwritten."""
+    page = visit.page
+    await preview(visit, export(tmp_path, {f"parts.{number:04}": "file" for number in range(1_002)}))
+    put(gateway, "parts.1001", "theirs")
+    await visit.button("Import 1,002").click()
+    await expect(page.locator(".problem")).to_be_visible()
+    for state, number in (("new", "1"), ("changed", "1"), ("same", "1,000")):
+        await expect(visit.button(f"{state} {number}")).to_be_visible()
+    assert value_of(gateway, "parts.1001") == "theirs"
+    await visit.button("Import 2").click()
+    await expect(page.get_by_role("status").filter(has_text="Imported 2 configurations")).to_be_visible()
+    assert [value_of(gateway, f"parts.{number}") for number in ("0000", "1000", "1001")] == ["file"] * 3
 
 
 async def test_an_export_is_a_file_that_imports_to_nothing_new(

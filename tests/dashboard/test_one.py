@@ -179,24 +179,6 @@ async def test_a_race_between_the_review_and_the_save_opens_the_dialog(visit: Vi
     await expect(visit.page.get_by_label("Value").first).to_contain_text("theirs")
 
 
-async def test_an_edit_outlives_a_kill_and_is_saved_afterwards(browser: Browser, data: Path) -> None:
-    """What was typed stays while the gateway is away; saving waits, and succeeds when it is back."""
-    with RunningGateway(data) as first:
-        port = first.port
-        put(first, "kill.a", "before")
-        async with visiting(browser, first, one("kill.a")) as visit:
-            await visit.button("Edit").click()
-            await visit.type("kill.a", "typed")
-            first.stop(9)
-            await expect(visit.page.locator(".status")).to_contain_text("Offline since")
-            await visit.button("Review and save").click()
-            await visit.dialog.get_by_role("button", name="Save").click()
-            await expect(visit.dialog).to_contain_text("Waiting for the gateway…")
-            with RunningGateway(data, f"--port={port}") as second:
-                await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 2")
-                assert value_of(second, "kill.a") == "typed"
-
-
 async def test_a_login_that_ends_while_typing_loses_nothing(browser: Browser, data: Path) -> None:
     """It is asked for over the page, and the save succeeds after it."""
     settings = data.with_name("settings.toml")

@@ -70,27 +70,6 @@ async def test_a_wrong_password_says_so_and_too_many_count_down(browser: Browser
             await expect(visit.button("Log in")).to_have_attribute("aria-disabled", "true")
 
 
-async def test_a_gateway_that_is_killed_and_comes_back(browser: Browser, data: Path) -> None:
-    """What was known stays, with its time; the page is live again by itself, and has what it missed."""
-    with RunningGateway(data) as first:
-        port = first.port
-        with first.socket() as talk:
-            talk("configuration/put", name="restart.a", value="before")
-        async with guarded(browser) as guard:
-            visit = Visit(guard, await guard.page(), first)
-            await visit.open()
-            await visit.log_in()
-            await expect(visit.row("restart.a")).to_contain_text("before")
-            first.stop(9)
-            await expect(visit.page.locator(".status")).to_contain_text("Offline since")
-            await expect(visit.row("restart.a")).to_contain_text("before")
-            with RunningGateway(data, f"--port={port}") as second:
-                with second.socket() as talk:
-                    talk("configuration/put", name="restart.a", value="after")
-                await visit.live()
-                await expect(visit.row("restart.a")).to_contain_text("after")
-
-
 PREFIX = b"/some/prefix"
 
 

@@ -106,7 +106,7 @@ export function Editor({value, label, json = false, check = false, onChange, foc
         cm.bracketMatching(),
         cm.highlightSelectionMatches(),
         cm.search({top: true}),
-        cm.keymap.of([...cm.defaultKeymap, ...cm.historyKeymap, ...cm.searchKeymap, ...cm.foldKeymap]),
+        cm.keymap.of([...cm.defaultKeymap, ...cm.historyKeymap, ...cm.searchKeymap]),
         json && check ? [cm.linter(cm.jsonParseLinter()), cm.lintGutter()] : [],
         cm.EditorView.updateListener.of((update) => update.docChanged && told.current(update.state.doc.toString())),
       ];

@@ -51,21 +51,24 @@ function Import() {
     const entries = await compared(parsed(await file.text()));
     setPreview({file: file.name, entries: await judged(entries)});
   });
+  const [renew, renewing, away] = useAction(async () => {
+    const entries = await judged(await compared(preview.entries.map(({name, value, contentType}) => ({name, value, contentType}))));
+    setPreview({...preview, entries});
+  });
   const fresh = (preview?.entries ?? []).filter(({state}) => state === "new" || state === "changed");
   const [write, writing, refused] = useAction(async () => {
-    let done = 0;
     try {
       for (let start = 0; start < fresh.length; start += MOST) {
         await hw.transact(fresh.slice(start, start + MOST).map(change), why || `import of ${preview.file}`);
-        done = Math.min(start + MOST, fresh.length);
       }
     } catch (error) {
-      if (done) error.message += ` ${count(done)} of ${count(fresh.length)} were written before.`;
+      renew(); // some may have been written: what is left is seen below, and another try writes only that
       throw error;
     }
     setPreview(undefined);
     tell(`Imported ${count(fresh.length, "configuration")}.`);
   });
+  const busy = writing || renewing;
   const basket = () => {
     stage(fresh.map(({name, value, contentType, now}) => ({name, value, contentType, base: now?.version ?? 0, before: now?.value ?? undefined})));
     setPreview(undefined);
@@ -91,10 +94,11 @@ function Import() {
       </li>`)}</ul>
       ${shown.length > SHOWN && html`<p class="quiet">And ${count(shown.length - SHOWN)} more.</p>`}
       <${Field} label="Why" value=${why} onInput=${setWhy} hint="For the history." />
-      ${refused && html`<${Problem} error=${refused} />`}
+      ${(refused ?? away) && html`<${Problem} error=${refused ?? away} />`}
+      ${refused && !away && html`<p role="status">${renewing ? "What is there now is being read…" : `Of ${count(preview.entries.length)}, ${count(fresh.length)} are still to be written, as shown above.`}</p>`}
       <div class="row-of">
-        <${Button} kind="primary" busy=${writing || !fresh.length} onClick=${() => fresh.length && write()}>${writing ? "Writing…" : `Import ${count(fresh.length)}`}<//>
-        <${Button} busy=${!fresh.length || fresh.length > MOST} onClick=${() => fresh.length && fresh.length <= MOST && basket()}>Into the basket<//>
+        <${Button} kind="primary" busy=${busy || !fresh.length} onClick=${() => !busy && fresh.length && write()}>${writing ? "Writing…" : `Import ${count(fresh.length)}`}<//>
+        <${Button} busy=${busy || !fresh.length || fresh.length > MOST} onClick=${() => !busy && fresh.length && fresh.length <= MOST && basket()}>Into the basket<//>
         <${Button} onClick=${() => setPreview(undefined)}>Cancel<//>
       </div>
     </div>`}
