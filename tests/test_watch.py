@@ -9,7 +9,6 @@ import pty
 import re
 import select
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Run
 from tests.forked import Forked, Piped
 from tests.gate.wire import gauge, until
-from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, brief_tokens, serving
 from tests.tables import DOCS
 from tests.users import ADMIN, write_users
 
@@ -620,9 +619,7 @@ def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path
 
 def test_a_given_token_ends_it_when_it_expires(run: Run, shared_gateway: RunningGateway, talk: Talk) -> None:
     """`watch --token` ends with the reason when the token expires, also while nothing is pushed."""
-    for seconds in (1, 5, 25):  # until it is long enough for this machine to begin
-        payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": int((time.time() + seconds) * 1_000)}
-        token = talk("token/create", payload=payload)["accessToken"]
+    for token in brief_tokens(talk):
         ended = run("watch", "watch.token", "--url", shared_gateway.url, "--token", token)
         if ended.out:
             break
