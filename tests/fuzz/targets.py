@@ -450,6 +450,8 @@ TARGETS: dict[str, Target] = {
             b'"unevaluatedProperties":{"not":{}},"required":["a"],"dependentSchemas":{"a":true}}\n{"a":1.5,"bbb":null}',
             b'{"$ref":"http://127.0.0.1:1/x.json"}\n1',
             b'{"prefixItems":[{"$id":"x"},{"$anchor":"y"},{"$ref":"#"}],"uniqueItems":true,"contains":{}}\n[[],[]]',
+            b'{"allOf":[{"anyOf":[{"oneOf":[true],"unevaluatedItems":false}],"unevaluatedProperties":false}],'
+            b'"unevaluatedProperties":{"dependentRequired":{"a":["b"]}}}\n{"a":[]}',
             b'{"if":{"type":"number"},"then":{"minimum":1e308},"else":{"minLength":9}}\n"1e999"',
         ),
     ),

@@ -82,6 +82,26 @@ def test_a_schema_that_cannot_be_used_is_refused_in_words(schema: Any, words: st
     assert words in str(refused.value)
 
 
+def unevaluated(keyword: str, times: int) -> dict[str, Any]:
+    """A schema within which subschemas have to say what they evaluate, so deep."""
+    schema: dict[str, Any] = {"properties": {"a": True}}
+    if keyword == "$ref":
+        names = [f"#/$defs/d{number}" for number in range(times)]
+        inner = {f"d{number}": {"$ref": name, "unevaluatedItems": False} for number, name in enumerate(names[1:])}
+        return {"$defs": {**inner, f"d{times - 1}": schema}, "$ref": names[0], "unevaluatedItems": False}
+    for _ in range(times):
+        schema = {keyword: schema if keyword == "if" else [schema], "unevaluatedProperties": False}
+    return schema
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf", "if", "$ref"])
+def test_what_takes_exponential_time_is_refused(keyword: str) -> None:
+    """Nested `unevaluatedProperties` do: at a depth of 25 no gateway would ever have judged `{}`."""
+    with pytest.raises(SchemaError, match="it takes too long, also for short values"):
+        of(unevaluated(keyword, 25))
+    assert of(unevaluated(keyword, 4)).is_light(b'{"a":1}')
+
+
 def test_a_long_chain_of_references_is_refused() -> None:
     """It is nested too deep when written out, whatever its text looks like."""
     parts: dict[str, Any] = {f"s{number}": {"$ref": f"#/$defs/s{number + 1}"} for number in range(500)}
@@ -181,6 +201,9 @@ HOSTILE = [
     ({"type": "string", "pattern": "[ab]*a[ab]{500}c"}, "ab" * 32_000),
     ({"patternProperties": {f"a{n}": True for n in range(1_500)}}, json.dumps({f"a{n}": 1 for n in range(5_000)})),
     ({"items": {"required": [str(number) for number in range(5_000)]}}, "[" + "{}," * 9_000 + "{}]"),
+    ({"items": {"dependentRequired": {str(number): ["a"] for number in range(4_000)}}}, "[" + "{}," * 9_000 + "{}]"),
+    ({"items": {"dependencies": {str(number): ["a"] for number in range(4_000)}}}, "[" + "{}," * 9_000 + "{}]"),
+    *((unevaluated(keyword, 11), '{"a":' + "1" * 20 + "}") for keyword in ("allOf", "anyOf", "oneOf", "if", "$ref")),
 ]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 import msgspec
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES, MAX_SUBSCHEMAS, MAX_DEPTH = 65_536, 2_000, 128
 """Of one schema; the latter two with every reference replaced by what it refers to."""
+
+MAX_WEIGHT = 1_000_000
+"""Of one schema: judging the shortest value by it takes a tenth of a second."""
 
 MAX_PROBLEMS, SHOWN = 20, 200
 """Problems that an answer lists, and characters of each."""
@@ -203,12 +206,24 @@ STATM = Path("/proc/self/statm")
 
 # The bounds.
 
-_ONE = (
-    *("items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"),
-    *("unevaluatedItems", "unevaluatedProperties", "contentSchema"),
+Names: TypeAlias = tuple[str, ...]
+
+_UNEVALUATED = {"unevaluatedItems", "unevaluatedProperties"}
+_SAME = (
+    ("not", "if", "then", "else", "contains"),
+    ("allOf", "anyOf", "oneOf"),
+    ("dependentSchemas", "dependencies"),
 )
-_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
-_MAPS = ("properties", "patternProperties", "dependentSchemas", "dependencies")
+"""Keywords whose subschemas judge the value itself, or say which parts of it are evaluated: those with one subschema,
+those with a list, and those with one for each name."""
+
+_PARTS = (
+    ("items", "additionalProperties", "propertyNames", "contentSchema", *sorted(_UNEVALUATED)),
+    ("prefixItems",),
+    ("properties", "patternProperties"),
+)
+"""Keywords whose subschemas judge parts of the value."""
+
 _REFUSED = ("$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor")
 
 _COUNT = re.compile(r"\{(\d{1,6})(?:,(\d{0,6}))?\}")
@@ -224,9 +239,22 @@ def measured(schema: bytes, parsed: Any) -> _Measure:
     if isinstance(parsed, dict) and str(parsed.get("$schema", DIALECT)).rstrip("#") != DIALECT:
         raise SchemaError(f"$schema must be {DIALECT}")
     found = _Measure(parsed)
+    if found.total > MAX_WEIGHT:
+        raise SchemaError("it takes too long, also for short values: nest unevaluatedProperties and -Items less deep")
     if found.states > MAX_STATES:
         raise SchemaError("its patterns are too large all together; use fewer, shorter, or smaller counts in {}")
     return found
+
+
+class _Cost(NamedTuple):
+    """The weight of a subschema: of judging a value by it, and of finding out which parts of the value it evaluates.
+
+    The library finds that out anew for each `unevaluatedProperties` and `unevaluatedItems` around it, and judges the
+    value once more to do so. So the weight grows exponentially with their depth, by 2.6 with each.
+    """
+
+    judge: int
+    evaluate: int
 
 
 class _Measure:
@@ -237,10 +265,10 @@ class _Measure:
         self._root = root
         self._count = 0
         self._seen: set[int] = set()
-        self.total = self.states = 0
-        self._walk(root, 0, ())
+        self.states = 0
+        self.total = self._walk(root, 0, ()).judge
 
-    def _walk(self, schema: Any, depth: int, within: tuple[str, ...]) -> None:
+    def _walk(self, schema: Any, depth: int, within: tuple[str, ...]) -> _Cost:
         """`within` are the references that led here."""
         self._count += 1
         if self._count > MAX_SUBSCHEMAS:
@@ -248,8 +276,7 @@ class _Measure:
         if depth > MAX_DEPTH:
             raise SchemaError(f"it is nested deeper than {MAX_DEPTH} when its references are written out")
         if isinstance(schema, bool):
-            self.total += 1
-            return
+            return _Cost(1, 0)
         if not isinstance(schema, dict):
             raise SchemaError("a schema is an object, true or false")
         for keyword in _REFUSED:
@@ -258,21 +285,22 @@ class _Measure:
         if depth and "$id" in schema:
             raise SchemaError("only the whole schema may have an $id")
         states = sum(map(_states_of, _patterns(schema)))
-        self.total += 1 + _extra(schema) + states
         if id(schema) not in self._seen:
             self._seen.add(id(schema))
             self.states += states
-        if "$ref" in schema:
-            self._follow(schema["$ref"], depth, within)
-        for child in _children(schema):
-            self._walk(child, depth + 1, within)
+        same = [self._follow(schema["$ref"], depth, within)] if "$ref" in schema else []
+        same += [self._walk(child, depth + 1, within) for child in _children(schema, *_SAME)]
+        parts = [self._walk(child, depth + 1, within) for child in _children(schema, *_PARTS)]
+        evaluate = sum(each.judge + each.evaluate for each in same)
+        judge = 1 + _extra(schema) + states + sum(each.judge for each in (*same, *parts))
+        return _Cost(judge + (evaluate if schema.keys() & _UNEVALUATED else 0), evaluate)
 
-    def _follow(self, reference: Any, depth: int, within: tuple[str, ...]) -> None:
+    def _follow(self, reference: Any, depth: int, within: tuple[str, ...]) -> _Cost:
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise SchemaError(f"$ref '{_cut(str(reference))}' leads out of the schema; it must begin with #/")
         if reference in within or reference in ("#", "#/"):
             raise SchemaError(f"$ref '{_cut(reference)}' is part of what it refers to")
-        self._walk(self._target(reference), depth + 1, (*within, reference))
+        return self._walk(self._target(reference), depth + 1, (*within, reference))
 
     def _target(self, reference: str) -> Any:
         found = self._root
@@ -287,15 +315,15 @@ class _Measure:
         return found
 
 
-def _children(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """The direct subschemas of a schema; what is malformed is left to the validator."""
-    for keyword in _ONE:
+def _children(schema: Mapping[str, Any], one: Names, lists: Names, maps: Names) -> Iterator[Any]:
+    """The direct subschemas of a schema under these keywords; what is malformed is left to the validator."""
+    for keyword in one:
         if keyword in schema:
             yield schema[keyword]
-    for keyword in _LISTS:
+    for keyword in lists:
         if isinstance(found := schema.get(keyword), list):
             yield from found
-    for keyword in _MAPS:
+    for keyword in maps:
         if isinstance(found := schema.get(keyword), dict):
             yield from (each for each in found.values() if not isinstance(each, list))
 
@@ -305,6 +333,9 @@ def _extra(schema: Mapping[str, Any]) -> int:
     total = sum(len(msgspec.json.encode(schema[keyword])) // 8 for keyword in ("enum", "const") if keyword in schema)
     if isinstance(required := schema.get("required"), list):
         total += len(required)
+    for keyword in ("dependentRequired", "dependencies"):
+        if isinstance(found := schema.get(keyword), dict):
+            total += len(found) + sum(len(each) for each in found.values() if isinstance(each, list))
     if isinstance(step := schema.get("multipleOf"), float) and not step.is_integer():
         total += _FRACTION
     return total
