@@ -55,10 +55,10 @@ class Filter(Struct, frozen=True, gc=False):
 
     def keys(self, *, updated: bool) -> Iterator[str]:
         """Its keys, for messages that were updated or for those that were not."""
-        event = _event(updated=updated) + _part("d", self.device)
+        event, device = _event(updated=updated), _part("d", self.device)
         for network in (None,) if self.networks is None else sorted(self.networks):
             for type_ in (None,) if self.types is None else sorted(self.types):
-                place = event + _part("n", network) + _part("t", type_)
+                place = event + _part("n", network) + _part("t", type_) + device
                 yield from (place,) if self.names is None else (_named(place, name) for name in sorted(self.names))
 
 
@@ -83,7 +83,7 @@ def keys_of(message: Message) -> tuple[str, ...]:
     shared = _shared_keys(updated, network, type_, name)
     if network is None or type_ is None:
         return shared
-    own = f"{'updated:' if updated else 'inserted:'}d{message.device}n{network}t{type_}"
+    own = f"{shared[0]}d{message.device}"
     return (own, *shared) if name is None else (own, _named(own, name), *shared)
 
 
