@@ -97,8 +97,8 @@ def holder(side: Side, module: str, **options: object) -> Iterator[Callable[[int
         yield more
 
 
-def entries(side: Side) -> float:
-    """Bytes for one more entry."""
+def configurations(side: Side) -> float:
+    """Bytes for one more configuration."""
     before = side.server.rss()
     for start in range(0, ENTRIES, MOST_CHANGES):
         names = (f"entry.{number:08d}" for number in range(start, start + MOST_CHANGES))
@@ -125,7 +125,7 @@ def subscriptions(side: Side) -> float:
 
 
 MEMORY = {
-    "memory of an entry": entries,
+    "memory of a configuration": configurations,
     "memory of an idle socket": idle_sockets,
     "memory of a subscription": subscriptions,
 }

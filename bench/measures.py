@@ -433,10 +433,10 @@ def idle_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
 
 
 def growth(folder: Path, say: Callable[[str], None]) -> list[Row]:
-    """Seconds to start over 100,000 entries, and MiB of resident memory with 1,000,000."""
+    """Seconds to start with 100,000 configurations, and MiB of resident memory with 1,000,000."""
     rows = []
     for count in (100_000, 1_000_000):
-        say(f"{count:,} entries")
+        say(f"{count:,} configurations")
         path = folder / f"entries-{count}.db"
         asyncio.run(fill(path, count))
         started = time.perf_counter()
@@ -444,8 +444,8 @@ def growth(folder: Path, say: Callable[[str], None]) -> list[Row]:
             seconds = time.perf_counter() - started
             memory = server.rss() / 1_024
         small = count == 100_000
-        rows.append(Row(f"start with {count:,} entries", seconds, "s", at_most=2 if small else None))
-        rows.append(Row(f"memory with {count:,} entries", memory, "MiB", at_most=None if small else 1_024))
+        rows.append(Row(f"start with {count:,} configurations", seconds, "s", at_most=2 if small else None))
+        rows.append(Row(f"memory with {count:,} configurations", memory, "MiB", at_most=None if small else 1_024))
     return rows
 
 

@@ -27,7 +27,7 @@ FIGURES = (
     "put, 50 x 16",
     "put until 1,000 subscribers have it, p50",
     "memory for each of 5,000 idle connections",
-    "start with 100,000 entries",
+    "start with 100,000 configurations",
 )
 
 
