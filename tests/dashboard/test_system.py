@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from playwright.async_api import expect
@@ -73,9 +74,42 @@ async def test_a_tenant_document_is_validated_edited_and_saved(visit: Visit, gat
     await visit.button("Save").click()
     await expect(visit.page.get_by_role("status").filter(has_text="Saved the document")).to_be_visible()
     assert tenant.get()["entityTypes"][0]["attributes"][0]["type"] == "Strng"
+    tenant.put(tenant.get() | {"label": "Shops"})
     await visit.open("tenant/documenta?tab=history")
-    await expect(visit.page.get_by_role("textbox", name="After")).to_contain_text("Strng")
+    versions = visit.page.get_by_role("list", name="Versions").get_by_role("listitem")
+    await expect(versions).to_have_count(3)
+    await expect(visit.page.get_by_role("textbox", name="After")).to_contain_text("Shops")
     await visit.accessible()
+
+
+async def test_the_history_of_one_element(visit: Visit, gateway: RunningGateway) -> None:
+    """Only the versions that changed it, and what it was; also after it was deleted."""
+    page = visit.page
+    tenant = Tenant(gateway, "documentc")
+    tenant.put(DOCUMENT)
+    edits: list[dict[str, Any]] = [
+        {"entityTypes": [DOCUMENT["entityTypes"][0] | {"label": HOSTILE[1]}]},
+        {"label": "Another"},
+        {"entityTypes": []},
+    ]
+    for each in edits:
+        tenant.put(tenant.get() | each)
+    await visit.open("tenant/documentc")
+    await page.get_by_role("link", name="History of CRM").click()
+    versions = page.get_by_role("list", name="Versions").get_by_role("listitem")
+    await expect(versions).to_have_count(1)
+    await expect(page.get_by_label("Element").first).to_contain_text("CRM")
+    await visit.accessible()
+    await visit.fits()
+    await visit.open("tenant/documentc?tab=history&element=" + quote(STORE, safe=""))
+    await expect(versions).to_have_count(3)
+    await expect(versions.first).to_contain_text("deleted")
+    await versions.nth(1).get_by_role("button").click()
+    await expect(page.get_by_role("textbox", name="After")).to_contain_text("onerror")
+    await expect(page.get_by_role("textbox", name="Before")).to_contain_text("Store")
+    assert await page.locator(MARKUP).count() == 0
+    await page.get_by_role("link", name="Of all of the document").click()
+    await expect(versions).to_have_count(4)
 
 
 async def test_two_people_edit_a_document_apart(visit: Visit, gateway: RunningGateway) -> None:

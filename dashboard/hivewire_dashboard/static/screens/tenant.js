@@ -39,7 +39,7 @@ export default function Tenant({rest: [id], query}) {
     <nav class="path" aria-label="Above"><a href=${to("access", {of: "tenants"})}>Tenants</a></nav>
     <h1><${Text} of=${id} mono /></h1>
     <${Tabs} label="About this document" chosen=${tab} tabs=${[["elements", "Document", to("tenant", id)], ["history", "History", to("tenant", id, {tab: "history"})]]} />
-    ${tab === "history" ? html`<${Past} id=${id} />` : html`<${Document} key=${value.modified} id=${id} stored=${value} again=${again} />`}
+    ${tab === "history" ? html`<${Past} key=${query.get("element")} id=${id} element=${query.get("element")} />` : html`<${Document} key=${value.modified} id=${id} stored=${value} again=${again} />`}
   </article>`;
 }
 
@@ -98,6 +98,7 @@ function Document({id, stored, again}) {
       <ul class="cards">${list.slice(0, 200).map(([element, index]) => html`<li class="card" key=${index}>
         <span class="grow"><${Text} of=${called(element)} /> <span class="quiet"><${Text} of=${place(element)} mono /></span>
           ${(findings ?? []).filter(({where}) => place(element) && where.startsWith(place(element))).map((each) => html`<div class="wrong">${plain(each.text)}</div>`)}</span>
+        ${place(element) && html`<a href=${to("tenant", id, {tab: "history", element: place(element)})} aria-label=${`History of ${plain(called(element) || place(element))}`}>History</a>`}
         <${Button} kind="small" aria-label=${`Edit ${plain(called(element) || place(element))}`} onClick=${() => setOpen({path: [name, index], text: written(element)})}>Edit<//>
       </li>`)}</ul>
     </details>`)}
@@ -131,22 +132,31 @@ function Element({open, done, close}) {
   <//>`;
 }
 
-/** Earlier versions, each against the one before it. */
-function Past({id}) {
+/** Earlier versions of the document, or of the element with a URI, each against the one before it. */
+function Past({id, element}) {
   const {value, error, again} = useLoaded(async () => parse(await (await ask(id, "/_history?max=50", {})).text()), [id]);
   const [chosen, setChosen] = useState(0);
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   if (!value) return html`<p class="quiet" role="status">Reading…</p>`;
-  if (!value.length) return html`<${Empty} title="Nothing was saved yet" />`;
-  const now = value[chosen];
-  const before = value[chosen + 1];
-  return html`<div class="history">
-    <ol class="changes" aria-label="Versions">${value.map((each, index) => html`<li key=${index}>
+  const versions = value.map((each) => ({...each, text: textOf(each.configuration, element)}));
+  const shown = versions.filter(({text}, index) => text !== (versions[index + 1]?.text ?? ""));
+  const about = element && html`<p>Of <${Text} of=${element} mono /> alone. <a href=${to("tenant", id, {tab: "history"})}>Of all of the document</a></p>`;
+  if (!shown.length) return html`${about}<${Empty} title="Nothing was saved yet" />`;
+  const [now, before] = [shown[chosen], shown[chosen + 1]];
+  return html`${about}<div class="history">
+    <ol class="changes" aria-label="Versions">${shown.map((each, index) => html`<li key=${index}>
       <button type="button" class="change" aria-pressed=${index === chosen} onClick=${() => setChosen(index)}>
-        <span><${When} time=${Number(each.timestamp?.rawJSON ?? each.timestamp)} /></span><span class="quiet">by <${Text} of=${each.updatedBy ?? "nobody"} /></span>
+        <span><${When} time=${Number(each.timestamp?.rawJSON ?? each.timestamp)} />${!each.text && " · deleted"}</span><span class="quiet">by <${Text} of=${each.updatedBy ?? "nobody"} /></span>
       </button></li>`)}</ol>
     ${before
-      ? html`<${Difference} before=${written(before.configuration)} after=${written(now.configuration)} labels=${["Before", "After"]} json />`
-      : html`<${Reader} value=${written(now.configuration)} label="Document" json />`}
+      ? html`<${Difference} before=${before.text} after=${now.text} labels=${["Before", "After"]} json />`
+      : html`<${Reader} value=${now.text} label=${element ? "Element" : "Document"} json />`}
   </div>`;
+}
+
+/** A document, or what it has at a URI; nothing when it has nothing there. */
+function textOf(document, uri) {
+  if (!uri) return written(document);
+  const found = Object.values(document).filter(Array.isArray).flat().find((element) => place(element) === uri);
+  return found ? written(found) : "";
 }
