@@ -21,7 +21,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import client, measures, messages, schemas
+from bench import client, layers, measures, messages, schemas
 from bench.measures import Row
 
 HERE = Path(__file__).parent
@@ -53,6 +53,7 @@ PARTS: dict[str, Callable[[Run], list[Row]]] = {
     "delivery": lambda run: messages.delivery(run.folder, run.rounds, run.say),
     "online": lambda run: messages.memory(run.folder, run.say),
     "devices": lambda run: messages.registered(run.folder, run.say),
+    "fleet": lambda run: layers.fleets(run.folder, run.rounds, run.say),
 }
 QUICK = ("rates", "http", "messages")
 """Those that `--quick` runs."""

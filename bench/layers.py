@@ -1,0 +1,162 @@
+"""The measurements of fleets, and their bounds (fleet.md, section 11)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import messages, servers
+from bench.generator import device_of
+from bench.listeners import FEW, NAMES
+from bench.measures import Row, log_in, send
+from bench.servers import Server, generate
+
+REGISTERED, ONLINE = 100_000, 10_000
+FLAGS = ("--ping-seconds", "300")
+"""A busy machine is late with pongs."""
+
+Ask = Callable[[str], Any]
+
+
+@contextmanager
+def listening(server: Server, token: str, devices: int, **options: object) -> Iterator[Ask]:
+    """Devices that are connected; calling carries out a work of `bench.listeners`."""
+    named = {"port": server.port, "path": server.path, "token": token, "devices": devices, **options}
+    with servers.prompted(servers.command("bench.listeners", **named), greets=True) as ask:
+        yield lambda work: json.loads(ask(work))
+
+
+def prepare(server: Server, token: str) -> None:
+    """A layer of ten devices, twenty values for all, and as many plain ones."""
+    target = {"deviceIds": [device_of(number) for number in range(FEW)]}
+    send(server, "PUT", "/api/rest/layer/few", {"rank": 5, "target": target}, token)
+    for layer in ({}, {"layer": "global"}):
+        changes = [{"operation": "put", "name": f"n.{n:02}", "value": "v", **layer} for n in range(NAMES)]
+        send(server, "POST", "/api/rest/configuration/transact", {"changes": changes}, token)
+    send(server, "PUT", "/api/rest/layer/few/configuration/n.01", {"value": "few"}, token)
+
+
+def fleets(
+    folder: Path,
+    rounds: int,
+    say: Callable[[str], None],
+    online: int = ONLINE,
+    registered: int = REGISTERED,
+    seconds: float = 1.0,
+) -> list[Row]:
+    """All of it, each kind of request for so many seconds in a round. Ratios are medians over rounds."""
+    path = folder / "fleet.db"
+    asyncio.run(messages.register(path, registered))
+    rows = [Row("memory for each device beyond its records", views(path), "B", at_most=512)]
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        found.setdefault(name, []).append(value)
+
+    def of(*names: str) -> float:
+        one, *others = (found[name] for name in names)
+        of_rounds = [mine / theirs for mine, theirs in zip(one, *others, strict=True)] if others else one
+        return float(statistics.median(of_rounds))
+
+    with ExitStack() as stack:
+        server = stack.enter_context(servers.gateway(path, flags=FLAGS))
+        token = log_in(server)
+        prepare(server, token)
+        raw = stack.enter_context(servers.plain("fanout"))
+        say(f"{online:,} devices come online")
+        ask = stack.enter_context(listening(server, token, online))
+        before = messages.settled(server)
+        ask("follow 0")
+        grown = 1_024 * (messages.settled(server) - before) / online
+        rows.append(Row("memory for each device that listens, beyond its socket", grown, "B", at_most=2_048))
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}: edits for {online:,} devices")
+            pushed = generate("bench.watchers", "fan", port=raw.port, watchers=online, puts=10)["pushed"]
+            note("raw", statistics.median(pushed))
+            note("edit", statistics.median(ask("edit 10")["pushed"]))
+            note("few", statistics.median(ask("few 50")["pushed"]))
+            for kind, rate in ask(f"rates {1_000 * seconds:.0f}").items():
+                note(kind, rate)
+        say(f"{online:,} devices come back")
+        ask("edit 1")
+        note("resume", ask("resume 0")["seconds"])
+        say(f"a rollout takes {registered // 2:,} devices")
+        gets = ask("rollout 50")
+    with servers.gateway(folder / "alone.db", flags=FLAGS) as server:
+        token = log_in(server)
+        for number in range(FEW):
+            send(server, "PUT", f"/api/rest/device/{device_of(number)}", {"name": "d"}, token)
+        prepare(server, token)
+        with listening(server, token, FEW) as ask:
+            ask("follow 0")
+            for number in range(rounds):
+                say(f"round {number + 1} of {rounds}: edits for {FEW} devices")
+                note("alone", statistics.median(ask("few 50")["pushed"]))
+        say(f"{online:,} followers of plain configurations come back")
+        with listening(server, token, online, plain=True) as ask:
+            ask("follow 0")
+            ask("edit 1")
+            note("plain resume", ask("resume 0")["seconds"])
+    p99 = {name: statistics.quantiles(times, n=100)[98] for name, times in gets.items()}
+    return [
+        *rows,
+        Row(f"raw fan-out to {online:,}, p50", 1_000 * of("raw"), "ms"),
+        Row(f"edit until {online:,} devices have it, p50", 1_000 * of("edit"), "ms"),
+        Row("that / raw fan-out", of("edit", "raw"), "x", at_most=1.3),
+        Row(f"edit for {FEW} of {online:,} online and {registered:,} devices, p50", 1_000 * of("few"), "ms"),
+        Row(f"that / the same with {FEW} devices in all", of("few", "alone"), "x", at_most=1.5),
+        Row(f"effective values of {NAMES} names", of("effective"), "requests/s"),
+        Row(f"that / a list of {NAMES}", of("effective", "list"), "x", at_least=0.5),
+        Row("reports", of("report"), "requests/s"),
+        Row("that / puts", of("report", "put"), "x", at_least=0.4),
+        Row(f"{online:,} devices resume", of("resume"), "s"),
+        Row("plain resumes / that", of("plain resume", "resume"), "x", at_least=0.7),
+        Row(f"longest get while a rollout takes {registered // 2:,} devices", max(gets["during"]), "ms", at_most=20),
+        Row("p99 of gets meanwhile / before", p99["during"] / p99["alone"], "x", at_most=1.5),
+    ]
+
+
+def views(path: Path) -> float:
+    """Bytes of memory that a device takes in the fleet beside its record and the index of devices."""
+    run = subprocess.run([sys.executable, "-m", "bench.layers", str(path)], capture_output=True, check=True, text=True)
+    return float(run.stdout)
+
+
+async def _views(path: Path) -> float:
+    from hivewire.access.keys import Key
+    from hivewire.access.tenants import Tenants
+    from hivewire.access.tokens import Tokens
+    from hivewire.access.users import Users
+    from hivewire.devices.registry import Registry
+    from hivewire.fleet.fleet import Fleet
+    from hivewire.hub.hub import Hub
+    from hivewire.ledger.engines.sqlite.journal import SqliteJournal
+    from hivewire.ledger.ledger import Ledger
+    from hivewire.services import now
+
+    ledger = Ledger(SqliteJournal(path), now)
+    await ledger.open()
+    users = Users(ledger)
+    await users.load()
+    registry = Registry(ledger, users)
+    registry.load()
+    tokens = Tokens(Key("x" * 32, "utf8"), users, Tenants(ledger), 1, 1)
+    fleet = Fleet(ledger, registry, Hub(ledger, tokens, 1, lambda where, error: None))
+    this = Server(os.getpid(), 0, "")
+    before = this.rss()
+    fleet.load()
+    grown = 1_024 * (this.rss() - before) / max(1, len(fleet.members))
+    await ledger.close()
+    return grown
+
+
+if __name__ == "__main__":
+    print(asyncio.run(_views(Path(sys.argv[1]))))
