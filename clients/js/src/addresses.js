@@ -9,7 +9,7 @@ export const IN_VAIN = [1002, 1003, 1007, 1009];
 
 /**
  * How long to wait after the `failures`th loss in a row: full jitter, so that clients that were cut off together do not
- * come back together.
+ * reconnect together.
  *
  * @param {number} failures from 0
  * @param {() => number} random
@@ -20,7 +20,7 @@ export function backoff(failures, random) {
 }
 
 /**
- * What the end of a connection says about when to come back.
+ * When to reconnect, as far as the end of a connection says so.
  *
  * @param {number} code
  * @param {string} reason
@@ -68,7 +68,7 @@ export class Addresses {
     return new URL(url.pathname.replace(/(api|dh)\/websocket$/, path), url);
   }
 
-  /** Do not come back to the current address for a time. @param {number} milliseconds */
+  /** Do not connect to the current address for a time. @param {number} milliseconds */
   hold(milliseconds) {
     this.#held.set(this.current, Date.now() + milliseconds);
   }

@@ -244,7 +244,7 @@ export class Connection {
     if (socket !== this.#socket) throw unavailable("the connection was lost");
     try {
       await this.#ask("authenticate", {token}, ({ended}) => {
-        // Another user has the socket now, and what was followed has ended: begin anew.
+        // The socket belongs to another user now, so its subscriptions have ended: connect again.
         if (ended) this.#end(1006, "the token is another user's");
       });
     } catch (error) {
@@ -458,14 +458,14 @@ export class Connection {
     else this.#end(1006, "no connection in time");
   }
 
-  /** Whether the line still carries anything: a network that is gone just falls silent. */
+  /** Test whether the connection still works: a lost network gives no error. */
   probe(timeout = PROBE) {
     if (this.#probed || !this.#entered) return;
     this.#probed = true;
     this.#request("server/info", {}, {own: true, timeout}).answer.catch(() => {});
   }
 
-  /** The machine has slept, or has a network again: look at the token and the line now, and wait only as told. */
+  /** The machine has slept, or has a network again: check the connection, or reconnect unless told to wait, now. */
   wake() {
     if (!this.#told) this.#wake();
     if (!this.#entered) return;

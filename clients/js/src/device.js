@@ -130,7 +130,7 @@ export class Device {
   }
 
   /**
-   * Report what the device has of its own, or what was changed there. It changes nothing that it should have.
+   * Report a value that only the device has, or that was changed there. The desired values stay as they are.
    *
    * @param {Record<string, string | null>} values up to 1,024 characters each; null: it has none
    * @returns {Promise<void>} it was reported. Rejects as `flush` does, and with TypeError for what is no such value

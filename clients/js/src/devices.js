@@ -93,7 +93,7 @@ export function devices(hw) {
     send: (deviceId, name, parameters, options) => send(hw, deviceId, name, parameters, options),
 
     /**
-     * The devices in reach, kept up to date: `all`, by id, and a function that is told of every change.
+     * The devices that the token reaches, kept up to date: `all`, by id, and a function that is called at each change.
      *
      * @param {Scope & {presence?: boolean}} scope `presence`: also which are online
      * @param {(all: Map<string, Device>) => void} told with the same map each time

@@ -37,7 +37,7 @@ import {text} from "./codecs.js";
  */
 
 /**
- * What happened to one name. The change says who, when and why, unless it was found by comparing two states.
+ * A change of one name. It has the author, time and reason, unless it was found by comparing two states.
  *
  * @template T
  * @typedef {object} Change
@@ -197,7 +197,7 @@ export class Entries {
     return changes;
   }
 
-  /** Everything, as changes to somebody who knows nothing. */
+  /** The whole state, as changes to an empty one. */
   state() {
     return [...this.all()].map((raw) => happened(raw.name, raw, undefined, raw));
   }

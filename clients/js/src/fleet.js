@@ -1,6 +1,6 @@
 /**
- * Fleets (`@hivewire/client/fleet`): a device that follows what it should have and says what it has done, and what
- * people ask of all devices (fleet.md).
+ * Fleets (`@hivewire/client/fleet`): a device that follows its configurations and reports what it has applied, and
+ * counts and rollouts for all devices (fleet.md).
  */
 
 import {text} from "./codecs.js";
@@ -25,7 +25,7 @@ import {Queue} from "./watch.js";
  */
 
 /**
- * When a rollout goes on, and when it stops.
+ * When a rollout advances, and when it is held or rolled back.
  *
  * @typedef {object} Gate
  * @property {number} [success] percent of the reached devices that must have applied
@@ -60,7 +60,7 @@ import {Queue} from "./watch.js";
  */
 
 /**
- * What a device should have under a name, and what it says of it.
+ * An effective configuration of a device, and what the device has reported of it.
  *
  * @typedef {Omit<Configuration, "applied" | "refused"> & {
  *   layer: string | null, entityVersion: number, state: DeviceState, hidden?: string[], rollout?: number,
@@ -86,7 +86,7 @@ export function fleet(hw) {
     device: (deviceId, {cache = MEMORY} = {}) => new Device(hw, deviceId, cache),
 
     /**
-     * What a device should have, from which layer, and what it says of it (fleet.md, 3).
+     * The effective configurations of a device, their layers, and what it has reported of them (fleet.md, 3).
      *
      * @param {string} deviceId
      * @param {{names?: string[]} & CallOptions} [options]
@@ -96,7 +96,7 @@ export function fleet(hw) {
       /** @type {Promise<any>} */ (hw.call("device/effective", {deviceId, names}, {repeat: true, ...options})),
 
     /**
-     * Show new values to ever more devices of a layer, and write them into it when all is well (fleet.md, 6).
+     * Give new values to more and more devices of a layer, and write them into it on success (fleet.md, 6).
      *
      * @param {string} layer
      * @param {Record<string, any>} changes the new values by name; null deletes
@@ -151,7 +151,7 @@ export function fleet(hw) {
   };
 }
 
-/** New values that ever more devices of a layer see, before the layer is written (fleet.md, 6). */
+/** New values that more and more devices of a layer get, before the layer is written (fleet.md, 6). */
 export class Rollout {
   #hw;
 
@@ -177,7 +177,7 @@ export class Rollout {
   }
 
   /**
-   * End it: its devices get back what the layer says.
+   * End it: its devices get the values of the layer again.
    *
    * @param {CallOptions} [options]
    * @returns {Promise<void>} rejects with Conflict when it is completed: `reply.changes` would undo it
@@ -187,7 +187,7 @@ export class Rollout {
   }
 
   /**
-   * How it is now, and whenever it or its counts have changed, until it is over.
+   * Its current state, and each one after it or its counts have changed, until it has ended.
    *
    * @param {{signal?: AbortSignal, interval?: number}} [options] how often to look, in milliseconds: 1,000 when absent
    * @returns {AsyncGenerator<RolloutStatus, void, undefined>}
@@ -195,7 +195,7 @@ export class Rollout {
   async *follow({signal, interval = 1_000} = {}) {
     for (let last = ""; !signal?.aborted; await pause(interval, signal)) {
       const found = await this.get(signal && {signal}).catch((error) => {
-        // A gateway that is away, or busy, is asked again.
+        // A gateway that is busy, or cannot be reached, is asked again.
         if (!signal?.aborted && !(error instanceof Busy || error instanceof Unavailable)) throw error;
       });
       const now = JSON.stringify(found);

@@ -75,7 +75,7 @@ export class Subscription {
     if (group.live) this.#turn(true);
   }
 
-  /** The connection is gone: an unfinished group is worth nothing. */
+  /** The connection is lost: an unfinished group is discarded. */
   lose() {
     this.id = 0;
     this.#held = [];

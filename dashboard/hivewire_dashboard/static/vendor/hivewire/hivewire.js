@@ -117,7 +117,7 @@ export class Hivewire {
     await this.#connection.run();
   }
 
-  // What is known.
+  // The state.
 
   /** `connecting`, `stale`, `catching_up`, `live` or `closed`. @returns {State} */
   get state() {
@@ -129,13 +129,13 @@ export class Hivewire {
     return this.#status;
   }
 
-  /** How far what is known was followed. */
+  /** The position that the configurations in memory have reached. */
   get position() {
     return this.#subscription?.position;
   }
 
   /**
-   * A configuration, from memory: the present while `live`, otherwise what was last known. The default codec is `text()`.
+   * A configuration, from memory: current while `live`, otherwise the last known. The default codec is `text()`.
    * What the gateway leaves out, because it is binary or long, has the value null as text.
    *
    * @template [T=string]
@@ -153,7 +153,7 @@ export class Hivewire {
   }
 
   /**
-   * Wait until there is something to serve: the present, or what the cache has. With `{stale: false}` the present.
+   * Wait until values can be read: current ones, or those of the cache. With `{stale: false}` current ones.
    *
    * @param {{timeout?: number, stale?: boolean}} [options] milliseconds, 10,000 when absent
    * @returns {Promise<State>} rejects with NotReady, or with what closed the client
@@ -175,7 +175,7 @@ export class Hivewire {
     });
   }
 
-  // What happens.
+  // Events.
 
   /**
    * Be told of events: `state`, `reset`, `changes`, `invalid`; `push` is told of every push of the gateway as it is.
@@ -192,7 +192,7 @@ export class Hivewire {
   }
 
   /**
-   * The events of some names: first a `reset` with what is known, if anything is, then what happens.
+   * The events of some names: first a `reset` with the known values, if there are any, then the changes.
    *
    * @template [T=string]
    * @param {string | string[]} patterns exact names, or prefixes that end in `*`
@@ -254,7 +254,7 @@ export class Hivewire {
     };
   }
 
-  // What can be asked.
+  // Requests.
 
   /**
    * Send any request; see api.md for all of them. It waits for a connection. What only reads is repeated when the
@@ -362,7 +362,7 @@ export class Hivewire {
   }
 
   /**
-   * What happened to a name, newest first, also when it was deleted.
+   * The changes of a name, newest first, deletes included.
    *
    * @param {string} name
    * @param {{layer?: string, take?: number, before?: number} & CallOptions} [options] `before`: a revision

@@ -1,4 +1,4 @@
-/** Keeps a cache up to date, at most once a second, and says whether what it has counts. */
+/** Keeps a cache up to date, at most once a second, and says whether its content may be used. */
 
 import {checked, indexedDBCache} from "./cache.js";
 
