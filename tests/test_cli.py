@@ -365,49 +365,37 @@ GROUPS = (
 )
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        *([name] for name in cli.COMMANDS),
-        *(["user", verb] for verb in ("add", "list", "get", "delete", "assign", "unassign")),
-        *(["user", verb] for verb in ("password", "lock", "unlock", "revoke", "role")),
-        *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
-        *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "get", "devices")),
-        *([noun, verb] for noun in ("network", "type") for verb in ("change", "delete")),
-        *(["device", verb] for verb in ("list", "get", "put", "delete", "adopt", "effective", "label")),
-        *(["fleet", verb] for verb in ("count", "list", "watch")),
-        *(["rollout", verb] for verb in ("start", "list", "status", "hold", "resume", "rollback")),
-        *(["layer", verb] for verb in ("list", "put", "delete")),
-        *([noun, "watch"] for noun in ("device", "network", "type")),
-        *([noun, verb] for noun in ("command", "notification") for verb in ("send", "list", "get", "watch")),
-        ["command", "update"],
-        *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
-        *(["client", verb] for verb in ("secret", "privileges")),
-    ],
-)
-def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
+def every_command(command: click.Command = cli._hivewire, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of each command, `hivewire` itself and the groups among them."""
+    yield words
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from every_command(found, (*words, name))
+
+
+def test_every_command_teaches_by_example(run: Run) -> None:
     """`--help` works without a gateway and shows lines to paste."""
-    outcome = run(*command, "--help")
-    assert outcome.code == 0
-    if command not in GROUPS:
-        assert re.search(r"(Examples|First steps):\n\s+", outcome.out)
-        assert re.search(r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command), outcome.out, re.MULTILINE)
+    for command in every_command():
+        outcome = run(*command, "--help")
+        assert outcome.code == 0, command
+        if [*command] not in GROUPS:
+            assert re.search(r"(Examples|First steps):\n\s+", outcome.out), command
+            line = r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command)
+            assert re.search(line, outcome.out, re.MULTILINE), command
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])
-@pytest.mark.parametrize("command", [[], *GROUPS])
-def test_the_list_of_commands_is_not_cut(
-    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], columns: str
-) -> None:
+def test_the_list_of_commands_is_not_cut(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     """Each command has one line with a whole phrase; those of `hivewire` are grouped by subject."""
     monkeypatch.setenv("COLUMNS", columns)
-    shown = run(*command, "--help").out
-    assert "..." not in shown.partition("\n")[2]
-    listed = re.findall(r"^  ([a-z][a-z-]*)  +\S", shown, re.MULTILINE)
-    if not command:
-        assert listed == [*cli.COMMANDS]
-        assert all(f"\n{heading}:\n  {first} " in shown for first, heading in cli.SUBJECTS.items())
+    for command in ([], *GROUPS):
+        assert "..." not in run(*command, "--help").out.partition("\n")[2], command
+    shown = run("--help").out
+    assert re.findall(r"^  ([a-z][a-z-]*)  +\S", shown, re.MULTILINE) == [*cli.COMMANDS]
+    assert all(f"\n{heading}:\n  {first} " in shown for first, heading in cli.SUBJECTS.items())
 
 
 def test_the_settings_are_grouped_by_subject(run: Run) -> None:
@@ -442,15 +430,15 @@ def test_a_command_loads_no_more_than_it_needs(command: list[str], without: list
     assert done.stderr == "[]\n"
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
-def test_the_list_of_commands_says_what_their_help_says(name: str) -> None:
+def test_the_list_of_commands_says_what_their_help_says() -> None:
     """The sentence with which `hivewire --help` and completion show a command is the first one of its own help."""
     group = cli._hivewire
-    command = group.get_command(click.Context(group), name)
-    assert command is not None
-    assert cli.COMMANDS[name][1] == command.get_short_help_str(1_000)
-    (item,) = [found for found in group.shell_complete(click.Context(group), name) if found.value == name]
-    assert item.help == cli.COMMANDS[name][1]
+    for name, (_, sentence) in cli.COMMANDS.items():
+        command = group.get_command(click.Context(group), name)
+        assert command is not None, name
+        assert command.get_short_help_str(1_000) == sentence, name
+        (item,) = [found for found in group.shell_complete(click.Context(group), name) if found.value == name]
+        assert item.help == sentence, name
 
 
 # Times.
