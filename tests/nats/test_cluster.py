@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from bench.nodes import PASSWORD, Nodes
+from bench.nodes import PASSWORD
 from msgspec.structs import replace
 
 from hivewire.ledger.digest import Digests
@@ -232,27 +232,6 @@ def test_a_check_goes_on_without_gateways_that_cannot_tell_what_they_have(site: 
     assert json.loads(row.out)["gateways"] == 1
     assert unknown.endswith(":9003")
     assert f"; unknown of older versions, which cannot tell: {unknown}" in words.out
-
-
-async def test_a_gateway_stops_when_a_server_comes_back_that_does_not_sync(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As it would not start with it. The reason names the server."""
-    monkeypatch.setattr("hivewire.ledger.engines.nats.journal.ASK_SECONDS", 0.05)
-    with Nodes(tmp_path, 1, sync="10s") as nodes:
-        journal = Site(nodes.store(), tmp_path).journal("a")
-        try:
-            await journal.open()
-            # As if it had been away at the start.
-            journal._settings = replace(journal._settings, store_monitor=f"http://127.0.0.1:{nodes[0].monitor}")
-            journal._unasked = {"n1"}
-            await journal.follow(lambda entry: None, lambda notes: None)
-            while journal.stopped is None:
-                await asyncio.sleep(0.01)
-            assert journal.stopped.reason.startswith("the server n1 does not sync each write")
-            assert not journal.stopped.again
-        finally:
-            await journal.close()
 
 
 def test_a_log_gets_a_new_epoch(site: Site, run: Run) -> None:

@@ -147,7 +147,7 @@ class Log:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._release(NotStored("the gateway is stopping"))
 
-    def stop(self, reason: str, *, again: bool) -> None:
+    def _stop(self, reason: str, *, again: bool) -> None:
         """Apply nothing more. The reason is for the operator."""
         if self.stopped is not None:
             return
@@ -225,7 +225,7 @@ class Log:
                 self.doubt()
                 wrong += 1
                 if wrong == watch.WATCH_TRIES:
-                    self.stop(str(error), again=False)
+                    self._stop(str(error), again=False)
                 await asyncio.sleep(watch.WATCH_SECONDS / watch.WATCH_TRIES)
             except Silent:
                 await asyncio.sleep(READ_PAUSE)
@@ -249,7 +249,7 @@ class Log:
         messages = await self._connection.read(self._stream, start)
         if messages and messages[0].place > start:
             if not self._gaps:
-                self.stop("the entries that come next here were compacted away", again=True)
+                self._stop("the entries that come next here were compacted away", again=True)
                 return
             whole = (each.place for each in messages if each.begins)
             self.tip, self.last = next(whole, messages[-1].place + 1) - 1, b""
@@ -276,11 +276,11 @@ class Log:
             sealed = None
         if sealed is None or sealed.format != self._format:
             if first == self.tip + 1:
-                self.stop(unreadable(data, place, self._format), again=False)
+                self._stop(unreadable(data, place, self._format), again=False)
             return None
         if sealed.epoch != self.epoch:
             if first == self.tip + 1:
-                self.stop(f"the log was made anew: its epoch is {sealed.epoch}, not {self.epoch}", again=True)
+                self._stop(f"the log was made anew: its epoch is {sealed.epoch}, not {self.epoch}", again=True)
             return None
         own = self._own[1] if sealed.id == self._own[0] else None
         return LogEntry(first, place, sealed.id, sealed.before, sealed.gateway, sealed.body, own)
@@ -436,7 +436,7 @@ class Log:
             self._suspicious.clear()
             found = await compare(self._connection, self._stream, self.epoch, lambda: (self.tip, self.last))
             if found is not None:
-                self.stop(found.reason, again=found.again)
+                self._stop(found.reason, again=found.again)
 
 
 class _AnotherHistory(Exception):

@@ -85,16 +85,21 @@ async def require_synced(settings: Settings, servers: Collection[str]) -> set[st
     return missing
 
 
-async def require_synced_later(settings: Settings, missing: Collection[str], pause: float) -> None:
+async def ask_later(settings: Settings, missing: Collection[str], pause: float) -> None:
     """Return when these servers, which were away, have come back and say that they always sync; they are asked again
-    after each pause. Raises Unsynced when one says that it does not."""
+    after each pause.
+
+    Each time that one says that it does not, the log has an error. The gateway goes on, because all others serve too,
+    and most of the servers sync: to stop would harm every client more.
+    """
     waited = set(missing)
     while waited:
         await asyncio.sleep(pause)
         try:
             back = waited & await _synced(settings, settings.store_monitor or "", waited)
-        except Unsynced:
-            raise
+        except Unsynced as error:
+            log.error("a server of the store may lose writes in a power cut", reason=str(error))
+            continue
         except NatsError:
             continue  # nobody can be asked now
         if back:

@@ -37,7 +37,7 @@ from hivewire.nats.connection import (
 )
 from hivewire.nats.entry import LogEntry, entry_id
 from hivewire.nats.log import Log
-from hivewire.nats.monitor import Unsynced, require_synced, require_synced_later
+from hivewire.nats.monitor import ask_later, require_synced
 from hivewire.settings import Settings
 from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges
@@ -208,14 +208,7 @@ class NatsJournal:
             await self._upkeep.start(self.log)
         except NatsError as error:
             raise JournalError(str(error)) from error
-        self._asking = asyncio.create_task(self._ask_again())
-
-    async def _ask_again(self) -> None:
-        """Ask the servers that were away at the start when they are back. One that does not sync is refused then."""
-        try:
-            await require_synced_later(self._settings, self._unasked, ASK_SECONDS)
-        except Unsynced as error:
-            self.log.stop(str(error), again=False)
+        self._asking = asyncio.create_task(ask_later(self._settings, self._unasked, ASK_SECONDS))
 
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
         """The next entries of the log, own and foreign: first into the local copy, then to the ledger."""
