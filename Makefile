@@ -123,7 +123,7 @@ vendor-check: $(VENV)/.vendor ## see that these files are what `make vendor` mak
 
 vendor-client: ## copy what a page needs of the JavaScript client into the dashboard
 	@rm -rf $(VENDORED)/hivewire && cp -R clients/js/src $(VENDORED)/hivewire
-	@cd $(VENDORED)/hivewire && rm device.js devices.js file.js fleet.js react.js tenants.js testing.js testing_devices.js
+	@cd $(VENDORED)/hivewire && rm cache.js device.js devices.js file.js fleet.js keeper.js oauth.js react.js tenants.js testing.js testing_devices.js
 
 clean: ## remove the virtual environment and caches (never data)
 	rm -rf $(VENV) .coverage .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

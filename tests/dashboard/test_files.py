@@ -28,8 +28,8 @@ SIZES = re.compile(
 """Colours, lengths and times that are not tokens; hairlines of one or two pixels may be written as such."""
 
 
-LOADED = re.compile(r'(?:from |(?:await|=) import\()"\./([\w]+\.js)"')
-"""The other modules of the client that one loads, at once or later."""
+LOADED = re.compile(r'from "\./(\w+\.js)"')
+"""The other modules of the client that one loads at once; caches and OAuth are loaded by who asks for them."""
 
 
 def names(paths: list[Path]) -> list[str]:

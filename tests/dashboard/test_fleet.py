@@ -107,6 +107,7 @@ async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: 
         await visit.button("Roll back…").click()
         await visit.dialog.get_by_role("button", name="Roll back").click()
         await expect(page.locator("h1")).to_contain_text("rolled back")
+        await expect(steps.nth(1)).to_contain_text("ended")
         await visit.open("rollouts")
         row = page.get_by_role("row").filter(has_text="pumps.baud")
         await expect(row).to_contain_text("rolled back")
@@ -182,7 +183,8 @@ async def test_a_device_shows_what_it_should_have_and_what_it_says(visit: Visit,
     """Which layer wins, what that hides, and each of the four states; as it changes."""
     page = visit.page
     with gateway.socket() as talk, following(gateway, talk, "lifts", 600, "lift-a") as (lift,):
-        done(talk, "configuration/put", name="lift.speed", value="1", layer="global")
+        done(talk, "layer/put", layer="below-lifts", rank=599, target={"deviceIds": ["lift-a"]})
+        done(talk, "configuration/put", name="lift.speed", value="1", layer="below-lifts")
         done(talk, "configuration/put", name="lift.speed", value="2", layer="lifts")
         done(talk, "configuration/put", name="lift.door", value=HOSTILE[0], layer="device/lift-a")
         done(talk, "configuration/put", name="lift.bell", value="on", layer="lifts")
@@ -190,7 +192,7 @@ async def test_a_device_shows_what_it_should_have_and_what_it_says(visit: Visit,
         speed, door, bell = (
             page.get_by_role("row").filter(has_text=f"lift.{name}") for name in ("speed", "door", "bell")
         )
-        await expect(speed.get_by_role("cell")).to_have_text(["2", "lifts", "global", "pending"])
+        await expect(speed.get_by_role("cell")).to_have_text(["2", "lifts", "below-lifts", "pending"])
         await expect(door).to_contain_text(HOSTILE[0])
         lift.report("lift.speed", "2")
         await expect(speed).to_contain_text("applied")

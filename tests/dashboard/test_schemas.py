@@ -7,6 +7,7 @@ from typing import Any
 from playwright.async_api import expect
 
 from tests.dashboard.test_fleet import done
+from tests.dashboard.test_one import put
 from tests.dashboard.test_system import HOSTILE, MARKUP
 from tests.dashboard.visit import Visit
 from tests.running import RunningGateway
@@ -74,6 +75,17 @@ async def test_two_people_change_a_schema(visit: Visit, gateway: RunningGateway)
         await expect(page.get_by_role("status").filter(has_text="Saved version 3")).to_be_visible()
         found = schema_of(gateway, "twice.*")
         assert found["schema"] == {"type": "integer", "minimum": 1, "maximum": 5}
+        await page.get_by_role("link", name="History").click()
+        await expect(page.get_by_role("list", name="Changes").get_by_role("listitem")).to_have_count(3)
+        await page.get_by_role("button", name="Version 1").click()
+        await visit.accessible()
+        await visit.fits()
+        await visit.button("Edit version 1 again").click()
+        await visit.button("Review and save").click()
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("status").filter(has_text="Saved version 4")).to_be_visible()
+        first = {"type": "integer", "minimum": 0, "maximum": 9}
+        assert schema_of(gateway, "twice.*")["schema"] == first
         await visit.button("Delete…").click()
         await visit.accessible()
         await visit.dialog.get_by_role("button", name="Delete").click()
@@ -81,7 +93,7 @@ async def test_two_people_change_a_schema(visit: Visit, gateway: RunningGateway)
         assert schema_of(gateway, "twice.*") is None
         await visit.button("Undo").click()
         await expect(page.get_by_role("status").filter(has_text="It is as it was")).to_be_visible()
-        assert schema_of(gateway, "twice.*")["schema"] == found["schema"]
+        assert schema_of(gateway, "twice.*")["schema"] == first
 
 
 async def test_a_value_is_tried_by_its_name(visit: Visit, gateway: RunningGateway) -> None:
@@ -115,3 +127,6 @@ async def test_a_value_is_tried_by_its_name(visit: Visit, gateway: RunningGatewa
     await visit.open("schema/tried.*")
     await expect(page.get_by_text("but not for those with a schema of their own: tried.<b>*")).to_be_visible()
     await visit.accessible()
+    put(gateway, "tried.one", "secret")
+    await visit.open("one/tried.one")
+    await expect(page.locator(".facts").get_by_role("link", name="tried.*")).to_be_visible()

@@ -67,6 +67,7 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("PUT", "/schema/{names}", {"schema": True}, 200, SCHEMA, False),
     ("GET", "/schema/{names}", None, 200, SCHEMA, False),
     ("GET", "/schema", None, 200, ["schemas", "count", "revision"], False),
+    ("GET", "/schema/{names}/history", None, 200, ["changes"], False),
     ("POST", "/schema/check", {"schema": True, "value": "1"}, 200, ["fits", "names", "problems"], False),
     ("DELETE", "/schema/{names}", None, 204, None, False),
     ("POST", "/configuration/transact", LATER, 200, ["schedule", "revision"], False),

@@ -30,7 +30,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationTransact,
     TransactChange,
 )
-from hivewire_protocol.nouns.schema import SchemaCheck, SchemaDelete, SchemaList, SchemaPut
+from hivewire_protocol.nouns.schema import SchemaCheck, SchemaDelete, SchemaHistory, SchemaList, SchemaPut
 from tests.world import World, opened
 
 PORTS = {"type": "array", "items": {"type": "integer", "maximum": 65535}}
@@ -266,6 +266,25 @@ async def test_checks_write_nothing(world: World) -> None:
     ):
         with pytest.raises(InvalidParameters):
             await world.ask(SchemaCheck(**wrong))
+
+
+async def test_the_history_of_a_schema_outlives_it(world: World) -> None:
+    """Newest first, with who and why, over more than is read at once; a token needs all the names."""
+    for number in range(30):
+        await define(world, "h*", {"maximum": number}, description=f"no. {number}")
+    await world.ask(SchemaDelete(names="h*", description="done"))
+    await world.ask(SchemaPut(names="h*", secret=True))
+    found = (await world.ask(SchemaHistory(names="h*", take=100))).changes
+    assert [each.operation for each in found] == ["put", "delete", *["put"] * 30]
+    assert [each.entityVersion for each in found] == [1, 0, *range(30, 0, -1)]
+    assert [bytes(each.schema) for each in found[:3]] == [b"null", b"null", b'{"maximum":29}']
+    assert [each.secret for each in found[:2]] == [True, False]
+    assert (found[1].description, found[-1].description) == ("done", "no. 0")
+    assert len((await world.ask(SchemaHistory(names="h*"))).changes) == 20
+    with pytest.raises(NotFound):
+        await world.ask(SchemaHistory(names="h"))
+    with pytest.raises(AccessDenied):
+        await world.ask(SchemaHistory(names="h*"), world.caller(c=["ha*"]))
 
 
 async def test_schemas_are_listed_changed_and_deleted(world: World) -> None:

@@ -16,7 +16,13 @@ from hivewire_protocol.errors import (
     VersionConflict,
 )
 from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
-from hivewire_protocol.nouns.configuration import Description, ExpectedRevision, ExpectedVersion, RevisionReply
+from hivewire_protocol.nouns.configuration import (
+    Description,
+    ExpectedRevision,
+    ExpectedVersion,
+    Revision,
+    RevisionReply,
+)
 from hivewire_protocol.permissions import Permission
 
 
@@ -73,6 +79,25 @@ class SchemaListReply(Reply):
     schemas: Annotated[list[SchemaView], says("The schemas by names, in order of code points.")]
     count: Annotated[int, says("The number of all that match.")]
     revision: Annotated[int, says("The revision of the ledger that the list shows.")]
+
+
+class SchemaChange(Struct):
+    """One change of a schema."""
+
+    revision: Revision
+    operation: Annotated[str, says("`put` or `delete`.")]
+    entityVersion: Annotated[int, says("The version after it; 0 after a delete.")]
+    schema: Annotated[Raw, says("The JSON Schema after it; null after a delete, and when it only says what is secret.")]
+    secret: Annotated[bool, says("Whether the values are secret after it.")]
+    modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
+    modifiedBy: Annotated[str | None, says("The login of the writer.")]
+    description: Annotated[str | None, says("The writer's reason.")]
+
+
+class SchemaHistoryReply(Reply):
+    """What happened to the schema of some names."""
+
+    changes: Annotated[list[SchemaChange], says("The changes, newest first, as far as they are kept.")]
 
 
 class SchemaCheckReply(Reply):
@@ -142,6 +167,21 @@ class SchemaDelete(Request, tag="schema/delete", forbid_unknown_fields=True):
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
     dryRun: DryRun = None
+
+
+class SchemaHistory(Request, tag="schema/history"):
+    """The changes of the schema of names, newest first, also when it was deleted."""
+
+    permission = Permission.GET_CONFIGURATION
+    read_only = True
+    required = ("names",)
+    reply = SchemaHistoryReply
+    errors = (NotFound, OutOfBounds)
+
+    names: _Names = None
+    take: Annotated[
+        Integer | None, says("The most changes to return: 0 to 100, default 20.", minimum=0, maximum=100)
+    ] = None
 
 
 class SchemaCheck(Request, tag="schema/check"):

@@ -45,9 +45,12 @@ from hivewire_protocol.nouns.configuration import RESERVED, RevisionReply, Trans
 from hivewire_protocol.nouns.rollout import RolloutChange
 from hivewire_protocol.nouns.schema import (
     Misfit,
+    SchemaChange,
     SchemaCheck,
     SchemaCheckReply,
     SchemaDelete,
+    SchemaHistory,
+    SchemaHistoryReply,
     SchemaList,
     SchemaListReply,
     SchemaPut,
@@ -58,6 +61,9 @@ from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
 
 TAKE = 1_000
+HISTORY_TAKE, MOST_HISTORY = 20, 100
+PAGE = 25
+"""Changes that are read at once."""
 
 NO_NAMES = Patterns(())
 
@@ -143,6 +149,25 @@ def list_(services: Services, caller: Caller, request: SchemaList) -> Reply:
         if room < 0:
             raise TooLarge
     return SchemaListReply(shown, len(found), services.ledger.revision)
+
+
+async def history(services: Services, caller: Caller, request: SchemaHistory) -> Reply:
+    """The changes of a schema, newest first. Raises NotFound when there are none."""
+    names = _names(services, caller, request.names)
+    take = within("take", request.take, HISTORY_TAKE, MOST_HISTORY)
+    last = services.ledger.kind(KIND).last(names)
+    if last is None:
+        raise NotFound(f"There is no schema for '{names[:128]}'")
+    found, at, room = list[Change](), last.revision, MAX_REPLY
+    while at and len(found) < take:
+        page = await services.ledger.history(KIND, names, revision=at, take=min(PAGE, take - len(found)))
+        found += page
+        room -= sum(len(change.content or b"") for change in page)
+        if room < 0:
+            raise TooLarge
+        at = page[-1].previous if page else 0
+    _check_token(services, caller)
+    return SchemaHistoryReply([_change(each) for each in found])
 
 
 async def check(services: Services, caller: Caller, request: SchemaCheck) -> Reply:
@@ -268,5 +293,20 @@ def _view(change: Change) -> SchemaView:
     return SchemaView(rule.names, schema, rule.secret, change.version, times.render(change.time), change.author)
 
 
-READS = {SchemaPut: put, SchemaList: list_, SchemaCheck: check}
+def _change(change: Change) -> SchemaChange:
+    rule = rule_after(change)
+    schema = NULL if rule is None or rule.schema is None else Raw(rule.schema)
+    return SchemaChange(
+        change.revision,
+        "delete" if rule is None else "put",
+        version_of(change),
+        schema,
+        rule is not None and rule.secret,
+        times.render(change.time),
+        change.author,
+        change.description,
+    )
+
+
+READS = {SchemaPut: put, SchemaList: list_, SchemaHistory: history, SchemaCheck: check}
 WRITES = {SchemaDelete: delete}

@@ -93,6 +93,12 @@ export function count(number, word) {
   return word === undefined ? digits : `${digits} ${word}${number === 1 ? "" : "s"}`;
 }
 
+/** Seconds in the largest unit of which they are a whole number: "2 minutes". */
+export function lasting(seconds) {
+  const [unit, length] = [["day", 86_400], ["hour", 3_600], ["minute", 60]].find(([, each]) => seconds && seconds % each === 0) ?? ["second", 1];
+  return count(seconds / length, unit);
+}
+
 /** A media type in a word. */
 export function kind(contentType) {
   const type = (contentType ?? "").split(";")[0];

@@ -7,6 +7,7 @@ import {labelled, narrowed, written} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Empty, Figures, Problem, useLoaded, usePolled} from "../lib/ui.js";
 import {Table} from "./access.js";
+import {Presence} from "./devices.js";
 import {useLayers} from "./layers.js";
 import {open, RolloutState} from "./rollouts.js";
 
@@ -118,7 +119,7 @@ function Devices({asked, state, after, counts}) {
     ${value?.length > 0 && html`<${Table} label="Devices" head=${["Device", "State", "Presence", "Labels", "Refused"]}>${value.map((each) => html`<tr key=${each.deviceId}>
       <th scope="row"><a href=${to("device", each.deviceId, {tab: "configuration"})}><${Text} of=${each.deviceId} mono /></a></th>
       <td><span class=${`tag ${STATES[each.state] ?? ""}`}>${each.state}</span></td>
-      <td><span class=${`tag ${each.online ? "online" : ""}`}>${each.online ? "online" : "offline"}</span></td>
+      <td><${Presence} online=${each.online} /></td>
       <td><${Text} of=${Object.entries(each.labels).map(([name, text]) => `${name}=${text}`).join(" ")} mono /></td>
       <td>${Object.entries(each.errors).map(([name, why]) => html`<div><${Text} of=${name} mono />: <${Text} of=${why} /></div>`)}</td></tr>`)}<//>`}
     <div class="row-of">

@@ -48,6 +48,7 @@ function Existing({name, layer, tab, edit}) {
   const editing = drafts.value.get(keyOf(name, layer));
   const plainOne = layer === undefined;
   const [removing, setRemoving] = useState(false);
+  const schema = useLoaded(async () => (await hw.call("schema/list", {name})).schemas[0]?.names, [name]).value;
   const change = may("ManageConfiguration");
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
@@ -74,7 +75,7 @@ function Existing({name, layer, tab, edit}) {
         <${Button} kind="danger" onClick=${there.remove}>Delete…<//>
       </div>`}
     </header>
-    ${entry && html`<${Facts} entry=${entry} />`}
+    ${entry && html`<${Facts} entry=${entry} schema=${schema} />`}
     <${Tabs} label="About this configuration" chosen=${tab} tabs=${[
       ["value", editing ? "Edit" : "Value", toOne(name, layer)],
       ["history", "History", toOne(name, layer, {tab: "history"})],
@@ -113,12 +114,13 @@ function Path({name}) {
   </nav>`;
 }
 
-function Facts({entry}) {
+function Facts({entry, schema}) {
   const {version, contentType, value, size: bytes, modified, modifiedBy, description} = entry;
   const long = value === null && bytes === undefined ? "secret" : size(bytes ?? new TextEncoder().encode(value).length);
   return html`<p class="facts">
     Version ${version} · ${kind(contentType)} · ${long} ·
     changed <${When} time=${modified} /> by <strong><${Text} of=${modifiedBy ?? "nobody"} /></strong>
+    ${schema && html` · schema <a href=${to("schema", schema)}><${Text} of=${schema} mono /></a>`}
     ${description && html` · <q><${Text} of=${description} /></q>`}
   </p>`;
 }

@@ -5,10 +5,11 @@ import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {described} from "../lib/targets.js";
-import {count, plain, Text, When} from "../lib/text.js";
+import {count, lasting, plain, Text, When} from "../lib/text.js";
 import {announce, Button, Dialog, Empty, Field, Figures, Problem, tell, useAction, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 import {Chart} from "./chart.js";
+import {Presence} from "./devices.js";
 import {NewRollout, prepare} from "./new_rollout.js";
 import {open, RolloutState} from "./rollouts.js";
 
@@ -25,9 +26,9 @@ export default function Rollout({rest: [number = ""], query}) {
 
 async function load(number) {
   const {rollout} = await hw.call("rollout/get", {rollout: number});
-  if (!open(rollout) || !rollout.counts.refused) return {rollout, refusing: []};
-  const {devices} = await hw.call("fleet/list", {rollout: number, state: "refused", take: MOST});
-  return {rollout, refusing: devices};
+  const {refused, silent} = open(rollout) ? rollout.counts : {};
+  const some = async (state) => (await hw.call("fleet/list", {rollout: number, state, take: MOST})).devices;
+  return {rollout, refusing: refused ? await some("refused") : [], missing: silent ? await some("pending") : []};
 }
 
 function Existing({number}) {
@@ -60,6 +61,7 @@ function Existing({number}) {
     <h2>Steps</h2>
     <${Steps} rollout=${rollout} />
     ${value.refusing.length > 0 && html`<h2>Refused</h2><${Refusing} devices=${value.refusing} />`}
+    ${value.missing.length > 0 && html`<h2>Without an answer</h2><${Missing} devices=${value.missing} />`}
     <h2>New values</h2>
     <${Table} label="New values" head=${["Name", "Value"]}>${rollout.changes.map(({operation, name, value: text}) => html`<tr key=${name}>
       <th scope="row"><${Text} of=${name} mono /></th><td>${operation === "delete" ? "deleted" : text === undefined || text === null ? "not shown" : html`<${Text} of=${text} most=${500} mono />`}</td></tr>`)}<//>
@@ -83,15 +85,17 @@ function useReadings(rollout) {
 
 function Gate({counts: {reached, applied, refused, silent}, gate}) {
   const part = reached ? ` (${count(Math.floor((applied * 1_000) / reached) / 10)} %)` : "";
-  return html`<p>${count(applied)} of ${count(reached)} reached devices have applied it${part}; the next step needs ${gate.success} % of at least ${count(gate.minimum, "device")}, after ${count(gate.wait, "second")}.
+  return html`<p>${count(applied)} of ${count(reached)} reached devices have applied it${part}; the next step needs ${gate.success} % of at least ${count(gate.minimum, "device")}, after ${lasting(gate.wait)}.
     ${" "}${count(refused + silent)} failed; ${count(gate.failures)} are tolerated in any case. More than that and over ${count(100 - gate.success)} %: it is ${gate.onFailure === "rollback" ? "rolled back" : "held"}.
-    ${" "}<span class="quiet">A device without an answer for ${count(gate.silent, "second")} is silent; a step of ${count(gate.limit, "second")} is held.</span></p>`;
+    ${" "}<span class="quiet">A device without an answer for ${lasting(gate.silent)} is silent; a step that takes ${lasting(gate.limit)} is held.</span></p>`;
 }
 
-function Steps({rollout: {steps, step, state}}) {
+function Steps({rollout}) {
+  const {steps, step, state} = rollout;
+  const going = open(rollout);
   const now = state === "completed" ? steps.length + 1 : step;
   return html`<ol class="cards" aria-label="Steps">${steps.map((each, index) => html`<li class="card" key=${index} aria-current=${index + 1 === now ? "step" : undefined}>
-    <span class=${`tag ${index + 1 < now ? "new" : index + 1 === now ? "changed" : ""}`}>${index + 1 < now ? "done" : index + 1 === now ? "now" : "later"}</span>
+    <span class=${`tag ${index + 1 < now ? "new" : index + 1 === now && going ? "changed" : ""}`}>${index + 1 < now ? "done" : index + 1 > now ? (going ? "later" : "never") : going ? "now" : "ended"}</span>
     <span class="grow"><${Text} of=${described(each)} />${each.gate && html` <span class="quiet"><${Text} of=${Object.entries(each.gate).map(([name, number]) => `${name} ${number}`).join(", ")} /></span>`}</span>
   </li>`)}</ol>`;
 }
@@ -100,6 +104,13 @@ function Refusing({devices}) {
   return html`<${Table} label="Devices that have refused" head=${["Device", "Why"]}>${devices.map(({deviceId, errors}) => html`<tr key=${deviceId}>
     <th scope="row"><a href=${to("device", deviceId)}><${Text} of=${deviceId} mono /></a></th>
     <td>${Object.entries(errors).map(([name, error]) => html`<div><${Text} of=${name} mono />: <${Text} of=${error} /></div>`)}</td></tr>`)}<//>
+    ${devices.length === MOST && html`<p class="quiet">The first ${MOST} are shown.</p>`}`;
+}
+
+/** Those that are silent, and those that have time yet or are not there. */
+function Missing({devices}) {
+  return html`<${Table} label="Devices without an answer" head=${["Device", "Presence"]}>${devices.map(({deviceId, online}) => html`<tr key=${deviceId}>
+    <th scope="row"><a href=${to("device", deviceId)}><${Text} of=${deviceId} mono /></a></th><td><${Presence} online=${online} /></td></tr>`)}<//>
     ${devices.length === MOST && html`<p class="quiet">The first ${MOST} are shown.</p>`}`;
 }
 

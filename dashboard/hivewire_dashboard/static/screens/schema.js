@@ -9,9 +9,10 @@ import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Empty, Field, Problem, tell, useAction, useLoaded, usePolled} from "../lib/ui.js";
+import {Button, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded, usePolled} from "../lib/ui.js";
 import {Sure} from "./access.js";
 import {Merging} from "./merging.js";
+import {History} from "./schema_history.js";
 import {Fault, Try} from "./try.js";
 
 const LOOK = 3_000;
@@ -19,7 +20,7 @@ const LOOK = 3_000;
 const BEGINNING = '{\n  "type": "integer",\n  "minimum": 0\n}';
 
 export default function Schema({rest: [names = ""], query}) {
-  return query.has("new") ? html`<${New} />` : html`<${Existing} names=${names} />`;
+  return query.has("new") ? html`<${New} />` : html`<${Existing} names=${names} tab=${query.get("tab") ?? "schema"} />`;
 }
 
 /** The schema of just these names, with its text, whose numbers stay as they are; undefined when there is none. */
@@ -52,13 +53,17 @@ function New() {
   </form>`;
 }
 
-function Existing({names}) {
+function Existing({names, tab}) {
   const {value, error, again} = usePolled(() => load(names), [names], LOOK);
   const [removing, setRemoving] = useState(false);
   const found = value?.found;
   const editing = drafts.value.get(keyOf(names, SCHEMA));
   const change = may("ManageConfiguration");
-  const open = () => change && found && !editing && begin(names, found);
+  const open = () => {
+    if (!change || !found || editing) return;
+    begin(names, found);
+    go(to("schema", names));
+  };
   useKeys({e: open, ...(!editing && {Escape: () => go(to("schemas"))})});
   const text = editing?.value ?? found?.text;
   return html`<article class="screen">
@@ -70,10 +75,16 @@ function Existing({names}) {
     ${found && html`<p class="facts">Version ${found.entityVersion} · changed <${When} time=${found.modified} /> by <strong><${Text} of=${found.modifiedBy ?? "nobody"} /></strong></p>`}
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${!value && !error && html`<p class="quiet" role="status">Reading…</p>`}
-    ${value && !found && !editing && html`<${Empty} title="There is no schema for just these names">
-      <p>It may have been deleted.${change && html` <button type="button" class="link" onClick=${() => begin(names)}>Make it now</button>`}</p><//>`}
+    ${value && !found && !editing && tab === "schema" && html`<${Empty} title="There is no schema for just these names">
+      <p>It may have been deleted: its <a href=${to("schema", names, {tab: "history"})}>history</a> has what it was.${change && html` <button type="button" class="link" onClick=${() => begin(names)}>Make it now</button>`}</p><//>`}
     ${(found || editing) && html`<${Reach} names=${names} version=${found?.entityVersion} />
-      ${found && html`<${Breaking} names=${names} found=${found} />`}
+      ${found && html`<${Breaking} names=${names} found=${found} />`}`}
+    ${value && html`<${Tabs} label="About this schema" chosen=${tab} tabs=${[
+      ["schema", editing ? "Edit" : "Schema", to("schema", names)],
+      ["history", "History", to("schema", names, {tab: "history"})],
+    ]} />`}
+    ${value && tab === "history" && html`<${History} names=${names} found=${found} />`}
+    ${tab === "schema" && (found || editing) && html`
       <div class="aside">
         ${text ? html`<${Try} schema=${text} />` : html`<p class="panel quiet">Any value fits: it only says that they are secret.</p>`}
         ${editing && value

@@ -1,0 +1,48 @@
+/** What happened to the schema of some names: each change against what is there now, and a way back through the review. */
+
+import {html, useState} from "../vendor/preact.js";
+import {draft, SCHEMA} from "../lib/drafts.js";
+import {Difference} from "../lib/editor.js";
+import {hw} from "../lib/gateway.js";
+import {parse} from "../lib/json.js";
+import {go, to} from "../lib/router.js";
+import {may} from "../lib/session.js";
+import {Text, When} from "../lib/text.js";
+import {Button, Empty, Problem, useLoaded} from "../lib/ui.js";
+
+/** The most that the gateway gives. */
+const MOST = 100;
+
+/** The changes, newest first, with the texts of their schemas, whose numbers stay as they are. */
+async function load(names) {
+  const answer = await (await hw.http(`api/rest/schema/${encodeURIComponent(names)}/history?take=${MOST}`)).text();
+  const exact = parse(answer).changes;
+  return JSON.parse(answer).changes.map((each, index) => ({...each, text: each.schema === null ? "" : JSON.stringify(exact[index].schema, null, 2)}));
+}
+
+/** `found` is the schema as it is now; undefined when there is none. */
+export function History({names, found}) {
+  const {value: changes, error, again} = useLoaded(() => load(names), [names, found?.entityVersion]);
+  const [chosen, setChosen] = useState(1);
+  if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this schema" />`;
+  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  if (!changes) return html`<p class="quiet" role="status">Reading…</p>`;
+  const at = Math.min(chosen, changes.length - 1);
+  const change = changes[at];
+  const back = () => {
+    draft(names, {value: change.text, before: found?.text ?? "", base: found?.entityVersion ?? 0, secret: change.secret, beforeSecret: found?.secret ?? false}, SCHEMA);
+    go(to("schema", names));
+  };
+  return html`<div class="history">
+    <ol class="changes" aria-label="Changes">${changes.map((each, index) => html`<li key=${each.revision}>
+      <button type="button" class="change" aria-pressed=${index === at} onClick=${() => setChosen(index)}>
+        <span><strong>${each.operation === "delete" ? "Deleted" : `Version ${each.entityVersion}`}</strong>${index === 0 && " · now"}${each.secret && " · secret"}</span>
+        <span><${When} time=${each.modified} /> by <${Text} of=${each.modifiedBy ?? "nobody"} /></span>
+        ${each.description && html`<span class="quiet"><${Text} of=${each.description} /></span>`}
+      </button></li>`)}</ol>
+    <section class="stack" aria-label="The chosen change">
+      ${may("ManageConfiguration") && change.operation === "put" && (at > 0 || !found) && html`<div class="row-of"><${Button} kind="primary" onClick=${back}>Edit version ${change.entityVersion} again<//></div>`}
+      <${Difference} before=${found?.text ?? ""} after=${change.text} labels=${["Now", change.operation === "put" ? `Version ${change.entityVersion}` : "Deleted"]} json />
+    </section>
+  </div>`;
+}
