@@ -1,4 +1,4 @@
-"""What is written later: scheduled transactions, and configurations that expire, as records of kind `schedule`.
+"""Scheduled transactions, and configurations that expire, as records of kind `schedule`.
 
 The key of a scheduled transaction is its number. That of an expiry is the kind and the key of the record that expires,
 and both are written in one transaction: while the configuration has the revision of its expiry, it still expires.
@@ -26,11 +26,11 @@ MAX_SCHEDULES = 10_000
 """Scheduled transactions and configurations that expire, in one ledger."""
 
 LONGEST = 100 * 366 * 86_400_000
-"""Milliseconds that something may be ahead: a hundred years. What is longer is a mistake, such as microseconds."""
+"""Milliseconds that a time may be ahead: a hundred years. Longer ones are mistakes, such as microseconds."""
 
 
 class Rights(Struct, omit_defaults=True):
-    """What the token of an author granted. Whether its user may still do that is looked up when the time has come."""
+    """The rights of an author's token. Whether its user still has them is checked when the schedule is carried out."""
 
     user: int
     permissions: str
@@ -101,7 +101,7 @@ def expiring(ledger: Ledger, change: Change) -> Change | None:
 
 
 def waiting(ledger: Ledger) -> Iterator[tuple[Change, Scheduled]]:
-    """All that is to be written, or was not, in no order."""
+    """All schedules, those that failed included, in no order."""
     for change in ledger.kind(KIND).live.values():
         if not is_expiry(change) or expiring(ledger, change) is not None:
             yield change, scheduled_of(change)
@@ -132,7 +132,7 @@ class Room(Struct):
 
 
 class Lasting(Struct, gc=False):
-    """The condition that a record of a layer does not expire: what a rollout changes would be gone in its midst."""
+    """The condition that a record of a layer does not expire, so that it is not deleted during a rollout."""
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it stays."""

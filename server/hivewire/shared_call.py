@@ -1,4 +1,4 @@
-"""A call that many wait for at once: one is running, and all who come meanwhile share the next one."""
+"""A call that many share: while one is running, all further callers wait for the next one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 
 class SharedCall:
-    """Calls `work` for all who wait, one call at a time, with a pause of `pause` seconds after each.
+    """Calls `work` for all waiting callers, one call at a time, with a pause of `pause` seconds after each.
 
-    Everybody gets the outcome of a call that began after they asked.
+    Every caller gets the outcome of a call that began after it asked.
     """
 
     def __init__(self, work: Callable[[], Awaitable[object]], pause: float = 0.0) -> None:
@@ -24,7 +24,7 @@ class SharedCall:
             self._next = asyncio.get_running_loop().create_future()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        await asyncio.shield(self._next)  # one that gives up does not take the others with it
+        await asyncio.shield(self._next)  # a caller that is cancelled does not cancel the call for the others
 
     async def _run(self) -> None:
         while (current := self._next) is not None:
@@ -33,7 +33,7 @@ class SharedCall:
                 await self._work()
             except Exception as error:
                 current.set_exception(error)
-                current.exception()  # it is retrieved, also when nobody waits any more
+                current.exception()  # it is retrieved, also when no caller waits any more
             except BaseException:
                 current.cancel()
                 raise
@@ -42,7 +42,7 @@ class SharedCall:
             await asyncio.sleep(self._pause)
 
     async def close(self) -> None:
-        """End the call that is running. Those who wait are cancelled."""
+        """End the call that is running. Waiting callers are cancelled."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 from hivewire_protocol.tenant.steps import Steps
 
 SLICE_SECONDS = 0.002
-"""Seconds that work may take before it yields to the event loop. The last step of a slice may take it beyond."""
+"""Seconds that work may take before it yields to the event loop. The last step of a slice may exceed it."""
 
 SHORT_SECONDS = SLICE_SECONDS / 20
-"""The same for work that begins while other work waits for its turn: short work need not wait, but much may begin."""
+"""The same for work that begins while other work waits for its turn: short work need not wait, but there may be
+much."""
 
 _T = TypeVar("_T")
 
@@ -22,8 +23,8 @@ _T = TypeVar("_T")
 async def in_slices(steps: Steps[_T]) -> _T:
     """The result of long work that yields after each of its steps.
 
-    After its first slice it takes turns with all other such work: one slice in an iteration of the event loop, however
-    much is being done at the same time.
+    After its first slice it takes turns with all other such work: one slice for each iteration of the event loop,
+    however many there are.
     """
     most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else SLICE_SECONDS
     began = perf_counter()
@@ -43,7 +44,7 @@ _waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[asyncio.Future[None
 
 
 def _turn() -> asyncio.Future[None]:
-    """Done when it is the caller's turn."""
+    """A future that is done when it is the caller's turn."""
     loop = asyncio.get_running_loop()
     waiting = _waiting.setdefault(loop, deque())
     turn: asyncio.Future[None] = loop.create_future()
@@ -54,7 +55,7 @@ def _turn() -> asyncio.Future[None]:
 
 
 def _let_one(loop: asyncio.AbstractEventLoop, waiting: deque[asyncio.Future[None]]) -> None:
-    """Let the next one go on that was not cancelled."""
+    """Give the turn to the next one that was not cancelled."""
     while waiting and (turn := waiting.popleft()).done():
         pass
     if not turn.done():

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Stopped(Struct, frozen=True):
-    """The reason is for the operator; `again`: a gateway may restart with what is there now."""
+    """The reason is for the operator; `again`: the gateway may restart, with the present log."""
 
     reason: str
     again: bool

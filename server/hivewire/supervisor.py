@@ -1,4 +1,4 @@
-"""The parent process of several gateways: it owns the data file, starts them, and starts again what ends.
+"""The parent process of several gateways: it owns the data file, starts them, and restarts those that end.
 
 All listen on one port (`SO_REUSEPORT`), and have the whole state in memory. They write through the parent, which tells
 each what the others wrote. Its sockets are in a folder that only the user of the process can enter.
@@ -43,7 +43,7 @@ STOP_SECONDS = 30.0
 """Time beyond `drain_seconds` after which a gateway that does not stop is killed."""
 
 GUARD_SECONDS, HANG_SECONDS = 10.0, 30.0
-"""Interval of asking each gateway whether it answers, and the time for that."""
+"""Interval of checks whether each gateway answers, and the time for an answer."""
 
 SCRAPE_SECONDS = 2.0
 """Time for the metrics of a gateway; those of one that does not answer are left out."""
@@ -99,7 +99,7 @@ async def serve(
 
 
 def _reload(gateways: Gateways, load: Load) -> None:
-    """Let all gateways reload; they say what changed, and what is wrong."""
+    """Make all gateways reload; they log what changed, and what is wrong."""
     with contextlib.suppress(SettingsError):
         fresh = load()
         configure_logging(fresh.log_format, fresh.log_level)
@@ -137,7 +137,7 @@ class Gateways:
         self._registry.register(self)
 
     async def start(self, stack: contextlib.AsyncExitStack) -> Started:
-        """Start all and wait until they listen. What one of them shows. Raises StartError when one ends before that."""
+        """Start all and wait until they listen. Returns the welcome of one. Raises StartError when one ends before."""
         for number in self._numbers:
             await _listen(stack, self._folder / f"gateway.{number}", partial(self._connected, number))
             self._keepers.append(asyncio.create_task(self._keep(number), name=f"keeper of gateway {number}"))
@@ -182,7 +182,7 @@ class Gateways:
         while True:
             await asyncio.sleep(GUARD_SECONDS)
             link = self._links.get(number)
-            # Asked twice, because all time is over at once when the parent itself was stopped.
+            # Asked twice: when the parent itself was suspended, the first time-out is over at once.
             if link is not None and link.open and not (await _answers(link) or await _answers(link)):
                 log.error("a gateway does not answer; it is killed", gateway=number)
                 process.kill()
@@ -206,7 +206,7 @@ class Gateways:
                 self.signal(signal.SIGKILL)
                 await asyncio.wait(late)
 
-    # What they say.
+    # Metrics.
 
     def _connected(self, number: int) -> Link:
         link = self._links[number] = Link(self._answer, partial(self._told, number))

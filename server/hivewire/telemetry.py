@@ -38,8 +38,8 @@ OF_NO_USE = (
     "socket.send() raised exception.",
     "returning true from eof_received() has no effect when using ssl",
 )
-"""Warnings of the event loop that say nothing: one for each write to a connection that the peer has reset, until the
-protocol is told, hundreds for a client that writes much and resets; and one for each connection over TLS to NATS."""
+"""Useless warnings of the event loop: one for each write to a connection that the peer has reset, until the protocol is
+told, hundreds for a client that writes much and resets; and one for each connection over TLS to NATS."""
 
 
 class _Output(TextIOBase):

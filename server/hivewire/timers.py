@@ -28,7 +28,7 @@ from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import ConfigurationTransact
 
 LOOK_SECONDS = 0.5
-"""Interval of looking at the clock while something is scheduled: it may jump."""
+"""Interval of reading the clock while something is scheduled, because it may jump."""
 
 AGAIN_SECONDS = 1.0
 """Time until the next attempt when the ledger could not be written."""
@@ -40,7 +40,7 @@ MINUTE = 60_000
 
 
 class Timers:
-    """The clock of all schedules of this gateway."""
+    """The timer of all schedules of this gateway."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
@@ -59,7 +59,7 @@ class Timers:
                     self._changed.set()
 
     async def fire(self) -> None:
-        """Carry out all that is due. Raises LedgerError when the ledger cannot be written: then it is still due."""
+        """Carry out everything that is due. Raises LedgerError when the ledger cannot be written; it stays due then."""
         while found := self._take():
             results = await asyncio.gather(*map(self._carry_out, found), return_exceptions=True)
             self._note(change for change, error in zip(found, results, strict=True) if error is not None)
@@ -74,7 +74,7 @@ class Timers:
         while self._due and self._due[0][0] <= time and len(found) < AT_ONCE:
             _, revision, key = heapq.heappop(self._due)
             change = self._ledger.get(KIND, key)
-            if change is not None and change.revision == revision:  # else it was cancelled, or put off
+            if change is not None and change.revision == revision:  # otherwise it was cancelled, or postponed
                 found.append(change)
         return found
 
@@ -91,7 +91,7 @@ class Timers:
             await self._fail(change, scheduled, error)
 
     async def _expire(self, change: Change) -> None:
-        """Delete what expires, unless it was written since, and the record of that."""
+        """Delete an expiring record, unless it was written since, and its schedule."""
         writes = [self._done(change)]
         if (found := expiring(self._ledger, change)) is not None:
             expected = (Expected(revision=change.revision),)
@@ -124,7 +124,7 @@ class Timers:
         return Write(KIND, change.key, None, preconditions=(Expected(revision=change.revision),))
 
     async def _fail(self, change: Change, scheduled: Scheduled, error: WireError) -> None:
-        """Keep the reason where `schedule/list` shows it."""
+        """Store the reason, which `schedule/list` shows."""
         log.warning("a schedule was not carried out", schedule=change.key, code=error.code)
         content = msgspec.json.encode(structs.replace(scheduled, failed=str(error)))
         write = Write(KIND, change.key, content, change.content_type, None, (Expected(revision=change.revision),))

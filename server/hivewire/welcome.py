@@ -1,4 +1,4 @@
-"""What the operator sees once the port is open."""
+"""The message for the operator when the port is open."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ SHAPES = 4_096
 
 
 def draining(alternatives: Sequence[str], milliseconds: int) -> bytes:
-    """The members of the push about a gateway that stops: where else to go, and when to come back."""
+    """The members of the push about a gateway that stops: other addresses, and when to reconnect to this one."""
     return b'"alternatives":%b,"retry":%d' % (encode(alternatives), milliseconds)
 
 

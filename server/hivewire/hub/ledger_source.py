@@ -42,7 +42,7 @@ def event_of(change: Change) -> Event:
 
 
 class OfLedger:
-    """What is true of each source whose offsets are the revisions of a ledger."""
+    """The base of sources whose offsets are the revisions of a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -55,15 +55,15 @@ class Topic(NamedTuple):
     its present keys, and two parts, a delete with the former ones and the item with the present ones. `visible` finds
     what a subscription sees of the state.
 
-    A `volatile` topic also shows what is in no log, as it is when it is pushed. So it cannot be resumed.
+    A `volatile` topic also shows facts that are in no log, as they are when they are pushed. So it cannot be resumed.
 
     A `passing` topic is one of many forms of the same: its pushes are not kept with the event, and it is forgotten when
     nobody follows it.
 
-    Subscribers of a `latest` topic need of each key the latest item only, and get no bookmarks but those that say that
-    the present is reached. Who is behind what is in memory gets a run of what has changed. `wants` says whether served
-    patterns match an item that has very many keys. `frame_bytes` is its longest snapshot frame, if
-    that is not the usual. `joined` and `left` are called with each subscription as it begins and when it has ended.
+    Subscribers of a `latest` topic need only the latest item of each key, and get no bookmarks but those that say that
+    they are up to date. One that is behind the events in memory gets a run of the changed items. `wants` says whether
+    served patterns match an item that has very many keys. `frame_bytes` is its longest snapshot frame, if that is not
+    the usual. `joined` and `left` are called with each subscription as it begins and when it has ended.
     """
 
     name: str
@@ -182,8 +182,8 @@ class Source(Protocol):
         find out: a reader may go on there."""
 
     def safe(self, offset: int) -> int:
-        """The offset to resume from for who was served up to this one: the same, or an earlier one while the source
-        has not announced all that it will at this one."""
+        """The offset to resume from after all events up to this one: the same, or an earlier one while the source has
+        not announced all of its events at this one."""
 
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
         """Call the observer with new items, whole transactions in order, after `tip` has moved past them.
@@ -198,7 +198,7 @@ class Source(Protocol):
         """An item that an observer got, as an event."""
 
     def is_over(self, item: Any) -> bool:
-        """Whether an item has its own end, and that is past: those who were behind do not get it any more."""
+        """Whether an item has expired by its own limit, so that subscriptions that are behind do not get it."""
 
     def compacted(self, kind: str) -> CompactedLog | None:
         """The state of one kind of events; None when they have none."""

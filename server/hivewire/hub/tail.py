@@ -49,7 +49,7 @@ class Tail(Generic[_S]):
     def extend_back(self, offset: int, events: list[Event]) -> None:
         """Keep what was read from the log after an offset too, if there is room and it reaches to what is kept.
 
-        So of the thousands that come back after a restart only the first ones read from the disk.
+        So of thousands of clients that reconnect after a restart, only the first ones read from the disk.
         """
         earlier = [event for event in events if event.offset <= self.since]
         if offset < self.since <= (events[-1].offset if events else 0) and self._has_room(earlier):
@@ -106,7 +106,7 @@ class Tail(Generic[_S]):
         return channel
 
     def leave(self, channel: Channel[_S]) -> None:
-        """One subscription less follows the topic of a channel."""
+        """A subscription to the topic of a channel has ended."""
         channel.followers -= 1
         if channel.topic.passing and not channel.followers:
             del self.channels[channel.topic.kind][channel.topic]
@@ -127,7 +127,7 @@ class Tail(Generic[_S]):
 
 
 class Channel(Generic[_S]):
-    """A topic that is followed by some: the tail of its source, and an index of its subscriptions."""
+    """A topic that is followed: the tail of its source, and an index of its subscriptions."""
 
     __slots__ = ("_last", "_noted", "_since", "followers", "index", "tail", "topic")
 

@@ -1,4 +1,4 @@
-"""The audit: who logged in, made tokens, changed users, clients and tenants, and what clients say that they did.
+"""The audit: who logged in, made tokens, changed users, clients and tenants, and the activities that clients post.
 
 Its rows are beside the log: they have no revision, are not in memory, and are bounded in number and age. Changes are
 rows from the moment of their own commit (`journal.AUDITED`). What is noted here is written a second later, together
@@ -164,9 +164,9 @@ class Audit:
         await asyncio.shield(self._flushing)
 
     async def show(self) -> None:
-        """Write what was noted and counted until now, for somebody who is about to read it.
+        """Write everything noted and counted so far, before the audit is read.
 
-        Returns after `FLUSH_SECONDS` at the latest: a storage that does not answer keeps nobody from reading.
+        Returns after `FLUSH_SECONDS` at the latest: a storage that does not answer must not prevent reading.
         """
         if not (self._noted or self._sums or self._lost):
             return
@@ -175,7 +175,7 @@ class Audit:
         await asyncio.wait([self._showing], timeout=FLUSH_SECONDS)
 
     async def try_to_forget(self) -> None:
-        """The same as `forget`; what cannot be removed now stays."""
+        """The same as `forget`; rows that cannot be removed now stay."""
         await self._try(self.forget)
 
     async def _try(self, work: Callable[[], Any]) -> None:

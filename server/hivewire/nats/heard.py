@@ -1,4 +1,4 @@
-"""The messages of a log that came, over the feed or otherwise, and were not applied yet."""
+"""Received messages of a log, from the feed or by reading, that are not applied yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hivewire.nats.connection import Message
 
 HEARD_BYTES = 96 << 20
-"""The most that waits to be applied, more than one entry. What comes beyond that is read again later."""
+"""Most bytes that wait to be applied, more than one entry. Further messages are read again later."""
 
 MESSAGE_BYTES = 512
 """About how much memory a message takes beside its data while it waits."""
@@ -23,7 +23,7 @@ class Complete(NamedTuple):
 
 
 class Heard:
-    """By place, each once. `known` is the highest place that somebody said exists."""
+    """By place, each once. `known` is the highest place that is known to exist."""
 
     def __init__(self) -> None:
         self.known = 0
@@ -44,7 +44,7 @@ class Heard:
         return True
 
     def drop(self, first: int, last: int) -> None:
-        """Forget what was applied."""
+        """Forget applied messages."""
         for place in range(first, last + 1):
             self._drop(place)
 
@@ -58,14 +58,14 @@ class Heard:
         self._bytes = 0
 
     def missing(self, tip: int) -> int:
-        """The first place behind the tip of which nothing came."""
+        """The first place behind the tip without a message."""
         place = tip + 1
         while place in self._messages:
             place += 1
         return place
 
     def has_gap(self, tip: int) -> bool:
-        """Whether something came that does not follow what was applied."""
+        """Whether there are messages that do not continue the applied ones."""
         return bool(self._messages) and max(self._messages) != tip + len(self._messages)
 
     def entries(self, tip: int) -> Iterator[Complete]:

@@ -1,4 +1,4 @@
-"""Whether a log is still the one from which entries were applied. Servers that were restored may have another one."""
+"""Checks that a log is still the one from which entries were applied. Servers that were restored may have another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What memory knows of a log: its segments, how much each device has, and the messages of the newest two segments."""
+"""The index of a log in memory: its segments, the bytes of each device, and the messages of the newest two segments."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Index:
         self.closed.append(Closed(header, self.recent.ended))
 
     def drop_to(self, oldest: int, now: int) -> None:
-        """The log begins at this entry from now on, at the end of a segment or behind all that is known of it."""
+        """Forget everything before this entry, which is the first of a segment or behind all that is known."""
         while self.closed and self.closed[0].header.last < oldest:
             self._drop()
         if oldest > self.next:

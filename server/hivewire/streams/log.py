@@ -56,7 +56,7 @@ class Log(Reader):
         self._updates: KeyedLock[tuple[int, int]] = KeyedLock(UPDATES)
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    # What there is.
+    # Properties.
 
     @property
     def shared(self) -> bool:
@@ -79,12 +79,12 @@ class Log(Reader):
 
     @property
     def stored(self) -> int:
-        """How many events are stored."""
+        """The number of stored events."""
         return self._index.messages
 
     @property
     def bytes(self) -> int:
-        """How many bytes they have."""
+        """The bytes of stored events."""
         return self._index.bytes
 
     def waiting_seconds(self) -> float:
@@ -169,7 +169,7 @@ class Log(Reader):
         """Load the headers and the open segment. Raises Damaged."""
         loaded = await self._engine.load()
         ended = self._writer.ended
-        # What expired counts too: else a clock that was set back would give its times again.
+        # Expired messages count too: otherwise a clock that was set back would give their times again.
         self._clock.recall(loaded.clock)
         index = self._index = Index(loaded.oldest, self._elapsed())
         try:
@@ -191,7 +191,7 @@ class Log(Reader):
 
     async def start(self) -> None:
         """Start the writer, and follow what others append."""
-        self._writer.start()  # first, because it closes and drops segments, and there may be many entries to come
+        self._writer.start()  # first, because it closes and drops segments, and many entries may arrive
         await self._engine.follow(self._writer)
 
     def tidy(self) -> None:
@@ -205,7 +205,7 @@ class Log(Reader):
 
     @property
     def is_tidying(self) -> bool:
-        """Whether that is not done yet."""
+        """Whether this is still to be done."""
         return self._writer.is_tidying
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading a log of messages: what is in memory, and what the storage has of closed segments."""
+"""Reading a log of messages: from memory, and closed segments from the storage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hivewire.streams.stamps import Clock
 _place = attrgetter("place")
 
 POSTINGS = 16
-"""Postings in memory: a quarter of a megabyte each."""
+"""Postings that are cached in memory: a quarter of a megabyte each."""
 
 PICK = 16
 """Entries that are read at once for a few messages of each."""
@@ -119,7 +119,7 @@ class Reader:
             await asyncio.sleep(0)
 
     async def _read(self, page: Page, places: list[int], entries: int) -> None:
-        """Show the page the messages at these places, which descend. So many entries are read at once."""
+        """Show the page the messages at these places, which descend; `entries` are read at a time."""
         places.reverse()
         for start in range(0, len(places), MOST_ENTRIES):
             messages = await self._at(places[start : start + MOST_ENTRIES], entries)
@@ -256,7 +256,7 @@ class Reader:
             return self._postings[first]
         encoded = await self._engine.postings(first)
         if encoded is None:
-            return None  # it was dropped just now
+            return None  # it was dropped meanwhile
         try:
             postings = self._postings[first] = postings_of(encoded)
         except MsgspecError as error:

@@ -113,7 +113,7 @@ class Writer(GroupCommit[Draft | Revision]):
         self._own: tuple[bytes, list[Message]] = b"", []  # the entry that is on its way
         self._tidying = False
         self._undropped = False  # whether to drop something failed the last time
-        self._crowded = False  # whether there is no room, and nothing old enough to make some
+        self._crowded = False  # whether it is full, and nothing is old enough to be dropped
         self._tight = False  # whether there may be no room for more of some device
 
     def submit(self, draft: Draft | Revision, done: Done, *about: Any) -> None:
