@@ -49,7 +49,7 @@ def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
     arguments = ["-n", "1", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
     arguments += ["-W", "error::pluggy.PluggyTeardownRaisedWarning"]  # as all warnings are errors here
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider", "-p", "no:schemathesis"],
         capture_output=True,
         text=True,
         check=False,
