@@ -309,14 +309,15 @@ class Feed:
     def begin(self, rpc: bool) -> None:
         """Start pushing to new subscriptions, because the replies to their requests were sent."""
         starting, self.starting = self.starting, []
-        # The token may have ended since the request, when nobody could be told. `serve` suspends the feed then.
+        # The token may have ended since the request, when the new subscriptions could not get a push about it yet. Then
+        # `serve` suspends the feed, which pushes it to all.
         ended = self._host.why_paused(self) is not None
         if ended:
             self.paused = False
         for sub in starting:
-            # The source may have moved on since the request; then the subscription catches up before it is live.
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
+            # The source may have moved on since the request; then the subscription catches up before it is live.
             current = sub.offset == sub.channel.tail.source.tip
             waits = sub.copy is not None or sub.reset or sub.resuming or sub.replay is not None
             sub.live = current and not waits and not ended
@@ -348,7 +349,7 @@ class Feed:
         return ended
 
     def close(self) -> None:
-        """The connection is gone."""
+        """The connection has ended."""
         if self.timer is not None:
             self.timer.cancel()
         self.end_all()
@@ -362,22 +363,25 @@ class Feed:
         """Continue pushing: the peer reads again. `idle`: it had paused so long that events may be conflated."""
         self.stalled = False
         for sub in self.subscriptions:
-            sub.idle = idle and not sub.live  # a live one missed nothing: no change of its names came meanwhile
+            # One that is still live has missed nothing: no event matched it meanwhile.
+            sub.idle = idle and not sub.live
         self._host.serve(self)
 
     def suspend(self) -> None:
-        """Stop pushing, because the identity is no longer valid. Every subscription keeps its place."""
+        """Stop pushing, because the identity is no longer valid. Every subscription keeps its position."""
+        # They stay, because the same user may send another token, or be unlocked: then they continue without a gap.
         for sub in self.subscriptions:
             sub.fall_behind(paused=True)
-        # A peer that does not read is told when it does, because it is served then.
+        # A peer that does not read gets this push when it reads again: it is served then, which suspends it once more.
         if not self.paused and not self.stalled and (reason := self._host.why_paused(self)) is not None:
             self.paused = True
             self._tell(self.subscriptions, "subscription", "paused", b'"reason":%b' % encode(reason))
         self.listener.suspend()
 
     def go_on(self) -> None:
-        """The identity is valid, perhaps again, and may reach other things than before."""
+        """The identity is valid, perhaps again, and its rights may have changed."""
         self.paused = False
+        # What others follow depends on the token alone, which is the same.
         self._adapt([sub for sub in self.subscriptions if sub.topic.scoped])
 
     def warn(self) -> None:
@@ -400,7 +404,7 @@ class Feed:
 
     def renew(self, identity: Identity) -> None:
         """Continue with another token of the same user, which may cover other names (section 6)."""
-        if identity.expires != self.expires:  # else it is the same token, with fewer rights
+        if identity.expires != self.expires:  # otherwise it is the same token, with fewer rights
             self.warned = self.paused = False
         self.identity = identity
         self.expires = identity.expires
@@ -436,9 +440,9 @@ class Feed:
 class PlainFeed(Feed):
     """The subscriptions of one connection whose client gets nothing but events (devices, section 6.1).
 
-    They outlive their token, because such clients renew it only when a request is refused. They end silently when the
-    user is locked or deleted, the token is revoked, or what they follow is out of reach: `within` says which patterns
-    of a subscription an identity still reaches. What has ended never comes back.
+    They outlive their token, because such clients renew it only when a request is refused. They end without a push when
+    the user is locked or deleted, the token is revoked, or the rights no longer cover what they follow: `within` says
+    which patterns of a subscription an identity still reaches. One that has ended never continues.
     """
 
     __slots__ = ("_within",)
@@ -457,11 +461,11 @@ class PlainFeed(Feed):
         self._within = within
 
     def suspend(self) -> None:
-        """End all subscriptions silently."""
+        """End all subscriptions without a push, because DeviceHive's clients know none."""
         self._narrow(lambda sub: NOTHING)
 
     def go_on(self) -> None:
-        """Something about the identity has changed, or only of another one of its user."""
+        """The identity, or another one of its user, has changed."""
         self._narrow(lambda sub: self._within(self.identity, sub))
 
     def renew(self, identity: Identity) -> None:
