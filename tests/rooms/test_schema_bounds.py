@@ -230,18 +230,15 @@ def test_the_library_describes_little_on_the_event_loop() -> None:
 
 
 def test_compiled_schemas_have_a_bound_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are used are kept; a pattern that is referred to counts once, and too many are refused."""
+    """The oldest make room; a pattern that is referred to counts once, and too many are refused."""
     host = {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
     schemas = [json.dumps({**host, "title": str(number)}).encode() for number in range(4)]
     monkeypatch.setattr(bounds, "CACHED_BYTES", 3 * of({**host, "title": "0"}).size)
     cache = Cache()
-    first = cache.get(schemas[0])
-    for schema in schemas[1:3]:
-        cache.get(schema)
-    assert cache.get(schemas[0]) is first
-    second = cache.get(schemas[3])  # in the place of schemas[1]
-    assert (cache.get(schemas[0]) is first, cache.get(schemas[3]) is second) == (True, True)
+    first, *others = [cache.get(schema) for schema in schemas]
     assert len(cache._kept) == 3
+    assert all(cache.get(schema) is kept for schema, kept in zip(schemas[1:], others, strict=True))
+    assert cache.get(schemas[0]) is not first
     shared = {"$defs": {"host": host}, "properties": {str(number): {"$ref": "#/$defs/host"} for number in range(500)}}
     assert of(shared).size < 2 * of(host).size + 2 * len(json.dumps(shared))
     with pytest.raises(SchemaError, match="its patterns are too large all together"):

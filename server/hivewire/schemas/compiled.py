@@ -126,7 +126,7 @@ def _cut(text: str) -> str:
 
 
 class Cache:
-    """The compiled schemas that were used last."""
+    """The schemas that were compiled last. The oldest is dropped first: to track their use would cost every put."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, Compiled] = {}
@@ -134,13 +134,12 @@ class Cache:
 
     def get(self, schema: bytes) -> Compiled:
         """The schema, ready to judge. Raises SchemaError."""
-        found = self._kept.pop(schema, None)
+        found = self._kept.get(schema)
         if found is None:
-            found = _compile(schema)
+            found = self._kept[schema] = _compile(schema)
             self._size += found.size
-        self._kept[schema] = found
-        while len(self._kept) > CACHED or (self._size > CACHED_BYTES and len(self._kept) > 1):
-            self._size -= self._kept.pop(next(iter(self._kept))).size
+            while len(self._kept) > CACHED or (self._size > CACHED_BYTES and len(self._kept) > 1):
+                self._size -= self._kept.pop(next(iter(self._kept))).size
         return found
 
 
