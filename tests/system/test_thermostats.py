@@ -1,5 +1,5 @@
-"""The thermostats and controllers in `examples`, run unchanged: with `websockets`, with the package `devicehive`, with
-`curl`, and in the browser's page."""
+"""The thermostats and controllers in `examples`, run unchanged: with the Python client, with the package `devicehive`,
+with `curl`, and in the browser's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.system.test_examples import EXAMPLES, environment, line, needs_curl
 from tests.system.test_live_table import DOCUMENT, Page, page
 
 PAGE = EXAMPLES / "thermostats.html"
-WAYS = ("websockets", "devicehive", "curl")
+WAYS = ("client", "devicehive", "curl")
 
 
 def command(what: str, way: str, *arguments: str) -> list[str]:
@@ -31,14 +31,18 @@ def command(what: str, way: str, *arguments: str) -> list[str]:
     return [sys.executable, str(EXAMPLES / f"{what}_{way}.py"), *arguments, *often]
 
 
-@pytest.mark.parametrize("way", ["websockets", "devicehive"])
+@pytest.mark.parametrize(("way", "package"), [("client", "hivewire-client"), ("devicehive", "devicehive")])
 @pytest.mark.parametrize("what", ["thermostat", "controller"])
-def test_a_program_says_which_library_it_needs(what: str, way: str) -> None:
+def test_a_program_says_which_library_it_needs(what: str, way: str, package: str) -> None:
     """In place of a traceback; without `site` there are no installed packages."""
     done = subprocess.run(
         [sys.executable, "-S", str(EXAMPLES / f"{what}_{way}.py")], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr.endswith(f": pip install {way}\n"), done.stderr.count("\n")) == (1, True, 1)
+    assert (done.returncode, done.stderr.endswith(f": pip install {package}\n"), done.stderr.count("\n")) == (
+        1,
+        True,
+        1,
+    )
 
 
 @contextmanager
@@ -140,7 +144,7 @@ def test_thermostats_and_controllers_outlive_the_gateway(data: Path, tmp_path: P
         gateway = stack.enter_context(RunningGateway(data, *flags))
         stack.enter_context(thermostats(gateway.url, tmp_path, "thermo"))
         controllers = [
-            stack.enter_context(running(gateway.url, tmp_path, *command("controller", way, "thermo-websockets", "30")))
+            stack.enter_context(running(gateway.url, tmp_path, *command("controller", way, "thermo-client", "30")))
             for way in WAYS
         ]
         for controller in controllers:
@@ -152,7 +156,7 @@ def test_thermostats_and_controllers_outlive_the_gateway(data: Path, tmp_path: P
         for controller in controllers:
             output, errors = controller.communicate(timeout=PATIENCE)
             assert controller.returncode == 0, errors
-            assert output.rstrip().splitlines()[-1].startswith("thermo-websockets: 30")
+            assert output.rstrip().splitlines()[-1].startswith("thermo-client: 30")
 
 
 @needs_curl
