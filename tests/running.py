@@ -125,6 +125,10 @@ class RunningGateway:
         """Ask it to stop and wait; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until it ends; its exit code. All that it wrote is in `log` and `noise` then."""
         code = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         self._close_pipes()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from bench.nodes import PASSWORD, Nodes, Where, find
 
-from tests.running import PATIENCE, NotStarted, RunningGateway
+from tests.running import NotStarted, RunningGateway
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no `nats-server` here: it is a package of PyPI")
 
@@ -147,7 +147,7 @@ def test_a_log_that_was_restored_from_older_files_is_refused(tmp_path: Path) -> 
                 shutil.rmtree(node.store)
                 node.store.with_suffix(".old").rename(node.store)
             nodes.start()
-            assert one.process.wait(PATIENCE) not in (0, None)
+            assert one.ended() not in (0, None)
             assert "acknowledged" in str(one.log) + str(one.noise)
         with pytest.raises(NotStarted, match="acknowledged"):
             site.gateway("one")
