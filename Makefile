@@ -52,7 +52,7 @@ coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lin
 	@rm -rf .coverage && mkdir .coverage
 	@$(BIN)/coverage run --source server,protocol,clients/python/hivewire_client -m hivewire --version >/dev/null  # names each file, also what nothing loads
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 6 --dist worksteal $(if $(AGAIN),|| { \
-		echo "What failed is tried once more, alone; red again is red. Mend what passes now: it depends on the load." >&2; \
+		echo "What failed is tried once more and alone. Red again is red. What passes now depends on the load: mend it." >&2; \
 		$(BIN)/coverage run -m pytest --maxfail 1 --last-failed --last-failed-no-failures none; })
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
