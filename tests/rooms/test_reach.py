@@ -121,7 +121,7 @@ ABOUT_NONE = {
     *("fleet/count", "fleet/list", "fleet/subscribe", "fleet/unsubscribe"),
     *(f"rollout/{what}" for what in ("start", "get", "list", "hold", "resume", "rollback")),
     *("schedule/list", "schedule/cancel"),
-    *(f"schema/{what}" for what in ("put", "list", "delete", "check")),
+    *(f"schema/{what}" for what in ("put", "list", "history", "delete", "check")),
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),
     *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype")),
     *("subscription/list", "server/info", "server/cacheInfo", "cluster/info", "audit/list"),
