@@ -879,7 +879,8 @@ def test_counts_of_a_fleet_are_watched(
         assert counted.item()["devices"] == 0
         talk("device/label", deviceId=a, labels=dict([label.split("=")]))
         found = counted.item()
-        assert (found["type"], found["devices"], found["applied"]) == ("count", 1, 1)
+        assert (found["type"], found["devices"]) == ("count", 1)
+        assert found["applied"] + found["pending"] == 1, "other tests may have values for all devices"
         assert counted.interrupt() == 130
     with watching(shared_gateway, "--rollout", "999999", what=("fleet",)) as refused:
         assert refused.process.wait(PATIENCE) == 1

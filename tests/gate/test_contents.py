@@ -58,6 +58,7 @@ def test_a_layer_takes_no_content(shared_gateway: RunningGateway, http: httpx.Cl
     assert talk("configuration/put", name="content.layered", layer="global", value="text")["status"] == "success"
     assert http.get(place, params=layer).content == b"text"
     assert http.get(place).status_code == 404
+    talk("configuration/delete", name="content.layered", layer="global")  # which all devices of other tests have
 
 
 def test_a_content_is_tried(shared_gateway: RunningGateway, http: httpx.Client) -> None:
