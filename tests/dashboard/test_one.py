@@ -45,24 +45,54 @@ async def test_an_edit_is_reviewed_saved_and_undone(visit: Visit, gateway: Runni
     await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 2")
     await expect(visit.page.locator(".facts")).to_contain_text("for a test")
     assert value_of(gateway, "edit.a") == "second"
+    await expect(visit.page.locator(".notice")).to_be_focused()
     await visit.button("Undo").click()
     await expect(visit.page.get_by_label("Value").first).to_contain_text("first")
+    await expect(visit.page.locator(".notice")).to_be_focused()
     assert value_of(gateway, "edit.a") == "first"
 
 
+async def test_what_was_told_leaves_with_its_reason(visit: Visit, gateway: RunningGateway) -> None:
+    """Undo of a version goes when there is a newer one; refused it leads to the history; another screen ends it."""
+    put(gateway, "told.a", "first")
+    await visit.open(one("told.a") + "?edit=1")
+    await visit.type("told.a", "second")
+    await visit.save("to be overtaken")
+    put(gateway, "told.a", "theirs")
+    await expect(visit.page.locator(".notice")).to_have_count(0)
+    await visit.button("Delete…").click()
+    await visit.dialog.get_by_role("button", name="Delete").click()
+    undo = visit.page.locator(".notice").get_by_role("button", name="Undo")
+    await expect(undo).to_be_visible()
+    put(gateway, "told.a", "made anew")
+    await undo.click()
+    await expect(visit.page.locator(".notice.wrong")).to_contain_text("could not be undone")
+    await visit.page.locator(".notice").get_by_role("link", name="History").click()
+    await expect(visit.page.locator(".change").first).to_contain_text("now")
+    await expect(visit.page.locator(".notice")).to_have_count(0)
+
+
 async def test_a_new_configuration_by_keys_alone(visit: Visit, gateway: RunningGateway) -> None:
-    """Its name, its value, Ctrl+S, Ctrl+Enter; Undo deletes it again."""
+    """Its name, its value, Ctrl+S, Enter; Escape leaves, and Undo deletes it again."""
     await visit.open(one("keys.new") + "?new=1")
     await visit.accessible()
     await expect(visit.page.get_by_label("Name")).to_have_value("keys.new")
     await expect(visit.page.get_by_label("Name")).to_be_focused()
     press = visit.page.keyboard.press
+    await press("Escape")
+    await expect(visit.page.get_by_role("grid")).to_be_visible()
+    await visit.open(one("keys.new") + "?new=1")
+    await expect(visit.page.get_by_label("Name")).to_be_focused()
     await press("Enter")
     await expect(visit.page.get_by_label("Value of keys.new")).to_be_focused()
     await visit.page.keyboard.type("made")
     await press("Control+s")
     await expect(visit.dialog.get_by_label("Why")).to_be_focused()
-    await press("Control+Enter")
+    await visit.button("Keep editing").click()
+    await expect(visit.page.get_by_label("Value of keys.new")).to_be_focused()
+    await press("Control+s")
+    await expect(visit.dialog.get_by_label("Why")).to_be_focused()
+    await press("Enter")
     await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 1")
     assert value_of(gateway, "keys.new") == "made"
     await visit.button("Undo").click()
@@ -86,7 +116,7 @@ async def test_keys_count_before_the_page_is_there(visit: Visit, gateway: Runnin
 
 
 async def test_a_rollback_takes_six_keys_after_the_name(visit: Visit, gateway: RunningGateway) -> None:
-    """History, the version, rolled back; each change is shown against what is there now."""
+    """History, the version, rolled back; each change is shown against what is there now, the older one left."""
     for value in ("one", "two", "three"):
         put(gateway, "roll.a", value)
     await visit.open("c?q=roll.a")
@@ -97,7 +127,15 @@ async def test_a_rollback_takes_six_keys_after_the_name(visit: Visit, gateway: R
     await expect(chosen).to_contain_text("Version 2")
     await press("j")
     await expect(chosen).to_contain_text("Version 1")
-    await expect(visit.page.get_by_role("textbox", name="Now")).to_contain_text("three")
+    captions = visit.page.locator(".difference .labels span")
+    await expect(captions).to_have_text(["Version 1", "Version 3 (now)"])
+    await expect(visit.page.get_by_role("textbox", name="Version 1")).to_contain_text("one")
+    await expect(visit.page.get_by_role("textbox", name="Version 3 (now)")).to_contain_text("three")
+    await visit.page.get_by_label("Compare with").focus()
+    await press("ArrowDown")
+    await expect(chosen).to_contain_text("Version 1")
+    await visit.page.get_by_label("Compare with").select_option("now")
+    await visit.page.get_by_role("heading", name="roll.a").click()
     await visit.accessible()
     await visit.fits()
     await press("r")
@@ -106,6 +144,20 @@ async def test_a_rollback_takes_six_keys_after_the_name(visit: Visit, gateway: R
     await visit.button("Undo").click()
     await expect(visit.page.get_by_role("status")).to_contain_text("Undone")
     assert value_of(gateway, "roll.a") == "three"
+
+
+async def test_on_a_narrow_screen_the_difference_is_below_its_version(visit: Visit, gateway: RunningGateway) -> None:
+    """What a tap opens is seen, and says which version has which lines."""
+    for value in ("one", "two", "three", "four"):
+        put(gateway, "narrow.a", value)
+    await visit.page.set_viewport_size({"width": 390, "height": 640})
+    await visit.open(one("narrow.a") + "?tab=history")
+    version = visit.page.locator(".changes > li").nth(2)
+    await version.locator(".change").click()
+    await expect(version.locator(".labels span")).to_have_text(["− Version 2", "+ Version 4 (now)"])
+    await expect(version.locator(".cm-deletedChunk")).to_have_text("two")
+    await expect(version.locator(".cm-deletedChunk")).to_be_in_viewport()
+    await visit.accessible()
 
 
 async def test_a_deleted_name_is_put_back_from_its_history(visit: Visit, gateway: RunningGateway) -> None:

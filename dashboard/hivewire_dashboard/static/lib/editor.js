@@ -92,10 +92,14 @@ function useMounted(mount, on) {
   return host;
 }
 
-/** An editor over `value`, which is only its beginning: `onChange` is told of every text since. */
+/** An editor over `value`, which is only its beginning: `onChange` is told of every text since. It takes the focus whenever `focus` becomes true. */
 export function Editor({value, label, json = false, check = false, onChange, focus = true}) {
   const told = useRef();
   told.current = onChange;
+  const shown = useRef();
+  useEffect(() => {
+    if (focus) shown.current?.focus();
+  }, [focus]);
   const host = useMounted(
     (parts, root) => {
       const {cm} = parts;
@@ -113,6 +117,7 @@ export function Editor({value, label, json = false, check = false, onChange, foc
       const state = cm.EditorState.create({doc: value, extensions: [cm.EditorState.lineSeparator.of("\n"), extensions]});
       const view = new cm.EditorView({state, parent: root, root});
       if (focus) view.focus();
+      shown.current = view;
       return view;
     },
     [json, check],
@@ -134,7 +139,8 @@ export function Reader({value, label, json = false}) {
   return html`<div class="editor" ref=${host}></div>`;
 }
 
-const narrow = matchMedia("(max-width: 48rem)");
+/** Whether two things beside each other would be too narrow. */
+export const narrow = matchMedia("(max-width: 48rem)");
 
 /** The difference of two texts, the old one left; on a narrow screen one below the other. */
 export function Difference({before, after, labels = ["Before", "After"], json = false}) {
@@ -159,10 +165,10 @@ export function Difference({before, after, labels = ["Before", "After"], json = 
       reachable(merge.b, labels[1]);
       return merge;
     },
-    [before, after, json, settings.value.theme],
+    [before, after, json, labels.join(), settings.value.theme],
   );
   return html`<div class="difference">
-    ${!unified && html`<div class="labels"><span>${labels[0]}</span><span>${labels[1]}</span></div>`}
+    <div class=${`labels ${unified ? "stacked" : ""}`}><span>${unified && "− "}${labels[0]}</span><span>${unified && "+ "}${labels[1]}</span></div>
     <div class="editor" ref=${host}></div>
     ${before === after && html`<p class="quiet">There is no difference.</p>`}
   </div>`;

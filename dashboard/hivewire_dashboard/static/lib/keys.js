@@ -1,4 +1,4 @@
-/** The keys of the whole page. Single letters count with the focus in a table or nowhere, and can be turned off. */
+/** The keys of the whole page. What is typed or chosen in goes first; single letters can be turned off. */
 
 import {useLayoutEffect, useRef} from "../vendor/preact.js";
 import {settings} from "./settings.js";
@@ -41,7 +41,7 @@ document.addEventListener("keydown", (event) => {
   if (!name || event.defaultPrevented) return;
   const alone = event.key.length === 1 && !name.includes("+");
   if ((alone || name === "Escape") && document.querySelector("dialog[open]")) return; // a dialog closes itself
-  if (alone && typing(event)) return;
+  if (!name.startsWith("Ctrl+") && name !== "Escape" && typing(event)) return; // arrows choose in a select
   const full = prefix + name;
   prefix = name === "g" && alone ? "g " : "";
   for (const {current: keys} of bound.toReversed()) {

@@ -1,6 +1,7 @@
 /** The parts that screens are made of. */
 
-import {html, signal, useEffect, useId, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {effect, html, signal, useEffect, useId, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {route} from "./router.js";
 import {clock, count, plain} from "./text.js";
 
 const ICONS = {
@@ -36,15 +37,16 @@ export function Button({kind = "", busy = false, icon, children, ...rest}) {
   </button>`;
 }
 
-/** A labelled input; `hint` is read with it, `wrong` says what is wrong. */
-export function Field({label, hint, wrong, type = "text", value, onInput, as = "input", autofocus, children, ...rest}) {
+/** A labelled input; `hint` is read with it, `wrong` says what is wrong. Enter in it does `onEnter`. */
+export function Field({label, hint, wrong, type = "text", value, onInput, onEnter, as = "input", autofocus, children, ...rest}) {
   const id = useId();
   const control = useRef();
   useEffect(() => {
     if (autofocus) control.current.focus();
   }, []);
   const described = [hint && `${id}-hint`, wrong && `${id}-wrong`].filter(Boolean).join(" ") || undefined;
-  const shared = {id, ref: control, value, onInput: (event) => onInput?.(event.currentTarget.value), ...rest};
+  const entered = (event) => event.key === "Enter" && !event.ctrlKey && !event.metaKey && !event.isComposing && onEnter?.();
+  const shared = {id, ref: control, value, onInput: (event) => onInput?.(event.currentTarget.value), onKeyDown: entered, ...rest};
   const element =
     as === "select"
       ? html`<select ...${shared} aria-describedby=${described}>${children}</select>`
@@ -165,21 +167,47 @@ function announceAgain() {
   announce(next);
 }
 
-// What was done, with a way back, until it is closed or something else is done.
+// What was done, with a way back, until it is closed, something else is done, or the screen is left.
 
 export const notice = signal(undefined);
+const screen = () => location.hash.split("?")[0];
+effect(() => {
+  void route.value;
+  if (notice.peek() && notice.peek().of !== screen()) notice.value = undefined;
+});
 
-/** Say that something was done; `action` is `{label, run}`. */
-export function tell(text, action) {
-  notice.value = {text, action};
+/**
+ * Say that something was done, on the screen of now or the one that `go` was called for. `action` is `{label, run}` or
+ * `{label, href}`; with `version` it is about this one, and `wrong` says that it was refused.
+ */
+export function tell(text, action, {version, wrong} = {}) {
+  notice.value = {text, action, version, wrong, of: screen()};
+}
+
+/** The action that takes back what was done: `work` gives what is told then. Refused, it leads to the address `history`. */
+export function undoing(work, history) {
+  const run = async () => {
+    try {
+      tell(await work());
+    } catch (error) {
+      tell(`It could not be undone: ${plain(error.message)}`, {label: "History", href: history}, {wrong: true});
+    }
+  };
+  return {label: "Undo", run};
 }
 
 export function Notices() {
-  const {text, action} = notice.value ?? {};
+  const {text, action, wrong} = notice.value ?? {};
+  const box = useRef();
+  useEffect(() => {
+    // What had the focus is gone: a dialog, an editor, the button of the message before.
+    if (text && document.activeElement === document.body) box.current.focus();
+  }, [notice.value]);
   return html`<div class="notices">
-    <div role="status" class=${text ? "notice" : ""}>
+    <div role="status" ref=${box} tabindex="-1" class=${text ? `notice ${wrong ? "wrong" : ""}` : ""}>
       ${text && html`<p>${text}</p>`}
-      ${action && html`<${Button} kind="small" onClick=${action.run}>${action.label}<//>`}
+      ${action?.href && html`<a class="button small" href=${action.href}>${action.label}</a>`}
+      ${action?.run && html`<${Button} kind="small" onClick=${action.run}>${action.label}<//>`}
       ${text && html`<button type="button" class="plain square" aria-label="Close this message" onClick=${() => (notice.value = undefined)}><${Icon} name="close" /></button>`}
     </div>
     <div class="unseen" aria-live="polite">${spoken.value}</div>

@@ -79,7 +79,7 @@ function Choice({name, layer, found, theirs, close}) {
       ? html`<p class="quiet">Choose each part first.</p>`
       : html`<${Difference} before=${before} after=${after} labels=${labels} json=${json} />`}
     ${broken && html`<p class="wrong">Merged it would be no JSON: keep editing.</p>`}
-    <${Field} label="Why" value=${why} onInput=${setWhy} hint="For the history." />
+    <${Field} label="Why" value=${why} onInput=${setWhy} onEnter=${save} hint="For the history. Enter saves." />
     ${error && html`<${Problem} error=${error} />`}
     <div class="row-of">
       <${Button} kind="primary" busy=${busy || !ready} onClick=${save}>${merge ? "Save merged" : "Save yours"}<//>

@@ -7,9 +7,10 @@ import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
 import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
+import {toOne} from "../lib/layer.js";
 import {go, to} from "../lib/router.js";
 import {plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
+import {Button, Dialog, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
 
 const TYPES = ["text/plain; charset=utf-8", "application/json"];
@@ -52,7 +53,7 @@ export function Editing({name, layer, entry}) {
       ${wrong && html`<span class="wrong">This is not JSON yet.</span>`}
     </div>
     <${Editor} key=${form} value=${value} label="Value of ${plain(name)}" json=${isJson(contentType) || looksLikeJson(before, contentType)}
-      check=${isJson(contentType)} onChange=${(text) => draft(name, {value: text}, layer)} />
+      check=${isJson(contentType)} focus=${!dialog} onChange=${(text) => draft(name, {value: text}, layer)} />
     <div class="row-of">
       <${Button} kind="primary" busy=${!changed || !value} onClick=${() => changed && review()}>Review and save<//>
       <${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>
@@ -60,7 +61,7 @@ export function Editing({name, layer, entry}) {
       <span class="hint">Ctrl+S reviews. ${value ? "" : "A value has at least one character."}</span>
     </div>
     ${dialog === "review" && html`<${Review} name=${name} layer=${layer} found=${found} close=${close} conflict=${() => setDialog("conflict")} />`}
-    ${dialog === "conflict" && html`<${Conflict} name=${name} layer=${layer} version=${entry?.version} found=${found} close=${close} />`}
+    ${dialog === "conflict" && html`<${Conflict} name=${name} layer=${layer} version=${entry?.version} found=${found} close=${() => (close(), setForm(form + 1))} />`}
     ${dialog === "discard" && html`<${Dialog} title="Discard this edit?" close=${close}
       actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind="danger" onClick=${() => (close(), discard(name, layer))}>Discard<//>`}>
       <p>What you typed is lost then.</p>
@@ -99,7 +100,7 @@ function Review({name, layer, found, close, conflict}) {
     <div class="stack">
       <${Difference} before=${before} after=${value} labels=${[base ? `Version ${base}` : "Nothing", "Your edit"]} json=${looksLikeJson(value, contentType)} />
       ${contentType !== beforeType && base > 0 && html`<p>The type changes from <code>${plain(beforeType)}</code> to <code>${plain(contentType)}</code>.</p>`}
-      <${Field} label="Why" value=${why} onInput=${setWhy} autofocus hint="For the history. Ctrl+Enter saves." />
+      <${Field} label="Why" value=${why} onInput=${setWhy} onEnter=${save} autofocus hint="For the history. Enter saves." />
       ${error && html`<${Problem} error=${error} />`}
     </div>
   <//>`;
@@ -111,13 +112,9 @@ export async function written(name, {layer, value, contentType, expect, why, bef
   discard(name, layer);
   const undo = async () => {
     const options = {layer, expect: saved.version, description: "undo"};
-    try {
-      if (base) await hw.put(name, before, {...options, contentType: beforeType});
-      else await hw.delete(name, options);
-      tell(base ? "Put back as it was." : "Deleted again.");
-    } catch (error) {
-      tell(`It could not be undone: ${error.message}`);
-    }
+    if (base) await hw.put(name, before, {...options, contentType: beforeType});
+    else await hw.delete(name, options);
+    return base ? "Put back as it was." : "Deleted again.";
   };
-  tell(`Saved version ${saved.version} of ${plain(name)}.`, {label: "Undo", run: undo});
+  tell(`Saved version ${saved.version} of ${plain(name)}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);
 }

@@ -7,7 +7,7 @@ import {to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {lines} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
-import {Button, Copied, Dialog, Empty, Field, Problem, tell, useAction, useLoaded, usePolled} from "../lib/ui.js";
+import {Button, Copied, Dialog, Empty, Field, Problem, tell, undoing, useAction, useLoaded, usePolled} from "../lib/ui.js";
 import {Table} from "./access.js";
 
 /** Nothing tells of reports and labels of one device, so it is asked for. */
@@ -71,9 +71,10 @@ async function adopted(id, {name, layer, entityVersion, reported}) {
   const saved = await hw.put(name, reported.value, {layer: own, expect, description: "adopted from the device"});
   const undo = async () => {
     const options = {layer: own, expect: saved.version, description: "undo"};
-    await (expect ? hw.rollback(name, {to: expect, ...options}) : hw.delete(name, options)).then(() => tell("It is as it was."), (error) => tell(`It could not be undone: ${error.message}`));
+    await (expect ? hw.rollback(name, {to: expect, ...options}) : hw.delete(name, options));
+    return "It is as it was.";
   };
-  tell(`${plain(name)} of ${plain(id)} should be what it is.`, {label: "Undo", run: undo});
+  tell(`${plain(name)} of ${plain(id)} should be what it is.`, undoing(undo, toOne(name, own, {tab: "history"})));
 }
 
 function Row({adopt, ...row}) {

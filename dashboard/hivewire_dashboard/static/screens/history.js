@@ -1,14 +1,15 @@
-/** What happened to one name: each change against what is there now, and one click to put it back. */
+/** What happened to one name: each change against what is there now, the older one left, and one click to put it back. */
 
-import {html, useState} from "../vendor/preact.js";
-import {Difference} from "../lib/editor.js";
+import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {Difference, narrow} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
+import {toOne} from "../lib/layer.js";
 import {may} from "../lib/session.js";
 import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
-import {Button, Empty, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Empty, Problem, tell, undoing, useAction, useLoaded} from "../lib/ui.js";
 
 const PAGE = 50;
 
@@ -28,16 +29,12 @@ export function History({name, layer, entry}) {
     setChosen(1);
     reached("rollback");
     const undo = async () => {
-      try {
-        const options = {layer, expect: saved.version, description: "undo of a rollback"};
-        if (entry) await hw.rollback(name, {toRevision: entry.revision, ...options});
-        else await hw.delete(name, options);
-        tell("Undone.");
-      } catch (caught) {
-        tell(`It could not be undone: ${caught.message}`);
-      }
+      const options = {layer, expect: saved.version, description: "undo of a rollback"};
+      if (entry) await hw.rollback(name, {toRevision: entry.revision, ...options});
+      else await hw.delete(name, options);
+      return "Undone.";
     };
-    tell(`Rolled back to version ${old.version}.`, {label: "Undo", run: undo});
+    tell(`Rolled back to version ${old.version}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);
   });
   const move = (by) => changes && setChosen((before) => Math.max(0, Math.min(changes.length - 1, before + by)));
   useKeys({j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1), r: back});
@@ -45,31 +42,34 @@ export function History({name, layer, entry}) {
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this name" />`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   if (!changes) return html`<p class="quiet" role="status">Reading…</p>`;
-  const against = other === "now" ? entry : changes.find(({revision}) => String(revision) === other)?.entry;
+  const against = changes.find(({revision}) => String(revision) === other) ?? changes[0];
+  const [older, newer] = [change, against].toSorted((one, two) => one.revision - two.revision);
+  const title = (each) => `${each.entry ? `Version ${each.entry.version}` : "Deleted"}${each === changes[0] ? " (now)" : ""}`;
+  const detail = html`<section class="stack" aria-label="The chosen change">
+    <div class="row-of">
+      <label class="check">Compare with
+        <select value=${other} onChange=${(event) => setOther(event.currentTarget.value)}>
+          <option value="now">now</option>
+          ${changes.filter(({entry: has}) => has).map(({revision, entry: has}) => html`<option value=${String(revision)}>version ${has.version}, revision ${revision}</option>`)}
+        </select>
+      </label>
+      ${possible && html`<${Button} kind="primary" busy=${busy} onClick=${back}>Roll back to version ${change.entry.version}<//>`}
+    </div>
+    ${failed && html`<${Problem} error=${failed} />`}
+    ${change.entry?.value === null
+      ? html`<p class="quiet">${change.entry.size === undefined ? "This value is secret." : "This content is binary."}</p>`
+      : html`<${Difference} before=${older.entry?.value ?? ""} after=${newer.entry?.value ?? ""} labels=${[older, newer].map(title)}
+          json=${looksLikeJson(change.entry?.value, change.entry?.contentType)} />`}
+  </section>`;
   return html`<div class="history">
     <div>
       <ol class="changes" aria-label="Changes">
-        ${changes.map((each, index) => html`<${Change} key=${each.revision} change=${each} now=${index === 0} chosen=${index === at} choose=${() => setChosen(index)} />`)}
+        ${changes.map((each, index) => html`<${Change} key=${each.revision} change=${each} now=${index === 0} chosen=${index === at} choose=${() => setChosen(index)}>${narrow.matches && index === at && detail}<//>`)}
       </ol>
       ${changes.length === more && html`<${Button} onClick=${() => setMore(more + PAGE)}>Older changes<//>`}
       <p class="hint">j and k choose${may("ManageConfiguration") && ", r rolls back"}.</p>
     </div>
-    <section class="stack" aria-label="The chosen change">
-      <div class="row-of">
-        <label class="check">Compare with
-          <select value=${other} onChange=${(event) => setOther(event.currentTarget.value)}>
-            <option value="now">now</option>
-            ${changes.filter(({entry: has}) => has).map(({revision, entry: has}) => html`<option value=${String(revision)}>version ${has.version}, revision ${revision}</option>`)}
-          </select>
-        </label>
-        ${possible && html`<${Button} kind="primary" busy=${busy} onClick=${back}>Roll back to version ${change.entry.version}<//>`}
-      </div>
-      ${failed && html`<${Problem} error=${failed} />`}
-      ${change?.entry?.value === null
-        ? html`<p class="quiet">${change.entry.size === undefined ? "This value is secret." : "This content is binary."}</p>`
-        : html`<${Difference} before=${against?.value ?? ""} after=${change?.entry?.value ?? ""} json=${looksLikeJson(change?.entry?.value, change?.entry?.contentType)}
-            labels=${[other === "now" ? "Now" : `Version ${against?.version}`, change?.entry ? `Version ${change.entry.version}` : "Deleted"]} />`}
-    </section>
+    ${!narrow.matches && detail}
   </div>`;
 }
 
@@ -84,13 +84,19 @@ async function all(name, layer, most) {
   return found;
 }
 
-function Change({change, now, chosen, choose}) {
+/** One of the list; on a narrow screen what is below it is about this one. */
+function Change({change, now, chosen, choose, children}) {
   const {operation, entry, modified, modifiedBy, description} = change;
+  const button = useRef();
+  useLayoutEffect(() => {
+    if (chosen) button.current.scrollIntoView({block: "nearest"}); // what was open above it is closed
+  }, [chosen]);
   return html`<li>
-    <button type="button" class="change" aria-pressed=${chosen} onClick=${choose}>
+    <button ref=${button} type="button" class="change" aria-pressed=${chosen} onClick=${choose}>
       <span><strong>${operation === "delete" ? "Deleted" : `Version ${entry.version}`}</strong>${now && " · now"}</span>
       <span><${When} time=${modified} /> by <${Text} of=${modifiedBy ?? "nobody"} /></span>
       ${description && html`<span class="quiet"><${Text} of=${description} /></span>`}
     </button>
+    ${children}
   </li>`;
 }

@@ -3,6 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {draft} from "../lib/drafts.js";
 import {hw} from "../lib/gateway.js";
+import {useKeys} from "../lib/keys.js";
 import {toOne, useLayer} from "../lib/layer.js";
 import {go, to} from "../lib/router.js";
 import {Text} from "../lib/text.js";
@@ -19,13 +20,15 @@ export function NewName({prefix, layer}) {
     draft(name, {value: "", contentType: "text/plain; charset=utf-8", base: 0, before: "", beforeType: "text/plain; charset=utf-8"}, layer);
     go(toOne(name, layer));
   };
+  const leave = () => go(layer === undefined ? to("c") : to("layer", layer));
+  useKeys({Escape: () => name === prefix && leave()});
   return html`<form class="narrow-form stack" onSubmit=${begin}>
     <h1>New configuration${layer !== undefined && html` of <${Text} of=${layer} mono />`}</h1>
     <${Field} label="Name" value=${name} onInput=${setName} wrong=${wrong} autofocus required
       hint="Dots make folders: limits.api.max is below limits. and limits.api." />
     <div class="row-of">
       <${Button} kind="primary" type="submit" busy=${!name || taken}>Write its value<//>
-      <${Button} onClick=${() => go(layer === undefined ? to("c") : to("layer", layer))}>Cancel<//>
+      <${Button} onClick=${leave}>Cancel<//>
     </div>
   </form>`;
 }

@@ -11,8 +11,8 @@ import {toOne, useLayer} from "../lib/layer.js";
 import {go, refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {settings} from "../lib/settings.js";
-import {kind, size, Text, When} from "../lib/text.js";
-import {Button, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {kind, plain, size, Text, When} from "../lib/text.js";
+import {Button, Dialog, Empty, Field, Problem, Tabs, notice, tell, undoing, useAction, useLoaded} from "../lib/ui.js";
 import {Binary} from "./binary.js";
 import {Editing} from "./editing.js";
 import {History} from "./history.js";
@@ -62,6 +62,11 @@ function Existing({name, layer, tab, edit}) {
   useEffect(() => {
     if (edit && !waiting) open();
   }, [edit, waiting]);
+  useEffect(() => {
+    // Undo of a version that is not the last one any more would be refused.
+    const {version} = notice.peek() ?? {};
+    if (version !== undefined && version !== entry?.version) notice.value = undefined;
+  }, [entry?.version]);
   useKeys({...(!editing && {Escape: () => go(plainOne ? to("c") : to("layer", layer))})});
 
   const there = {stage: () => stageDelete(entry, layer), remove: () => setRemoving(true)};
@@ -161,7 +166,7 @@ function Remove({entry, layer, close}) {
     await hw.delete(entry.name, {layer, expect: entry.version, description: why || undefined});
     close();
     go(layer === undefined ? to("c") : to("layer", layer));
-    tell(`Deleted ${entry.name}.`, {label: "Undo", run: () => restore(entry, layer)});
+    tell(`Deleted ${plain(entry.name)}.`, undoing(() => restored(entry, layer), toOne(entry.name, layer, {tab: "history"})));
   });
   return html`<${Dialog} title="Delete this configuration?" close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${remove}>Delete<//>`}>
@@ -173,13 +178,9 @@ function Remove({entry, layer, close}) {
   <//>`;
 }
 
-async function restore({name, revision}, layer) {
-  try {
-    await hw.rollback(name, {layer, toRevision: revision, expect: 0, description: "undo of the delete"});
-    go(toOne(name, layer));
-    tell(`${name} is back.`);
-  } catch (error) {
-    tell(`It could not be put back: ${error.message}`);
-  }
+async function restored({name, revision}, layer) {
+  await hw.rollback(name, {layer, toRevision: revision, expect: 0, description: "undo of the delete"});
+  go(toOne(name, layer));
+  return `${plain(name)} is back.`;
 }
 
