@@ -153,7 +153,7 @@ async def _views(path: Path) -> float:
     this = Server(os.getpid(), 0, "")
     before = this.rss()
     fleet.load()
-    grown = 1_024 * (this.rss() - before) / max(1, len(fleet.members))
+    grown = 1_024 * (this.rss() - before) / max(1, len(fleet.members.by_id))
     await ledger.close()
     return grown
 

@@ -424,3 +424,23 @@ async def test_a_device_that_was_away_during_a_step_begins_anew() -> None:
         device.peer.session.close()
         device.connect()
         assert device.mode == "resumed"
+
+
+async def test_another_device_with_the_id_of_a_deleted_one_has_nothing_of_it() -> None:
+    """Neither what it reported nor the values of a held rollout that it was sent, though both changes come at once."""
+    async with fleet("a") as world:
+        await world.put("global", n="old")
+        devices = Devices(world, "a")
+        number = await start(world, {"deviceIds": ["a"]}, n="new")
+        await devices.listen()
+        await world.do("rollout/hold", rollout=number)
+        assert await world.has("a") == {"n": "new"}
+        assert await counts(world, number) == {"reached": 1, "applied": 1}
+        await asyncio.gather(world.do("device/delete", deviceId="a"), world.register("a"))
+        await world.quiet()
+        assert await world.has("a") == {"n": "old"}
+        assert await counts(world, number) == {}
+        [shown] = (await world.do("device/effective", deviceId="a"))["configurations"]
+        assert (shown["state"], "reported" in shown) == ("pending", False)
+        counted = await world.do("fleet/count")
+        assert (counted["devices"], counted["pending"], counted["online"]) == (1, 1, 1)

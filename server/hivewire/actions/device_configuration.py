@@ -13,7 +13,7 @@ from hivewire.actions.layer import check_labels, moved
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.scope import required
-from hivewire.fleet.fleet import follows
+from hivewire.fleet.followers import follows
 from hivewire.fleet.layers import LABEL
 from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, REPORTS, Report, state
 from hivewire.fleet.rollouts import Rollout
@@ -61,7 +61,7 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
     found = [(name, view.find(name)) for name in view.names() if name in names]
     revision = services.ledger.revision
     if not manages:
-        services.fleet.reach(device.id, view)
+        services.fleet.members.reach(device.id, view)
         own = [_desired(name, what) for name, what in found if what is not None]
         return DeviceEffectiveReply(configurations=own, revision=revision)
     report = member.report

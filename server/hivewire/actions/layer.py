@@ -69,7 +69,7 @@ def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
         found = [layer]
     else:
         found = [layer for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK]
-    devices = fleet.having()
+    devices = fleet.views.devices()
     return LayerListReply([_view(layer, devices[layer]) for layer in found])
 
 
@@ -101,7 +101,7 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
         return LayerPutReply(layer=name, devices=affects.devices, dryRun=True, affects=affects)
     current = fleet.layers.by_name.get(name)
     return LayerPutReply(
-        layer=name, revision=change.revision, devices=0 if current is None else fleet.having()[current]
+        layer=name, revision=change.revision, devices=0 if current is None else fleet.views.devices()[current]
     )
 
 

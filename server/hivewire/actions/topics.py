@@ -22,7 +22,7 @@ from hivewire.devices.scope import required
 from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
 from hivewire.fleet.device_topics import PLACES, Sight
-from hivewire.fleet.fleet import follows
+from hivewire.fleet.followers import follows
 from hivewire.fleet.layer_topic import EVERY, Selection
 from hivewire.hub.catchup import SNAPSHOT_BYTES
 from hivewire.hub.ledger_source import key_of
@@ -179,10 +179,10 @@ def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe
         raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
     if request.frameBytes is not None and not LEAST_FRAME <= request.frameBytes <= SNAPSHOT_BYTES:
         raise OutOfBounds(f"frameBytes must be between {LEAST_FRAME:,} and {SNAPSHOT_BYTES:,}")
-    desired = services.fleet
-    wanted = desired.sight(device.id, checked_patterns(request.names))
-    earliest = desired.resumable_from(device.id)
-    return Wanted(desired.topic_of(request.frameBytes), wanted, request.since, noted=request, earliest=earliest)
+    followers = services.fleet.followers
+    wanted = followers.sight(device.id, checked_patterns(request.names))
+    earliest = services.fleet.resumable_from(device.id)
+    return Wanted(followers.topic_of(request.frameBytes), wanted, request.since, noted=request, earliest=earliest)
 
 
 LEAST_FRAME = 1_024

@@ -15,8 +15,9 @@ from msgspec import Struct
 from hivewire.access.identity import Identity
 from hivewire.devices.registry import Registry
 from hivewire.devices.scope import Scope
-from hivewire.fleet.fleet import Fleet, Member
+from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layers import targets
+from hivewire.fleet.members import Member
 from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, WORST, Report, state
 from hivewire.fleet.rollouts import Rollout
 from hivewire.fleet.views import View
@@ -92,12 +93,12 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
     online = 0
     if query.everybody and query.rollout is None:
         groups.update({(view, report): number for view in fleet.views for report, number in view.reports.items()})
-        online = fleet.count_online()
+        online = len(fleet.followers.online)
     else:
         for number, device in enumerate(_candidates(fleet, query)):
             if number % LOOK == LOOK - 1:
                 yield
-            if (member := fleet.members.get(device)) is not None and query.wants(member):
+            if (member := fleet.members.by_id.get(device)) is not None and query.wants(member):
                 groups[member.view, member.report] += 1
                 online += fleet.online(device)
     states, errors = Counter[str](), Counter[tuple[str, str]]()
@@ -133,9 +134,9 @@ def rows(fleet: Fleet, query: Query, wanted: str | None, after: str, take: int) 
     """Devices with their states, by id."""
     found: list[FleetRow] = []
     few = _few(fleet, query)
-    while devices := fleet.devices_after(after, LOOK) if few is None else [each for each in few if each > after][:LOOK]:
+    while devices := fleet.members.after(after, LOOK) if few is None else [each for each in few if each > after][:LOOK]:
         for device in devices:
-            member = fleet.members.get(device)
+            member = fleet.members.by_id.get(device)
             if member is not None and query.wants(member):
                 row = _row(fleet, query, member)
                 if wanted in (None, row.state):
@@ -149,7 +150,7 @@ def rows(fleet: Fleet, query: Query, wanted: str | None, after: str, take: int) 
 
 def _few(fleet: Fleet, query: Query) -> list[str] | None:
     """The devices that may be asked for, by id, if they are few."""
-    found = None if query.target is None else list(islice(fleet.candidates(query.target), FEW + 1))
+    found = None if query.target is None else list(islice(fleet.members.candidates(query.target), FEW + 1))
     return None if found is None or len(found) > FEW else sorted(found)
 
 
@@ -166,4 +167,4 @@ def _row(fleet: Fleet, query: Query, member: Member) -> FleetRow:
 
 
 def _candidates(fleet: Fleet, query: Query) -> Iterable[str]:
-    return list(fleet.members if query.target is None else fleet.candidates(query.target))
+    return list(fleet.members.by_id if query.target is None else fleet.members.candidates(query.target))

@@ -26,7 +26,7 @@ def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affect
             if not any(view.shows(layer, name) for layer in mine for name in names[layer.name]):
                 found.hidden += view.members
     for layer in names:  # that of a device is there once it has held something
-        member = fleet.members.get(layer.removeprefix(OF_DEVICE)) if layer.startswith(OF_DEVICE) else None
+        member = fleet.members.by_id.get(layer.removeprefix(OF_DEVICE)) if layer.startswith(OF_DEVICE) else None
         if member is not None and not any(each.name in names for each in member.view.layers):
             found.devices += 1
             found.online += fleet.online(member.device.id)
@@ -39,10 +39,10 @@ def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affe
     held = fleet.layers.by_name.get(layer)
     names = () if held is None else tuple(held.values)
     found = Affects(0, 0, 0)
-    for number, device in enumerate([*fleet.candidates(target)]):
+    for number, device in enumerate([*fleet.members.candidates(target)]):
         if number % LOOK == LOOK - 1:
             yield
-        member = fleet.members.get(device)
+        member = fleet.members.by_id.get(device)
         if member is not None and targets(target, member.placed, f"layer/{layer}"):
             found.devices += 1
             found.online += fleet.online(device)

@@ -123,7 +123,7 @@ class Notes:
         self._name = broadcast.name
         self._alone = isinstance(broadcast, Alone)
         self._interned = Interned()
-        self.online = Neighbours(broadcast, fleet.followed, now, "online")
+        self.online = Neighbours(broadcast, fleet.followers.online, now, "online")
         self._facts = Facts(broadcast, "reports", _decode, self._hear)
         self._tells = not self._alone and not self._ledger.shares_notes
         self._number = 0
@@ -165,7 +165,7 @@ class Notes:
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
-        return {"fleet_unsaved": ("Devices whose reports are not saved.", lambda: len(self._fleet.unsaved))}
+        return {"fleet_unsaved": ("Devices whose reports are not saved.", lambda: len(self._fleet.members.unsaved))}
 
     # Saving.
 
@@ -176,7 +176,7 @@ class Notes:
 
     async def save(self) -> None:
         """Keep what is new since the last time, and tell it. What the storage does not take stays in memory."""
-        unsaved, self._fleet.unsaved = self._fleet.unsaved, {}
+        unsaved, self._fleet.members.unsaved = self._fleet.members.unsaved, {}
         heard, self._heard = self._heard, {}
         self._tell(unsaved)
         notes = {NAME + device: self._note(device) for device in unsaved | heard}
@@ -202,7 +202,7 @@ class Notes:
                 self._fleet.merge(device, self._known(note))
                 known = self._fleet.known(device)
                 if known is not None and known.id == note.id and known.at > note.at:
-                    self._fleet.unsaved[device] = None  # a later one was overwritten
+                    self._fleet.members.unsaved[device] = None  # a later one was overwritten
 
     def _known(self, note: Note) -> Known:
         """What a note says. After a restore nobody knows what a device has applied since the backup: it has to speak
@@ -246,7 +246,7 @@ class Notes:
     def _tell_all(self) -> Steps[None]:
         """Tell everything, a part in each step."""
         number, part = self._number, 0
-        for part, (reports, told) in enumerate(self._portions(list(self._fleet.members)), 1):
+        for part, (reports, told) in enumerate(self._portions(list(self._fleet.members.by_id)), 1):
             self._facts.tell(Part(number, part - 1, False, reports, told))
             yield
         self._facts.tell(Part(number, part, True, [], []))

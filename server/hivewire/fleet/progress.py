@@ -121,7 +121,7 @@ class Progress:
         for number, (device, at) in enumerate(list(rollout.reached.items())):
             if number % LOOK == LOOK - 1:
                 yield
-            member = self._fleet.members.get(device)
+            member = self._fleet.members.by_id.get(device)
             if member is None or rollout not in member.view.overlays:
                 continue
             key = member.view, member.report

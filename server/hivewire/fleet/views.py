@@ -91,6 +91,12 @@ class View:
         lower = self.layers[self.layers.index(below) + 1 :]
         return [layer.name for layer in lower if name in layer.values]
 
+    def below(self, layer: Layer, name: str) -> Value | None:
+        """The effective value of a name if only the layers below one are looked at."""
+        lower = View(0, self.layers[self.layers.index(layer) + 1 :], self.overlays)
+        found = lower.find(name)
+        return None if found is None else found.value
+
     def names(self) -> list[str]:
         """All names that have a value here, in order."""
         found = {name for layer in self.layers for name in layer.values}
@@ -140,6 +146,14 @@ class Views:
         """Drop a view that no device has any more."""
         if not view.members and not view.followers:
             self._views.pop((view.layers, view.overlays), None)
+
+    def devices(self) -> Counter[Layer]:
+        """How many devices have each layer, once all have moved."""
+        found = Counter[Layer]()
+        for view in self:
+            for layer in view.layers:
+                found[layer] += view.members
+        return found
 
     def follow(self, view: View, follower: Any) -> None:
         """A subscription follows a view."""

@@ -126,7 +126,7 @@ class FleetWatch:
         }
 
     def _why(self, device: str, query: Query) -> str:
-        member = self._fleet.members.get(device)
+        member = self._fleet.members.by_id.get(device)
         if member is None:
             return "deleted"
         return "state" if query.wants(member) else "target"

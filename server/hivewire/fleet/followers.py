@@ -1,0 +1,203 @@
+"""The subscriptions with which devices follow their configurations (fleet.md, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from hivewire.access.identity import Identity
+from hivewire.access.revocations import OF_DEVICE as REVOKED_DEVICE
+from hivewire.access.revocations import REVOCATION
+from hivewire.devices.index import Device
+from hivewire.devices.registry import Registry
+from hivewire.fleet.members import Member, Members
+from hivewire.fleet.online import Online
+from hivewire.fleet.reports import APPLIED, state
+from hivewire.fleet.source import (
+    KIND,
+    SOURCE,
+    Desired,
+    Present,
+    Sight,
+    element_of,
+    event_of,
+    update_of,
+    wants,
+)
+from hivewire.fleet.views import View, Views
+from hivewire.hub.feed import Subscription
+from hivewire.hub.frames import Shape
+from hivewire.hub.hub import Hub
+from hivewire.hub.source import Event, Topic
+from hivewire.ledger.records import Change
+from hivewire_protocol.close import Code
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
+
+FRAME_ROOM = 512
+"""Bytes of a frame for what is around a value."""
+
+
+class Followers:
+    """The subscriptions of each device, and the topic that they follow.
+
+    `current` is called for a device when it subscribes, and returns it with the view that it has by then.
+    """
+
+    def __init__(
+        self, hub: Hub, registry: Registry, members: Members, views: Views, current: Callable[[str], Member | None]
+    ) -> None:
+        self._hub = hub
+        self._registry = registry
+        self._members = members
+        self._views = views
+        self._current = current
+        self._by_device: dict[str, list[Subscription]] = {}
+        self.online = Online()
+        self.topic = Topic(
+            "configuration",
+            KIND,
+            update_of(INLINE_CHARACTERS * 4),
+            lambda item: item.keys,
+            self._served,
+            "configurations",
+            element_of(INLINE_CHARACTERS * 4),
+            source=SOURCE,
+            scoped=True,
+            visible=Present(),
+            latest=True,
+            wants=wants,
+            joined=self._join,
+            left=self._leave,
+        )
+
+    @lru_cache(64)  # noqa: B019 - there is one fleet
+    def topic_of(self, frame_bytes: int | None) -> Topic:
+        """The topic with frames of at most this number of bytes."""
+        if frame_bytes is None:
+            return self.topic
+        most = frame_bytes - FRAME_ROOM
+        update, element = update_of(most), element_of(most)
+        return self.topic._replace(update=update, element=element, frame_bytes=frame_bytes, passing=True)
+
+    def sight(self, device_id: str, names: Patterns) -> Sight:
+        """The keys by which a device follows its view."""
+        member = self._current(device_id)
+        return Sight(device_id, None if member is None else member.view, names)
+
+    def _served(self, identity: Identity, wanted: Patterns) -> Patterns:
+        assert isinstance(wanted, Sight)  # noqa: S101 - what requests make
+        if not follows(identity, wanted.device):
+            return Sight(wanted.device, None, wanted.names)
+        return self.sight(wanted.device, wanted.names & identity.names)
+
+    # Coming and going.
+
+    def _join(self, sub: Subscription) -> None:
+        served = sub.served
+        if isinstance(served, Sight) and served.view is not None:
+            self._by_device.setdefault(served.device, []).append(sub)
+            if (member := self._members.by_id.get(served.device)) is not None:
+                self.enter(member.device)
+            self._views.follow(served.view, sub)
+            self._members.reach(served.device, served.view)
+
+    def _leave(self, sub: Subscription) -> None:
+        wanted = sub.wanted
+        assert isinstance(wanted, Sight)  # noqa: S101 - what the topic serves
+        found = self._by_device.get(wanted.device, [])
+        if sub in found:
+            found.remove(sub)
+            if not found:
+                del self._by_device[wanted.device]
+                if (member := self._members.by_id.get(wanted.device)) is not None:
+                    self.online.leave(member.device.record_id)
+        if isinstance(sub.served, Sight) and sub.served.view is not None:
+            self._views.leave(sub.served.view, sub)
+
+    def enter(self, device: Device) -> None:
+        """Mark a device online if a subscription follows as it."""
+        if device.id in self._by_device:
+            self.online.enter(device.record_id)
+
+    def part(self, device: Device) -> None:
+        """Close the connections of a device whose tokens do not reach its network or type any more."""
+        for sub in list(self._by_device.get(device.id, ())):
+            if not self._registry.scope(sub.feed.identity).covers(device):
+                sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
+
+    def end_revoked(self, changes: Iterable[Change]) -> None:
+        """Close the connections of devices whose tokens were revoked."""
+        for change in changes:
+            if change.kind == REVOCATION and change.key.startswith(REVOKED_DEVICE):
+                for sub in list(self._by_device.get(change.key.removeprefix(REVOKED_DEVICE), ())):
+                    sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
+
+    # Pushes that the hub does not make from events alone.
+
+    def behind(self, view: View, name: str) -> list[Subscription]:
+        """The subscriptions to a view that see a name, and whose devices have not applied its value."""
+        return [sub for sub in view.followers if not self._applied(sub, name)]
+
+    def _applied(self, sub: Subscription, name: str) -> bool:
+        served = sub.served
+        if not isinstance(served, Sight) or served.view is None or name not in served.names:
+            return True  # it does not see the name
+        member = self._members.by_id.get(served.device)
+        return member is None or state(member.view, member.report, name) == APPLIED
+
+    def send_again(self, item: Desired, subs: Iterable[Subscription]) -> None:
+        """Push a value that has not changed."""
+        frames: dict[Shape, bytes] = {}
+        for sub in subs:
+            self._hub.switch(sub, sub.served, [event_of(item)], frames)
+
+    def move(self, device_id: str, before: View | None, after: View | None, moves: Moves) -> None:
+        """Serve the subscriptions of a device its current view, and push the differences."""
+        subs = self._by_device.get(device_id, ())
+        if subs and after is not None:
+            self._members.reach(device_id, after)
+        for sub in subs:
+            former = sub.served
+            assert isinstance(former, Sight)  # noqa: S101 - what the topic serves
+            if former.view is not before:  # its token does not allow it to follow
+                continue
+            if before is not None:
+                self._views.leave(before, sub)
+            if after is not None:
+                self._views.follow(after, sub)
+            events, frames = moves.between(before, after)
+            if former.names is not EVERYTHING:
+                events, frames = [event for event in events if event.item.name in former.names], {}
+            self._hub.switch(sub, Sight(former.device, after, former.names), events, frames)
+
+
+NOWHERE = View(0, (), ())
+"""The view of a device that does not exist."""
+
+
+class Moves:
+    """What is pushed to devices that get other views at a revision. The differences of two views are found and encoded
+    once."""
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+        self._found: dict[tuple[View, View], tuple[list[Event], dict[Shape, bytes]]] = {}
+
+    def between(self, before: View | None, after: View | None) -> tuple[list[Event], dict[Shape, bytes]]:
+        """The events, and the frames of those that were encoded already."""
+        key = before or NOWHERE, after or NOWHERE
+        found = self._found.get(key)
+        if found is None:
+            events = [
+                event_of(Desired(name, value, self._revision, frozenset(), (name,)))
+                for name, value in key[0].differences(key[1])
+            ]
+            found = self._found[key] = events, {}
+        return found
+
+
+def follows(identity: Identity, device_id: str) -> bool:
+    """Whether a token is one with which this device follows its configurations."""
+    return identity.may(Permission.SYNC_CONFIGURATION) and device_id in identity.devices
