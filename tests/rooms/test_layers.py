@@ -195,6 +195,21 @@ async def test_what_is_refused_is_refused_in_these_words() -> None:
         assert (await world.do("layer/list"))["layers"][0]["layer"] == "global"
 
 
+async def test_the_layer_of_a_device_is_listed_if_it_is_asked_for() -> None:
+    """With what it holds, also when that is nothing; not among all layers, and not of who does not reach the device."""
+    async with fleet("a", "b") as world:
+        await world.register("far", network=2)
+        await world.put("device/a", n="v", m="v")
+        shown = {"rank": 10_000, "revision": 0, "devices": 1}
+        for device, held in (("a", 2), ("b", 0), ("far", 0)):
+            own = {"layer": f"device/{device}", "target": {"deviceIds": [device]}, "configurations": held, **shown}
+            assert (await world.do("layer/list", layer=f"device/{device}"))["layers"] == [own]
+        assert [each["layer"] for each in (await world.do("layer/list"))["layers"]] == ["global"]
+        for caller, device in ((world.admin, "nobody"), (world.caller(ANN), "far")):
+            refused = 404, f"Device with such deviceId = {device} not found"
+            assert await world.no("layer/list", caller, layer=f"device/{device}") == refused
+
+
 async def test_a_layer_holds_a_thousand_names() -> None:
     """One more is refused, also within a transaction; a name that is there can be put again."""
     async with fleet() as world:

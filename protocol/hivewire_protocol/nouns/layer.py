@@ -60,9 +60,9 @@ class LayerView(Struct):
     """A layer."""
 
     layer: Annotated[str, says("Its name.")]
-    rank: Annotated[int, says("Higher ones win; `global` has 0.")]
+    rank: Annotated[int, says("Higher ones win; `global` has 0, `device/ID` 10,000.")]
     target: Annotated[Target, says("Which devices have it.")]
-    revision: Annotated[int, says("The revision of its last change; 0 of `global`.")]
+    revision: Annotated[int, says("The revision of its last change; 0 of `global` and `device/ID`.")]
     configurations: Annotated[int, says("How many configurations it holds.")]
     devices: Annotated[int, says("How many devices have it.")]
 
@@ -70,7 +70,7 @@ class LayerView(Struct):
 class LayerListReply(Reply):
     """The layers."""
 
-    layers: Annotated[list[LayerView], says("The layers by rank; those of single devices are not among them.")]
+    layers: Annotated[list[LayerView], says("The layers by rank; that of a single device only if it is asked for.")]
 
 
 class LayerPutReply(Reply, kw_only=True):
@@ -110,7 +110,7 @@ class LayerList(Request, tag="layer/list"):
     reply = LayerListReply
     errors = (NotFound,)
 
-    layer: Annotated[str | None, says("Only this one.")] = None
+    layer: Annotated[str | None, says("Only this one; also `device/ID`.")] = None
 
 
 class LayerDelete(Request, tag="layer/delete", forbid_unknown_fields=True):

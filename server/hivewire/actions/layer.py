@@ -9,7 +9,7 @@ from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
-from hivewire.fleet.layers import LAYER, Layer, LayerContent
+from hivewire.fleet.layers import DEVICE_RANK, LAYER, Layer, LayerContent
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
     Change,
@@ -60,15 +60,19 @@ MOST_IDS = 1_000
 
 
 def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
-    """The layers by rank."""
-    fleet = services.fleet
-    if request.layer is not None:
-        layer = fleet.layers.by_name.get(request.layer)
-        if layer is None or layer.rank > TOP_RANK:
-            raise missing(request.layer)
+    """The layers by rank without those of single devices, or the one that is asked for. Raises NotFound."""
+    fleet, name = services.fleet, request.layer
+    if name is not None and name.startswith(OF_DEVICE):
+        device = services.registry.reach(caller.identity, name.removeprefix(OF_DEVICE))
+        layer = fleet.layers.by_name.get(name)  # it is not there before it has held something
+        held = 0 if layer is None else len(layer.values)
+        return LayerListReply([LayerView(name, DEVICE_RANK, Target(deviceIds=[device.id]), 0, held, 1)])
+    if name is None:
+        found = [layer for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK]
+    elif (layer := fleet.layers.by_name.get(name)) is not None:
         found = [layer]
     else:
-        found = [layer for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK]
+        raise missing(name)
     devices = fleet.views.devices()
     return LayerListReply([_view(layer, devices[layer]) for layer in found])
 
