@@ -30,7 +30,7 @@ async def preview(visit: Visit, path: Path) -> None:
 
 
 async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGateway) -> None:
-    """Edits and deletes are staged, checked and committed under one revision."""
+    """Edits and deletes are staged, checked and committed under one revision, and taken back together."""
     for name in ("stage.a", "stage.b"):
         put(gateway, name, "old")
     await visit.open("basket")
@@ -40,6 +40,12 @@ async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGa
     await visit.button("Edit").click()
     await visit.type("stage.a", "new")
     await visit.button("Stage").click()
+    await expect(visit.page.locator(".bar")).to_contain_text("A change of this waits in the basket")
+    await visit.accessible()
+    await visit.button("Edit").click()
+    await expect(visit.page.get_by_label("Value of stage.a")).to_have_text("new")
+    await visit.type("stage.a", "newer")
+    await visit.button("Stage").click()
     await visit.open(one("stage.b"))
     await visit.button("Stage delete").click()
     await visit.open(one("stage.c") + "?new=1")
@@ -48,18 +54,48 @@ async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGa
     await visit.button("Stage").click()
     await visit.button("Open the basket").click()
     await expect(visit.page.locator(".card")).to_have_count(3)
+    await expect(visit.page.locator(".card").first).to_contain_text("old → newer")
+    await visit.page.get_by_role("link", name="Edit stage.c").click()
+    await expect(visit.page.get_by_label("Value of stage.c")).to_have_text("made")
+    await visit.open("basket")
     await visit.button("Check").click()
     await expect(visit.page.get_by_text("The gateway would take all of it.")).to_be_visible()
     assert value_of(gateway, "stage.a") == "old"
     await visit.page.get_by_label("Why").fill("together")
     await visit.accessible()
     await visit.fits()
-    await visit.button("Commit all or nothing").click()
+    await visit.page.get_by_label("Why").press("Enter")
     await expect(visit.page.get_by_role("status").filter(has_text="3 changes written")).to_be_visible()
+    await expect(visit.page.locator(".card").get_by_role("link")).to_have_text(["stage.a", "stage.b", "stage.c"])
+    await visit.accessible()
     with gateway.socket() as talk:
         changes = talk("configuration/audit", names=["stage.*"], take=3)["changes"]
     assert len({each["revision"] for each in changes}) == 1
     assert [each["description"] for each in changes] == ["together"] * 3
+    assert value_of(gateway, "stage.a") == "newer"
+    await visit.button("Undo").click()
+    await expect(visit.page.locator(".notice")).to_contain_text("3 changes taken back")
+    with gateway.socket() as talk:
+        assert talk("configuration/get", name="stage.c")["code"] == 404
+    assert [value_of(gateway, name) for name in ("stage.a", "stage.b")] == ["old", "old"]
+
+
+async def test_each_refused_change_of_a_basket_says_why(visit: Visit, gateway: RunningGateway) -> None:
+    """All of them, from Check and from Commit, and not the one that would be taken."""
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="refuse.number.*", schema={"type": "number"})["status"] == "success"
+    for name in ("refuse.number.a", "refuse.text", "refuse.number.b"):
+        await visit.open(one(name) + "?new=1")
+        await visit.button("Write its value").click()
+        await visit.type(name, "word")
+        await visit.button("Stage").click()
+    await visit.button("Open the basket").click()
+    for way in ("Check", "Commit all or nothing"):
+        await visit.button(way).click()
+        await expect(visit.page.locator(".problem")).to_contain_text("2 changes refused")
+        assert "changes[" not in await visit.page.locator("main").inner_text()
+        await expect(visit.page.locator(".card.wronged")).to_have_count(2)
+        await expect(visit.page.locator(".card .wrong").last).to_contain_text("number")
 
 
 async def test_a_basket_of_a_thousand_over_one_conflict_writes_nothing(
@@ -75,7 +111,7 @@ async def test_a_basket_of_a_thousand_over_one_conflict_writes_nothing(
     await expect(visit.page.locator(".card.wronged")).to_contain_text("thousand.007")
     await visit.button("Commit all or nothing").click()
     await expect(visit.page.locator(".problem")).to_be_visible()
-    await expect(visit.page.locator(".card.wronged")).to_contain_text("this one was refused")
+    await expect(visit.page.locator(".card.wronged")).to_contain_text("version")
     await visit.accessible()
     with gateway.socket() as talk:
         found = talk("configuration/list", names=["thousand.*"])

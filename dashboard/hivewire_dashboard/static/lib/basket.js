@@ -2,6 +2,7 @@
 
 import {effect, signal} from "../vendor/preact.js";
 import {keyOf} from "./drafts.js";
+import {hw} from "./gateway.js";
 
 /**
  * What is staged, by name and layer: what will be there (`value` and `contentType`, or `undefined` to delete it), and the version
@@ -24,6 +25,27 @@ export function unstage(edit) {
   const all = new Map(edit ? staged.peek() : []);
   if (edit) all.delete(keyOf(edit.name, edit.layer));
   staged.value = all;
+}
+
+/**
+ * Why the gateway would refuse changes of one transaction: messages by index, no more than `most`. It names the first
+ * one, so it is asked again without that.
+ */
+export async function refusals(changes, most = Infinity) {
+  const found = new Map();
+  let open = [...changes.keys()];
+  while (open.length && found.size < most) {
+    try {
+      await hw.transact(open.map((index) => changes[index]), undefined, {dryRun: true});
+      break;
+    } catch (error) {
+      const at = error.index ?? error.reply?.index;
+      if (at === undefined) throw error;
+      found.set(open[at], error.message.replace(/^changes\[\d+\]: /, ""));
+      open = open.toSpliced(at, 1);
+    }
+  }
+  return found;
 }
 
 const warn = (event) => event.preventDefault();

@@ -1,7 +1,7 @@
 /** The basket: edits that are written together, all or none. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
-import {stage, staged, unstage} from "../lib/basket.js";
+import {refusals, stage, staged, unstage} from "../lib/basket.js";
 import {Difference} from "../lib/editor.js";
 import {rendered, saved} from "../lib/files.js";
 import {hw, names} from "../lib/gateway.js";
@@ -10,12 +10,14 @@ import {useKeys} from "../lib/keys.js";
 import {toOne, useLayersOf} from "../lib/layer.js";
 import {go, to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Empty, Field, Problem, tell, useAction} from "../lib/ui.js";
+import {Button, Dialog, Empty, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
-import {draft, drafts, keyOf} from "../lib/drafts.js";
+import {discard, draft, drafts, keyOf} from "../lib/drafts.js";
 
 /** The most changes of one transaction. */
 const MOST = 1_000;
+/** The most refused changes that one look at the gateway finds. */
+const REFUSED = 20;
 /** Edits that are shown; the others are counted. */
 const SHOWN = 200;
 
@@ -30,33 +32,47 @@ export default function Basket() {
   const [open, setOpen] = useState();
   const [why, setWhy] = useState("");
   const [checked, setChecked] = useState();
-  const [culprit, setCulprit] = useState();
+  const [refusedBy, setRefusedBy] = useState(new Map());
+  const [done, setDone] = useState();
 
-  const ask = async (dryRun) => {
-    setCulprit(undefined);
+  const ask = async (options) => {
+    setRefusedBy(new Map());
+    const changes = edits.map(change);
     try {
-      return await hw.transact(edits.map(change), why || undefined, dryRun ? {dryRun: true} : {});
+      return await hw.transact(changes, why || undefined, options);
     } catch (error) {
-      const index = error.index ?? error.reply?.index;
-      if (index !== undefined) setCulprit(edits[index]);
-      throw error;
+      if ((error.index ?? error.reply?.index) === undefined) throw error;
+      const found = await refusals(changes, REFUSED);
+      setRefusedBy(new Map([...found].map(([index, message]) => [edits[index], message])));
+      throw found.size ? new Error(`${count(found.size, "change")} refused, as marked above. Nothing was written.`) : error;
     }
   };
   const [check, checking, wrong, forget] = useAction(async () => {
     setChecked(undefined);
-    await ask(true);
+    await ask({dryRun: true});
     setChecked(staged.value);
   });
   const [commit, committing, refused] = useAction(async () => {
     forget();
-    const {revision} = await ask(false);
+    const types = edits.map((edit) => now(edit)?.contentType);
+    const {revision, entries} = await ask({});
+    const back = reversed(edits, entries, types);
+    const undo = async () => {
+      await hw.transact(back, "undo");
+      setDone();
+      return `${count(back.length, "change")} taken back.`;
+    };
     unstage();
-    tell(`${count(edits.length, "change")} written under revision ${revision}.`);
+    for (const {name, layer, value} of edits) if (drafts.peek().get(keyOf(name, layer))?.value === value) discard(name, layer); // opened, not changed
+    setDone({edits, revision});
+    setWhy("");
+    tell(`${count(edits.length, "change")} written under revision ${revision}.`, back && undoing(undo, to("audit")));
   });
   const full = edits.length > MOST;
   const busy = checking || committing || full;
   useKeys({"Ctrl+Enter": () => edits.length && !busy && commit()});
 
+  if (!edits.length && done) return html`<${Written} ...${done} />`;
   if (!edits.length) {
     return html`<${Empty} title="The basket is empty">
       <p>Edits and deletes that belong together are staged here, and written all or none: stage an edit instead of saving it, or select several <a href=${to("c")}>configurations</a>. Those of layers can be among them.</p>
@@ -69,14 +85,14 @@ export default function Basket() {
         <${Button} kind="danger" onClick=${() => setOpen({empty: true})}>Empty it…<//>
       </div>
     </header>
-    <p class="quiet">${count(edits.length, "change")}. They are in this page only, and written all or none.</p>
+    <p class="quiet">${count(edits.length, "change")}. Written all or none. They are in this page only: a reload loses them.</p>
     ${full && html`<p class="wrong">A transaction has at most ${count(MOST)} changes.</p>`}
     ${overtaken.length > 0 && html`<div class="bar" role="alert"><p>${overtaken.length === 1 ? "One has" : `${count(overtaken.length)} have`} been changed by somebody else since: nothing can be written until you have looked at them.</p></div>`}
     <ul class="cards">
-      ${edits.slice(0, SHOWN).map((edit) => html`<${Card} key=${keyOf(edit.name, edit.layer)} edit=${edit} now=${now(edit)} over=${isOvertaken(edit)} culprit=${edit === culprit} look=${() => setOpen({diff: edit})} merge=${() => setOpen({conflict: edit})} />`)}
+      ${edits.slice(0, SHOWN).map((edit) => html`<${Card} key=${keyOf(edit.name, edit.layer)} edit=${edit} now=${now(edit)} over=${isOvertaken(edit)} refused=${refusedBy.get(edit)} look=${() => setOpen({diff: edit})} merge=${() => setOpen({conflict: edit})} />`)}
     </ul>
     ${edits.length > SHOWN && html`<p class="quiet">And ${count(edits.length - SHOWN)} more.</p>`}
-    <${Field} label="Why" value=${why} onInput=${setWhy} hint="For the history of each of them." />
+    <${Field} label="Why" value=${why} onInput=${setWhy} onEnter=${() => !busy && commit()} hint="For the history of each of them. Enter commits." />
     ${(refused ?? wrong) && html`<${Problem} error=${refused ?? wrong} />`}
     <div class="row-of">
       <${Button} kind="primary" busy=${busy} onClick=${() => !busy && commit()}>${committing ? "Writing…" : "Commit all or nothing"}<//>
@@ -96,6 +112,27 @@ function change({name, layer, value, contentType, base}) {
   return value === undefined ? {delete: name, layer, expect: base} : {put: name, layer, value, contentType, expect: base};
 }
 
+/** What takes back what was written, as changes; undefined if a value of before is not known: it is secret, or long. */
+function reversed(edits, entries, types) {
+  if (!edits.every(({base, before}) => !base || before)) return undefined;
+  return edits.map(({name, layer, value, base, before}, index) => {
+    const expect = value === undefined ? 0 : entries[index].version;
+    return base ? {put: name, layer, value: before, contentType: types[index], expect} : {delete: name, layer, expect};
+  });
+}
+
+function Written({edits, revision}) {
+  return html`<article class="screen"><h1>Written under revision ${revision}</h1>
+    <ul class="cards">${edits.slice(0, SHOWN).map(({name, layer, value}) => html`<li class="card" key=${keyOf(name, layer)}>
+      <${Name} name=${name} layer=${layer} />${value === undefined && html`<span class="tag delete">deleted</span>`}</li>`)}</ul>
+    ${edits.length > SHOWN && html`<p class="quiet">And ${count(edits.length - SHOWN)} more.</p>`}
+  </article>`;
+}
+
+function Name({name, layer}) {
+  return html`<a href=${toOne(name, layer)}><${Text} of=${name} mono /></a>${layer !== undefined && html` <span class="quiet">in <${Text} of=${layer} mono /></span>`}`;
+}
+
 function save(edits) {
   const kept = edits.filter(({value, layer}) => value !== undefined && layer === undefined);
   saved("basket.json", rendered(kept));
@@ -103,18 +140,21 @@ function save(edits) {
   tell(`Saved ${count(kept.length, "edit")}.${left ? ` The file leaves out ${count(left)}: deletes, and what is in layers.` : ""}`);
 }
 
-function Card({edit, now, over, culprit, look, merge}) {
-  const {name, layer, value, base} = edit;
+function Card({edit, now, over, refused, look, merge}) {
+  const {name, layer, value, base, before} = edit;
+  const short = (text) => html`<${Text} of=${text} most=${60} mono />`;
   const what = value === undefined ? "delete" : base ? "change" : "new";
-  return html`<li class=${`card ${culprit || over ? "wronged" : ""}`}>
+  return html`<li class=${`card ${refused || over ? "wronged" : ""}`}>
     <span class=${`tag ${what}`}>${what}</span>
-    <span class="grow"><a href=${toOne(name, layer)}><${Text} of=${name} mono /></a>${layer !== undefined && html` <span class="quiet">in <${Text} of=${layer} mono /></span>`}
+    <span class="grow"><${Name} name=${name} layer=${layer} />
       ${over && html`<span class="wrong"> ${now ? html`<${Text} of=${now.modifiedBy ?? "somebody"} /> changed it <${When} time=${now.modified} />` : "it is gone"}</span>`}
-      ${culprit && html`<span class="wrong"> this one was refused</span>`}
+      ${(before || !base) && html`<div class="quiet">${base > 0 && short(before)}${base > 0 && value !== undefined && " → "}${value !== undefined && short(value)}</div>`}
+      ${refused && html`<div class="wrong">${plain(refused)}</div>`}
     </span>
     ${over && value !== undefined && html`<${Button} kind="small" onClick=${merge}>Merge…<//>`}
     ${over && value === undefined && html`<${Button} kind="small" onClick=${() => stage([{...edit, base: now?.version ?? 0, before: now?.value}])}>Delete it all the same<//>`}
     <${Button} kind="small" onClick=${look}>Difference<//>
+    ${value !== undefined && html`<a class="button small" href=${toOne(name, layer, {edit: 1})} aria-label=${`Edit ${plain(name)}`}>Edit</a>`}
     <${Button} kind="small" onClick=${() => unstage(edit)} aria-label=${`Take ${plain(name)} out`}>Take out<//>
   </li>`;
 }

@@ -1,7 +1,7 @@
 /** Editing one configuration: the editor, what happens meanwhile, the review, and saving. */
 
 import {html, useState} from "../vendor/preact.js";
-import {stage} from "../lib/basket.js";
+import {stage, unstage} from "../lib/basket.js";
 import {discard, draft, drafts, edited, keyOf} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
@@ -110,6 +110,7 @@ function Review({name, layer, found, close, conflict}) {
 export async function written(name, {layer, value, contentType, expect, why, before, beforeType, base}) {
   const saved = await hw.put(name, value, {layer, contentType, expect, description: why || undefined});
   discard(name, layer);
+  unstage({name, layer}); // it was made from that, or is newer
   const undo = async () => {
     const options = {layer, expect: saved.version, description: "undo"};
     if (base) await hw.put(name, before, {...options, contentType: beforeType});

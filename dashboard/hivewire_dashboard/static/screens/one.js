@@ -1,7 +1,7 @@
 /** One configuration, plain or of a layer: read first, then edit, its history, and how a program gets it. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
-import {stage} from "../lib/basket.js";
+import {stage, staged} from "../lib/basket.js";
 import {draft, drafts, keyOf} from "../lib/drafts.js";
 import {Reader} from "../lib/editor.js";
 import {hw, names, status} from "../lib/gateway.js";
@@ -46,6 +46,7 @@ function useEntry(name, layer) {
 function Existing({name, layer, tab, edit}) {
   const {entry, secret, waiting, error, again} = useEntry(name, layer);
   const editing = drafts.value.get(keyOf(name, layer));
+  const inBasket = staged.value.get(keyOf(name, layer));
   const plainOne = layer === undefined;
   const [removing, setRemoving] = useState(false);
   const schema = useLoaded(async () => (await hw.call("schema/list", {name})).schemas[0]?.names, [name]).value;
@@ -53,7 +54,13 @@ function Existing({name, layer, tab, edit}) {
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
     refine({tab: undefined, edit: undefined});
-    if (!entry || binary || editing || !change) return;
+    if (editing || !change) return;
+    if (inBasket?.value !== undefined) {
+      const {value, contentType, base, before = ""} = inBasket;
+      draft(name, {value, contentType, base, before, beforeType: entry?.contentType ?? contentType}, layer);
+      return;
+    }
+    if (!entry || binary) return;
     const {version, contentType = "text/plain; charset=utf-8"} = entry;
     const value = entry.value ?? ""; // of a secret: another one is typed
     draft(name, {value, contentType, base: version, before: value, beforeType: contentType}, layer);
@@ -86,6 +93,8 @@ function Existing({name, layer, tab, edit}) {
       ["history", "History", toOne(name, layer, {tab: "history"})],
       ["lines", "For programs", toOne(name, layer, {tab: "lines"})],
     ]} />
+    ${inBasket && html`<div class="bar"><p>${inBasket.value === undefined ? "A delete" : "A change"} of this waits in the <a href=${to("basket")}>basket</a>.</p>
+      ${inBasket.value !== undefined && !editing && change && html`<${Button} kind="small" onClick=${open}>Edit the change<//>`}</div>`}
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${tab === "history"
       ? html`<${History} name=${name} layer=${layer} entry=${entry} />`

@@ -1,7 +1,7 @@
 /** Import and export: the file of the command line, with a preview of what an import would do. */
 
 import {html, useState} from "../vendor/preact.js";
-import {stage} from "../lib/basket.js";
+import {refusals, stage} from "../lib/basket.js";
 import {Difference} from "../lib/editor.js";
 import {compared, everything, parsed, rendered, saved} from "../lib/files.js";
 import {hw} from "../lib/gateway.js";
@@ -112,23 +112,14 @@ function change({name, value, contentType, now}) {
   return {put: name, value, contentType, expect: now?.version ?? 0};
 }
 
-/** What the gateway would refuse is found by asking it: all of a transaction, then without each that is refused. */
+/** What the gateway would refuse is found by asking it. */
 async function judged(entries) {
   const found = [...entries];
   const open = found.map((_, index) => index).filter((index) => found[index].state === "new" || found[index].state === "changed");
   for (let start = 0; start < open.length; start += MOST) {
-    let part = open.slice(start, start + MOST);
-    while (part.length) {
-      try {
-        await hw.transact(part.map((index) => change(found[index])), undefined, {dryRun: true});
-        break;
-      } catch (error) {
-        const at = error.index ?? error.reply?.index;
-        if (at === undefined) throw error;
-        found[part[at]] = {...found[part[at]], state: "refused", why: error.message};
-        part = part.toSpliced(at, 1);
-      }
-    }
+    const part = open.slice(start, start + MOST);
+    const refused = await refusals(part.map((index) => change(found[index])));
+    for (const [at, why] of refused) found[part[at]] = {...found[part[at]], state: "refused", why};
   }
   return found;
 }
