@@ -61,15 +61,21 @@ async def test_searches_by_prefix_by_part_and_by_value(visit: Visit, gateway: Ru
     await expect(rows).to_have_count(2)
     await search.fill("*k.api*")
     await expect(rows).to_have_count(1)
+    await search.fill("api.max")
+    await expect(rows).to_have_count(1)
+    await expect(visit.page.get_by_text("No name begins with this")).to_be_visible()
     await search.fill("=5678")
     await expect(rows).to_have_count(1)
-    await expect(visit.row("seek.web.max")).to_be_visible()
+    await expect(visit.row("seek.web.max").locator("mark")).to_have_text("5678")
     await visit.page.reload()
     await expect(visit.row("seek.web.max")).to_be_visible()
     await expect(rows).to_have_count(1)
     await search.fill("no such name")
     await expect(visit.page.get_by_role("heading", name="Nothing was found")).to_be_visible()
     await visit.accessible()
+    await search.fill("1234")
+    await visit.button("Search the values").click()
+    await expect(rows).to_have_count(1)
 
 
 async def test_folders_lead_down(visit: Visit, gateway: RunningGateway) -> None:

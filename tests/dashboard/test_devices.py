@@ -37,6 +37,7 @@ async def test_a_command_is_sent_and_its_answer_comes(visit: Visit, gateway: Run
         done = {"status": "done", "result": {"was": 0}}
         talk("command/update", deviceId="lamp-a", commandId=command["id"], command=done)
         await expect(sent.first).to_contain_text('answered {"was":0}')
+        await expect(visit.page.get_by_role("form").get_by_text('answered {"was":0}')).to_be_visible()
         await visit.accessible()
         await visit.fits()
         await visit.page.get_by_label("Like an earlier one").select_option(str(command["id"]))

@@ -90,6 +90,7 @@ async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: 
         steps = page.get_by_role("list", name="Steps").get_by_role("listitem")
         await expect(figures).to_contain_text("Reached1")
         await expect(steps.nth(0)).to_contain_text("nowdevice pump-a")
+        await expect(page.get_by_text("95 % of at least 1 device, after")).to_be_visible()
         first.report("pumps.baud", "9600")
         await expect(steps.nth(0)).to_contain_text("done")
         second.report("pumps.baud", "9600", error=HOSTILE[1])

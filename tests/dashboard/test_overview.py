@@ -7,7 +7,7 @@ from playwright.async_api import expect
 from tests.dashboard.test_devices import device
 from tests.dashboard.test_fleet import QUICK, done, following
 from tests.dashboard.test_system import HOSTILE, MARKUP
-from tests.dashboard.visit import Visit
+from tests.dashboard.visit import NARROW, WIDE, Visit
 from tests.running import RunningGateway
 
 
@@ -20,7 +20,7 @@ async def test_the_counts_of_a_fleet_lead_to_its_devices(visit: Visit, gateway: 
         done(talk, "configuration/put", name="mill.speed", value="7", layer="mills")
         await visit.open("fleet?layer=mills")
         figures = page.get_by_label("Devices by state")
-        await expect(figures).to_contain_text("Devices3Online3Applied0Refused0Pending3")
+        await expect(figures).to_contain_text("Devices3Following3Applied0Refused0Pending3")
         mills[0].report("mill.speed", "7")
         mills[1].report("mill.speed", "7", error=HOSTILE[1])
         await expect(figures).to_contain_text("Applied1Refused1Pending1")
@@ -36,7 +36,7 @@ async def test_the_counts_of_a_fleet_lead_to_its_devices(visit: Visit, gateway: 
         await expect(page.get_by_text("None is in this state.")).to_be_visible()
         await page.get_by_label("Labels").fill("mill-floor=2")
         await page.get_by_label("Labels").press("Enter")
-        await expect(figures).to_contain_text("Devices1Online1Applied0Refused0Pending1")
+        await expect(figures).to_contain_text("Devices1Following1Applied0Refused0Pending1")
         await page.get_by_role("link", name="mill-c").click()
         await expect(page.get_by_role("row").filter(has_text="mill.speed")).to_contain_text("pending")
 
@@ -63,6 +63,12 @@ async def test_a_fleet_shows_its_layers_and_rollouts(visit: Visit, gateway: Runn
         await expect(row.get_by_role("cell")).to_have_text(["2", "2", "1", "0", "1", "0"])
         await visit.accessible()
         await visit.fits()
+        await page.set_viewport_size(NARROW)
+        headings = await row.get_by_role("cell").evaluate_all(
+            "cells => cells.map(each => getComputedStyle(each, '::before').content)"
+        )
+        assert headings == [f'"{each} "' for each in ("Devices", "Following", "Applied", "Refused", "Pending", "Local")]
+        await page.set_viewport_size(WIDE)
         await row.get_by_role("link", name="ovens, pending: 1").click()
         rows = page.get_by_role("region", name="Devices", exact=True).get_by_role("row")
         await expect(rows).to_have_count(2)
@@ -119,12 +125,14 @@ async def test_a_rollout_goes_by_labels(visit: Visit, gateway: RunningGateway) -
         )
         await visit.button("Check").click()
         await expect(
-            page.get_by_text("The gateway would take it: for 4 devices, of which 0 are online.")
+            page.get_by_text("The gateway would take it: for 4 devices, of which 0 follow their configuration.")
         ).to_be_visible()
         await visit.accessible()
         await visit.fits()
         await visit.button("Start").click()
         await expect(page.locator("h1")).to_contain_text("running")
+        waiting = page.get_by_role("region", name="Waiting, or without an answer")
+        await expect(waiting).to_contain_text("fan-4waits until the device follows its configuration")
         found = done(talk, "rollout/list", take=1)["rollouts"][0]
         assert found["steps"][1:3] == [
             {"labels": {"fan-floor": ["1"], "fan": ["yes"]}},

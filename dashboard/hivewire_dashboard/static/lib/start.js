@@ -9,7 +9,8 @@ import {settings} from "./settings.js";
 /** The configuration with which it is tried. */
 export const EXAMPLE = "start.hello";
 
-const reachedSteps = signal(new Set());
+/** How each step ended: `done` or `skipped`. */
+const reachedSteps = signal(new Map());
 
 let untouched = false;
 
@@ -20,16 +21,16 @@ export function guided() {
   return (start === "again" || (start && untouched)) && may("ManageConfiguration");
 }
 
-/** A screen says that a step was done. */
-export function reached(step) {
-  if (!reachedSteps.peek().has(step)) reachedSteps.value = new Set(reachedSteps.peek()).add(step);
+/** A screen says that a step was done; somebody may skip it. */
+export function reached(step, how = "done") {
+  if (reachedSteps.peek().get(step) !== "done") reachedSteps.value = new Map(reachedSteps.peek()).set(step, how);
 }
 
-/** The steps that are done, in their order: those about the value are seen by it. */
+/** How the steps ended that did, by name: those about the value are seen by it. */
 export function progress() {
   const version = hw.get(EXAMPLE)?.version ?? 0;
-  const done = new Set(reachedSteps.value);
-  if (version >= 1) done.add("make");
-  if (version >= 2) done.add("watch");
+  const done = new Map(reachedSteps.value);
+  if (version >= 1) done.set("make", "done");
+  if (version >= 2) done.set("watch", "done");
   return done;
 }

@@ -42,9 +42,10 @@ export function Sure({title, children, word, run, close}) {
   <//>`;
 }
 
-/** A table with a caption for those who do not see it. */
+/** A table with a caption for those who do not see it. On a narrow screen each cell says its heading, from a variable. */
 export function Table({label, head, children}) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
+  const labels = Object.fromEntries(head.map((each, index) => [`--of-${index + 1}`, typeof each === "string" ? `"${each} "` : undefined]));
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table style=${labels}>
     <thead><tr>${head.map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
     <tbody>${children}</tbody>
   </table></div>`;
@@ -65,7 +66,7 @@ function Users() {
       <${Button} kind="primary" onClick=${() => setOpen({})}>New user<//>
     </div>
     ${value?.length === 0 && html`<${Empty} title="No user matches" />`}
-    ${value?.length > 0 && html`<${Table} label="Users" head=${["Login", "Role", "Status", "Last login", html`<span class="unseen">Actions</span>`]}>
+    ${value?.length > 0 && html`<${Table} label="Users" head=${["Login", "Role", "Status", "Last login or renewal", html`<span class="unseen">Actions</span>`]}>
       ${value.map((user) => html`<tr key=${user.id}>
         <th scope="row"><${Text} of=${user.login} />${user.id === me.value?.id && html` <span class="quiet">(you)</span>`}</th>
         <td>${ROLES[user.role] ?? user.role}</td>

@@ -6,6 +6,7 @@ import {hw} from "../lib/gateway.js";
 import {refine, to} from "../lib/router.js";
 import {count, plain} from "../lib/text.js";
 import {Button, Copied, Empty, Field, Problem, useAction, useLoaded} from "../lib/ui.js";
+import {Table} from "./access.js";
 import {problem} from "./devices.js";
 
 let asked;
@@ -80,10 +81,8 @@ const ENVELOPE = ["action", "requestId", "trace", "status"];
 function Members({label, schema}) {
   const members = Object.entries(schema.properties ?? {}).filter(([name]) => !ENVELOPE.includes(name));
   if (!members.length) return html`<p class="quiet">${label}: none.</p>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table>
-    <thead><tr><th scope="col">${label}</th><th scope="col">Type</th><th scope="col">What it is</th></tr></thead>
-    <tbody>${members.map(([name, member]) => html`<tr><th scope="row"><code>${name}</code>${schema.required?.includes(name) && " *"}</th><td>${typeOf(member)}</td><td><${Prose} text=${member.description} /></td></tr>`)}</tbody>
-  </table></div>`;
+  return html`<${Table} label=${label} head=${[label, "Type", "What it is"]}>
+    ${members.map(([name, member]) => html`<tr><th scope="row"><code>${name}</code>${schema.required?.includes(name) && " *"}</th><td>${typeOf(member)}</td><td><${Prose} text=${member.description} /></td></tr>`)}<//>`;
 }
 
 /** Send the action, as a program would. */

@@ -8,6 +8,7 @@ import {refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, moment, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, Tabs, useLoaded} from "../lib/ui.js";
+import {Table} from "./access.js";
 
 const PAGE = 100;
 
@@ -61,10 +62,8 @@ function Changes({query}) {
     </form>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value && !value.rows.length && html`<${Empty} title="No changes"><p>Nothing matches, or what did has been removed from the log.</p><//>`}
-    ${value?.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Changes"><table>
-      <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">Name</th><th scope="col">What</th><th scope="col">Why</th><th scope="col"><span class="unseen">Difference</span></th></tr></thead>
-      <tbody>${value.rows.map((row) => html`<${ChangeRow} key=${`${row.revision}-${row.configuration.name}`} row=${row} look=${() => setOpen(row)} />`)}</tbody>
-    </table></div>`}
+    ${value?.rows.length > 0 && html`<${Table} label="Changes" head=${["When", "Who", "Name", "What", "Why", html`<span class="unseen">Difference</span>`]}>
+      ${value.rows.map((row) => html`<${ChangeRow} key=${`${row.revision}-${row.configuration.name}`} row=${row} look=${() => setOpen(row)} />`)}<//>`}
     ${value?.more && html`<${Button} onClick=${() => setMost(most + PAGE)}>Older changes<//>`}
     ${open && html`<${Look} row=${open} close=${() => setOpen(undefined)} />`}
   </section>`;
@@ -124,14 +123,12 @@ function People({query}) {
     </form>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value && !value.rows.length && html`<${Empty} title="No entries"><p>Nothing matches.</p><//>`}
-    ${value?.rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Entries"><table>
-      <thead><tr><th scope="col">When</th><th scope="col">Kind</th><th scope="col">About</th><th scope="col">By</th><th scope="col">From</th><th scope="col">Times</th><th scope="col">Details</th></tr></thead>
-      <tbody>${value.rows.map((row) => html`<tr key=${row.number}>
+    ${value?.rows.length > 0 && html`<${Table} label="Entries" head=${["When", "Kind", "About", "By", "From", "Times", "Details"]}>
+      ${value.rows.map((row) => html`<tr key=${row.number}>
         <td><${When} time=${row.time} /></td><td>${plain(row.kind)}</td><td><${Text} of=${row.subject} /></td>
         <td><${Text} of=${row.user ?? "–"} /></td><td><${Text} of=${row.address ?? "–"} /></td><td>${count(row.count)}</td>
         <td><${Text} of=${row.detail ? JSON.stringify(row.detail) : ""} most=${300} mono /></td>
-      </tr>`)}</tbody>
-    </table></div>`}
+      </tr>`)}<//>`}
     ${value?.more && html`<${Button} onClick=${() => setMost(most + PAGE)}>Older entries<//>`}
   </section>`;
 }

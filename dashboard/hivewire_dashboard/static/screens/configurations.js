@@ -33,6 +33,9 @@ const ORDERS = {
   version: ["Version", (a, b) => (hw.get(b)?.version ?? 0) - (hw.get(a)?.version ?? 0)],
 };
 
+/** Characters of a value that are shown before what was sought. */
+const BEFORE = 20;
+
 const revision = (name) => hw.get(name)?.revision ?? 0;
 const who = (name) => hw.get(name)?.modifiedBy ?? "";
 const compared = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
@@ -44,13 +47,24 @@ function understood(mode, text) {
   return [mode, text];
 }
 
+/** With what all names begin that a search is about. */
+function beginning(mode, wanted, folder) {
+  return mode !== "prefix" || !wanted ? folder : wanted.startsWith(folder) ? wanted : folder + wanted;
+}
+
+/** Whether there are such names. */
+const some = (prefix) => names.sorted[position(names.sorted, prefix)]?.startsWith(prefix);
+
 /** What the table remembers while another screen is shown. */
 const table = {focus: undefined, top: 0};
 
 export default function Configurations({query}) {
   const text = query.get("q") ?? "";
-  const [mode, wanted] = understood(query.get("in") ?? "prefix", text);
+  const [chosen, wanted] = understood(query.get("in") ?? "prefix", text);
   const folder = query.get("below") ?? "";
+  // What no name begins with, some may contain.
+  const instead = chosen === "prefix" && wanted && !some(beginning(chosen, wanted, folder));
+  const mode = instead ? "names" : chosen;
   const order = ORDERS[query.get("order")] ? query.get("order") : "name";
   const rows = useRows({mode, wanted, folder, order});
   const selection = useSelection();
@@ -62,7 +76,7 @@ export default function Configurations({query}) {
 
   const change = may("ManageConfiguration");
   const search = html`<form class="search" role="search" onSubmit=${toTable}>
-    <select aria-label="Where to search" value=${mode} onChange=${(event) => refine({in: event.currentTarget.value})}>
+    <select aria-label="Where to search" value=${chosen} onChange=${(event) => refine({in: event.currentTarget.value})}>
       ${Object.entries(MODES).map(([key, label]) => html`<option value=${key}>${label}</option>`)}
     </select>
     <input type="search" aria-label="Search" placeholder="limits.  *max*  =42   ( / )" value=${text}
@@ -79,11 +93,11 @@ export default function Configurations({query}) {
     <section class="fill" aria-labelledby="title">
       <h1 id="title" class="unseen">Configurations</h1>
       ${search}
-      <${Summary} rows=${rows} mode=${mode} wanted=${wanted} folder=${folder} />
+      <${Summary} rows=${rows} mode=${mode} wanted=${wanted} folder=${folder} instead=${instead} />
       ${names.ready.value && rows.count === 0
-        ? html`<${Nothing} wanted=${wanted} folder=${folder} mode=${mode} />`
+        ? html`<${Nothing} wanted=${wanted} folder=${folder} mode=${chosen} />`
         : html`<${Grid} label="Configurations" columns=${COLUMNS} count=${rows.count} at=${rows.at} find=${rows.find}
-            row=${(name) => cells(name, selection)} state=${table} narrow="configurations"
+            row=${(name) => cells(name, selection, mode === "values" ? wanted : "")} state=${table} narrow="configurations"
             open=${(name) => go(to("one", name))}
             keys=${{
               ...(change && {e: (name) => go(to("one", name, {edit: 1}))}),
@@ -95,11 +109,11 @@ export default function Configurations({query}) {
   </div>`;
 }
 
-/** The cells of a row, and how it looks: a change is marked by a bar, a dot and the words of its age. */
-function cells(name, selection) {
+/** The cells of a row, and how it looks: a change is marked by a bar, a dot and the words of its age. A value that was searched shows where it has `sought`. */
+function cells(name, selection, sought) {
   const {entry, mark, gone} = names.row(name);
   const left = entry?.size === undefined ? "secret" : `${size(entry.size)}, opened on demand`;
-  const value = entry?.value === null ? html`<span class="quiet">${left}</span>` : html`<${Text} of=${entry?.value} most=${200} mono />`;
+  const value = entry?.value === null ? html`<span class="quiet">${left}</span>` : html`<${Found} value=${entry?.value ?? ""} sought=${sought} />`;
   const box = html`<input type="checkbox" tabindex="-1" aria-label=${`Select ${plain(name)}`} checked=${selection.has(name)} onChange=${() => selection.toggle(name)} />`;
   const when = mark
     ? html`<span class="mark"><span class="dot"></span>${gone ? "deleted" : ago(mark.at, clock.value)}</span>`
@@ -110,11 +124,19 @@ function cells(name, selection) {
   };
 }
 
+/** A value in one line, from a little before what was sought. */
+function Found({value, sought}) {
+  const at = sought ? value.toLowerCase().indexOf(sought.toLowerCase()) : -1;
+  if (at < 0) return html`<${Text} of=${value} most=${200} mono />`;
+  const [from, end] = [Math.max(0, at - BEFORE), at + sought.length];
+  return html`${from > 0 && "…"}<${Text} of=${value.slice(from, at)} mono /><mark><${Text} of=${value.slice(at, end)} mono /></mark><${Text} of=${value.slice(end)} most=${200} mono />`;
+}
+
 /** The rows to show: a range of all names, or what a search has found, which follows the changes twice a second. */
 function useRows({mode, wanted, folder, order}) {
   const {sorted} = names;
   void names.version.value; // drawn anew with each frame in which something changed
-  const prefix = mode === "prefix" && wanted ? (wanted.startsWith(folder) ? wanted : folder + wanted) : folder;
+  const prefix = beginning(mode, wanted, folder);
   const ranged = order === "name" && (mode === "prefix" || !wanted);
   const [found, setFound] = useState(undefined);
   const slow = ranged ? 0 : names.slow.value;
@@ -148,10 +170,10 @@ function useRows({mode, wanted, folder, order}) {
 }
 
 /** How many rows there are, of what. */
-function Summary({rows, mode, wanted, folder}) {
+function Summary({rows, mode, wanted, folder, instead}) {
   const words = rows.waiting && status.value.state !== "stale" ? "Reading" : count(rows.count, "configuration");
   const where = folder ? html` below <${Text} of=${folder} mono />` : "";
-  const note = mode === "values" && wanted ? ` Values of more than ${count(INLINE)} characters are not searched.` : "";
+  const note = mode === "values" && wanted ? ` Values of more than ${count(INLINE)} characters are not searched.` : instead && rows.count ? " No name begins with this: these contain it." : "";
   useEffect(() => {
     if (wanted && !rows.waiting) announce(`${count(rows.count, "configuration")} found`);
   }, [wanted, mode, rows.count, rows.waiting]);
@@ -209,9 +231,10 @@ function Folder({prefix, label, count: number, chosen, delimiter}) {
 
 function Nothing({wanted, folder, mode}) {
   if (wanted) {
-    const others = Object.entries(MODES).filter(([key]) => key !== mode);
+    const other = mode === "values" ? "names" : "values";
     return html`<${Empty} title="Nothing was found">
-      <p>Try ${others.map(([key, label], index) => html`${index ? " or " : ""}<button type="button" class="link" onClick=${() => refine({in: key})}>${label.toLowerCase()}</button>`)} <q><${Text} of=${wanted} /></q>.</p>
+      <p>No ${mode === "values" ? "value" : "name"} contains <q><${Text} of=${wanted} /></q>.</p>
+      <div class="row-of"><${Button} onClick=${() => refine({in: other, q: wanted})}>Search the ${other}<//></div>
     <//>`;
   }
   return html`<${Empty} title=${folder ? "There is nothing below this" : "There are no configurations yet"}>

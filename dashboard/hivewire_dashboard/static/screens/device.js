@@ -114,12 +114,15 @@ function Send({id, names, messages, take}) {
   const [command, setCommand] = useState("");
   const [parameters, setParameters] = useState("");
   const [expires, setExpires] = useState("");
+  const [last, setLast] = useState();
+  const sent = messages.find((each) => each.id === last);
   const wrong = problem(parameters);
   const [send, busy, error] = useAction(async () => {
     const fields = {command, parameters: parameters ? JSON.parse(parameters) : undefined};
     const members = {deviceId: id, command: fields, expiresIn: expires ? Number(expires) : undefined, idempotencyKey: crypto.randomUUID?.()};
     const made = (await hw.call("command/insert", members)).command;
     take([{...fields, status: null, result: null, ...made}]);
+    setLast(made.id);
     tell(`Sent ${plain(command)}.`);
   });
   const ready = command && !wrong;
@@ -140,9 +143,10 @@ function Send({id, names, messages, take}) {
     <${Field} label="Command" name="command" value=${command} onInput=${setCommand} list="sent" />
     <datalist id="sent">${names.map((name) => html`<option value=${name}></option>`)}</datalist>
     <${Field} as="textarea" label="Parameters, as JSON" value=${parameters} onInput=${setParameters} wrong=${wrong} rows="3" class="mono" />
-    <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds; no limit when empty." />
+    <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds. When empty, as long as the gateway keeps commands: commands_retention, a day if nothing else is set." />
     ${error && html`<${Problem} error=${error} />`}
     <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Sending…" : "Send"}<//>
+    ${sent && html`<ul class="cards" aria-label="What was sent, and the answer"><${Command} command=${sent} /></ul>`}
   </form>`;
 }
 

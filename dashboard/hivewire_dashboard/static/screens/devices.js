@@ -9,6 +9,7 @@ import {go, refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, Text, When} from "../lib/text.js";
 import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction} from "../lib/ui.js";
+import {Table} from "./access.js";
 
 const COLUMNS = [
   {label: "Device", class: "name"},
@@ -147,15 +148,13 @@ function Groupings({what, noun, followed, member}) {
   return html`<div class="padded stack">
     ${change && html`<div class="row-of"><${Button} kind="primary" onClick=${() => setOpen({})}>New ${what}<//></div>`}
     ${followed.ready.value && !followed.sorted.length && html`<${Empty} title=${`There are no ${what}s`}><p>Each device belongs to one.</p><//>`}
-    ${followed.sorted.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${`All ${what}s`}><table>
-      <thead><tr><th scope="col">Name</th><th scope="col">Description</th><th scope="col">Devices</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-      <tbody>${followed.sorted.map((each) => html`<tr key=${each.id}>
+    ${followed.sorted.length > 0 && html`<${Table} label=${`All ${what}s`} head=${["Name", "Description", "Devices", html`<span class="unseen">Actions</span>`]}>
+      ${followed.sorted.map((each) => html`<tr key=${each.id}>
         <th scope="row"><${Text} of=${each.name} /></th>
         <td><${Text} of=${each.description ?? ""} /></td>
         <td><a href=${to("devices", {[query]: String(each.id)})}>${count(number(each.id), "device")}</a></td>
         <td>${change && html`<${Button} kind="small" onClick=${() => setOpen(each)}>Change<//> <${Button} kind="small danger" onClick=${() => setOpen({...each, removing: true})}>Delete…<//>`}</td>
-      </tr>`)}</tbody>
-    </table></div>`}
+      </tr>`)}<//>`}
     ${open && (open.removing
       ? html`<${RemoveGrouping} what=${what} noun=${noun} member=${member} grouping=${open} devices=${number(open.id)} close=${() => setOpen()} />`
       : html`<${GroupingForm} what=${what} noun=${noun} member=${member} grouping=${open} close=${() => setOpen()} />`)}

@@ -12,6 +12,7 @@ import {go, to} from "../lib/router.js";
 import {plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
+import {Judged} from "./try.js";
 
 const TYPES = ["text/plain; charset=utf-8", "application/json"];
 
@@ -54,6 +55,7 @@ export function Editing({name, layer, entry}) {
     </div>
     <${Editor} key=${form} value=${value} label="Value of ${plain(name)}" json=${isJson(contentType) || looksLikeJson(before, contentType)}
       check=${isJson(contentType)} focus=${!dialog} onChange=${(text) => draft(name, {value: text}, layer)} />
+    <${Judged} name=${name} value=${value} />
     <div class="row-of">
       <${Button} kind="primary" busy=${!changed || !value} onClick=${() => changed && review()}>Review and save<//>
       <${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>

@@ -7,9 +7,8 @@ import {labelled, narrowed, written} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Empty, Figures, Problem, useLoaded, usePolled} from "../lib/ui.js";
 import {Table} from "./access.js";
-import {Presence} from "./devices.js";
 import {useLayers} from "./layers.js";
-import {open, RolloutState} from "./rollouts.js";
+import {Following, open, RolloutState} from "./rollouts.js";
 
 /** The devices of a page; there is never more than one in memory. */
 const PAGE = 100;
@@ -35,11 +34,12 @@ export default function Fleet({query}) {
     ${error && html`<${Problem} error=${error} />`}
     ${!counts && !error && html`<p class="quiet" role="status">Reading…</p>`}
     ${counts && html`<${Figures} label="Devices by state" chosen=${link(state)} of=${[
-      ["Devices", counts.devices, "", link()], ["Online", counts.online], ["Applied", counts.applied, "good", link("applied")],
+      ["Devices", counts.devices, "", link()], ["Following", counts.online], ["Applied", counts.applied, "good", link("applied")],
       ["Refused", counts.refused, "bad", link("refused")], ["Pending", counts.pending, "care", link("pending")],
-      ["Changed there", counts.local, "care", link("local")],
+      ["Local", counts.local, "care", link("local")],
       ...(layer || label ? [] : [["Silent in rollouts", rollouts.value?.reduce((sum, each) => sum + each.counts.silent, 0) ?? 0, "bad", to("rollouts")]]),
     ]} />
+    ${counts.devices > 0 && html`<p class="quiet">Following: connected, and told of every change of its configuration; a device that is online for commands only is not. Applied: all that it should have, also when that is nothing. Pending: it has not answered yet. Local: it has values of its own.</p>`}
     ${counts.devices === 0 ? html`<${Nobody} all=${!layer && !label} />` : html`
       ${state && devices}
       ${counts.errors.length > 0 && html`<h2>Most refused</h2><${Table} label="Most refused" head=${["Name", "Why", "Devices"]}>${counts.errors.map(({name, error: why, devices}) => html`<tr key=${`${name}\n${why}`}>
@@ -89,7 +89,7 @@ function Rollouts({of}) {
   return html`<h2>Rollouts that are not over</h2><${Table} label="Rollouts that are not over" head=${["Rollout", "State", "Step", "Reached", "Applied", "Refused", "Silent", "Waiting"]}>${of.map(({rollout, layer, state, step, steps, changes, counts}) => html`<tr key=${rollout}>
     <th scope="row"><a href=${to("rollout", String(rollout))}>${rollout}: <${Text} of=${changes.map(({name}) => name).join(", ")} most=${80} mono /></a> <span class="quiet">of <${Text} of=${layer} mono /></span></th>
     <td><${RolloutState} of=${state} /></td><td>${step} of ${steps.length}</td>
-    ${["reached", "applied", "refused", "silent", "waiting"].map((each) => html`<td data-of=${each}>${count(counts[each])}</td>`)}</tr>`)}<//>`;
+    ${["reached", "applied", "refused", "silent", "waiting"].map((each) => html`<td>${count(counts[each])}</td>`)}</tr>`)}<//>`;
 }
 
 /** The layers with their devices by state. A percentage is one of the layer itself, so it cannot be counted here. */
@@ -102,10 +102,10 @@ function Layers({of}) {
   }, [shown.map(({layer, revision}) => `${layer} ${revision}`).join("\n")], COUNTED);
   const cell = (layer, state) => {
     const number = value?.get(layer)?.[state];
-    return html`<td data-of=${state}>${number ? html`<a href=${to("fleet", {layer, state})} aria-label=${`${plain(layer)}, ${state}: ${count(number)}`}>${count(number)}</a>` : number ?? html`<span class="quiet">–</span>`}</td>`;
+    return html`<td>${number ? html`<a href=${to("fleet", {layer, state})} aria-label=${`${plain(layer)}, ${state}: ${count(number)}`}>${count(number)}</a>` : number ?? html`<span class="quiet">–</span>`}</td>`;
   };
-  return html`<h2>By layer</h2><${Table} label="Layers, the highest first" head=${["Layer", "Devices", "Online", "Applied", "Refused", "Pending", "Changed there"]}>${shown.map(({layer, devices}) => html`<tr key=${layer}>
-      <th scope="row"><a href=${to("fleet", {layer})}><${Text} of=${layer} mono /></a></th><td data-of="devices">${count(devices)}</td><td data-of="online">${value?.get(layer)?.online ?? html`<span class="quiet">–</span>`}</td>
+  return html`<h2>By layer</h2><${Table} label="Layers, the highest first" head=${["Layer", "Devices", "Following", "Applied", "Refused", "Pending", "Local"]}>${shown.map(({layer, devices}) => html`<tr key=${layer}>
+      <th scope="row"><a href=${to("fleet", {layer})}><${Text} of=${layer} mono /></a></th><td>${count(devices)}</td><td>${value?.get(layer)?.online ?? html`<span class="quiet">–</span>`}</td>
       ${Object.keys(STATES).map((state) => cell(layer, state))}</tr>`)}<//>
     ${of.length > MOST && html`<p class="quiet">The highest ${MOST} of ${count(of.length)}: choose another above.</p>`}`;
 }
@@ -116,10 +116,10 @@ function Devices({asked, state, after, counts}) {
   return html`<h2>Devices ${state && html`<span class=${`tag ${STATES[state] ?? ""}`}>${plain(state)}</span>`}</h2>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value?.length === 0 && html`<p class="quiet">${after ? "There are no others." : "None is in this state."}</p>`}
-    ${value?.length > 0 && html`<${Table} label="Devices" head=${["Device", "State", "Presence", "Labels", "Refused"]}>${value.map((each) => html`<tr key=${each.deviceId}>
+    ${value?.length > 0 && html`<${Table} label="Devices" head=${["Device", "State", "Configuration", "Labels", "Refused"]}>${value.map((each) => html`<tr key=${each.deviceId}>
       <th scope="row"><a href=${to("device", each.deviceId, {tab: "configuration"})}><${Text} of=${each.deviceId} mono /></a></th>
       <td><span class=${`tag ${STATES[each.state] ?? ""}`}>${each.state}</span></td>
-      <td><${Presence} online=${each.online} /></td>
+      <td><${Following} online=${each.online} /></td>
       <td><${Text} of=${Object.entries(each.labels).map(([name, text]) => `${name}=${text}`).join(" ")} mono /></td>
       <td>${Object.entries(each.errors).map(([name, why]) => html`<div><${Text} of=${name} mono />: <${Text} of=${why} /></div>`)}</td></tr>`)}<//>`}
     <div class="row-of">

@@ -24,7 +24,7 @@ export default function Layers() {
     <header class="title"><h1>Layers</h1>
       ${may("ManageConfiguration") && html`<${Button} kind="primary" onClick=${() => setAdding(true)}>New<//>`}
     </header>
-    <p class="quiet">Of each name a device has the value of its highest layer that has it. Above all of these is the layer of the device itself.</p>
+    <p class="quiet">For each name a device gets the value from its highest layer that sets it. Above all of these is the layer of the device itself. Devices do not see plain configurations: those are for programs.</p>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${!value && !error && html`<p class="quiet" role="status">Reading…</p>`}
     ${value && html`<${Table} label="All layers, the highest first" head=${["Layer", "Rank", "Which devices", "Devices", "Configurations"]}>
@@ -73,7 +73,7 @@ export function LayerForm({of, close, done}) {
       ${!of && html`<${Field} label="Name" value=${name} onInput=${setName} autofocus hint="Up to 32 small letters, digits, dots and hyphens." />`}
       <${Field} label="Rank" type="number" min="1" max="9999" value=${rank} onInput=${setRank} hint="1 to 9,999; higher ones win." />
       <p>A device has the layer when all of these hold; without any, every device has it.</p>
-      <${Field} as="textarea" label="Labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="One on each line: site=bonn. Lines of one label: any of them. A label alone: devices without it." />
+      <${Field} as="textarea" label="Labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="One on each line, such as site=bonn. Several values of one label: any of them will do. A name alone, such as spare: devices that do not have this label." />
       ${several("Networks", networks, inNetworks, setNetworks)}
       ${several("Device types", types, ofTypes, setTypes)}
       <${Field} as="textarea" label="Device ids" rows="2" class="mono" value=${ids} onInput=${setIds} hint="One on each line." />

@@ -119,7 +119,7 @@ export function NewRollout({layer: chosen}) {
       <div class="row-of">
         <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Starting…" : "Start"}<//>
         <${Button} busy=${checking || !ready} onClick=${() => ready && check()}>Check<//>
-        <span role="status">${affects && !wrong && `The gateway would take it: for ${count(affects.devices, "device")}, of which ${count(affects.online)} ${affects.online === 1 ? "is" : "are"} online${affects.hidden ? `; for ${count(affects.hidden)} a higher layer hides all of it` : ""}.`}</span>
+        <span role="status">${affects && !wrong && `The gateway would take it: for ${count(affects.devices, "device")}, of which ${count(affects.online)} ${affects.online === 1 ? "follows" : "follow"} ${affects.online === 1 ? "its" : "their"} configuration${affects.hidden ? `; for ${count(affects.hidden)} a higher layer hides all of it` : ""}.`}</span>
       </div>
     </form>
   </article>`;

@@ -9,7 +9,6 @@ import {count, lasting, plain, Text, When} from "../lib/text.js";
 import {announce, Button, Dialog, Empty, Field, Figures, Problem, tell, useAction, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 import {Chart} from "./chart.js";
-import {Presence} from "./devices.js";
 import {NewRollout, prepare} from "./new_rollout.js";
 import {open, RolloutState} from "./rollouts.js";
 
@@ -26,9 +25,9 @@ export default function Rollout({rest: [number = ""], query}) {
 
 async function load(number) {
   const {rollout} = await hw.call("rollout/get", {rollout: number});
-  const {refused, silent} = open(rollout) ? rollout.counts : {};
+  const {refused, silent, waiting} = open(rollout) ? rollout.counts : {};
   const some = async (state) => (await hw.call("fleet/list", {rollout: number, state, take: MOST})).devices;
-  return {rollout, refusing: refused ? await some("refused") : [], missing: silent ? await some("pending") : []};
+  return {rollout, refusing: refused ? await some("refused") : [], missing: silent || waiting ? await some("pending") : []};
 }
 
 function Existing({number}) {
@@ -61,7 +60,7 @@ function Existing({number}) {
     <h2>Steps</h2>
     <${Steps} rollout=${rollout} />
     ${value.refusing.length > 0 && html`<h2>Refused</h2><${Refusing} devices=${value.refusing} />`}
-    ${value.missing.length > 0 && html`<h2>Without an answer</h2><${Missing} devices=${value.missing} />`}
+    ${value.missing.length > 0 && html`<h2>Waiting, or without an answer</h2><${Missing} devices=${value.missing} />`}
     <h2>New values</h2>
     <${Table} label="New values" head=${["Name", "Value"]}>${rollout.changes.map(({operation, name, value: text}) => html`<tr key=${name}>
       <th scope="row"><${Text} of=${name} mono /></th><td>${operation === "delete" ? "deleted" : text === undefined || text === null ? "not shown" : html`<${Text} of=${text} most=${500} mono />`}</td></tr>`)}<//>
@@ -83,9 +82,10 @@ function useReadings(rollout) {
   return readings;
 }
 
-function Gate({counts: {reached, applied, refused, silent}, gate}) {
+function Gate({counts: {reached, applied, refused, silent, waiting}, gate}) {
+  const least = Math.min(gate.minimum, reached + waiting || gate.minimum); // a step may have fewer
   const part = reached ? ` (${count(Math.floor((applied * 1_000) / reached) / 10)} %)` : "";
-  return html`<p>${count(applied)} of ${count(reached)} reached devices have applied it${part}; the next step needs ${gate.success} % of at least ${count(gate.minimum, "device")}, after ${lasting(gate.wait)}.
+  return html`<p>${count(applied)} of ${count(reached)} reached devices have applied it${part}; the next step needs ${gate.success} % of at least ${count(least, "device")}${least < gate.minimum && ", all of this step"}, after ${lasting(gate.wait)}.
     ${" "}${count(refused + silent)} failed; ${count(gate.failures)} are tolerated in any case. More than that and over ${count(100 - gate.success)} %: it is ${gate.onFailure === "rollback" ? "rolled back" : "held"}.
     ${" "}<span class="quiet">A device without an answer for ${lasting(gate.silent)} is silent; a step that takes ${lasting(gate.limit)} is held.</span></p>`;
 }
@@ -107,10 +107,10 @@ function Refusing({devices}) {
     ${devices.length === MOST && html`<p class="quiet">The first ${MOST} are shown.</p>`}`;
 }
 
-/** Those that are silent, and those that have time yet or are not there. */
+/** Those that are silent, those that have time yet, and those that are waited for. */
 function Missing({devices}) {
-  return html`<${Table} label="Devices without an answer" head=${["Device", "Presence"]}>${devices.map(({deviceId, online}) => html`<tr key=${deviceId}>
-    <th scope="row"><a href=${to("device", deviceId)}><${Text} of=${deviceId} mono /></a></th><td><${Presence} online=${online} /></td></tr>`)}<//>
+  return html`<${Table} label="Waiting, or without an answer" head=${["Device", "Why"]}>${devices.map(({deviceId, online}) => html`<tr key=${deviceId}>
+    <th scope="row"><a href=${to("device", deviceId)}><${Text} of=${deviceId} mono /></a></th><td>${online ? "has not answered yet" : "waits until the device follows its configuration"}</td></tr>`)}<//>
     ${devices.length === MOST && html`<p class="quiet">The first ${MOST} are shown.</p>`}`;
 }
 

@@ -23,6 +23,11 @@ export function RolloutState({of}) {
   return html`<span class=${`tag ${kind}`}>${words}</span>`;
 }
 
+/** Whether a device follows its configuration. One that does not may be online all the same, for commands. */
+export function Following({online}) {
+  return html`<span class=${`tag ${online ? "online" : ""}`}>${online ? "following" : "not following"}</span>`;
+}
+
 /** Whether it can still change. */
 export const open = ({state}) => ["scheduled", "running", "held"].includes(state);
 

@@ -23,10 +23,10 @@ export function Start() {
   const next = STEPS.find(([step]) => !done.has(step));
   const number = STEPS.indexOf(next) + 1;
   return html`<aside class="start" aria-label="First steps">
-    <ol>${STEPS.map(([step, title]) => html`<li key=${step} class=${done.has(step) ? "done" : ""} aria-current=${next?.[0] === step ? "step" : undefined}>${title}<span class="unseen">${done.has(step) ? " (done)" : ""}</span></li>`)}</ol>
+    <ol>${STEPS.map(([step, title]) => html`<li key=${step} class=${done.get(step) ?? ""} aria-current=${next?.[0] === step ? "step" : undefined}>${title}<span class="unseen">${done.has(step) && ` (${done.get(step)})`}</span></li>`)}</ol>
     <p aria-live="polite">${next ? html`<strong>${number} of ${STEPS.length}.</strong> ${next[2]}` : html`<strong>That is all.</strong> Everything else is like this.`}</p>
     <div class="row-of">
-      ${next && html`<${Button} kind="small" onClick=${() => reached(next[0])}>Skip this step<//>`}
+      ${next && html`<${Button} kind="small" onClick=${() => reached(next[0], "skipped")}>Skip this step<//>`}
       <button type="button" class="plain square" aria-label="Close the first steps for ever" title="Close for ever" onClick=${() => choose({start: false})}><${Icon} name="close" /></button>
     </div>
   </aside>`;

@@ -46,6 +46,12 @@ function useJudged(asked, on) {
   return found;
 }
 
+/** What the schema of a name says of a value that is not saved yet; nothing when none is for this name. */
+export function Judged({name, value}) {
+  const {reply} = useJudged(value && {name, value}, [name, value]);
+  return value && reply && reply.names !== null && html`<div aria-live="polite"><${Judgement} reply=${reply} named /></div>`;
+}
+
 function Judgement({reply: {fits, names, problems}, named}) {
   if (named && names === null) return html`<p><span class="tag">free</span> No schema is for this name: it may have any value.</p>`;
   return html`<p><span class=${`tag ${fits ? "new" : "refused"}`}>${fits ? "fits" : "refused"}</span>
@@ -55,6 +61,6 @@ function Judgement({reply: {fits, names, problems}, named}) {
 
 /** What is wrong, where in the value, and by which rule. */
 export function Fault({of: {pointer, rule, message}}) {
-  return html`<span class="grow"><strong>${pointer ? html`<${Text} of=${pointer} mono />` : "All of it"}</strong>: <${Text} of=${message} />
+  return html`<span class="grow">${pointer && html`<strong><${Text} of=${pointer} mono /></strong>: `}<${Text} of=${message} />
     ${rule && html` <span class="quiet"><${Text} of=${rule} mono /></span>`}</span>`;
 }

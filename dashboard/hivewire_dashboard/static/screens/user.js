@@ -34,11 +34,11 @@ function Form({user, close}) {
   return html`<form class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
     <div class="filters">
       <${Field} label="Login" value=${login} onInput=${setLogin} autofocus=${fresh} autocomplete="off" />
-      <${Field} label=${fresh ? "Password" : "New password"} type="password" value=${password} onInput=${setPassword} autocomplete="new-password" hint="6 to 128 characters. Another one ends all logins and tokens." />
-      <${Field} as="select" label="Role" value=${role} onInput=${setRole}>${ROLES.map((each, index) => html`<option value=${String(index)}>${each}</option>`)}<//>
+      <${Field} label=${fresh ? "Password" : "New password"} type="password" value=${password} onInput=${setPassword} autocomplete="new-password" hint=${`6 to 128 characters.${fresh ? "" : " A new password ends all logins and tokens of this user."}`} />
+      <${Field} as="select" label="Role" value=${role} onInput=${setRole} hint="An administrator reaches everything; a client its own networks and device types.">${ROLES.map((each, index) => html`<option value=${String(index)}>${each}</option>`)}<//>
       <${Field} as="select" label="Status" value=${status} onInput=${setStatus}>${STATUSES.map((each, index) => html`<option value=${String(index)}>${each}</option>`)}<//>
     </div>
-    ${!fresh && html`<p class="quiet">Number ${user.id}, last login <${When} time=${user.lastLogin} /></p>`}
+    ${!fresh && html`<p class="quiet">Number ${user.id}, last login or renewal of a token <${When} time=${user.lastLogin} /></p>`}
     ${error && html`<${Problem} error=${error} />`}
     <div class="row-of"><${Button} kind="primary" type="submit" busy=${busy || !ready}>Save<//></div>
   </form>`;
