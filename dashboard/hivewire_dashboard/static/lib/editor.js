@@ -20,8 +20,7 @@ function looks({EditorView, HighlightStyle, syntaxHighlighting, tags}) {
     "&": {fontSize: "var(--type-2)", color: "var(--ink)", backgroundColor: "var(--surface)", height: "100%"},
     "&.cm-focused": {outline: "none"}, // the gutter would cover its left side: the host has it
     ".cm-scroller": {fontFamily: "var(--mono)", lineHeight: "1.5"},
-    ".cm-scroller:focus-visible": {outline: "none"},
-    "&.cm-merge-a .cm-scroller:focus-visible, &.cm-merge-b .cm-scroller:focus-visible": {outline: "2px solid var(--accent)", outlineOffset: "-2px"},
+    ".cm-scroller:focus-visible": {outline: "2px solid var(--accent)", outlineOffset: "-2px"},
     ".cm-gutters": {backgroundColor: "var(--sunken)", color: "var(--quiet)", border: "none"},
     ".cm-content": {caretColor: "var(--ink)", padding: "var(--s2) 0"},
     ".cm-cursor": {borderLeftColor: "var(--ink)"},

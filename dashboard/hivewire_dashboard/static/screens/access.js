@@ -1,6 +1,6 @@
 /** Who may do what: users with their memberships, tokens, clients, tenants. */
 
-import {html, useState} from "../vendor/preact.js";
+import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
 import {to} from "../lib/router.js";
 import {may} from "../lib/session.js";
@@ -42,10 +42,16 @@ export function Sure({title, children, word, run, close}) {
   <//>`;
 }
 
-/** A table with a caption for those who do not see it. On a narrow screen each cell says its heading, from a variable. */
+/** A table with a caption for those who do not see it. On a narrow screen each cell says its heading. */
 export function Table({label, head, children}) {
-  const labels = Object.fromEntries(head.map((each, index) => [`--of-${index + 1}`, typeof each === "string" ? `"${each} "` : undefined]));
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table style=${labels}>
+  const table = useRef();
+  useLayoutEffect(() => {
+    for (const cell of table.current.querySelectorAll("td")) {
+      const heading = head[cell.cellIndex];
+      if (typeof heading === "string") cell.dataset.of = heading;
+    }
+  });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table ref=${table}>
     <thead><tr>${head.map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
     <tbody>${children}</tbody>
   </table></div>`;

@@ -52,8 +52,6 @@ function beginning(mode, wanted, folder) {
   return mode !== "prefix" || !wanted ? folder : wanted.startsWith(folder) ? wanted : folder + wanted;
 }
 
-/** Whether there are such names. */
-const some = (prefix) => names.sorted[position(names.sorted, prefix)]?.startsWith(prefix);
 
 /** What the table remembers while another screen is shown. */
 const table = {focus: undefined, top: 0};
@@ -63,7 +61,8 @@ export default function Configurations({query}) {
   const [chosen, wanted] = understood(query.get("in") ?? "prefix", text);
   const folder = query.get("below") ?? "";
   // What no name begins with, some may contain.
-  const instead = chosen === "prefix" && wanted && !some(beginning(chosen, wanted, folder));
+  const prefix = beginning(chosen, wanted, folder);
+  const instead = chosen === "prefix" && wanted && !names.sorted[position(names.sorted, prefix)]?.startsWith(prefix);
   const mode = instead ? "names" : chosen;
   const order = ORDERS[query.get("order")] ? query.get("order") : "name";
   const rows = useRows({mode, wanted, folder, order});

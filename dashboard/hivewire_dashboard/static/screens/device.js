@@ -143,7 +143,7 @@ function Send({id, names, messages, take}) {
     <${Field} label="Command" name="command" value=${command} onInput=${setCommand} list="sent" />
     <datalist id="sent">${names.map((name) => html`<option value=${name}></option>`)}</datalist>
     <${Field} as="textarea" label="Parameters, as JSON" value=${parameters} onInput=${setParameters} wrong=${wrong} rows="3" class="mono" />
-    <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds. When empty, as long as the gateway keeps commands: commands_retention, a day if nothing else is set." />
+    <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds. When empty, commands_retention: a day unless set." />
     ${error && html`<${Problem} error=${error} />`}
     <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Sending…" : "Send"}<//>
     ${sent && html`<ul class="cards" aria-label="What was sent, and the answer"><${Command} command=${sent} /></ul>`}

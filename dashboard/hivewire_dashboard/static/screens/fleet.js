@@ -39,7 +39,7 @@ export default function Fleet({query}) {
       ["Local", counts.local, "care", link("local")],
       ...(layer || label ? [] : [["Silent in rollouts", rollouts.value?.reduce((sum, each) => sum + each.counts.silent, 0) ?? 0, "bad", to("rollouts")]]),
     ]} />
-    ${counts.devices > 0 && html`<p class="quiet">Following: connected, and told of every change of its configuration; a device that is online for commands only is not. Applied: all that it should have, also when that is nothing. Pending: it has not answered yet. Local: it has values of its own.</p>`}
+    ${counts.devices > 0 && html`<p class="quiet">Following: told of each change of its configuration. Applied: all that it should have, or nothing to apply. Local: has values of its own.</p>`}
     ${counts.devices === 0 ? html`<${Nobody} all=${!layer && !label} />` : html`
       ${state && devices}
       ${counts.errors.length > 0 && html`<h2>Most refused</h2><${Table} label="Most refused" head=${["Name", "Why", "Devices"]}>${counts.errors.map(({name, error: why, devices}) => html`<tr key=${`${name}\n${why}`}>
