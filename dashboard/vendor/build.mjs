@@ -13,9 +13,9 @@ const BUNDLES = {
     preact: `
         import {h} from "preact";
         import htm from "htm";
-        export {h, render, Fragment, createRef} from "preact";
-        export {useEffect, useLayoutEffect, useMemo, useRef, useState, useCallback, useId} from "preact/hooks";
-        export {signal, computed, effect, batch, useSignal, useComputed, useSignalEffect} from "@preact/signals";
+        export {render} from "preact";
+        export {useEffect, useLayoutEffect, useMemo, useRef, useState, useId} from "preact/hooks";
+        export {signal, effect} from "@preact/signals";
         export const html = htm.bind(h);`,
     codemirror: `
         export {EditorState} from "@codemirror/state";
@@ -27,7 +27,7 @@ const BUNDLES = {
         export {MergeView, unifiedMergeView} from "@codemirror/merge";
         export {search, searchKeymap, highlightSelectionMatches} from "@codemirror/search";
         export {tags} from "@lezer/highlight";`,
-    diff3: `export {diff3Merge, diffIndices} from "node-diff3";`,
+    diff3: `export {diff3Merge} from "node-diff3";`,
     uplot: `export {default} from "uplot";`,
 };
 
@@ -47,14 +47,16 @@ for (const [name, contents] of Object.entries(BUNDLES)) {
 }
 files.set("uplot.css", readFileSync(join(modules, "node_modules/uplot/dist/uPlot.min.css")));
 
-// A licence of each package that got into a bundle.
-const licences = [...packages].sort().map(name => {
+// The licence of each package that got into a bundle, once for all that have the same text.
+const licences = new Map();
+for (const name of [...packages].sort()) {
     const folder = join(modules, "node_modules", name);
     const {version, license} = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    const file = readdirSync(folder).find(each => /^licen[cs]e/i.test(each));
-    return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), "utf8").trim()}\n`;
-});
-files.set("LICENCES", licences.join(`\n${"-".repeat(80)}\n\n`));
+    const text = readFileSync(join(folder, readdirSync(folder).find(each => /^licen[cs]e/i.test(each))), "utf8").trim();
+    licences.set(text, `${licences.get(text) ?? ""}${name} ${version} (${license})\n`);
+}
+const texts = [...licences].map(([text, names]) => `${names}\n${text}\n`);
+files.set("LICENCES", texts.join(`\n${"-".repeat(80)}\n\n`));
 
 mkdirSync(out, {recursive: true});
 const sums = [...files].map(([name, content]) => {

@@ -157,6 +157,10 @@ async def test_on_a_narrow_screen_the_difference_is_below_its_version(visit: Vis
     await expect(version.locator(".labels span")).to_have_text(["− Version 2", "+ Version 4 (now)"])
     await expect(version.locator(".cm-deletedChunk")).to_have_text("two")
     await expect(version.locator(".cm-deletedChunk")).to_be_in_viewport()
+    line = await version.locator(".cm-deletedChunk").bounding_box()
+    stripe = await version.locator(".cm-deletedLineGutter").bounding_box()
+    assert line is not None and stripe is not None
+    assert (stripe["y"], stripe["height"]) == (line["y"], line["height"])
     await visit.accessible()
 
 

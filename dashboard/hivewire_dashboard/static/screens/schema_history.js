@@ -1,4 +1,4 @@
-/** What happened to the schema of some names: each change against what is there now, and a way back through the review. */
+/** What happened to the schema of some names: each change against what is there now, the older one left, and a way back through the review. */
 
 import {html, useState} from "../vendor/preact.js";
 import {draft, SCHEMA} from "../lib/drafts.js";
@@ -29,6 +29,7 @@ export function History({names, found}) {
   if (!changes) return html`<p class="quiet" role="status">Reading…</p>`;
   const at = Math.min(chosen, changes.length - 1);
   const change = changes[at];
+  const title = ({operation, entityVersion}) => (operation === "put" ? `Version ${entityVersion}` : "Deleted");
   const back = () => {
     draft(names, {value: change.text, before: found?.text ?? "", base: found?.entityVersion ?? 0, secret: change.secret, beforeSecret: found?.secret ?? false}, SCHEMA);
     go(to("schema", names));
@@ -36,13 +37,13 @@ export function History({names, found}) {
   return html`<div class="history">
     <ol class="changes" aria-label="Changes">${changes.map((each, index) => html`<li key=${each.revision}>
       <button type="button" class="change" aria-pressed=${index === at} onClick=${() => setChosen(index)}>
-        <span><strong>${each.operation === "delete" ? "Deleted" : `Version ${each.entityVersion}`}</strong>${index === 0 && " · now"}${each.secret && " · secret"}</span>
+        <span><strong>${title(each)}</strong>${index === 0 && " · now"}${each.secret && " · secret"}</span>
         <span><${When} time=${each.modified} /> by <${Text} of=${each.modifiedBy ?? "nobody"} /></span>
         ${each.description && html`<span class="quiet"><${Text} of=${each.description} /></span>`}
       </button></li>`)}</ol>
     <section class="stack" aria-label="The chosen change">
       ${may("ManageConfiguration") && change.operation === "put" && (at > 0 || !found) && html`<div class="row-of"><${Button} kind="primary" onClick=${back}>Edit version ${change.entityVersion} again<//></div>`}
-      <${Difference} before=${found?.text ?? ""} after=${change.text} labels=${["Now", change.operation === "put" ? `Version ${change.entityVersion}` : "Deleted"]} json />
+      <${Difference} before=${change.text} after=${changes[0].text} labels=${[title(change), `${title(changes[0])} (now)`]} json />
     </section>
   </div>`;
 }
