@@ -1,5 +1,6 @@
 // Bundles what the dashboard uses of others, with the pinned esbuild: node build.mjs MODULES OUT
-// MODULES is where `npm ci` has installed package-lock.json; OUT gets one file for each bundle, licences and sums.
+// MODULES is where `npm ci` has installed package-lock.json; OUT gets one file for each bundle, and licences;
+// their sums are beside this file.
 import {createHash} from "node:crypto";
 import {mkdirSync, readdirSync, readFileSync, writeFileSync} from "node:fs";
 import {createRequire} from "node:module";
@@ -63,4 +64,4 @@ const sums = [...files].map(([name, content]) => {
     writeFileSync(join(out, name), content);
     return `${createHash("sha256").update(content).digest("hex")}  ${name}\n`;
 });
-writeFileSync(join(out, "SHA256SUMS"), sums.sort().join(""));
+writeFileSync(new URL("SHA256SUMS", import.meta.url), sums.sort().join(""));

@@ -55,8 +55,8 @@ export function Editing({name, layer, entry}) {
     </div>
     <${Editor} key=${form} value=${value} label="Value of ${plain(name)}" json=${isJson(contentType) || looksLikeJson(before, contentType)}
       check=${isJson(contentType)} focus=${!dialog} onChange=${(text) => draft(name, {value: text}, layer)} />
-    <${Judged} name=${name} value=${value} />
     <div class="row-of">
+      <${Judged} name=${name} value=${value} />
       <${Button} kind="primary" busy=${!changed || !value} onClick=${() => changed && review()}>Review and save<//>
       <${Button} busy=${!changed || !value} onClick=${() => changed && value && put()}>Stage<//>
       <${Button} onClick=${leave}>${changed ? "Discard…" : "Close"}<//>

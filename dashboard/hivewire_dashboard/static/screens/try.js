@@ -49,7 +49,7 @@ function useJudged(asked, on) {
 /** What the schema of a name says of a value that is not saved yet; nothing when none is for this name. */
 export function Judged({name, value}) {
   const {reply} = useJudged(value && {name, value}, [name, value]);
-  return value && reply && reply.names !== null && html`<div aria-live="polite"><${Judgement} reply=${reply} named /></div>`;
+  return value && reply && reply.names !== null && html`<div class="judged" aria-live="polite"><${Judgement} reply=${reply} named /></div>`;
 }
 
 function Judgement({reply: {fits, names, problems}, named}) {
