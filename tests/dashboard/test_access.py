@@ -147,7 +147,7 @@ async def test_who_may_only_read_is_offered_nothing_that_is_refused(
                 talk("configuration/put", name="reader.a", value=value)
         talk("schema/put", names="reader.*", schema={"type": ["string", "null"]})
         device(talk, "reader-a", "Reader")
-        talk("layer/put", layer="readers", rank=800, target={"deviceIds": ["reader-a"]})
+        assert talk("layer/put", layer="readers", rank=849, target={"deviceIds": ["reader-a"]})["status"] == "success"
         payload = {"userId": 1, "actions": READS, "networkIds": ["*"], "deviceTypeIds": ["*"]}
         token = talk("token/create", payload=payload)["accessToken"]
     async with guarded(browser) as guard:

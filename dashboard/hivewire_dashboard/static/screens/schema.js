@@ -9,7 +9,7 @@ import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded, usePolled} from "../lib/ui.js";
+import {Button, Dialog, Empty, Field, Problem, Tabs, tell, undoing, useAction, useLoaded, usePolled} from "../lib/ui.js";
 import {Sure} from "./access.js";
 import {Merging} from "./merging.js";
 import {History} from "./schema_history.js";
@@ -210,28 +210,24 @@ function put(names, text, members) {
 async function written(names, {value, secret, base, why, force}, stored) {
   const {schema} = await put(names, value, {secret, force, entityVersion: base, description: why || undefined});
   discard(names, SCHEMA);
-  const undo = () => back(async () => {
+  const undo = back(names, async () => {
     const options = {entityVersion: schema.entityVersion, description: "undo"};
     if (stored) await put(names, stored.text, {...options, secret: stored.secret, force: true});
     else await hw.call("schema/delete", {names, ...options});
   });
-  tell(`Saved version ${schema.entityVersion} of the schema of ${plain(names)}.`, {label: "Undo", run: undo});
+  tell(`Saved version ${schema.entityVersion} of the schema of ${plain(names)}.`, undo);
 }
 
-async function back(run) {
-  try {
-    await run();
-    tell("It is as it was.");
-  } catch (error) {
-    tell(`It could not be undone: ${error.message}`);
-  }
+/** The action that takes back what was done to the schema of `names`. */
+function back(names, run) {
+  return undoing(() => run().then(() => "It is as it was."), to("schema", names, {tab: "history"}));
 }
 
 function Remove({names, found: {text, secret, entityVersion}, close}) {
   const run = async () => {
     await hw.call("schema/delete", {names, entityVersion});
     go(to("schemas"));
-    tell(`Deleted the schema of ${plain(names)}.`, {label: "Undo", run: () => back(() => put(names, text, {secret, force: true, entityVersion: 0}))});
+    tell(`Deleted the schema of ${plain(names)}.`, back(names, () => put(names, text, {secret, force: true, entityVersion: 0})));
   };
   return html`<${Sure} title="Delete this schema?" word="Delete" close=${close} run=${run}>
     <p>Then its names have the schema of a shorter prefix, or any value.${secret && " Their values are shown to everybody who reads them."}</p><//>`;
