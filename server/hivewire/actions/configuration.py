@@ -16,7 +16,7 @@ from hivewire.actions.checks import (
     inline_of,
     within,
 )
-from hivewire.actions.layered import check_read, conditions
+from hivewire.actions.layered import check_read
 from hivewire.actions.transaction import transact
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.actions.writing import (
@@ -29,6 +29,7 @@ from hivewire.actions.writing import (
     name_of,
     name_to_put,
     pending_of,
+    preconditions,
     put_of,
     ref_to_write,
     settled,
@@ -98,12 +99,8 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
         note_reveal(services, caller, ref.name)
     elif services.schemas.is_secret(ref.name):
         raise AccessDenied(f"{AccessDenied.text}: the value is secret; reveal=true shows it, with RevealSecret")
-    found: Change | None
-    if request.entityVersion is not None or request.revision is not None:
-        found = await _earlier(services, ref, request.entityVersion, request.revision)
-    else:
-        found = services.ledger.get(ref.kind, ref.key)
-    if found is None or found.content is None:
+    found = await _asked(services, ref, request)
+    if found.content is None:
         raise not_found(ref.name)
     return found
 
@@ -113,13 +110,7 @@ async def _get_other(services: Services, caller: Caller, request: ConfigurationG
     ref = _ref(services, caller, request)
     if request.reveal:
         note_reveal(services, caller, ref.name)
-    if request.entityVersion is not None or request.revision is not None:
-        found = await _earlier(services, ref, request.entityVersion, request.revision)
-    else:
-        current = services.ledger.get(ref.kind, ref.key)
-        if current is None:
-            raise not_found(ref.name)
-        found = current
+    found = await _asked(services, ref, request)
     return ConfigurationReply(services.resources.of(found, reveal=bool(request.reveal)), found.revision)
 
 
@@ -139,6 +130,15 @@ def _ref(services: Services, caller: Caller, request: ConfigurationGet | Configu
         return Ref(KIND, name, name, None)
     check_read(services, caller, layer)
     return Ref(LAYERED, key_of(layer, name), name, layer)
+
+
+async def _asked(services: Services, ref: Ref, request: ConfigurationGet) -> Change:
+    """The current change of a name, or the earlier one that a get asks for. Raises NotFound."""
+    if request.entityVersion is not None or request.revision is not None:
+        return await _earlier(services, ref, request.entityVersion, request.revision)
+    if (current := services.ledger.get(ref.kind, ref.key)) is None:
+        raise not_found(ref.name)
+    return current
 
 
 async def _earlier(services: Services, ref: Ref, version: int | None, revision: int | None) -> Change:
@@ -193,13 +193,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:
     """Create or update one; equal values count as updates too."""
-    write = put_of(services, caller, request)
-    pending = pending_of(services, caller, write, request, services.resources.written)
-    if request.ttl is not None or request.expires is not None:
-        pending.transaction.writes = (write, schedules.expiry(write, request, services.ledger.now()))
-    if request.dryRun and request.layer is not None:
-        return affecting_of(services, caller, pending)
-    return judged(services, caller, pending) if services.schemas.rules else pending
+    return _pending_put(services, caller, put_of(services, caller, request), request)
 
 
 def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> Judged:
@@ -213,9 +207,16 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     check_type(content_type, content, request.check)
     description = description_of(services, request.description)
     write = Write(KIND, name, content, content_type, description, expected_of(request))
+    return _pending_put(services, caller, write, request)
+
+
+def _pending_put(services: Services, caller: Caller, write: Write, request: ConfigurationPut) -> Judged:
+    """The write of a put, with that of its expiry, as far as it is judged by then."""
     pending = pending_of(services, caller, write, request, services.resources.written)
     if request.ttl is not None or request.expires is not None:
         pending.transaction.writes = (write, schedules.expiry(write, request, services.ledger.now()))
+    if request.dryRun and request.layer is not None:
+        return affecting_of(services, caller, pending)
     return judged(services, caller, pending) if services.schemas.rules else pending
 
 
@@ -229,9 +230,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     earlier = await _earlier(services, ref, request.to, request.toRevision)
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
-    expected = expected_of(request)
-    if ref.layer is not None:
-        expected = (*expected, *conditions(services, ref.layer, name))
+    expected = preconditions(services, ref, request)
     write = Write(ref.kind, ref.key, earlier.content, earlier.content_type, description, expected)
     pending = pending_of(services, caller, write, request, services.resources.written)
     affecting = request.dryRun and request.layer is not None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from hivewire.actions.checks import (
+    Expecting,
     description_of,
     expected_of,
     out_of_length,
@@ -21,6 +22,7 @@ from hivewire.fleet.conditions import guards_of
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
     Change,
+    Precondition,
     Transaction,
     Write,
 )
@@ -71,6 +73,12 @@ def ref_to_write(services: Services, caller: Caller, name: str, layer: str | Non
     return Ref(LAYERED, key_of(layer, name), name, layer)
 
 
+def preconditions(services: Services, ref: Ref, request: Expecting) -> tuple[Precondition, ...]:
+    """What a request expects of what it writes, and for a value in a layer what holds for each write there."""
+    expected = expected_of(request)
+    return expected if ref.layer is None else (*expected, *conditions(services, ref.layer, ref.name))
+
+
 def put_of(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
     """The write of a put."""
     name = name_to_put(services, caller, request.name, request.layer)
@@ -87,18 +95,15 @@ def put_of(services: Services, caller: Caller, request: ConfigurationPut | Trans
     description = request.description and description_of(services, request.description)
     if request.layer is not None:
         ref = ref_to_write(services, caller, name, request.layer)
-        expected = (*expected_of(request), *conditions(services, request.layer, name))
-        return Write(ref.kind, ref.key, content, content_type, description, expected)
+        return Write(ref.kind, ref.key, content, content_type, description, preconditions(services, ref, request))
     return Write(KIND, name, content, content_type, description, expected_of(request))
 
 
 def delete_of(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
     """The write of a delete."""
     name, description = name_of(services, caller, request.name), description_of(services, request.description)
-    ref, expected = ref_to_write(services, caller, name, request.layer), expected_of(request)
-    if ref.layer is not None:
-        expected = (*expected, *conditions(services, ref.layer, name))
-    return Write(ref.kind, ref.key, None, "", description, expected)
+    ref = ref_to_write(services, caller, name, request.layer)
+    return Write(ref.kind, ref.key, None, "", description, preconditions(services, ref, request))
 
 
 def check_type(content_type: str, content: bytes, check: bool | None = None) -> None:
