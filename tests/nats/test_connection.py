@@ -14,6 +14,8 @@ from bench.nodes import PASSWORD, USER, Nodes
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from hivewire.ledger.engines.nats.journal import NatsJournal
+from hivewire.ledger.engines.sqlite.cache import SqliteCache
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Unusable, address_of
 from hivewire.nats.monitor import ask_later, require_synced
@@ -206,6 +208,30 @@ async def test_a_server_that_was_away_is_asked_when_it_is_back(tmp_path: Path, s
                 await asyncio.sleep(0.01)
             asking.cancel()
         assert logged[-1]["reason"].startswith("the server n1 does not sync each write")
+
+
+async def test_a_gateway_asks_the_server_that_was_away_at_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves with the other two meanwhile."""
+    monkeypatch.setattr("hivewire.ledger.engines.nats.journal.ASK_SECONDS", 0.05)
+    with Nodes(tmp_path) as nodes:
+        ports = ",127.0.0.1:".join(str(node.monitor) for node in nodes)
+        store = nodes.store("away")
+        settings = Settings(store=store, store_password=PASSWORD, store_monitor=f"http://127.0.0.1:{ports}")
+        first = NatsJournal(settings, SqliteCache(tmp_path / "first.db"))  # the log is made while all are there
+        await first.open()
+        await first.close()
+        await asyncio.to_thread(nodes[2].stop)
+        journal = NatsJournal(settings, SqliteCache(tmp_path / "second.db"))
+        with capture_logs() as logged:
+            await journal.open()
+            await journal.follow(lambda _: None, lambda _: None)
+            await asyncio.to_thread(nodes[2].start)
+            while logged[-1]["event"] != "these servers of the store sync each write":
+                await asyncio.sleep(0.01)
+        await journal.close()
+        assert logged[-1]["servers"] == ["n3"]
 
 
 async def test_where_to_ask_whether_servers_sync(monkeypatch: pytest.MonkeyPatch) -> None:
