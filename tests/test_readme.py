@@ -37,6 +37,11 @@ def test_every_test_that_the_documentation_names_is_there() -> None:
     assert found
 
 
+def test_the_readme_stays_short() -> None:
+    """What does not fit has a page of its own."""
+    assert len(tables.README.read_bytes()) <= 9_000
+
+
 def test_the_architecture_page_names_every_package() -> None:
     """Its tree has each package and module of the gateway and of the protocol, and no other."""
     tree = (ROOT / "docs" / "architecture.md").read_text().partition("```text\n")[2].partition("```")[0]
