@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from playwright.async_api import Page, expect
 from tests.browser import guarded, launched
 from tests.dashboard.visit import Visit, not_first
 from tests.running import RunningGateway
-from websockets.asyncio.client import ClientConnection, connect
+
+from hivewire_client import Hivewire
 
 NAMES, DEVICES, FLEET, RATE = 100_000, 5_000, 50_000, 200
 REPORTING = 1_000
@@ -60,45 +59,32 @@ async () => {
 """
 
 
-class Socket:
-    """A socket of the administrator, which sends many requests and reads their answers later."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-
-    async def all(self, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The answers to some requests."""
-        for frame in frames:
-            await self._connection.send(json.dumps({"requestId": 1, **frame}))
-        answers = [json.loads(await self._connection.recv()) for _ in frames]
-        assert all(answer["status"] == "success" for answer in answers), answers[:3]
-        return answers
+def client(gateway: RunningGateway, token: str | None = None) -> Hivewire:
+    """A client with nothing in memory, as the administrator without a token."""
+    return Hivewire(gateway.url, token=token or gateway.token(), names=[])
 
 
-@asynccontextmanager
-async def socket(gateway: RunningGateway, token: str | None = None) -> AsyncIterator[Socket]:
-    """A socket that is logged in, as the administrator without a token."""
-    headers = {"Authorization": f"Bearer {token or gateway.token()}"}
-    async with connect(gateway.socket_url, additional_headers=headers, max_size=None) as connection:
-        yield Socket(connection)
+async def all_of(hw: Hivewire, action: str, requests: Iterable[dict[str, Any]]) -> None:
+    """Send many requests before the first is answered."""
+    await asyncio.gather(*(hw.call(action, **members) for members in requests))
 
 
-async def fill(talk: Socket) -> None:
+async def fill(hw: Hivewire) -> None:
     """Names in folders, with short values, and devices."""
     for start in range(0, NAMES, 1_000):
         changes = [
             {"operation": "put", "name": f"team{n % 50:02}.service{n % 500:03}.key{n:06}", "value": f"value {n}"}
             for n in range(start, start + 1_000)
         ]
-        await talk.all([{"action": "configuration/transact", "changes": changes}])
+        await hw.call("configuration/transact", changes=changes)
     for start in range(0, DEVICES, 500):
-        await talk.all([device(n, "first") for n in range(start, start + 500)])
+        await all_of(hw, "device/save", (device(n, "first") for n in range(start, start + 500)))
 
 
 def device(number: int, room: str) -> dict[str, Any]:
-    """The request that makes or changes a device."""
+    """What `device/save` needs to make or change a device."""
     named = {"name": f"Device {number:04}", "data": {"room": room}, "networkId": 1, "deviceTypeId": 1}
-    return {"action": "device/save", "deviceId": f"device-{number:04}", "device": named}
+    return {"deviceId": f"device-{number:04}", "device": named}
 
 
 async def under_load(
@@ -127,17 +113,17 @@ def told(what: str, frames: list[float], tasks: list[float]) -> None:
 async def measure(seconds: float) -> None:
     """All figures, one after the other."""
     with tempfile.TemporaryDirectory() as folder, RunningGateway(Path(folder) / "hivewire.db") as gateway:
-        async with socket(gateway) as talk:
-            await fill(talk)
+        async with client(gateway) as hw:
+            await fill(hw)
             size = {"width": 1280, "height": 900}
             async with launched() as browser, guarded(browser, viewport=size) as guard:
                 await guard.context.add_init_script(not_first())
                 visit = Visit(guard, await guard.page(), gateway)
                 await visit.open()
                 await visit.log_in()
-                await names(visit, talk, seconds)
-                await devices(visit, talk, seconds / 3)
-                await fleet(visit, talk, seconds / 3)
+                await names(visit, hw, seconds)
+                await devices(visit, hw, seconds / 3)
+                await fleet(visit, hw, seconds / 3)
 
 
 async def memory(page: Page) -> float:
@@ -147,7 +133,7 @@ async def memory(page: Page) -> float:
     return float((await session.send("Runtime.getHeapUsage"))["usedSize"]) / (1 << 20)
 
 
-async def names(visit: Visit, talk: Socket, seconds: float) -> None:
+async def names(visit: Visit, hw: Hivewire, seconds: float) -> None:
     """The table of configurations: loading, searching, changing."""
     page = visit.page
     began = time.monotonic()
@@ -163,13 +149,8 @@ async def names(visit: Visit, talk: Socket, seconds: float) -> None:
 
     async def change(done: int) -> None:
         numbers = [(done + n) * 7_919 % NAMES for n in range(RATE // 10)]
-        put = "configuration/put"
-        await talk.all(
-            [
-                {"action": put, "name": f"team{n % 50:02}.service{n % 500:03}.key{n:06}", "value": f"changed {done}"}
-                for n in numbers
-            ]
-        )
+        changed = [f"team{n % 50:02}.service{n % 500:03}.key{n:06}" for n in numbers]
+        await all_of(hw, "configuration/put", ({"name": name, "value": f"changed {done}"} for name in changed))
 
     told(f"table, {RATE} changes a second for {seconds:g} s", *await under_load(page, seconds, change))
     await visit.open("one/team00.service000.key000000?edit=1")
@@ -178,18 +159,11 @@ async def names(visit: Visit, talk: Socket, seconds: float) -> None:
     editor = page.get_by_label("Value of team00.service000.key000000")
     await expect(editor).to_have_text("an edit that nothing disturbs")
     state = dict(await page.evaluate(STATE))
-    ledger: dict[str, int] = {}
-    while len(ledger) < NAMES:
-        after = max(ledger, default=None)
-        page_ = (await talk.all([{"action": "configuration/list", "take": 10_000, "after": after}]))[0][
-            "configurations"
-        ]
-        ledger |= {each["name"]: each["entityVersion"] for each in page_}
-    assert state == ledger
+    assert state == {entry.name: entry.version for entry in await hw.list()}
     print(f"{'then the table has what the ledger has':44} yes")
 
 
-async def devices(visit: Visit, talk: Socket, seconds: float) -> None:
+async def devices(visit: Visit, hw: Hivewire, seconds: float) -> None:
     """The table of devices."""
     began = time.monotonic()
     await visit.open("devices")
@@ -197,17 +171,16 @@ async def devices(visit: Visit, talk: Socket, seconds: float) -> None:
     print(f"{f'{DEVICES:,} devices':44} {time.monotonic() - began:.2f} s")
 
     async def change(done: int) -> None:
-        await talk.all([device((done + n) % DEVICES, f"room {done}") for n in range(RATE // 10)])
+        await all_of(hw, "device/save", (device((done + n) % DEVICES, f"room {done}") for n in range(RATE // 10)))
 
     told(f"devices, {RATE} changes a second for {seconds:g} s", *await under_load(visit.page, seconds, change))
 
 
-async def fleet(visit: Visit, talk: Socket, seconds: float) -> None:
+async def fleet(visit: Visit, hw: Hivewire, seconds: float) -> None:
     """The counts of many devices, and a page of them, while they report."""
     for start in range(DEVICES, FLEET, 500):
-        await talk.all([device(n, "first") for n in range(start, start + 500)])
-    put = {"action": "configuration/put", "name": "baud", "value": "9600", "layer": "global"}
-    await talk.all([put])
+        await all_of(hw, "device/save", (device(n, "first") for n in range(start, start + 500)))
+    await hw.put("baud", "9600", layer="global")
     began = time.monotonic()
     await visit.open("fleet")
     await expect(visit.page.get_by_label("Devices by state")).to_contain_text(f"Devices{FLEET + 1:,}")
@@ -215,13 +188,13 @@ async def fleet(visit: Visit, talk: Socket, seconds: float) -> None:
 
     ids = [f"device-{n:04}" for n in range(REPORTING)]
     payload = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceIds": ids}
-    token = (await talk.all([{"action": "token/create", "payload": payload}]))[0]["accessToken"]
-    async with socket(visit.gateway, token) as reporting:
+    token = (await hw.call("token/create", payload=payload))["accessToken"]
+    async with client(visit.gateway, token) as reporting:
 
         async def change(done: int) -> None:
             report = [{"name": "baud", "value": str(done)}]
             some = [ids[(done + n) % REPORTING] for n in range(RATE // 10)]
-            await reporting.all([{"action": "device/report", "deviceId": each, "report": report} for each in some])
+            await all_of(reporting, "device/report", ({"deviceId": each, "report": report} for each in some))
 
         told(f"fleet, {RATE} reports a second for {seconds:g} s", *await under_load(visit.page, seconds, change))
     print(f"{'memory of the page':44} {await memory(visit.page):.0f} MiB")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Simulates 200 devices: some refuse a value, some fall silent after it. A rollout holds itself, and is rolled back.
-# It needs a running gateway, a login (`hivewire login`) and Python with the package websockets.
+# It needs a running gateway, a login (`hivewire login`) and Python with the package hivewire-client.
 set -eu
 here=$(dirname "$0")
 layer=example-fleet

@@ -30,7 +30,8 @@ from hivewire import cli
 from hivewire import settings as catalogue
 from hivewire.cli import listing
 from hivewire.cli import profile as profiles
-from hivewire.cli.errors import BadAddress, RemoteError, Unreachable, Unsendable
+from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable, Unsendable
+from hivewire.cli.gateway import Access
 from hivewire.cli.identity import moment
 from hivewire.cli.output import lines, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
@@ -603,6 +604,37 @@ def test_answers_to_others_are_passed_over(stub: Any) -> None:
     with Remote(stub(answer)) as remote:
         assert remote.request("a", left=None, kept=0)["status"] == "success"
     assert seen == [{"action": "a", "requestId": 1, "kept": 0}]
+
+
+@pytest.mark.parametrize("renewed", [True, False])
+def test_a_token_may_end_between_two_requests(
+    stub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewed: bool
+) -> None:
+    """The saved login gets another one, and the request is sent again; a given token has no other one."""
+    monkeypatch.setenv("HIVEWIRE_PROFILE", str(tmp_path / "profile.json"))
+    seen, held = [], "old"
+
+    def answer(frame: dict[str, Any]) -> Any:
+        nonlocal held
+        seen.append(frame["action"])
+        held = frame.get("token", held)
+        if frame["action"] == "x" and held == "old" and seen.count("x") > 1:
+            return {"requestId": frame["requestId"], "status": "error", "code": 401, "error": "Token expired"}
+        return {"requestId": frame["requestId"], "status": "success", "accessToken": "new"}
+
+    url = stub(answer)
+    access = Access(url, "old", Profile(url, "admin", "old", "refresh") if renewed else None)
+    with Remote(url) as remote:
+        remote.authenticate(access)
+        remote.request("x")
+        if renewed:
+            assert remote.request("x")["status"] == "success"
+            assert (remote.token, access.token) == ("new", "new")
+            assert seen == ["authenticate", "x", "x", "token/refresh", "authenticate", "x"]
+        else:
+            with pytest.raises(RefusedByGateway, match="refused the token of --token"):
+                remote.request("x")
+            assert seen == ["authenticate", "x", "x"]
 
 
 def test_a_redirect_to_another_host_is_not_followed() -> None:
@@ -1301,7 +1333,7 @@ def test_a_row_that_was_written_late_ends_no_audit(logged_in: Run, monkeypatch: 
         return {"number": number, "time": moment, "kind": "failure", "subject": str(number), "count": 1}
 
     monkeypatch.setattr(Remote, "request", request)
-    monkeypatch.setattr("hivewire.cli.gateway.Access.authenticate", lambda *_: None)
+    monkeypatch.setattr("hivewire.cli.remote.Remote.authenticate", lambda *_: None)
     assert logged_in("audit", "--since", "3m", "-o", "value").out == "9\n7\n"
     assert asked == [None, 8]
 

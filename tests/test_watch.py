@@ -639,7 +639,7 @@ def test_a_later_login_is_not_undone(
     later = Profile(old.url, "somebody", "an access token", "a refresh token")
     profiles.save(later, tmp_path / "profile.json")
     with Remote(old.url) as remote:
-        Access(old.url, old.access_token, old).renew(remote)
+        remote.authenticate(Access(old.url, "an expired token", old))
         assert remote.request("user/getCurrent")["current"]["login"] == "admin"
     assert profiles.load(tmp_path / "profile.json") == later
 

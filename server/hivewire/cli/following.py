@@ -18,13 +18,12 @@ import msgspec
 from hivewire.cli.errors import Closed, RemoteError
 from hivewire.cli.gateway import Access
 from hivewire.cli.output import on_one_line
-from hivewire.cli.remote import Remote, translated
-from hivewire_client.connection import Connection, Frame
+from hivewire.cli.remote import Remote, tokens_of, translated
+from hivewire_client.connection import Frame
 from hivewire_client.errors import HivewireError
 from hivewire_client.link import Link, Subscription
 from hivewire_client.route import Backoff, Route
 from hivewire_client.stream import Stream
-from hivewire_client.tokens import Credentials, Tokens
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 """Seconds between attempts to reconnect, at most: doubled after each attempt."""
@@ -56,9 +55,8 @@ class Following(Remote):
         self._access = access
         self._subscriptions: list[Followed] = []
         self._entered = self._away = False
-        source = access.token if access.profile is None else _SavedLogin(access)
         with translated():
-            self._link = Link(Route([access.url], Backoff(FIRST_WAIT, LONGEST_WAIT)), Tokens(source), self._look)
+            self._link = Link(Route([access.url], Backoff(FIRST_WAIT, LONGEST_WAIT)), tokens_of(access), self._look)
 
     # Remote, over a link.
 
@@ -179,23 +177,6 @@ class Followed(Subscription):
             del item["subscriptionId"]
             found.append({"type": item.pop("action").removeprefix(f"{self.noun}/"), **item})
         return found
-
-
-class _SavedLogin(Credentials):
-    """The login of a profile: its access token first, then others by its refresh token."""
-
-    def __init__(self, access: Access) -> None:
-        self.subject = "the profile"
-        self._access = access
-        self._is_used = False
-
-    async def __call__(self, connection: Connection) -> str:
-        """A token, which is kept in the profile. Raises LoginRequired."""
-        if self._is_used:
-            members = {"refreshToken": self._access.refresh_token}
-            self._access.keep(str((await connection.request("token/refresh", members))["accessToken"]))
-        self._is_used = True
-        return self._access.token
 
 
 def run_and_say_where(following: Following) -> None:

@@ -72,35 +72,6 @@ class Access:
         self.token = token
         self.profile = profile
 
-    def authenticate(self, remote: Remote) -> None:
-        """Authenticate a connection. A token from a profile is renewed when the gateway refuses it, now or later.
-
-        Raises ClickException when there is no valid token; so do later requests.
-        """
-        remote.renew = functools.partial(self.renew, remote)
-        try:
-            remote.request("authenticate", token=self.token)
-        except RemoteError as error:
-            if error.code != 401:
-                raise
-            self.renew(remote, error)
-
-    def renew(self, remote: Remote, why: RemoteError | None = None) -> None:
-        """Get a new access token, authenticate with it and save it. `why` is the refusal of the old one, if any.
-
-        Raises ClickException when there is no refresh token, or it is no longer valid.
-        """
-        if self.profile is None:
-            raise self.refused(why)
-        try:
-            token = str(remote.request("token/refresh", refreshToken=self.refresh_token)["accessToken"])
-            remote.request("authenticate", token=token)
-        except RemoteError as error:
-            if error.code != 401:
-                raise
-            raise self.refused(error) from None
-        self.keep(token)
-
     @property
     def refresh_token(self) -> str | None:
         """The token that gets others; None for a given token."""
@@ -115,15 +86,19 @@ class Access:
         )
 
     def ask(self, method: str, path: str) -> Answer:
-        """A request by plain HTTP, with a new token if the gateway refuses this one. Raises as `renew`, Unreachable."""
-        from hivewire.cli.remote import Remote
-
+        """A request by plain HTTP, with a new token if the gateway refuses this one. Raises as `renew`."""
         answer = plain.ask(self.url, method, path, self.token)
         if answer.status == 401:
-            with Remote(self.url) as remote:
-                self.renew(remote, RemoteError(401, str(plain.object_of(answer).get("message")), {}))
+            self.renew()
             answer = plain.ask(self.url, method, path, self.token)
         return answer
+
+    def renew(self) -> None:
+        """Get a new token if the gateway refuses this one. Raises ClickException when there is none, Unreachable."""
+        from hivewire.cli.remote import Remote
+
+        with Remote(self.url) as remote:
+            remote.authenticate(self)
 
     def keep(self, token: str) -> None:
         """Use this access token from now on, also in the commands to come."""
@@ -170,7 +145,7 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
 
     access = find_access(url, token)
     with Remote(access.url) as remote:
-        access.authenticate(remote)
+        remote.authenticate(access)
         yield remote
 
 
@@ -187,7 +162,7 @@ def completion(
             with context.scope(cleanup=False):  # where `--profile` is remembered
                 access = find_access(context.params.get("url"), context.params.get("given_token"))
             with Remote(access.url, COMPLETION_SECONDS) as remote:
-                access.authenticate(remote)
+                remote.authenticate(access)
                 found = ask(remote, incomplete)
         except (click.ClickException, RemoteError, Unreachable, BadAddress):
             return []

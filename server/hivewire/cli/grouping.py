@@ -80,7 +80,7 @@ class Noun(NamedTuple):
         if not names:
             return []
         with Remote(access.url) as remote:
-            access.authenticate(remote)
+            remote.authenticate(access)
             return [self.find(remote, name)["id"] for name in names]
 
     def examples(self, *lines: str) -> str:

@@ -72,7 +72,7 @@ def logout(form: str | None) -> None:
         raise click.ClickException("not logged in")
     try:
         with Remote(profile.url) as remote:
-            Access(profile.url, profile.access_token, profile).authenticate(remote)
+            remote.authenticate(Access(profile.url, profile.access_token, profile))
             remote.request("token/revoke", token=profile.refresh_token)
         kept = ""
     except (click.ClickException, RemoteError, Unreachable) as error:
@@ -196,7 +196,7 @@ def token(
     }
     access = find_access(url, given_token)
     with Remote(access.url) as remote:
-        access.authenticate(remote)
+        remote.authenticate(access)
         payload["userId"] = _id_of(remote, user)
         if "*" in actions or networks or types or devices:
             # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).

@@ -234,7 +234,7 @@ def _request(access: Access, action: str, members: Row) -> Row:
     from hivewire.cli.remote import Remote
 
     with Remote(access.url) as remote:
-        access.authenticate(remote)
+        remote.authenticate(access)
         return remote.request(action, **members)
 
 

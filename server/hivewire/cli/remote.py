@@ -5,17 +5,21 @@ It does not reconnect, because a command ends with its connection; what follows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hivewire.cli.errors import BadAddress, Closed, RemoteError, Unreachable, Unsendable
 from hivewire_client import address, errors
 from hivewire_client.connection import SECONDS, Connection
 from hivewire_client.thread import LoopThread
+from hivewire_client.tokens import Credentials, Tokens
 
-_PROOFS = ("authenticate", "token", "token/refresh")
-"""Requests that authenticate the caller, so a new token does not help when they are refused."""
+if TYPE_CHECKING:
+    from hivewire.cli.gateway import Access
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -43,6 +47,28 @@ def endpoint(url: str) -> str:
         return address.endpoint(url)
 
 
+class _SavedLogin(Credentials):
+    """The login of a profile: its access token first, then others by its refresh token."""
+
+    def __init__(self, access: Access) -> None:
+        self.subject = "the profile"
+        self._access = access
+        self._is_used = False
+
+    async def __call__(self, connection: Connection) -> str:
+        """A token, which is kept in the profile. Raises LoginRequired."""
+        if self._is_used:
+            members = {"refreshToken": self._access.refresh_token}
+            self._access.keep(str((await connection.request("token/refresh", members))["accessToken"]))
+        self._is_used = True
+        return self._access.token
+
+
+def tokens_of(access: Access) -> Tokens:
+    """The given token, or those of the saved login."""
+    return Tokens(access.token if access.profile is None else _SavedLogin(access))
+
+
 class Remote:
     """One connection to a gateway, as a context manager; `token` is its access token. Raises Unreachable.
 
@@ -54,9 +80,7 @@ class Remote:
         endpoint(url)
         self.url = url
         self.token: str | None = None
-        self.renew: Callable[[RemoteError], None] | None = None
-        """Gets and sends another token, or raises why there is none. A request that was refused with 401 is then sent
-        again, because a token may expire at any moment."""
+        self._login: Access | None = None
         self._seconds = seconds
         self._thread = LoopThread()
 
@@ -82,28 +106,46 @@ class Remote:
     async def _close(self) -> None:
         await self._connection.close()
 
-    async def _ask(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
-        return await self._connection.request(action, members, self._seconds)
+    def authenticate(self, access: Access) -> None:
+        """Authenticate with the token of this access, or with a new one of the saved login, now and when it expires.
+
+        Raises ClickException when there is no valid token; so do later requests.
+        """
+        self._login, self._tokens = access, tokens_of(access)
+        self._do(self._authenticate(access))
+
+    async def _authenticate(self, access: Access, why: errors.LoginRequired | None = None) -> None:
+        """Authenticate; `why`: the refusal of the last token, if there was one."""
+        try:
+            if why is not None and not self._tokens.renewable:
+                raise why
+            async with asyncio.timeout(self._seconds):
+                self.token = await self._tokens.get(self._connection, self.token)
+                await self._connection.request("authenticate", {"token": self.token}, self._seconds)
+        except errors.LoginRequired as error:
+            if why is not None:
+                raise access.refused(error) from None
+            await self._authenticate(access, error)
 
     def request(self, action: str, **members: Any) -> dict[str, Any]:
         """The success reply to a request; members with value None are left out.
 
         Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when there is no answer.
         """
-        try:
-            return self._request(action, members)
-        except RemoteError as error:
-            if error.code != 401 or self.renew is None or action in _PROOFS:
-                raise
-            self.renew(error)
-            return self._request(action, members)
+        return self._do(self._ask(action, members))
 
-    def _request(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._connection.request(action, members, self._seconds)
+        except errors.LoginRequired as error:  # a token may expire at any moment
+            if self._login is None:
+                raise
+            await self._authenticate(self._login, error)
+        return await self._connection.request(action, members, self._seconds)
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             with translated():
-                reply = self._thread.run(self._ask(action, members))
+                return self._thread.run(work)
         except TimeoutError:
             raise Unreachable(f"{self.url}: no answer in time") from None
-        if action == "authenticate":
-            self.token = members["token"]
-        return reply

@@ -69,7 +69,7 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
     """Show the owner of the token, its actions, the names that it reaches, and when it expires."""
     access = find_access(url, given_token)
     with Remote(access.url) as remote:
-        access.authenticate(remote)
+        remote.authenticate(access)
         claims = claims_of(access.token)
         row: Row = {"login": _login(remote, claims), "actions": _actions(claims), "names": claims.get("c")}
         row |= {"networkIds": claims.get("n") or [], "deviceTypeIds": claims.get("dt") or []}
@@ -109,7 +109,7 @@ def _state(place: str) -> str:
 
 def _read_logged_in(remote: Remote, access: Access) -> Row:
     """What only a logged-in caller can see."""
-    access.authenticate(remote)
+    remote.authenticate(access)
     seen: Row = {"login": _login(remote, claims_of(access.token))}
     try:
         found = remote.request("configuration/list", take=0)

@@ -70,7 +70,7 @@ def tenant_api(tenant: str, url: str | None, token: str | None) -> TenantApi:
     """The API of a tenant, with a valid token. An expired token of the profile is renewed first."""
     access = find_access(url, token)
     with Remote(access.url) as remote:
-        access.authenticate(remote)
+        remote.authenticate(access)
         return TenantApi(remote.url, access.token, tenant)
 
 

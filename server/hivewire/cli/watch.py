@@ -17,7 +17,6 @@ from hivewire.cli.following import Followed, Following, Item, note, run_and_say_
 from hivewire.cli.gateway import Access, find_access, since_option, snapshot_option, token_option, url_option
 from hivewire.cli.lines import WIDEST, AlignedLines, Part
 from hivewire.cli.output import local, output_option, print_row, printable, shorten
-from hivewire.cli.remote import Remote
 from hivewire_client.connection import Frame
 from hivewire_protocol.nouns.subscription import parse_position
 
@@ -204,8 +203,7 @@ def _fetch(access: Access, name: str, revision: int | None, reveal: bool) -> byt
     except RemoteError as error:
         if error.code != 401:
             raise
-        with Remote(access.url) as remote:
-            access.renew(remote, error)
+        access.renew()
     return contents.get(access.url, access.token, name, revision, reveal=reveal)
 
 
