@@ -157,7 +157,7 @@ def test_additions_that_are_refused(path: str, value: Any) -> None:
 
 
 def test_there_is_one_change_request_type() -> None:
-    """`changeRequestTypes` holds at most one element (section 2.2)."""
+    """`changeRequestTypes` has at most one element (section 2.2)."""
     value = document(changeRequestTypes=[{"uri": "configuration/changeRequestTypes/One"}])
     with pytest.raises(BadRequest, match="one element"):
         objects.insert(value, address("changeRequestTypes/Two"), {"uri": "configuration/changeRequestTypes/Two"})

@@ -548,12 +548,12 @@ REFUSED = [
 def test_only_what_the_store_could_not_keep_is_refused(
     code: int, path: str, breaks: dict[str, Any], keeps: dict[str, Any]
 ) -> None:
-    """By default, required members, URIs, definitions that are there twice and ends of relations are errors; all else
+    """By default, required members, URIs, definitions that occur twice and ends of relations are errors; all else
     is a warning."""
     (finding,) = findings(document(**breaks))
     definition = code in (315, 1907, 1912, 1917, 1924, 1951, 1952) or (code == 1963 and path.endswith("]"))
     required = code == 304 and path in REFUSED and finding.problem != "is 'string'"
-    both = finding.problem == "is there beside URI"
+    both = finding.problem == "is present together with URI"
     assert finding.warning == (not (definition or required or both)), finding
 
 

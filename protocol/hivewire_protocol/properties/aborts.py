@@ -25,7 +25,8 @@ def abort_of(text: str) -> Abort:
 
 
 class AbortRule(NamedTuple):
-    """The status of a write: to an existing property by how the etag compares with its own, and to a new one."""
+    """The status of each kind of write: with the current etag, another one or none; of a new property, without an etag
+    and with one."""
 
     match: int
     stale: int

@@ -70,9 +70,11 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
 
 
 class _Contents:
-    """What is inside a `contents` element. Without markup it is text. Otherwise it is the markup, serialised again:
-    the same except for the quotes of attributes, the form of empty elements, and references to characters; and the
-    outermost elements declare the namespaces that they use and that outer elements have declared."""
+    """What is inside a `contents` element: text, or markup that is serialised again.
+
+    Serialising changes only the quotes of attributes, the form of empty elements, and references to characters. The
+    outermost elements get the declarations of the namespaces that they use and that outer elements have declared.
+    """
 
     def __init__(self, scopes: list[dict[str, str]], room: int) -> None:
         self.room = room
@@ -81,10 +83,10 @@ class _Contents:
         self._text: list[str] = []
         self._markup: list[str] = []
         self._has_markup = False
-        self._tag_open = False  # the end of a start tag is written later: an empty element ends with `/>`
+        self._tag_open = False  # the end of a start tag is written later, because that of an empty element is `/>`
         self._in_cdata = False
         self._depth = 0
-        self._declared: list[list[str]] = []  # by each open element
+        self._declared: list[list[str]] = []  # the prefixes that each open element declares
         self._bound: Counter[str] = Counter()  # how many open elements declare a prefix
         self._outermost = 0  # the index in `_markup` of the outermost open element's start tag
         self._carried: dict[str, str] = {}  # namespaces inherited from outer elements
@@ -131,7 +133,7 @@ class _Contents:
         self._markup.append(markup)
 
     def whole(self) -> str:
-        """All of it."""
+        """The contents, once they are complete."""
         return "".join(self._markup if self._has_markup else self._text)
 
     def _close_tag(self) -> None:
@@ -159,7 +161,7 @@ class _Contents:
         self._carried[key] = namespace
         self.room -= len(namespace)
         if self.room < 0:
-            raise OutOfBounds("Too much would be written for namespaces that are declared outside of contents")
+            raise OutOfBounds("The namespaces that are declared outside of contents would take too much space")
 
 
 def _declares(attribute: str) -> bool:
@@ -171,7 +173,7 @@ def _attributes(attributes: Mapping[str, str] | AttributesImpl[str]) -> str:
 
 
 class _BatchHandler(ContentHandler, LexicalHandler):
-    """Takes the document as it is parsed. `room` is for namespaces, in characters."""
+    """Builds the entries while the document is parsed. `room` is for declarations of namespaces, in characters."""
 
     def __init__(self, room: int) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ _ENCODINGS = frozenset(
     + [f"cp125{number}" for number in range(9)]
     + ["shift_jis", "euc_jp", "euc_kr", "gb2312", "gbk", "gb18030", "big5"]
 )
-"""Charsets that are decoded. Python knows more, but some of its codecs are slow or not for text."""
+"""Charsets that are decoded. Python has more codecs, but some are slow, and some are not for text."""
 
 
 def charset_of(content_type: str) -> str | None:

@@ -35,7 +35,7 @@ class Property(Struct, gc=False):
     author: Author
     description: str | None = None
     secret: bool = False
-    """Whether its content is not shown, nor how long it is."""
+    """Whether neither its content nor the length of it is shown."""
 
     @property
     def etag(self) -> str:

@@ -50,18 +50,18 @@ def frame(root: Node, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
     head = encode(json_value(root))[:-1]
     if count > 1:
         return head + b',"property":[', b",", b"]}"
-    # A single element is no list, as in `json_value`.
+    # A single element is not in a list, as in `json_value`.
     return head + (b',"property":' if count else b""), b"", b"}"
 
 
 def part(element: Node, form: Form) -> bytes:
-    """One of the parts that a `frame` is filled with."""
+    """One of the parts of an answer that go between those of `frame`."""
     return encode(json_value(element)) if form is Form.JSON else xml(element).encode()
 
 
 def json_value(element: Node) -> Any:
-    """Attributes as `@name`, text beside attributes as `#text`, an element of text only as that string, elements of the
-    same name as a list. All scalars are strings."""
+    """An element as JSON: attributes as `@name`, text next to attributes as `#text`, an element of text only as a
+    string, elements of the same name as a list. All scalars are strings."""
     if not element.attributes and not element.children:
         return element.text
     found: dict[str, Any] = {"@" + name: value for name, value in element.attributes.items()}
@@ -91,26 +91,26 @@ def _attributes(element: Node) -> str:
     return "".join([f' {name}="{escape_attribute(value)}"' for name, value in element.attributes.items()])
 
 
-_UNCARRIED = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-_TROUBLE_IN_TEXT = re.compile(rf"\r|{_UNCARRIED}")
-_TROUBLE_IN_ATTRIBUTE = re.compile(rf'[&<>"\t\n\r]|{_UNCARRIED}')
+_NOT_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+_ESCAPED_IN_TEXT = re.compile(rf"\r|{_NOT_XML}")
+_ESCAPED_IN_ATTRIBUTE = re.compile(rf'[&<>"\t\n\r]|{_NOT_XML}')
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 
 
 def is_xml_text(text: str) -> bool:
-    """Whether XML can carry every character of a text."""
-    return re.search(_UNCARRIED, text) is None
+    """Whether XML allows every character of a text (XML 1.0, section 2.2)."""
+    return re.search(_NOT_XML, text) is None
 
 
 def escape(text: str) -> str:
-    """Text between tags; what XML cannot carry becomes U+FFFD."""
+    """Text between tags; characters that XML does not allow become U+FFFD."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # faster than the pattern
-    return _TROUBLE_IN_TEXT.sub(_escape_match, text)
+    return _ESCAPED_IN_TEXT.sub(_escape_match, text)
 
 
 def escape_attribute(text: str) -> str:
     """Text between double quotes; line ends and tabs are escaped, so that a parser keeps them."""
-    return _TROUBLE_IN_ATTRIBUTE.sub(_escape_match, text)
+    return _ESCAPED_IN_ATTRIBUTE.sub(_escape_match, text)
 
 
 def _escape_match(match: re.Match[str]) -> str:

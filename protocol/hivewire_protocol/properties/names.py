@@ -12,7 +12,7 @@ NAME_LENGTH = 255
 """In characters (section 8)."""
 
 MAX_NAMES = 1_000
-"""Items of a `names` parameter: as many as patterns elsewhere."""
+"""Most items of a `names` parameter: as many as patterns elsewhere."""
 
 
 def decoded_key(segment: str, known: Container[str] = ()) -> str:
@@ -28,8 +28,8 @@ def decoded_slug(slug: str) -> str:
 
 
 def encoded_key(name: str) -> str:
-    """The path segment for a name, encoded twice. In a name of dots only they are encoded too, because clients remove
-    `.` and `..` from paths, and `%2E` as well."""
+    """The path segment for a name, encoded twice. The dots of `.` and `..` are encoded too, because clients remove
+    these segments from paths, also when they are written with `%2E`."""
     once = quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
     return quote(once, safe="")
 
@@ -44,7 +44,7 @@ def _decode(text: str) -> str:
 def checked_name(name: str, known: Container[str] = ()) -> str:
     """The name itself. Raises OutOfBounds for a name that no new property can have, AccessDenied for the reserved one.
 
-    The characters of a `known` name are not checked: some that are forbidden now were allowed once.
+    The characters of a `known` name are not checked: some that are forbidden now were allowed earlier.
     """
     if name == RESERVED:
         raise AccessDenied(f"{AccessDenied.text}: the name '{name}' is reserved")
@@ -56,10 +56,10 @@ def checked_name(name: str, known: Container[str] = ()) -> str:
 
 
 class Names:
-    """The `names` parameter: a list with commas, in which `*` at the start or end of an item stands for anything.
+    """The `names` parameter: a list with commas, in which `*` at the start or end of an item stands for any text.
 
-    `patterns` are exact names and prefixes that cover all matches; `in` decides, in at most `effort` comparisons.
-    Raises OutOfBounds for too many items.
+    `patterns` are exact names and prefixes that find at least all matches; `in` then decides about each name, in at
+    most `effort` comparisons. Raises OutOfBounds for too many items.
     """
 
     def __init__(self, text: str) -> None:

@@ -7,7 +7,7 @@ ROOTS = ("/@api/deki", "/%40api/deki")
 
 
 def owns(path: str) -> bool:
-    """Whether a path as it was sent is of this dialect."""
+    """Whether a path, as it was sent, belongs to this dialect."""
     return path.startswith(ROOTS)
 
 

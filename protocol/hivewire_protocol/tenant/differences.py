@@ -46,15 +46,15 @@ def compare(old: Document | None, new: Document) -> Steps[Differences]:
                 elements.setdefault(element.identity, element)
             if not count % (5 * _SLICE):  # collecting an element takes less time than comparing it below
                 yield
-    for count, (known, element) in enumerate(after.items(), 1):
-        if known not in before:
+    for count, (key, element) in enumerate(after.items(), 1):
+        if key not in before:
             _list(differences, differences.added, element)
-        elif not _is_same(before[known], element, before, after):
+        elif not _is_same(before[key], element, before, after):
             _list(differences, differences.modified, element)
         if not count % _SLICE:
             yield
-    for known, element in before.items():
-        if known not in after:
+    for key, element in before.items():
+        if key not in after:
             _list(differences, differences.removed, element)
     return differences
 
@@ -69,10 +69,10 @@ def _list(differences: Differences, uris: list[str], element: Element) -> None:
 def _is_same(one: Element, other: Element, before: dict[str, Element], after: dict[str, Element]) -> bool:
     if _own(one) != _own(other):
         return False
-    # Only the order of parts that both versions have: an added or removed part is listed itself.
+    # Compare only the order of parts that both versions have: an added or removed part is listed itself.
     for part in PARTS[one.kind]:
-        kept = [known for known in _parts(one, part) if known in after]
-        if kept != [known for known in _parts(other, part) if known in before]:
+        kept = [key for key in _parts(one, part) if key in after]
+        if kept != [key for key in _parts(other, part) if key in before]:
             return False
     return True
 
@@ -87,9 +87,9 @@ def _parts(owner: Element, part: str) -> list[str]:
 
 
 def _own(element: Element) -> bytes:
-    """The members of an element without its parts, as bytes: as values, 1, 1.0 and True would be equal in Python.
+    """The members of an element without its parts. They are bytes, because Python takes 1, 1.0 and True for equal.
 
-    Entries of its collections without a URI count as its own members.
+    Entries of its collections that have no URI count as its own members.
     """
     parts = PARTS[element.kind]
     left_out = SERVER_MEMBERS if element.kind == ROOT else ("id",)
@@ -105,7 +105,7 @@ def _own(element: Element) -> bytes:
 
 
 def _without_ids(value: Any, kind: str) -> Any:
-    """A definition without the ids that the server gives, or drops, in it and in its parts."""
+    """A definition without the ids that the server sets or removes in it and in its parts."""
     if type(value) is not dict:
         return value
     parts = PARTS[kind]

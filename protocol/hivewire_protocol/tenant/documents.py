@@ -18,7 +18,7 @@ from hivewire_protocol.tenant.steps import Steps
 Document: TypeAlias = dict[str, Any]
 
 MAX_DEPTH = 64
-"""How deep objects and arrays may be nested (section 9); real documents reach 14."""
+"""The deepest nesting of objects and arrays (section 9); real documents reach 14."""
 
 
 class Number(float):
@@ -79,7 +79,7 @@ def parse_value(body: bytes) -> Steps[Any]:
     return wrapped[""]
 
 
-_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # or half of a whole pair: the encoder decides
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # also matches complete pairs, which the encoder then accepts
 _space = re.compile(r"[ \t\n\r]*").match
 
 
@@ -185,7 +185,7 @@ def _shown(name: str) -> str:
 
 
 def check_depth(value: Any, depth: int = MAX_DEPTH) -> None:
-    """Raise Unacceptable for containers nested too deep. It goes level by level and visits each value once."""
+    """Raise Unacceptable for containers that are nested too deep. Visits each value once, level by level."""
     level = [value] if type(value) in _CONTAINERS else []
     while level:
         if not depth:

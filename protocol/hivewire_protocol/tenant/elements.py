@@ -61,7 +61,7 @@ class Element(Struct, eq=False):
     """One definition: its members, its kind (the collection that it is in), its place and its owner.
 
     The document itself is the element without an owner; its kind, URI and identity are `configuration`. `index` is
-    None when the element stands in place of a collection. `identity` is what ids and differences know it by.
+    None when the element stands in place of a collection. Ids and differences use `identity` as the key of an element.
     """
 
     value: Document
@@ -128,15 +128,15 @@ def objects(value: Any) -> list[Document]:
 
 
 def identity(owner: str, kind: str, uri: str | None, index: int | None) -> str:
-    """What ids and differences know an element by: its URI, when that says where the element stands.
+    """The key of an element for ids and differences: its URI, when that says where the element is.
 
-    The URI of an element that stands elsewhere may be that of another one, and an element may have none. Such an
-    element is known by its owner's identity and its collection, together with its URI, or else its index.
+    The URI of an element that is elsewhere may be that of another one, and an element may have none. The key is then
+    made of its owner's identity, its collection, and its URI, or else its index.
     """
     prefix = f"{owner}/{kind}/"
     if uri is not None and uri.startswith(prefix) and uri.find("/", len(prefix)) < 0:
         return uri
-    # Hashed, because the identity of an owner is a part of it, and would grow with each level.
+    # Hashed, because it contains the identity of the owner, and would grow with each level.
     place = f"{prefix}\0{index if uri is None else uri}"
     return "\0" + blake2b(place.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
@@ -168,7 +168,7 @@ def _entries(value: Any) -> list[Any]:
 
 def strings_in(value: Any) -> Iterator[str | None]:
     """All strings in a piece of JSON, in order, and None for everything else in it."""
-    open_values = [iter((value,))]  # for each level what is still to come
+    open_values = [iter((value,))]  # for each level the values that are still to come
     while open_values:
         for inner in open_values[-1]:
             yield inner if type(inner) is str else None

@@ -39,8 +39,8 @@ Body = dict[str, Any]
 class Finding(Struct, frozen=True):
     """One thing that is wrong with a document.
 
-    `path` is where (`entityTypes[0].label`), `uri` is the URI of the element, `problem` completes the path to a
-    sentence, and `advice` says what is expected. A document with warnings can be saved.
+    `path` is the place (`entityTypes[0].label`), `uri` is the URI of the element, `problem` is the rest of the sentence
+    that begins with the path, and `advice` says what is expected. A document with warnings can be saved.
     """
 
     code: int
@@ -175,7 +175,7 @@ class BadRequest(TenantError):
 
     status = 400
     code = 400
-    text = "the request does not fit what it is sent to"
+    text = "the request does not fit the address that it is sent to"
     detail = "Nothing was changed."
     word = "BAD_REQUEST"
 

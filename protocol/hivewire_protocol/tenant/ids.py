@@ -43,7 +43,7 @@ def number(document: Document, ids: Mapping[str, str], counter: int) -> Steps[Nu
     """The document with ids, in steps: those of `ids` for known identities, the numbers after `counter` for new ones.
 
     New numbers follow document order, owners before their parts. `id` is placed before the first collection of parts,
-    or last; an `id` in the request is ignored. A definition that is there twice in one collection is one element, so
+    or last; an `id` in the request is ignored. A definition that occurs twice in one collection is one element, so
     both get the same id. The result shares everything but elements and their collections with the given document.
     (Section 11)
     """
@@ -70,15 +70,15 @@ class _Numbers:
         self.given = 0
 
     def element(self, value: Any, kind: str, owner: str, index: int | None) -> Any:
-        """A copy of an element and what is defined in it, with ids. `owner` is the identity of its owner."""
+        """A copy of an element and of the elements in it, with ids. `owner` is the identity of its owner."""
         if type(value) is not dict:
             return value
         parts = PARTS[kind]
         uri = uri_of(value)
-        known = identity(owner, kind, uri, index)
+        key = identity(owner, kind, uri, index)
         # Before the members, so that an owner gets its number before its parts. Without a URI there is no id: only the
         # index tells such elements apart, and it changes when others are added or removed.
-        found = self._id(known) if uri is not None else None
+        found = self._id(key) if uri is not None else None
         new: Document = {}
         for member, inner in value.items():
             if member == "id":
@@ -87,21 +87,21 @@ class _Numbers:
                 if found is not None:  # has an effect at the first collection of parts only
                     new.setdefault("id", found)
                 if type(inner) is dict:
-                    new[member] = self.element(inner, member, known, None)
+                    new[member] = self.element(inner, member, key, None)
                 else:
-                    new[member] = [self.element(item, member, known, at) for at, item in enumerate(inner)]
+                    new[member] = [self.element(item, member, key, at) for at, item in enumerate(inner)]
             else:
                 new[member] = inner
         if found is not None:
             new.setdefault("id", found)
         return new
 
-    def _id(self, known: str) -> str:
+    def _id(self, key: str) -> str:
         self.given += 1
-        if known not in self.ids:
+        if key not in self.ids:
             self.counter += 1
-            self.ids[known] = str(self.counter)
-        return self.ids[known]
+            self.ids[key] = str(self.counter)
+        return self.ids[key]
 
 
 def stamp(document: Document, members: Mapping[str, Any]) -> Document:

@@ -30,8 +30,8 @@ MAX_STEPS = 32
 class Model:
     """One document while the rules check it.
 
-    `layered` says that it extends a base layer (`referenceConfigurationURI`), into which references may point. Rules
-    keep in `seen` and `counts` what they have met and counted so far.
+    `layered` says that it extends a base layer (`referenceConfigurationURI`), into which references may point. `seen`
+    and `counts` belong to the rules: the elements that they have visited, and their counters.
     """
 
     def __init__(self, document: Document, *, known_members_only: bool = False) -> None:
@@ -44,10 +44,10 @@ class Model:
         self.lookup_cycle: Sequence[str] = ()
         self.seen: dict[Hashable, Element] = {}
         self.counts: dict[Hashable, int] = {}
-        self._steps: dict[tuple[int, str], Element | None] = {}  # found before: by owner and name
+        self._steps: dict[tuple[int, str], Element | None] = {}  # a cache of attributes by owner and name
 
     def add(self, element: Element) -> None:
-        """Index the next element of the walk. References to a URI mean the first element that has it."""
+        """Index the next element of the walk. A reference to a URI means the first element that has it."""
         self.elements.append(element)
         if element.uri is not None:
             self.by_uri.setdefault(element.uri, element)
@@ -74,7 +74,7 @@ class Model:
         A URI may lead through a reference attribute into the entity or relation type it refers to, and to an attribute
         that the type inherits by `extendsTypeURI`.
         """
-        head, *names = uri.split("/attributes/", MAX_STEPS + 1)  # one more shows that there are too many
+        head, *names = uri.split("/attributes/", MAX_STEPS + 1)  # one more than allowed, to see that there are too many
         found = self.by_uri.get(head)
         if len(names) > MAX_STEPS:
             return None

@@ -42,7 +42,7 @@ WHOLE_PARTS: dict[str, tuple[type, str]] = {
     "cleanseConfig": (dict, "an object"),
     "surrogateCrosswalks": (list, "an array"),
 }
-"""Members of an entity type that are read, replaced and removed as a whole (section 2.3), and what they are."""
+"""Members of an entity type that are read, replaced and removed as a whole (section 2.3), and their JSON types."""
 
 
 def select(document: Document, names: Iterable[str]) -> Document:
@@ -68,7 +68,7 @@ def get(document: Document, address: Address) -> Any:
 
 
 def _find(document: Document, address: Address) -> Any:
-    """The same; a collection is returned with all its entries, including those that are not objects."""
+    """The same, but a collection is returned with all its entries, including those that are not objects."""
     _check_address(address)
     owner: Document = document  # the element that contains the collection, whose URI begins those of its elements
     value: Any = document
@@ -103,9 +103,7 @@ def insert(document: Document, address: Address, value: Any) -> Document:
     if any(_name(other) == name for other in existing):
         raise BadRequest(f"{'/'.join((*collection, name))} exists", "Use PUT to replace it.")
     if address[0] == "changeRequestTypes" and existing:
-        raise BadRequest(
-            "changeRequestTypes holds one element already", "There can only be one; use PUT to replace it."
-        )
+        raise BadRequest("changeRequestTypes has one element already", "There can be only one; use PUT to replace it.")
     return _with(document, collection, [*existing, value])
 
 
@@ -141,7 +139,7 @@ def remove(document: Document, address: Address) -> Document:
     if len(address) % 2:
         return _with(document, address, None)
     collection = _find(document, address[:-1])
-    # By identity: of two elements with one name only the one that `get` shows is removed.
+    # Compare objects, not names: of two elements with one name, only the one that `get` shows is removed.
     rest = _with(document, address[:-1], [other for other in collection if other is not found])
     if len(address) == 2:
         _check_unused(rest, uri_of(found) or "")
@@ -200,7 +198,7 @@ def _check_fits(document: Document, address: Address, value: Any, stored: str | 
 
 def _check_unused(rest: Document, uri: str) -> None:
     """Raise ValidationError when a string in the document is this URI or the URI of something inside it."""
-    # A search of the bytes, in C, finds nothing in most cases. Only otherwise the walk looks for what refers to it.
+    # In most cases a search of the bytes, in C, finds nothing. The walk, which is slow, then is not needed.
     quoted = render(uri)
     data = render(rest)
     if quoted not in data and quoted[:-1] + b"/" not in data:
@@ -208,7 +206,7 @@ def _check_unused(rest: Document, uri: str) -> None:
     for element, user in _strings_in_elements(rest):
         if user == uri or user.startswith(f"{uri}/"):
             problem = f"refers to '{user[:200]}'"
-            advice = f"'{uri}' is in use: take away what refers to it first."
+            advice = f"'{uri}' is in use: remove the reference first."
             raise ValidationError([Finding(313, element.path, uri, problem, advice)])
 
 
@@ -233,7 +231,7 @@ def _name(value: Any) -> str:
 
 
 def _position(elements: list[Any], owner: Document, kind: str, name: str, address: Address) -> int:
-    """Where an element of this name stands. One whose URI says that it stands here comes before all others."""
+    """The index of the element of this name. Of several, the one whose URI belongs to this place is preferred."""
     named = [position for position, element in enumerate(elements) if _name(element) == name]
     if not named:
         raise _not_found(address)

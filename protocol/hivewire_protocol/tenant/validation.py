@@ -22,8 +22,8 @@ ALWAYS, STRICT, NEVER = "always", "strict", "never"
 """When a finding keeps a document from being saved: always, when validation is strict, or never (documents in use,
 section 1).
 
-A rule refuses always only where the store itself could not keep its promises about such a document: ids, the pages of
-types, differences. What the document means for the business is for its owner to decide, so that is a warning.
+`ALWAYS` is only for faults with which the store could not keep its own promises: ids, the paths of types, differences.
+The meaning of a document is for its owner to decide, so other faults are warnings unless validation is strict.
 """
 
 MAX_ELEMENTS = 250_000
@@ -115,9 +115,9 @@ def _cut(found: Mapping[bool, int]) -> Iterator[Finding]:
     """A finding that says that others are not listed. The search ends at the first error beyond the limit."""
     for warning, count in found.items():
         if count > MAX_FINDINGS:
-            there = f"{count:,} warnings" if warning else f"more than {MAX_FINDINGS:,} errors"
+            number = f"{count:,} warnings" if warning else f"more than {MAX_FINDINGS:,} errors"
             advice = "Correct these, and validate again to see the others."
-            yield Finding(ENVELOPE, "", ROOT, f"has {there}; the first {MAX_FINDINGS:,} are listed", advice, warning)
+            yield Finding(ENVELOPE, "", ROOT, f"has {number}; the first {MAX_FINDINGS:,} are listed", advice, warning)
 
 
 def _found(element: Element, model: Model, rules: Sequence[Rule]) -> Iterator[tuple[Rule, Finding | None]]:
@@ -143,7 +143,7 @@ def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]
     start = len(element.at("x")) - 1  # where the member begins in the path of a finding
     places = {finding.path: _place(finding.path[start:], element) for finding in findings}
     wanted = {name for name, _ in places.values()}
-    positions: dict[str, int] = {}  # only of the members with findings: an element may have a million others
+    positions: dict[str, int] = {}  # only those of members with findings: an element may have a million others
     for position, name in enumerate(element.value, 1):
         if name in wanted:
             positions[name] = position
@@ -161,7 +161,7 @@ def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]
 
 def _place(path: str, element: Element) -> tuple[str, int]:
     """The first member of a path inside an element, and the index of its entry; -1 for the whole member."""
-    if path in element.value:  # names of members may have dots and brackets, too
+    if path in element.value:  # because names of members may have dots and brackets, too
         return path, -1
     name, _, rest = re.split(r"([.\[]|$)", path, maxsplit=1)
     entry = rest.partition("]")[0]
@@ -214,14 +214,14 @@ RULES = (
     Rule((170,), "attributes of the type", ("entityTypes",), references.attributes_of_type, complete=True),
     Rule((334, 1961, 1962, 1967, 170), "surrogate crosswalks", ("entityTypes",), references.surrogate_crosswalks),
     Rule((170, 1962), "cleansing", ("entityTypes",), references.cleansing, complete=True),
-    Rule((373,), "match rule is there", ("matchGroups",), matching.has_rule, complete=True),
+    Rule((373,), "match rule is present", ("matchGroups",), matching.has_rule, complete=True),
     Rule((353, 354), "form of match rules", ("matchGroups",), matching.rule_form),
     Rule((170, 375), "attributes of match rules", ("matchGroups",), matching.attributes_of_rule),
     Rule((1918, 1919), "survivorship groups", ("survivorshipGroups",), survivorship.groups_of_type),
     Rule((312, 339, 1916), "mapped attributes", ("survivorshipGroups",), survivorship.mapped_attributes),
     Rule((335, 336, 337, 338, 1922), "comparisons", ("survivorshipGroups",), survivorship.comparison_attributes),
     Rule((366, 1915), "sources of mappings", ("survivorshipGroups",), survivorship.sources_of_mapping),
-    Rule((1914,), "survivorship circles", ("survivorshipGroups",), survivorship.no_circle),
+    Rule((1914,), "survivorship cycles", ("survivorshipGroups",), survivorship.no_cycle),
     Rule((1913,), "complete strategies", ("survivorshipStrategies",), survivorship.complete_strategy, complete=True),
     Rule(
         (1915,), "sources of strategies", ("survivorshipStrategies",), survivorship.sources_of_strategy, complete=True

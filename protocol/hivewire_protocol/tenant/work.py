@@ -53,7 +53,7 @@ class Version(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """A document ready to be stored. `part` is the edited part as it is in the document now, null when it was removed;
+    """A document ready to be stored. `part` is the edited part as it is in the new document, null when it was removed;
     `warnings` is the number of findings that did not keep it from being saved."""
 
     document: bytes
@@ -104,7 +104,7 @@ def save(
     numbered = yield from number(document, ids, old.counter if old is not None else 0)
     differences = yield from compare(before, numbered.document)
     rendered = render(stamp(numbered.document, members))
-    # A document over a limit that was lowered since can still be changed, if it does not grow.
+    # A document that is over the limit because the limit was lowered can still be changed, if it does not grow.
     if len(rendered) > rules.limit and (old is None or len(rendered) > len(old.document)):
         raise TooLarge(
             f"The configuration would become {len(rendered):,} bytes long, with ids; {rules.limit:,} is the limit",

@@ -1,7 +1,7 @@
 """The content of a configuration as it is, byte for byte: text of any length, images, archives.
 
-Everything else about it is the DeviceHive dialect's: tokens and rights, conditions in headers, errors. Only there the
-value is a member of a JSON object, which cannot hold bytes.
+Tokens, rights, conditions in headers and errors are as in the DeviceHive dialect. There the value is a member of a JSON
+object, which cannot hold bytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def dialect(context: Context) -> Dialect:
 
 
 class Contents:
-    """The two pages."""
+    """The handlers of both methods."""
 
     def __init__(self, context: Context) -> None:
         self._dispatcher = context.dispatcher
@@ -67,7 +67,7 @@ class Contents:
         return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 
     async def put(self, call: Admitted) -> Response:
-        """Store the body with its `Content-Type`; description and expectations stand in the query or in headers."""
+        """Store the body with its `Content-Type`; description and conditions are in the query or in headers."""
         request = call.request
         asked = request_of(ConfigurationPut, request)
         asked.contentType = request.headers.get("content-type") or BINARY

@@ -17,7 +17,7 @@ from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.transport.sockets import PATHS
 
 SOCKET = {"websocket": ("/api/websocket", "actions and pushes, one JSON object per message")}
-"""The interface that is no dialect; the others are what dialects list."""
+"""The WebSocket is not a dialect; the other interfaces are those that dialects list."""
 
 Page: TypeAlias = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -33,9 +33,9 @@ ICON = (
 
 
 def dialect(context: Context) -> Dialect:
-    """The first page, its icon, the API documents, and the answer to requests at a socket path without a handshake.
+    """The front page, its icon, the API documents, and the answer to requests at a socket path without a handshake.
 
-    None needs a token.
+    No token is needed.
     """
     pages: dict[str, Page] = {
         "/": partial(_front, context.listed),
@@ -69,7 +69,7 @@ def _html(places: Iterable[tuple[str, str]]) -> bytes:
         "<p>This is a configuration server for programs that stay connected: it stores named, versioned values and "
         "pushes every change to those that follow them. It is used by programs, not in a browser.</p>"
         f"<table>{rows}</table><p>To look around: <code>hivewire login --url</code> and this address, then "
-        "<code>hivewire list</code>. The README of Hivewire and its folder <code>docs</code> tell more.</p>"
+        "<code>hivewire list</code>. For more see the README of Hivewire and its folder <code>docs</code>.</p>"
     ).encode()
 
 
@@ -78,12 +78,12 @@ async def _icon(request: HttpRequest) -> Response:
 
 
 async def _document(make: Callable[[], bytes], request: HttpRequest) -> Response:
-    """An API document, which takes a while to make, and is kept."""
+    """An API document. It is made in a thread, because that takes long, and only once."""
     return Response(200, await asyncio.to_thread(make), JSON, {"Cache-Control": "public, max-age=3600"})
 
 
 async def _upgrade(request: HttpRequest) -> Response:
-    """This path opens WebSockets, but the request is not a handshake (RFC 9110, section 15.5.22)."""
+    """The answer to a request at a socket path that is not a handshake (RFC 9110, section 15.5.22)."""
     words = "A WebSocket opens here: the request needs the headers Connection: Upgrade and Upgrade: websocket"
     return json({"error": 426, "message": words}, 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
 

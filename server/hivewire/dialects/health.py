@@ -16,11 +16,11 @@ METRICS_APART = 50
 """Milliseconds for which a rendered page of metrics is cached; rendering takes 2 ms."""
 
 METRICS_A_SECOND = 5
-"""Pages rendered per second even while a cached one is valid."""
+"""Pages rendered in a second although a cached one is valid, so that an occasional reader gets the current figures."""
 
 
 def dialect(context: Context) -> Dialect:
-    """Pages that need no token and are not counted, so that a probe does not change what it measures."""
+    """Pages without a token. Their requests are not counted, so that a probe does not change what it measures."""
     services = context.dispatcher.services
     made, page, made_at = Rate(elapsed, METRICS_A_SECOND), b"", 0
 
@@ -78,10 +78,10 @@ def operations() -> tuple[Operation, ...]:
             "/health/ready",
             "health_ready",
             "health",
-            "Say whether requests should come here.",
+            "Say whether to send requests to this gateway.",
             {
-                200: json_of("They should.", _state(revision=NUMBER, writesRefused=_REASON)),
-                503: json_of("They should go elsewhere.", _state(reason=TEXT)),
+                200: json_of("It is ready.", _state(revision=NUMBER, writesRefused=_REASON)),
+                503: json_of("It is not ready.", _state(reason=TEXT)),
             },
             ERRORS,
             ERROR,

@@ -38,6 +38,7 @@ MOST_A_SECOND = 10
 """Token requests in a second of one client from one address (tenant configuration, section 1)."""
 
 MAX_PARAMETERS = 32
+"""Most fields of a form."""
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -90,7 +91,7 @@ class TokenEndpoint:
         known, seen = self._services.tenants.client(name), self._services.ledger.revision
         if known is None and await self._services.ledger.hear(seen):
             known = self._services.tenants.client(name)
-        # Clients share the throttle with users; no login has a NUL in it.
+        # Clients share the throttle with users. The NUL keeps their names apart from logins, which cannot have one.
         throttle, key = self._services.throttle, f"\0{name}"
         if known is not None and (wait := throttle.wait(key, address)):
             raise _too_often(wait, "too many wrong client secrets")
@@ -98,7 +99,7 @@ class TokenEndpoint:
         if client is None:
             if known is not None:
                 throttle.fail(key, address)
-            # An unknown name may be a typing error, even a secret, so it is not logged.
+            # An unknown name may be a secret in the wrong field, so it is not logged.
             self._failed("invalid_client", address, name if known is not None else None)
             raise _no_client()
         throttle.succeed(key, address)
@@ -192,8 +193,8 @@ def _form(data: bytes) -> list[tuple[str, str]]:
 
 
 def _granted(token: str, expires: int, scope: list[str], parameters: dict[str, str]) -> dict[str, Any]:
-    """The answer of RFC 6749, section 5.1. A token has all that its subject has: a narrower scope changes nothing, and
-    the answer says so (section 3.3); a wider one is an error."""
+    """The answer of RFC 6749, section 5.1. A token has all rights of its subject: a narrower scope in the request has
+    no effect, which the scope in the answer shows (section 3.3); a wider one is an error."""
     if not {*parameters.get("scope", "").split()} <= {*scope}:
         raise TokenRefused("invalid_scope", "the scope exceeds what can be granted")
     seconds = max(0, expires - now()) // 1_000

@@ -10,7 +10,7 @@ from hivewire_protocol.tenant.elements import Element
 from hivewire_protocol.tenant.model import COMPLEX, MAX_ANCESTORS, Found, Model, is_simple
 from hivewire_protocol.tenant.rules.structure import clip
 
-# Types that may stand for each other under one path (1960); any other is compatible with itself alone.
+# Types that are compatible with each other under one path (1960); any other is compatible only with itself.
 _MOMENTS = ("Date", "Time", "Timestamp")
 _WHOLES = ("Long", "Int", "Integer")
 _FRACTIONS = ("Float", "Double", "Number")
@@ -126,8 +126,8 @@ def dependent_lookups(element: Element, model: Model) -> Found:
     elif element.text("lookupCode") is None:
         yield element.found(347, "lookupCode", "is missing", "An attribute that drives lookups needs a lookupCode.")
     if element.uri in model.lookup_cycle[:1]:
-        circle = " -> ".join(model.lookup_cycle[:10])
-        yield element.found(333, member, "goes in a circle", f"Break the circle {clip(circle)}.")
+        nodes = " -> ".join(model.lookup_cycle[:10])
+        yield element.found(333, member, "forms a cycle", f"Break the cycle {clip(nodes)}.")
     for uri in dependents:
         yield None
         found = model.attribute(uri)

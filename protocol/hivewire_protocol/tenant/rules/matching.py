@@ -12,18 +12,18 @@ from hivewire_protocol.tenant.rules.structure import clip
 _OPERATORS = ("and", "or", "not")
 
 _COMPARING = ("exact", "fuzzy", "exactOrNull", "exactOrAllNull", "notExact", "notExactSame", "notFuzzySame")
-"""Operators that compare values. Others test whether there are any, name classes, or give weights."""
+"""Operators that compare values. Others test whether there are values, name classes, or give weights."""
 
-_INSTEAD = ("rule", "negativeRule", "matchMethod", "matchMethodMetadata", "methods")
-"""What says how the group matches."""
+_METHODS = ("rule", "negativeRule", "matchMethod", "matchMethodMetadata", "methods")
+"""Members that say how a group matches; each group has one of them."""
 
 _FIELDS = ("matchFieldURIs", "matchFieldURIsExactOrNull", "matchFieldURIsExactOrAllNull")
-"""Members of an attribute that is not simple, which name what is compared."""
+"""Members of an attribute that is not simple; they name the attributes to compare."""
 
 
 def has_rule(element: Element, model: Model) -> Found:
     """A match group has a rule, a negative one, or a method in place of a rule."""
-    if not any(element.value.get(member) for member in _INSTEAD):
+    if not any(element.value.get(member) for member in _METHODS):
         yield element.found(373, "rule", "is missing", "A match group needs a rule that is not empty.")
 
 
@@ -41,8 +41,8 @@ def rule_form(element: Element, model: Model) -> Found:
                     continue
                 pending += [(f"{path}.{operator}", rule[operator]) for operator in _OPERATORS if operator in rule]
     if element.value.get("rule") and element.value.get("negativeRule"):
-        advice = "A match group has either of the two; make two groups of it."
-        yield element.found(354, "negativeRule", "is there beside rule", advice)
+        advice = "A match group has one of the two; make two groups."
+        yield element.found(354, "negativeRule", "is present together with rule", advice)
 
 
 def attributes_of_rule(element: Element, model: Model) -> Found:
@@ -66,8 +66,10 @@ def attributes_of_rule(element: Element, model: Model) -> Found:
 
 
 def _named(value: Any) -> Iterator[tuple[str, str | None]]:
-    """The strings in a rule and in the rules that it combines, with the operator that each belongs to; None for
-    anything else. An entry of `multi` defines a URI of its own."""
+    """The strings in a rule and in the rules that it combines, each with its operator; None for anything else.
+
+    Of an entry of `multi` only its `attributes` count: its `uri` defines a new URI.
+    """
     pending = [value]
     while pending:
         for rule in one_or_many(pending.pop()):

@@ -1,4 +1,5 @@
-"""References from types (section 7.4, rule 11). With a base layer they are not checked: they may point into it."""
+"""References from types (section 7.4, rule 11). They are not checked in a document with a base layer: they may point
+into it."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def members_once(element: Element, model: Model) -> Found:
 
 
 def members_of_group(element: Element, model: Model) -> Found:
-    """The entity types that a group type names as members exist, whichever form the names have."""
+    """The entity types that a group type names as members exist, in whatever form it names them."""
     for uri in strings_in(element.value.get("memberTypes")):
         yield None
         if uri is None or not uri.startswith("configuration/entityTypes/"):
@@ -93,7 +94,7 @@ def attributes_of_type(element: Element, model: Model) -> Found:
 
 
 def surrogate_crosswalks(element: Element, model: Model) -> Found:
-    """A surrogate crosswalk has a source of its own, and attributes that exist."""
+    """The source of a surrogate crosswalk is defined and not a system source, and its attributes exist."""
     for crosswalk in entries(element.value.get("surrogateCrosswalks")):
         yield None
         source = crosswalk.get("source")

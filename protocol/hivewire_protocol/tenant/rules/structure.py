@@ -7,7 +7,8 @@ from typing import Any
 from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_URI, PARTS, ROOT, Element, one_or_many
 from hivewire_protocol.tenant.model import Found, Model
 
-# The members that each kind requires beside its URI: of elements by the spelling of their URI member (section 12).
+# The members that each kind requires in addition to its URI. For elements they depend on the spelling of the URI member
+# (section 12).
 _DOCUMENT = ("label", "schemaVersion", "entityTypes")
 _REQUIRED = {
     ("entityTypes", "URI"): ("name", "label", "attributes"),
@@ -24,7 +25,7 @@ _REQUIRED_STRINGS = {
 _OTHER_STRINGS = {ROOT: ("description", "referenceConfigurationURI"), "entityTypes": ("description",)}
 
 _ARRAYS = {ROOT: ("entityTypes",), "entityTypes": ("attributes",)}
-"""Collections that section 3 requires of what is spelled `URI`, and of the document."""
+"""Collections that section 3 requires to be arrays: in the document, and in elements with `URI`."""
 
 _ENTRY = ("uri", "URI", "id", "name", "label", "description", "abstract", "access", "extendsTypeURI", "attributes")
 KNOWN_MEMBERS: dict[str, frozenset[str]] = {
@@ -54,10 +55,11 @@ def clip(text: Any) -> str:
 
 
 def one_uri(element: Element, model: Model) -> Found:
-    """The URI of an element stands in it once, as `URI` or `uri`, and is a string that is not too long."""
+    """An element has one URI, as `URI` or `uri`, which is a string that is not too long."""
     value = element.value
     if "URI" in value and "uri" in value:
-        yield element.found(304, "uri", "is there beside URI", "Give the URI of an element under one of the two names.")
+        advice = "Give the URI of an element under one of the two names."
+        yield element.found(304, "uri", "is present together with URI", advice)
     elif element.uri is None and (uri := value.get("URI", value.get("uri"))) is not None:
         member = "URI" if "URI" in value else "uri"
         code = 304 if element.kind in _REQUIRED_STRINGS and type(uri) is not str else 315
@@ -66,7 +68,7 @@ def one_uri(element: Element, model: Model) -> Found:
 
 
 def has_uri(element: Element, model: Model) -> Found:
-    """Each element has a URI. One without gets no id and has no page of its own."""
+    """Each element has a URI. An element without one gets no id and no path of its own."""
     if element.owner is not None and element.value.get("URI", element.value.get("uri")) is None:
         yield element.found(304, "URI", "is missing", "Each element needs a URI, spelled URI or uri.")
 
@@ -87,7 +89,7 @@ def required_members(element: Element, model: Model) -> Found:
 
 
 def has_name(element: Element, model: Model) -> Found:
-    """An attribute with `uri` has a name. Without one it is called what its URI ends with."""
+    """An attribute with `uri` has a name. Without one, the last segment of its URI is its name."""
     value = element.value
     if "URI" not in value and value.get("name") is None and not model.layered:
         yield element.found(304, "name", "is missing", "Each attribute needs a name: the last segment of its URI.")
@@ -119,7 +121,7 @@ def required_types(element: Element, model: Model) -> Found:
 
 
 def other_types(element: Element, model: Model) -> Found:
-    """Other members that have to be strings, numbers, objects or arrays of objects are; null counts as absent."""
+    """Other members have the JSON type that they must have, too; null counts as absent."""
     yield from _strings(element, _OTHER_STRINGS)
     if element.kind == ROOT:
         time = element.value.get("updatedTime")
@@ -152,7 +154,7 @@ def _entries(element: Element, member: str) -> Found:
 def one_at_most(element: Element, model: Model) -> Found:
     """There is at most one change request type."""
     if element.kind == "changeRequestTypes" and element.index:
-        yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
+        yield element.found(304, "", "is not the only element", "changeRequestTypes has at most one element.")
 
 
 def known_at_top(element: Element, model: Model) -> Found:
@@ -183,7 +185,7 @@ def uri_begins(element: Element, model: Model) -> Found:
 
 
 def uri_place(element: Element, model: Model) -> Found:
-    """A URI says where its element stands: the owner's URI, the collection, a name of one segment."""
+    """A URI says where its element is: the owner's URI, the collection, a name of one segment."""
     uri, owner = element.uri, element.owner
     if uri is None or owner is None or owner.uri is None or not uri.startswith("configuration/"):
         return

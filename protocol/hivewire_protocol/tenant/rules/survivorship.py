@@ -87,7 +87,7 @@ def sources_of_mapping(element: Element, model: Model) -> Found:
                     yield element.found(1915, f"mapping[{index}].{member}", f"names {clip(uri)}", advice)
 
 
-def no_circle(element: Element, model: Model) -> Found:
+def no_cycle(element: Element, model: Model) -> Found:
     """The attributes that decide about other attributes form no cycle."""
     graph: dict[str, list[str]] = {}
     for entry in _mapping(element):
@@ -95,9 +95,9 @@ def no_circle(element: Element, model: Model) -> Found:
         uri, by = entry.get("attribute"), entry.get("primaryAttributeUri", entry.get("primaryAttributeURI"))
         if type(uri) is str and type(by) is str:
             graph.setdefault(uri, []).append(by)
-    if graph and (circle := (yield from cycle(graph))):
-        advice = f"Break the circle {clip(' -> '.join(circle[:10]))}."
-        yield element.found(1914, "mapping", "goes in a circle by primaryAttributeUri", advice)
+    if graph and (nodes := (yield from cycle(graph))):
+        advice = f"Break the cycle {clip(' -> '.join(nodes[:10]))}."
+        yield element.found(1914, "mapping", "forms a cycle by primaryAttributeUri", advice)
 
 
 def sources_of_strategy(element: Element, model: Model) -> Found:
@@ -114,7 +114,7 @@ _BY_SOURCE = "configuration/survivorshipStrategies/SRC_SYS"
 def complete_strategy(element: Element, model: Model) -> Found:
     """A custom strategy based on SRC_SYS names the source that it prefers."""
     if element.text("parentStrategyURI") == _BY_SOURCE and element.text("mainSourceType") is None:
-        advice = f"A strategy made of {clip(_BY_SOURCE)} needs the URI of the source that wins."
+        advice = f"A strategy based on {clip(_BY_SOURCE)} needs the URI of the source that it prefers."
         yield element.found(1913, "mainSourceType", "is missing", advice)
 
 
@@ -123,7 +123,7 @@ def _mapping(element: Element) -> list[Document]:
 
 
 def _filtered(entry: Document) -> Iterator[str | None]:
-    """The URIs in the filter of an entry, also where it combines conditions, and None for values that are not URIs."""
+    """The URIs in the filter of an entry, including combined conditions, and None for everything else in it."""
     pending = entries(entry.get("filter"))
     while pending:
         conditions = pending.pop()

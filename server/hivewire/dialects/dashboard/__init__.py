@@ -24,7 +24,7 @@ from hivewire.http.routes import Context, Dialect, Route, anyone
 
 
 def dialect(context: Context) -> Dialect:
-    """The files, which need no token, and the requests of their login. Nothing at all with `dashboard = false`."""
+    """The files, which need no token, and the requests of the login. No routes with `dashboard = false`."""
     if not context.dispatcher.services.settings.dashboard:
         return Dialect([])
     logins = DashboardLogins(context)
@@ -41,7 +41,7 @@ def dialect(context: Context) -> Dialect:
 
 
 async def _slash(request: HttpRequest) -> Response:
-    """A relative address, because a proxy may have put a prefix before the path (RFC 9110, section 10.2.2)."""
+    """Redirect to a relative address, because a proxy may have a prefix before the path (RFC 9110, section 10.2.2)."""
     return Response(308, headers={"Location": "dashboard/"})
 
 
@@ -63,8 +63,8 @@ def operations() -> tuple[Operation, ...]:
             "/dashboard",
             "dashboard_slash",
             "dashboard",
-            "Lead to the dashboard.",
-            {308: Content("It is elsewhere.", headers=(LOCATION,))},
+            "Redirect to the dashboard.",
+            {308: Content("The redirect.", headers=(LOCATION,))},
             ERRORS,
             ERROR,
         ),
@@ -85,7 +85,7 @@ def operations() -> tuple[Operation, ...]:
             "/dashboard/session",
             "dashboard_login",
             "dashboard",
-            "Log in: an access token, and a cookie that gives others.",
+            "Log in: get an access token, and a cookie for further ones.",
             {200: json_of("The token.", _TOKEN, SET_COOKIE)},
             login_errors,
             ERROR,
@@ -98,7 +98,7 @@ def operations() -> tuple[Operation, ...]:
             "dashboard_logout",
             "dashboard",
             "Log out: remove the cookie.",
-            {204: Content("It is removed.", {}, (SET_COOKIE,))},
+            {204: Content("The cookie is removed.", {}, (SET_COOKIE,))},
             (*ERRORS, 403),
             ERROR,
             (_OWN,),
@@ -108,7 +108,7 @@ def operations() -> tuple[Operation, ...]:
             "/dashboard/token",
             "dashboard_token",
             "dashboard",
-            "Another access token, for the cookie.",
+            "Get another access token for the cookie.",
             {200: json_of("The token.", _TOKEN)},
             (*ERRORS, *CALLER_ERRORS),
             ERROR,

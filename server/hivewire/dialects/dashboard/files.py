@@ -29,7 +29,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
 }
-"""Without CORS: no other origin may read anything here."""
+"""There are no CORS headers, so pages of other origins cannot read anything here."""
 
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -38,7 +38,7 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     "": "text/plain; charset=utf-8",
 }
-"""By the suffix of the file; licences and sums have none."""
+"""By the suffix of the file; licences and checksums have none."""
 
 
 class _File(NamedTuple):
@@ -50,7 +50,7 @@ class _File(NamedTuple):
 async def answer(request: HttpRequest) -> Response:
     """A file, or 304 when the browser has it. Raises NotFound.
 
-    Browsers ask again at each load, so that a page is never put together from the files of two versions.
+    `no-cache` makes browsers ask at each load, so that a page never consists of files of two versions.
     """
     path = _paths().get(request.parameters.get("file", "index.html"))
     if path is None:
@@ -68,7 +68,7 @@ async def answer(request: HttpRequest) -> Response:
 
 @cache
 def _paths() -> dict[str, Path]:
-    """The files by their paths below `/dashboard/`: a path that is not among them reaches nothing."""
+    """The files by their paths below `/dashboard/`. No other path is read, so `..` reaches nothing."""
     root = Path(str(files("hivewire_dashboard") / "static"))
     return {
         path.relative_to(root).as_posix(): path

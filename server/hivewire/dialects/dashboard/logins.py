@@ -1,6 +1,6 @@
-"""The login of the dashboard: a cookie that is worth access tokens here and nothing elsewhere.
+"""The login of the dashboard: a cookie for access tokens, which grants nothing else.
 
-The page keeps its access token in memory only, and asks for the next one with the cookie, which no script can read.
+The page keeps its access token in memory only, and gets the next one with the cookie, which no script can read.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from hivewire_protocol.errors import AccessDenied, InvalidParameters, MalformedJ
 COOKIE = "hivewire_dashboard"
 
 MOST = 4_096
-"""Bytes of a login and a password."""
+"""Most bytes of the body with login and password."""
 
 
 class Own(NamedTuple):
-    """A request that a page of the dashboard itself has sent, the address it came from, and whether over TLS."""
+    """A request that a page of the dashboard itself has sent, its address, and whether it came over TLS."""
 
     request: HttpRequest
     address: str
@@ -59,7 +59,7 @@ class DashboardLogins:
         return Sessions(keys, services.users, services.settings.session_lifetime * 1_000)
 
     async def own(self, request: HttpRequest) -> Own:
-        """Admit what has a header that pages of other origins cannot send without asking. Raises AccessDenied."""
+        """Admit requests with a header that browsers let no page of another origin send. Raises AccessDenied."""
         if request.header("hivewire-dashboard") != "1":
             raise AccessDenied(f"{AccessDenied.text}: the header Hivewire-Dashboard: 1 is missing")
         return Own(request, *origin_of(self._services.settings, request.address, request.header, request.secure))
@@ -71,7 +71,7 @@ class DashboardLogins:
             codec.check_depth(data)
             given = msgspec.json.decode(data, type=_Login)
         except (MalformedJson, msgspec.DecodeError, UnicodeDecodeError):
-            raise InvalidParameters("the body must be JSON with the texts login and password") from None
+            raise InvalidParameters("the body must be a JSON object with the strings login and password") from None
         services = self._services
         user = await log_in(services, call.address, given.login, given.password, "dashboard", "dashboard")
         call.request.logged_in()
@@ -102,7 +102,7 @@ class DashboardLogins:
 
 
 def _cookie(call: Own, value: str, lifetime: int) -> dict[str, str]:
-    """Without a path: browsers take the folder of the request, with the prefix that a proxy puts before it."""
+    """The cookie has no path, so browsers use the folder of the request, with the prefix that a proxy adds to it."""
     jar = http.cookies.SimpleCookie({COOKIE: value})
     jar[COOKIE] |= {"max-age": lifetime, "secure": call.secure, "httponly": True, "samesite": "strict"}
     return {"Set-Cookie": jar[COOKIE].OutputString()}

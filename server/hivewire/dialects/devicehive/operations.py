@@ -35,7 +35,7 @@ from hivewire_protocol.schemas import ADDRESS, components, member, members_of, r
 ROOT = "/api/rest"
 
 _WRITTEN = (ConfigurationReply, ConfigurationTransactReply, RevisionReply)
-"""Replies to requests that heed conditions."""
+"""Replies to requests that may have conditions in headers."""
 
 _LAST_EVENT = Parameter("Last-Event-ID", "header", "Of an event stream: the position to resume after.")
 
@@ -48,7 +48,7 @@ def operations() -> tuple[Operation, ...]:
 
 
 def _id(row: Row) -> str:
-    """The action; with the path behind it where it stands for several rows."""
+    """The action; followed by the path if several rows have the same action."""
     action = re.sub(r"\W", "_", action_of(row.request))
     first = next(each for each in ROWS if each.request is row.request)
     return action if row is first else action + re.sub(r"\W+", "_", f"_{row.method.lower()}{row.path}").rstrip("_")
@@ -89,12 +89,12 @@ def _operation(row: Row) -> Operation:
 
 
 def _members(request: type[Request]) -> list[str]:
-    """The members that a request takes over HTTP, where a path and not a member names networks and types."""
+    """The members of a request over HTTP, where the path names networks and device types."""
     return [name for name in members_of(request) if name in request.__annotations__ or name not in ADDRESS[1:]]
 
 
 def _in_body(row: Row, in_path: list[str]) -> tuple[str, ...]:
-    """The members of the request that its body has."""
+    """The members of the request that are in its body."""
     if row.body is not None:
         return (row.body,)
     return tuple(name for name in _members(row.request) if name not in in_path)

@@ -40,7 +40,7 @@ CONTEXTS = ("api", "dh", "auth")
 
 
 def dialect(context: Context) -> Dialect:
-    """REST under all contexts. Paths that belong to no dialect get its errors, too."""
+    """REST under all contexts. Paths that belong to no dialect get the errors of this one."""
     rest = Rest(context)
     routes = [route for name in CONTEXTS for route in rest.routes(name)]
     listed = {"rest": ("/api/rest/", "the same actions over plain HTTP; event streams of changes")}
@@ -63,7 +63,7 @@ class Rest:
         rows = [row for row in ROWS if row.auth or context != "auth"]
         paths = {row.path for row in rows}
         for row in rows:
-            # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
+            # A fixed word in place of a name takes only the methods of its row: GET `transact` reads that name.
             only_stream = row.request is row.stream
             beside = {row.path.rpartition("/")[0] + name for name in ("/{name}", "/{names}")}
             also_name = only_stream or ("{" not in row.path and not paths.isdisjoint(beside))
@@ -97,7 +97,7 @@ class Rest:
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Admitted) -> Response:
-        """The same list as an event stream. A client that reconnects says in a header where it continues."""
+        """The same list as an event stream. A client that reconnects sends in a header the position to resume after."""
         last = call.request.headers.get("last-event-id")
         asked = request_of(row.request, call.request, given={} if last is None else {"since": Raw(encode(last))})
         return Response(stream=await self._streams.subscribe(call.caller, asked))
@@ -117,7 +117,7 @@ class Rest:
 
 
 def _members(row: Row, request: HttpRequest, data: bytes | None) -> dict[str, Raw]:
-    """What a body says of the members of a request."""
+    """The members of a request that its body has."""
     if data is None:
         return {}
     if (given := request.media_type(JSON)) != JSON:
@@ -133,7 +133,7 @@ def _members(row: Row, request: HttpRequest, data: bytes | None) -> dict[str, Ra
 
 
 def _fault(data: bytes) -> str:
-    """What is wrong with a body that is no JSON object, and where."""
+    """What is wrong with a body that is not a JSON object, and where."""
     try:
         codec.check_depth(data)
         msgspec.json.decode(data, type=dict[str, Raw])
@@ -150,7 +150,7 @@ def _fault(data: bytes) -> str:
 
 
 async def _welcome(call: Admitted) -> Response:
-    return Response(200, b"The REST API of this gateway; GET info tells more.\n", "text/plain; charset=utf-8")
+    return Response(200, b"The REST API of this gateway; see also GET info.\n", "text/plain; charset=utf-8")
 
 
 def _render(row: Row, reply: Reply) -> Response:
@@ -185,7 +185,7 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def _unless_known(request: HttpRequest, reply: DeviceEffectiveReply, response: Response) -> Response:
-    """304 without a body for who has just these tags already (RFC 9110, section 13.1.2)."""
+    """304 without a body for a client that has exactly these tags already (RFC 9110, section 13.1.2)."""
     tags = "".join([f"{each.name}\0{each.tag}\0" for each in reply.configurations])
     etag = f'"{sha256(tags.encode()).hexdigest()[:ETAG_DIGITS]}"'
     known = {each.strip() for each in (request.header("if-none-match") or "").split(",")}
@@ -196,11 +196,11 @@ def _unless_known(request: HttpRequest, reply: DeviceEffectiveReply, response: R
 
 
 ETAG_DIGITS = 32
-"""Hexadecimal digits that stand for all tags of a device."""
+"""Hexadecimal digits of the hash over all tags of a device."""
 
 
 def _headers(reply: Reply) -> dict[str, str]:
-    """The version and the revision of what is shown, for conditional requests."""
+    """The version and the revision of what the answer shows, for conditional requests."""
     if getattr(reply, "dryRun", UNSET) is not UNSET:
         return {DRY_RUN.name: "true"}
     if isinstance(reply, ResourceReply):

@@ -15,14 +15,15 @@ Check: TypeAlias = Callable[[Services, Caller, Mapping[str, str]], None]
 class Row(NamedTuple):
     """One method of one path: the request it stands for, the status of success, and what is shown.
 
-    `shows` is the member of the reply that becomes the whole body; None for all members as one object. Of a list that
-    has just the item that the path names, `single` shows the item. `body` is the
-    member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
-    under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the caller accepts an event stream; a row whose `request` it is as well is there for nothing else. `check`
-    refuses what the path names before the body is read: what does not exist, or the caller may not reach.
-    `check_if_wrong` does so when a body is there and wrong. `empty` is the text for a missing body, None where it may
-    be missing. The body of a `bodiless` row is thrown away, whatever it is.
+    `shows` is the member of the reply that becomes the whole body; None for all members as one object. `single` shows
+    the only item of a list instead of the list. `body` is the member of the request that the body becomes; None when
+    the members of the body are those of the request. `auth` rows also exist under `/auth/rest`, where DeviceHive has a
+    separate server for tokens. `stream` is the request when the caller accepts an event stream; if it is the same as
+    `request`, the row accepts nothing else.
+
+    `check` refuses a path that names something that does not exist, or that the caller may not reach, before the body
+    is read. `check_if_wrong` does so after the body was found to be wrong. `empty` is the error text for a missing
+    body; None if it may be missing. The body of a `bodiless` row is ignored.
     """
 
     method: str

@@ -61,7 +61,7 @@ def dialect(context: Context) -> Dialect:
 
 def _share(request: HttpRequest, response: Response, origins: frozenset[str]) -> None:
     """Let the pages of configured origins see the answer (section 11, row 20). The CORS headers of other dialects
-    would be unsafe: browsers add the credentials of this dialect by themselves."""
+    would be unsafe: browsers add the credentials of this dialect automatically."""
     origin = request.headers.get("origin")
     if origins:
         response.headers["Vary"] = "Origin"

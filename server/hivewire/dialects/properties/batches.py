@@ -27,8 +27,8 @@ LARGE_BATCH = 16 << 10
 """Batches of this size are parsed in a thread, because that takes long."""
 
 LARGE_BATCHES, WAITING_BATCHES = 2, 16
-"""Large batches in progress, and in total with waiting ones; others get 503. Each takes fifty times its
-text in memory."""
+"""Large batches in progress, and in total with waiting ones; further ones get 503. A batch takes fifty times the memory
+of its text."""
 
 
 class Batches:
@@ -52,7 +52,7 @@ class Batches:
         if len(data) <= LARGE_BATCH:
             outcomes = await self._write_batch(read_batch(data, charset), call.who)
         elif self._waiting >= WAITING_BATCHES:
-            raise Unavailable("Too many large batches at a time; try again in a few seconds")
+            raise Unavailable("Too many large batches at the same time; try again in a few seconds")
         else:
             self._waiting += 1
             try:
@@ -73,7 +73,7 @@ class Batches:
         status = 200 if succeeded == len(outcomes) else 207
         response = listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
         if succeeded:
-            response.headers[REVISION.name] = str(self._services.ledger.revision)  # everything that succeeded is there
+            response.headers[REVISION.name] = str(self._services.ledger.revision)  # it includes all that succeeded
         return response
 
     async def _write_batch(self, entries: list[BatchEntry], who: SiteCaller) -> list[Done | Failed]:
@@ -81,11 +81,11 @@ class Batches:
         outcomes: list[Done | Failed] = []
         for start in range(0, len(entries), TOGETHER):
             outcomes += await self._write_entries(entries[start : start + TOGETHER], who)
-            await asyncio.sleep(0)  # the only pause if no entry is written
+            await asyncio.sleep(0)  # commits pause, too, but there is none if no entry is valid
         return outcomes
 
     async def _write_entries(self, entries: list[BatchEntry], who: SiteCaller) -> list[Done | Failed]:
-        """The same for some of them, which are written in their order."""
+        """The outcomes of some of the entries, which are written in their order."""
         limit = self._services.settings.property_bytes
         writes: list[Write | WireError] = []
         for entry in entries:

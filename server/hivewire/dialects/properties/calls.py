@@ -23,7 +23,7 @@ from hivewire_protocol.properties.parameters import boolean, integer
 from hivewire_protocol.properties.paths import REALM, ROOTS
 
 MOST_INLINE = 64 << 10
-"""The most bytes of text that answers show, whatever `contentcutoff` says; longer ones are at their own address."""
+"""The most bytes of text that answers show, whatever `contentcutoff` says; longer text can be read by itself."""
 
 READING = ("GET", "HEAD")
 
@@ -48,7 +48,7 @@ class PropertyCall:
         self.request = request
         self.who = SiteCaller()
         self._known = services.ledger.kind(KIND).live
-        # Of several headers the last one counts in this dialect, of several parameters the first one.
+        # In this dialect the last of several headers counts, and the first of several parameters.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         query = _query(request)
         address, self.secure = origin_of(services.settings, request.address, headers.get, request.secure)
@@ -74,9 +74,9 @@ class PropertyCall:
         return min(integer("contentcutoff", cutoff, least=0), MOST_INLINE)
 
     def text(self, name: str) -> str | None:
-        """A parameter that is any text. Raises InvalidParameters for one that answers could not show."""
+        """A parameter that may be any text. Raises InvalidParameters for one that answers could not show."""
         text = self.query.get(name)
-        if text is not None and ("\ufffd" in text or not is_xml_text(text)):  # U+FFFD: where it was not UTF-8
+        if text is not None and ("\ufffd" in text or not is_xml_text(text)):  # U+FFFD replaces what was not UTF-8
             raise InvalidParameters(f"{name} must be UTF-8 text without control characters")
         return text
 
@@ -99,7 +99,7 @@ class PropertyCall:
         return effective_etag(self.headers.get("etag"), self.query.get("etag"))
 
     async def body(self, admission: Admission) -> bytes:
-        """The body of a write, byte for byte: a content, or a batch. Raises WireError."""
+        """The body of a write, byte for byte: the content, or a batch. Raises WireError."""
         if self.query.get("dream.in.format") in ("json", "php"):
             raise NotImplementedHere
         return await body.read(self.request, admission, admission.settings.property_bytes)
@@ -118,7 +118,7 @@ class PropertyCallers:
         self.credentials = Credentials(services, origins)
 
     async def anyone(self, request: HttpRequest) -> PropertyCall:
-        """No credentials are needed here: the page checks them itself."""
+        """No credentials are needed here: the handler checks them itself."""
         return PropertyCall(self._services, request)
 
     async def administrator(self, request: HttpRequest) -> PropertyCall:
@@ -137,7 +137,7 @@ class PropertyCallers:
 
 
 def refuse(services: Services, request: HttpRequest, error: Exception) -> Response:
-    """The answer with an error (section 9)."""
+    """The error document (section 9)."""
     assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
     call = PropertyCall(services, request)
     uri = call.base + request.path  # without the query, which may hold a token

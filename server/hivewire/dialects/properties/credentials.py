@@ -38,7 +38,7 @@ NEEDED = "this needs the login of an administrator, as Basic authorization or a 
 
 
 class Asked(Struct):
-    """The part of a request that identifies the caller: headers by lower-case name, query, cleaned address."""
+    """The part of a request that identifies the caller: headers by lower-case name, query, address of the client."""
 
     headers: dict[str, str]
     query: dict[str, str]
@@ -48,7 +48,7 @@ class Asked(Struct):
 class SiteCaller(Struct):
     """The caller in this dialect. `user` is None for anonymous callers, and for the API key without a user.
 
-    `ambient` credentials are those that a browser adds by itself, also to what a foreign page makes it send.
+    `ambient` credentials are those that a browser adds automatically, also to requests that a foreign page makes.
     """
 
     user: User | None = None
@@ -77,8 +77,9 @@ class Credentials:
     async def administrator(self, asked: Asked, *, insists: bool) -> SiteCaller:
         """A caller with the ADMIN right.
 
-        Raises Unauthorized for rejected credentials, and for none when the request `insists`; AccessDenied for no
-        credentials otherwise, for disabled users and those who are not administrators; TooManyAttempts.
+        Raises Unauthorized for rejected credentials, and for missing ones when the request `insists`; otherwise
+        AccessDenied for missing ones. Raises AccessDenied for disabled users and for those who are not administrators,
+        and TooManyAttempts.
         """
         caller = await self._caller(asked)
         if caller.everything:
@@ -99,7 +100,7 @@ class Credentials:
         return self._sessions.mint(user, now()), self._settings.session_lifetime
 
     async def _caller(self, asked: Asked) -> SiteCaller:
-        if self._settings is not self._services.settings:  # they were reloaded
+        if self._settings is not self._services.settings:  # the settings were reloaded
             self._read(self._services.settings)
         if (given := asked.query.get("apikey")) and self._services.settings.api_key is not None:
             if same(given, self._services.settings.api_key):
@@ -160,7 +161,7 @@ class Credentials:
         if not found:
             self._failed(asked, "basic", "malformed")
             raise Unauthorized
-        # The throttle applies to cached passwords too, which otherwise would tell a right guess from a wrong one.
+        # The throttle comes before the cache, which would otherwise tell a throttled caller whether a guess was right.
         if not self._services.throttle.wait(login, asked.address):
             user = self._remembered.find(login, password)
             if user is not None:
@@ -186,12 +187,12 @@ class Credentials:
     def _verified(self, pair: tuple[str, str, str], verifying: asyncio.Task[User]) -> None:
         del self._verifying[pair]
         if not verifying.cancelled():
-            verifying.exception()  # retrieved, because asyncio reports it otherwise when no caller waits for it
+            verifying.exception()  # otherwise asyncio reports an exception that no caller waits for
 
     async def _verify(self, address: str, login: str, password: str) -> User:
         before = self._services.users.by_login(login)
         user = await verify_password(self._services, address, login, password)
-        if user is before:  # else it was changed meanwhile, and what was verified may be the password it had
+        if user is before:  # otherwise the user was changed meanwhile, and this may be the earlier password
             self._remembered.remember(user, password)
         return user
 

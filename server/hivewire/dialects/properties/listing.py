@@ -15,7 +15,7 @@ TOGETHER = 256
 """Elements that are rendered before other connections are served."""
 
 FEW = 32
-"""Elements that are short enough together to be rendered whole."""
+"""Most elements of an answer that is rendered at once."""
 
 _Item = TypeVar("_Item")
 
@@ -29,8 +29,8 @@ def listing(
     *,
     at_once: bool,
 ) -> Response:
-    """The root with an element for each item, rendered when it is sent, so a list is never in memory as a whole.
-    Only a list that is known to be short is rendered `at_once`, which gives it a Content-Length."""
+    """The root with an element for each item. It is rendered while it is sent, so that a long list is never in memory
+    as a whole. A list that is known to be short is rendered `at_once`, and has a Content-Length."""
     head, between, tail = frame(root, call.form, len(items))
     if at_once:
         content = head + between.join(part(one(item), call.form) for item in items) + tail

@@ -121,7 +121,7 @@ def operations() -> tuple[Operation, ...]:
                     200: Content("The token.", {"text/plain": TEXT}, (SET_COOKIE,)),
                     302: Content("The token in a cookie, and a redirect.", headers=(SET_COOKIE, LOCATION)),
                 },
-                Parameter("redirect", "query", "Where to redirect to."),
+                Parameter("redirect", "query", "Target of the redirect."),
             )
             for method in ("GET", "POST")
         ),

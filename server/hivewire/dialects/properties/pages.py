@@ -116,7 +116,7 @@ class PropertyPages:
         """A session token for a Basic pair, in the body and as a cookie."""
         token, lifetime = await self._credentials.log_in(call.asked)
         call.check()
-        # Strict: pages of other sites do not send it. HttpOnly: scripts, also stored ones, cannot read it.
+        # Strict: pages of other sites do not send it. HttpOnly: scripts cannot read it, even those in stored contents.
         cookie = http.cookies.SimpleCookie({COOKIE: token})
         cookie[COOKIE] |= {
             "max-age": lifetime,

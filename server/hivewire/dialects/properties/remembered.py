@@ -1,6 +1,6 @@
 """A cache of verified passwords, so that one that is sent with every request is not hashed every time.
 
-Neither the password nor anything to guess it by is kept: only an HMAC under a key that this process made for itself.
+The cache has no password, only an HMAC of it. The key is random and exists only in this process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Verified(Struct, gc=False):
 
 
 class Remembered:
-    """At most one password for each user. `now` is milliseconds."""
+    """At most one password for each user. `now` returns milliseconds."""
 
     def __init__(self, users: Users, now: Callable[[], int]) -> None:
         self._users = users
@@ -35,7 +35,7 @@ class Remembered:
     def find(self, login: str, password: str) -> User | None:
         """The user, if this password was verified within the last minute and the user has not changed since.
 
-        Ask the throttle first: otherwise a caller that has to wait could continue to guess here.
+        Ask the throttle first: otherwise a caller that has to wait could go on guessing here.
         """
         verified = self._verified.get(login)
         if verified is None:

@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from hivewire.access.users import User, Users
 
 VALID_SECONDS = 300
-"""Before and after the time that a token names."""
+"""Seconds before and after the time in a token, within which it is valid."""
 
 _SIGNED = re.compile(r"(\d{1,12})_(=.+|\d{1,18})_([0-9a-f]{64})", re.ASCII)
 
 
 def signature(secret: str, key: str, epoch: str, user: str) -> str:
-    """The hash of a token: lower-case hex HMAC-SHA256 over key, epoch and user with nothing between."""
+    """The hash of a token: HMAC-SHA256 over key, epoch and user without separators, in lower-case hex."""
     return hmac.digest(secret.encode(), f"{key}{epoch}{user}".encode(), "sha256").hex()
 
 
 def parse_keys(text: str) -> dict[str, str]:
-    """The secrets by their keys, out of `key:secret` pairs with spaces between."""
+    """The secrets by their keys, from `key:secret` pairs separated by spaces."""
     return dict(pair.split(":", 1) for pair in text.split())
 
 

@@ -29,7 +29,7 @@ class PropertyStore:
         return found
 
     def shown(self, change: Change) -> Property:
-        """A change with a content as a property; a secret content is left out."""
+        """A change as a property; its content is left out if it is secret."""
         secret = self._services.schemas.is_secret(change.key)
         return Property(
             change.key,
@@ -79,8 +79,8 @@ def _refused(refused: Refused) -> WireError:
 
 
 class EtagCondition(Struct):
-    """The etag and the abort mode of a write. The ledger evaluates them when it writes, so of two writers with the same
-    etag the second one meets the change of the first."""
+    """The etag and the abort mode of a write. The ledger evaluates them when it writes, so the second of two writers
+    with the same etag is compared with the change of the first."""
 
     rule: AbortRule
     given: str | None
@@ -88,14 +88,14 @@ class EtagCondition(Struct):
     """The limit on the number of properties; 0 for none."""
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
-        """Whether the write may happen to the record as it is."""
+        """Whether the record may be written in its current state."""
         current = _etag(last)
         if verdict(self.rule, self.given, current) != 200:
             return False
         return current is not None or not self.most or state.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
-        """The error if it does not hold."""
+        """The error when the condition does not hold."""
         current = _etag(last)
         status = verdict(self.rule, self.given, current)
         if status == 200:
@@ -105,7 +105,7 @@ class EtagCondition(Struct):
 
 
 class Seen(Struct):
-    """A condition that always holds, and keeps the previous change for the answer to a delete."""
+    """A condition that always holds. It keeps the previous change, which the answer to a delete shows."""
 
     last: Change | None = None
 

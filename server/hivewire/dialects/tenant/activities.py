@@ -19,7 +19,7 @@ from hivewire_protocol.tenant.steps import at_once
 PATH = "/reltio/api/{tenantId}/activities"
 
 ACTIVITY_BYTES = 16 << 10
-"""Largest activity; with the limit on their number it bounds their space on the disk."""
+"""Largest activity. Together with the limit on their number it bounds the space that they take on the disk."""
 
 MAX, MOST, MOST_OFFSET = 20, 1_000, 1_000_000
 PAGE = 100
@@ -46,7 +46,7 @@ class Activities:
         self._audit: Audit = context.dispatcher.services.ledger.audit
 
     async def post(self, call: TenantCall) -> Response:
-        """Store an activity, any JSON object; the answer has the stored one, once it is durable."""
+        """Store an activity, any JSON object. The answer is the stored one, once it is durable."""
         async with read_body(call.request, self._context.admission, ACTIVITY_BYTES) as body:
             activity = at_once(parse(body))
         call.check_right()

@@ -22,10 +22,10 @@ from hivewire_protocol.tenant.errors import BadRequest, NotJson, TooLarge, Unsup
 
 
 class TenantCall(NamedTuple):
-    """A request about a tenant, whose caller has the privilege that it takes.
+    """A request about a tenant, whose caller has the privilege for it.
 
-    `record_id` is that of the tenant, so that a new tenant of the same name is another one. `check_right` raises
-    WireError when the caller has lost its right since.
+    `record_id` tells the tenant from a later one of the same name. `check_right` raises WireError when the caller has
+    lost its right since.
     """
 
     request: HttpRequest
@@ -61,7 +61,8 @@ class TenantCallers:
     async def having(self, privilege: Privilege, request: HttpRequest) -> TenantCall:
         """A privilege in the tenant of the path: 401, then 404, then 403 (section 10). Raises WireError."""
         caller = await caller_of_request(self._dispatcher.services, request, "reltio")
-        # What is not UTF-8 gets U+FFFD, which no tenant has in its name: the 404 in its place, instead of a 400 before.
+        # Bytes that are not UTF-8 become U+FFFD, which no name of a tenant has. So the answer is a 404, as for any
+        # unknown tenant.
         tenant = unquote(request.parameters["tenantId"])
         check_right = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
         identity = await self._dispatcher.ledger.sure(check_right, wire.NotFound)

@@ -92,7 +92,7 @@ class DocumentPages:
             return Response(200, save.version.view, JSON, _save_headers(save))
 
     async def history(self, call: TenantCall) -> Response:
-        """Versions, newest first. Each is read and sent before the next, so their total size does not matter."""
+        """Versions, newest first. Each is sent before the next is read, so that only one is in memory."""
         most = number(call, "max", HISTORY_MAX, MOST_HISTORY)
         offset = number(call, "offset", 0, MOST_HISTORY)
         stored = self._documents.stored(call.tenant)
@@ -112,7 +112,8 @@ class DocumentPages:
     async def validate(self, call: TenantCall) -> Response:
         """The findings in a document, which is not saved."""
         level = _level(call)
-        # Before the body is read, so that callers with only READ occupy one body of a tenant at a time.
+        # The lock is taken before the body is read, so that callers with only READ occupy one body of a tenant at a
+        # time.
         async with self._validations.lock(call.tenant), read_body(call.request, self._admission, self._limit) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 
@@ -148,7 +149,8 @@ class DocumentPages:
     async def remove(self, call: TenantCall) -> Response:
         """Remove it: 204, but 200 with a body for a survivorship group and a source.
 
-        That for a source names the task that purges its data (section 2.4); there is none here, so it is done at once.
+        The body for a source names the task that purges its data (section 2.4). The gateway stores no such data, so the
+        task is always completed.
         """
         address = _address(call)
         option = value(call, "option")
@@ -193,7 +195,7 @@ def _date_headers(stored: Stored) -> dict[str, str]:
 
 
 def _save_headers(save: Save) -> dict[str, str]:
-    """Headers of the answer to a save; the number of warnings only when there are any."""
+    """Headers of the answer to a save; with the number of warnings, if there are any."""
     warnings = save.version.header.warnings
     headers = _date_headers(save.version) | {REVISION.name: str(save.version.change.revision)}
     return headers | ({"Hivewire-Warnings": str(warnings)} if warnings else {})

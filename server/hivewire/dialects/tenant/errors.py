@@ -20,7 +20,8 @@ def refuse(request: HttpRequest, error: Exception) -> Response:
 
 
 def _unauthorized(request: HttpRequest, error: WireError) -> Response:
-    """The error is `invalid_token` when a token was sent, so that a program fetches a new one and tries again."""
+    """The body of a 401. With `invalid_token`, which means that a token was sent, a program gets a new token and tries
+    again."""
     if _has_token(request):
         return json({"error": "invalid_token", "error_description": str(error)}, 401)
     how = "send an access token in the header Authorization: Bearer TOKEN"

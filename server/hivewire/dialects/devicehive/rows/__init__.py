@@ -1,6 +1,6 @@
 """The paths of DeviceHive's REST dialect and of our own additions to it: one module for each noun, each with a table.
 
-A new module is found by itself.
+New modules are found automatically.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The paths of what a device should have."""
+"""The paths of the effective configuration of a device, its labels and its reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paths of layers and of what they hold."""
+"""The paths of layers, and of the configurations in them."""
 
 from __future__ import annotations
 

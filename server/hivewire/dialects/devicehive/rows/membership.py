@@ -1,4 +1,4 @@
-"""The paths of what a user belongs to. Their bodies say nothing: clients send none, an empty one, or `{}`."""
+"""The paths of a user's networks and device types. Bodies are ignored: clients send none, an empty one, or `{}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paths of what the gateway says of itself."""
+"""The paths of information about the gateway."""
 
 from __future__ import annotations
 
