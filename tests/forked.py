@@ -8,6 +8,7 @@ signals, limits and memory. Its command line, environment, pipes and terminal ar
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import CDLL, c_uint32
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pkgutil import resolve_name
 from subprocess import TimeoutExpired
@@ -27,13 +29,14 @@ import uvloop  # noqa: F401 - imported by the gateway when it starts
 from argon2 import PasswordHasher
 
 import hivewire.app
+from hivewire import cli, supervisor
 from hivewire.access import passwords
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(
     [
         *("hivewire.cli.configuration", "hivewire.cli.history", "hivewire.cli.message_watch", "hivewire.cli.serve"),
-        *("hivewire.ledger.engines.sqlite.engine", "hivewire.supervisor", "encodings.idna", "uvicorn.lifespan.off"),
+        *("hivewire.ledger.engines.sqlite.engine", "encodings.idna", "uvicorn.lifespan.off"),
         *("importlib.readers", "rich.table", "tests.faults.gateway", "tests.faults.messages"),
         __name__,
         "tests.measured",  # last: it measures what comes after the loading
@@ -55,7 +58,9 @@ class Forked:
         self, main: str, arguments: list[str], environment: dict[str, str], streams: Sequence[int], folder: str = ""
     ) -> None:
         its = [Connection(os.dup(number)) for number in streams]
-        work = (main, arguments, environment, folder or os.getcwd(), its)
+        forkserver.ensure_running()
+        server = vars(forkserver._forkserver)["_forkserver_address"]
+        work = (server, main, arguments, environment, folder or os.getcwd(), its)
         self._process = _processes.Process(target=_run, args=work)
         with self._lock:
             self._process.start()
@@ -116,8 +121,12 @@ class Piped(Forked):
         self.wait()
 
 
-def _run(main: str, arguments: list[str], environment: dict[str, str], folder: str, streams: list[Connection]) -> None:
+def _run(
+    server: str, main: str, arguments: list[str], environment: dict[str, str], folder: str, streams: list[Connection]
+) -> None:
     """The work of the new process."""
+    # Its own forks come from the same server. By itself it would start another one, which loads everything.
+    vars(forkserver._forkserver).update(_forkserver_address=server, ensure_running=lambda: None)
     gc.freeze()  # what is loaded already: to look at it again would copy all of its memory
     for number, stream in enumerate(streams):
         os.dup2(stream.fileno(), number)
@@ -154,3 +163,38 @@ def execute_powerless() -> None:
     if os.geteuid() == 0 and CDLL(None).capset(header, none) != 0:
         raise OSError("root cannot give up its capabilities here")
     execute()
+
+
+class _Worker(Forked):
+    """A gateway of several; of `asyncio.subprocess.Process` as much as their parent uses."""
+
+    async def wait(self) -> int | None:  # type: ignore[override]
+        """Its exit code once it has ended."""
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self.sentinel, ended.set)
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(self.sentinel)
+        return self.poll()
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self.send_signal(signal.SIGTERM)
+
+
+async def _start_worker(*command: str, stdin: int, env: dict[str, str], start_new_session: bool) -> _Worker:
+    with open(os.devnull) as nothing:
+        arguments = [*command[command.index("serve") :]]
+        return _Worker(f"{__name__}:lead_session", arguments, env, (nothing.fileno(), 1, 2))
+
+
+def lead_session() -> None:
+    """The command in a session of its own: the signals of a terminal are not for it."""
+    os.setsid()
+    cli.main()
+
+
+def fork_workers() -> None:
+    """The command, whose `--workers` are forks too. They do not get the signal that ends a worker with its parent: they
+    end because they no longer reach it."""
+    vars(supervisor)["create_subprocess_exec"] = _start_worker
+    cli.main()

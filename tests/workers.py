@@ -13,14 +13,17 @@ from tests.gate.wire import until
 from tests.running import RunningGateway, Talk
 
 WORKERS = (1, 2)
+FORKS = "tests.forked:fork_workers"
+"""The command, whose workers are forks of what is loaded already."""
 
 
 class Site:
     """Two gateways under one parent, and sockets of which it is known whom they lead to."""
 
-    def __init__(self, data: Path, stack: ExitStack) -> None:
+    def __init__(self, data: Path, stack: ExitStack, main: str = FORKS) -> None:
+        """`main` is the command; with that of users each gateway is loaded by itself, which takes longer."""
         folder = stack.enter_context(TemporaryDirectory(prefix="hivewire-"))  # a killed parent leaves its own there
-        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2", env={"TMPDIR": folder}))
+        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2", env={"TMPDIR": folder}, main=main))
         self.token = self.gateway.token()
         self._stack = stack
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -156,7 +156,7 @@ class Gateways:
         while not self._stopping.is_set():
             began = monotonic()
             self._starts[number] += 1
-            process = self._processes[number] = await asyncio.create_subprocess_exec(
+            process = self._processes[number] = await create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "hivewire", "serve", *self._arguments),
                 f"--data={SCHEME}{self._folder}/{number}",
                 stdin=DEVNULL,

@@ -19,6 +19,7 @@ import yaml
 from bench import nodes
 from hivewire import settings
 from tests.running import RunningGateway
+from tests.workers import FORKS
 
 DEPLOY = Path("deploy")
 MONITORING = DEPLOY / "monitoring"
@@ -51,7 +52,7 @@ def test_each_metric_that_is_watched_is_there(
     store = ("--store", clusters(1).format(site="watched"), "--store-bytes=67108864")
     password = {"HIVEWIRE_STORE_PASSWORD": nodes.PASSWORD}
     with ExitStack() as stack:
-        workers = stack.enter_context(RunningGateway(tmp_path / "workers.db", "--workers=2"))
+        workers = stack.enter_context(RunningGateway(tmp_path / "workers.db", "--workers=2", main=FORKS))
         shared = stack.enter_context(RunningGateway(tmp_path / "copy.db", *store, env=password))
         pages = [httpx.get(f"{each.url}/metrics").text for each in (shared_gateway, workers, shared)]
     there = {name for page in pages for name in re.findall(r"^(hivewire_\w+)", page, re.MULTILINE)}

@@ -18,13 +18,18 @@ from websockets.exceptions import ConnectionClosed
 from tests.gate.wire import until
 from tests.running import PATIENCE, NotStarted, RunningGateway, Talk
 from tests.scheduled import carried_out_once
-from tests.workers import WORKERS, Site, gone
+from tests.workers import FORKS, WORKERS, Site, gone
 
 
 @pytest.fixture
-def site(data: Path) -> Iterator[Site]:
+def main() -> str:
+    return FORKS
+
+
+@pytest.fixture
+def site(data: Path, main: str) -> Iterator[Site]:
     with ExitStack() as stack:
-        yield Site(data, stack)
+        yield Site(data, stack, main)
 
 
 def pushed(talk: Talk, name: str) -> Any:
@@ -141,6 +146,7 @@ def test_devices_and_their_users_need_not_be_on_one_gateway(site: Site, data: Pa
         assert "t" in {one["notification"] for one in talk("notification/list", deviceId="lamp")["notifications"]}
 
 
+@pytest.mark.parametrize("main", ["hivewire.cli:main"])
 def test_gateways_and_their_parent_may_be_killed(site: Site, data: Path) -> None:
     """When a gateway is killed, the other goes on, and it comes back with everything. When the parent is, both end at
     once, and everything that was answered is there at the next start."""
