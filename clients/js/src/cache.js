@@ -1,15 +1,15 @@
-/** Where a client keeps what it knows, so that it can serve it while no gateway answers. In browsers: IndexedDB. */
+/** Caches: a client keeps its configurations there, for the time when no gateway answers. In browsers: IndexedDB. */
 
 /** @typedef {import("./entries.js").Entry<string | null>} Entry */
 
 /**
- * What is kept. There is no token in it.
+ * The content of a cache. It has no token.
  *
  * @typedef {object} Saved
- * @property {string} subject whose token read it
+ * @property {string} subject of the token that read it
  * @property {string} reach of that token
  * @property {string} position
- * @property {number} at when all of it was true, in milliseconds
+ * @property {number} at when it was current, in milliseconds since 1970
  * @property {Entry[]} entries
  */
 
@@ -20,16 +20,16 @@
  * @property {(key: string) => Promise<Saved | undefined>} load
  * @property {(key: string, head: Omit<Saved, "entries">, changed: Map<string, Entry | undefined> | undefined,
  *   entries: () => Iterable<Entry>) => Promise<void>} save
- *   `changed` are the names since the last save, with their entries; undefined when everything is new
+ *   `changed`: the names that changed since the last save, with their entries; undefined when everything is new
  * @property {(key: string) => Promise<void>} delete
  */
 
-/** Another tab that saved in this time keeps the cache; this one does not write. */
+/** This tab does not write the cache if another one did within this time, in milliseconds. */
 const TURN = 5_000;
 
 /**
  * @param {unknown} found
- * @returns {Saved | undefined} undefined if it is not what a cache should hold
+ * @returns {Saved | undefined} undefined if it is not the content of a cache
  */
 export function checked(found) {
   const {subject, reach, position, at, entries} = /** @type {any} */ (found ?? {});
@@ -40,7 +40,7 @@ export function checked(found) {
 }
 
 /**
- * A cache in IndexedDB: a row for each configuration, so that a change writes one.
+ * A cache in IndexedDB. It has a row for each configuration, so that a change writes only one.
  *
  * @param {string} [name] of the database
  * @returns {Cache}

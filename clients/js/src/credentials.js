@@ -1,9 +1,9 @@
-/** The access token: where it comes from, and when to get a new one. */
+/** Access tokens: how to get one, and when to renew it. */
 
 import {HivewireError, LoginRequired, Refused} from "./errors.js";
 
 /**
- * An access or refresh token; a function that gives one, and may wait for a person; the login and password of a user;
+ * An access or refresh token; a function that returns one, and may wait for a person; the login and password of a user;
  * or the id and secret of an OAuth client.
  *
  * @typedef {string | (() => string | Promise<string>) | {login: string, password: string}
@@ -12,13 +12,13 @@ import {HivewireError, LoginRequired, Refused} from "./errors.js";
 
 /** @typedef {(action: string, members: object) => Promise<Record<string, any>>} Ask */
 
-/** A part of its life after which a token is renewed. */
+/** The part of its lifetime after which a token is renewed. */
 const RENEW_AT = 0.75;
-/** After a source gave the same token again, it is asked again no sooner than this. */
+/** Milliseconds to wait before a source that returned the same token again is asked once more. */
 const PAUSE = 10_000;
 
 /**
- * What a token says of itself. `t` is 0 for a refresh token, `e` its end and `i` its beginning in milliseconds.
+ * The claims of a token. `t` is 0 for a refresh token, `e` its end and `i` its beginning in milliseconds.
  *
  * @param {string} token
  * @returns {Record<string, any>}
@@ -32,7 +32,7 @@ export function claims(token) {
   }
 }
 
-/** What a token reaches, as text: positions and caches count for one such text only. @param {string} token */
+/** What a token reaches, as text: a position or a cache is valid for tokens of one reach only. @param {string} token */
 export function reach(token) {
   const {u, cl, a, c, n, dt, tn} = claims(token);
   return JSON.stringify([u, cl, a, c, n, dt, tn]);
@@ -51,17 +51,17 @@ export class Credentials {
 
   /**
    * @param {TokenSource} source
-   * @param {import("./addresses.js").Addresses} addresses where a client's token comes from
+   * @param {import("./addresses.js").Addresses} addresses of the gateways, which give tokens to OAuth clients
    */
   constructor(source, addresses) {
     this.#source = source;
     this.#addresses = addresses;
-    /** When it is to be renewed. */
+    /** When to renew the token, in milliseconds since 1970. */
     this.due = 0;
     this.got = 0;
   }
 
-  /** Who it is, as far as that is known before a gateway was asked; "" if it is not. */
+  /** Who logs in, as far as that is known without asking a gateway; otherwise "". */
   get subject() {
     const source = this.#source;
     if (typeof source === "string") return reach(source);
@@ -69,13 +69,13 @@ export class Credentials {
     return "login" in source ? `login ${source.login}` : `client ${source.clientId}`;
   }
 
-  /** Ask a function before there is a socket: the gateway does not wait for long until somebody logs in. */
+  /** Call a token function before the socket is opened: the gateway does not wait long for a login. */
   async prepare() {
     const source = this.#source;
     if (typeof source === "function" && !this.held && !this.#refresh) this.#given = await this.#call(source);
   }
 
-  /** Ask a function, or wait for what it was asked already. @param {() => string | Promise<string>} source */
+  /** Call a token function, or wait for the call in progress. @param {() => string | Promise<string>} source */
   #call(source) {
     this.#calling ??= Promise.resolve(source()).finally(() => {
       this.#calling = undefined;
@@ -83,12 +83,12 @@ export class Credentials {
     return this.#calling;
   }
 
-  /** The token, if it is not to be renewed yet. */
+  /** The token, if it need not be renewed yet. */
   get held() {
     return Date.now() < this.due ? this.#access : "";
   }
 
-  /** Whether there was no other one a moment ago. */
+  /** Whether the token was renewed a moment ago. */
   get fresh() {
     return Date.now() - this.got < PAUSE;
   }
@@ -99,7 +99,7 @@ export class Credentials {
   }
 
   /**
-   * An access token: the one that is held, or a new one. Nothing is asked twice at a time.
+   * An access token: the present one, or a new one. Concurrent calls share one request.
    *
    * @param {Ask} ask sends a request on the socket
    */
@@ -143,7 +143,7 @@ export class Credentials {
     return (await ask("token/refresh", {refreshToken: found})).accessToken;
   }
 
-  /** A new token for the refresh token that is held; "" when that is not good any more. @param {Ask} ask */
+  /** A new access token for the refresh token; "" when that is not valid any more. @param {Ask} ask */
   async #exchange(ask) {
     try {
       return (await ask("token/refresh", {refreshToken: this.#refresh})).accessToken;

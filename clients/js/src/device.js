@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-/** A device: it follows the configurations that it should have, and reports what it has done (fleet.md, 4 and 5). */
+/** A device: it follows its effective configurations, and reports which it has applied (fleet.md, 4 and 5). */
 
 import {Busy, Stopped, Unavailable} from "./errors.js";
 import {Queue} from "./watch.js";
@@ -7,23 +7,24 @@ import {Queue} from "./watch.js";
 /** @typedef {import("./hivewire.js").Hivewire} Hivewire */
 
 /**
- * A configuration that a device should have from now on. It is answered once, at any time: one that is not answered is
+ * A configuration that a device should have from now on. Answer it once, at any time: one without an answer is
  * `pending`, and comes again after a restart.
  *
  * @typedef {object} Configuration
  * @property {string} name
  * @property {string | null} value null when it is gone, binary or long
- * @property {string | null} tag stands for the content; null: gone
+ * @property {string | null} tag identifies the content; null: gone
  * @property {boolean} gone the device should not have it any more
  * @property {string} [contentType] when it is not plain text
- * @property {number} [size] in bytes, likewise
+ * @property {number} [size] in bytes, when it is not plain text
  * @property {boolean} [secret]
- * @property {() => void} applied the device has it now
- * @property {(why: string, value?: string) => void} refused why not, in up to 256 characters, and what it has instead
+ * @property {() => void} applied call it when the device has it
+ * @property {(why: string, value?: string) => void} refused call it with the reason, in up to 256 characters, and the
+ *   value that the device has instead
  */
 
 /**
- * What a device keeps of a name: the tag that it was sent last, and its answer; a value without an error is its own.
+ * What a device stores for a name: the last tag that it got, and its answer; a value without an error is a local one.
  *
  * @typedef {{name: string, tag?: string | null, error?: string, value?: string}} Row
  */
@@ -31,22 +32,22 @@ import {Queue} from "./watch.js";
 /** @typedef {{position?: string, names?: string[], have: Row[]}} Kept plain JSON */
 
 /**
- * Where devices keep what they have, so that they go on there after a restart.
+ * A store for the position and the answers of devices, so that they can resume after a restart.
  *
  * @typedef {object} DeviceCache
  * @property {(deviceId: string) => Promise<Kept | undefined>} load
- * @property {(deviceId: string, kept: Kept) => Promise<void>} save what is kept must be whole, also after a crash
+ * @property {(deviceId: string, kept: Kept) => Promise<void>} save must be atomic, also in a crash
  */
 
-/** What a gateway takes in a report, in names and bytes, and how many of these it keeps of a device. */
+/** The most names and bytes of a report, and how many reports a gateway stores for a device. */
 const [MOST_NAMES, MOST_BYTES, REPORTS] = [256, 32 << 10, 8];
 
-/** Nothing outlives the process. @type {DeviceCache} */
+/** A cache that stores nothing. @type {DeviceCache} */
 export const MEMORY = {load: async () => undefined, save: async () => {}};
 
 const MOST_VALUE = 1_024;
 const MOST_ERROR = 256;
-/** A program that has much to apply reports at least so often, in milliseconds. */
+/** Longest time between reports of a device that has much to apply, in milliseconds. */
 const LATEST = 1_000;
 
 export class Device {
@@ -56,20 +57,20 @@ export class Device {
   #loading;
   /** @type {Map<string, Row>} */
   #have = new Map();
-  /** @type {Map<string, Configuration | undefined>} what is to be read of each name; undefined: nothing any more */
+  /** @type {Map<string, Configuration | undefined>} the unread configuration of each name; undefined: none any more */
   #unread = new Map();
-  /** @type {Map<string, Configuration>} what was read, and is not answered */
+  /** @type {Map<string, Configuration>} configurations that were read, and are not answered */
   #open = new Map();
-  /** @type {Queue<string> | undefined} the names of `#unread` while somebody reads */
+  /** @type {Queue<string> | undefined} the names of `#unread` while `configuration` is iterated */
   #queue;
   /** @type {string[] | undefined} */
   #names;
-  /** @type {string | undefined} up to which everything was pushed */
+  /** @type {string | undefined} the position up to which everything was pushed */
   #reached;
-  /** @type {string | undefined} up to which everything was answered */
+  /** @type {string | undefined} the position up to which everything was answered */
   #position;
   #unsaved = false;
-  /** @type {Set<string>} names whose answers were not reported */
+  /** @type {Set<string>} names whose answers are not reported yet */
   #news = new Set();
   #complete = false;
   /** @type {Promise<void> | undefined} */
@@ -87,12 +88,13 @@ export class Device {
   }
 
   /**
-   * What the device should have: at first what it does not have yet, then every change, over all connections. Of each
-   * name the latest value; while it is not read, values in between are left out.
+   * The configurations that the device should have: first those that it does not have yet, then every change, over all
+   * connections. Only the latest value of each name is returned: values that were replaced before they were read are
+   * left out.
    *
    * @param {{names?: string[], signal?: AbortSignal}} [options] `names`: patterns; everything when absent
    * @returns {AsyncGenerator<Configuration, void, undefined>} ends by the signal, by `break`, and when the client is
-   *   closed; throws what the gateway refused: the subscription, or a report
+   *   closed; throws when the gateway refuses the subscription or a report
    */
   async *configuration({names, signal} = {}) {
     if (this.#queue) throw new TypeError(`the configuration of ${this.deviceId} is being read already`);
@@ -124,21 +126,21 @@ export class Device {
     } finally {
       for (const end of ends) end();
       this.#unread.clear();
-      this.#reached = this.#position;  // what was not read or not answered comes again
+      this.#reached = this.#position;  // configurations that were not read or not answered come again
       this.#queue = undefined;
     }
   }
 
   /**
-   * Report a value that only the device has, or that was changed there. The desired values stay as they are.
+   * Report a value that only the device has, or that was changed there. The gateway's values do not change.
    *
-   * @param {Record<string, string | null>} values up to 1,024 characters each; null: it has none
-   * @returns {Promise<void>} it was reported. Rejects as `flush` does, and with TypeError for what is no such value
+   * @param {Record<string, string | null>} values up to 1,024 characters each; null: the device has none
+   * @returns {Promise<void>} once it is reported. Rejects as `flush` does, and with TypeError for an invalid value
    */
   async report(values) {
     for (const [name, value] of Object.entries(values)) {
       if (value === null || (typeof value === "string" && value.length <= MOST_VALUE)) continue;
-      throw new TypeError(`the value of '${name}' is not a text of at most ${MOST_VALUE} characters`);
+      throw new TypeError(`the value of '${name}' is not a string of at most ${MOST_VALUE} characters`);
     }
     await this.#load();
     for (const [name, value] of Object.entries(values)) {
@@ -148,7 +150,7 @@ export class Device {
     await this.flush();
   }
 
-  /** Wait until all answers are stored and reported. @returns {Promise<void>} rejects with what the gateway refused */
+  /** Wait until all answers are stored and reported. @returns {Promise<void>} rejects when the gateway refuses a report */
   async flush() {
     await this.#publish();
     if (this.#error) throw this.#error;
@@ -182,14 +184,14 @@ export class Device {
       const known = [this.#have, this.#open, this.#unread].flatMap((all) => [...all.keys()]);
       for (const name of known) if (!seen.has(name)) this.#offer({name, value: null, tag: null}, false);
     }
-    // Reports are on the gateway's disk a moment after they are answered: after a connection all is said again.
+    // The gateway writes reports to the disk a moment after it answers them, so each connection reports everything again.
     this.#complete ||= live;
     this.#settle();
   }
 
   /**
-   * Let the program read it, unless it has it. The same once more insists, if the program has refused it or has changed
-   * it.
+   * Let the program read a configuration, unless the device has it. A push with the tag that the device has already
+   * asks it to apply the value again, if it has refused it or has a local value.
    *
    * @param {Record<string, any>} each
    * @param {boolean} pushed
@@ -216,7 +218,7 @@ export class Device {
   /** @param {Configuration} change @param {Partial<Row>} [refusal] */
   #answer(change, refusal) {
     const {name, tag} = change;
-    if (this.#open.get(name) !== change) return;  // it is answered, or another one has taken its place
+    if (this.#open.get(name) !== change) return;  // it was answered or replaced already
     this.#open.delete(name);
     this.#keep(name, tag === null && !refusal ? undefined : {name, tag, ...refusal});
     this.#settle();
@@ -230,7 +232,7 @@ export class Device {
     this.#unsaved = true;
   }
 
-  /** Report when everything is read, or after a time; the position goes on when everything is answered. */
+  /** Report when everything is read, or after a time; the position advances when everything is answered. */
   #settle() {
     if (!this.#unread.size && !this.#open.size && this.#position !== this.#reached) {
       this.#position = this.#reached;
@@ -240,7 +242,7 @@ export class Device {
     else this.#publish();
   }
 
-  /** Store and report what is new, one request at a time. */
+  /** Store and report new answers, one request at a time. */
   #publish() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -268,7 +270,7 @@ export class Device {
     await this.#cache.save(this.deviceId, {...(position && {position}), ...(names && {names}), have});
   }
 
-  /** A report that has to wait, because there were many or because there is no gateway, does; what is new joins it. */
+  /** Send the new answers. When the gateway is busy or cannot be reached, wait; newer answers then join the report. */
   async #report() {
     const complete = this.#complete;
     const names = [...(complete ? this.#have.keys() : this.#news)];
@@ -290,7 +292,7 @@ export class Device {
   }
 }
 
-/** @param {Row[]} entries @returns {Row[][]} in as many reports as a gateway takes them in, at least one */
+/** Split entries into reports of the size that a gateway accepts. @param {Row[]} entries @returns {Row[][]} at least one */
 function reports(entries) {
   /** @type {Row[][]} */
   const found = [[]];
@@ -309,7 +311,7 @@ function reports(entries) {
   return found.slice(0, REPORTS);
 }
 
-/** @param {Row} row @returns {Row} the entry of a report: without a tag it is the device's own */
+/** @param {Row} row @returns {Row} the entry of a report; without a tag it is a local value */
 function said({name, tag, error, value}) {
   if (error === undefined && value !== undefined) return {name, value};
   return {name, tag: tag ?? null, ...(error !== undefined && {error}), ...(value !== undefined && {value})};

@@ -1,6 +1,6 @@
 /**
- * Devices, their commands and their notifications (`@hivewire/client/devices`), over all connections: whoever follows
- * resumes by position, so nothing is missed and nothing comes twice.
+ * Devices, their commands and their notifications (`@hivewire/client/devices`), over all connections: a follower
+ * resumes by position, so it misses nothing and gets nothing twice.
  */
 
 import {NotReady} from "./errors.js";
@@ -54,15 +54,15 @@ import {MOST_UNREAD, Queue} from "./watch.js";
 export function devices(hw) {
   return {
     /**
-     * The commands for devices, as they come: `for await (const task of commands({deviceId})) await task.done()`. What
-     * came while there was no connection comes too. `position` of the iterator goes into `since` of a later one. While
-     * too much is unread nothing more is fetched.
+     * The commands for devices, as they come: `for await (const task of commands({deviceId})) await task.done()`. They
+     * include those that were sent while there was no connection. Give the `position` of the iterator as `since` to a
+     * later one. While too many are unread, no more are fetched.
      *
      * @param {Scope & Following} [options]
      */
     commands: (options = {}) => messages(hw, "command", options, (command) => task(hw, command)),
 
-    /** What becomes of commands: each update. @param {Scope & Following} [options] */
+    /** The updates of commands. @param {Scope & Following} [options] */
     updates: (options = {}) => messages(hw, "command", {...options, returnUpdatedCommands: true}, (each) => /** @type {Command} */ (each)),
 
     /** @param {Scope & Following} [options] */
@@ -93,10 +93,10 @@ export function devices(hw) {
     send: (deviceId, name, parameters, options) => send(hw, deviceId, name, parameters, options),
 
     /**
-     * The devices that the token reaches, kept up to date: `all`, by id, and a function that is called at each change.
+     * The devices that the token reaches, kept up to date: `all`, by id. `stop` ends it.
      *
      * @param {Scope & {presence?: boolean}} scope `presence`: also which are online
-     * @param {(all: Map<string, Device>) => void} told with the same map each time
+     * @param {(all: Map<string, Device>) => void} told called at each change, always with the same map
      * @param {(error: Error) => void} [fail]
      */
     follow(scope, told, fail) {
@@ -177,7 +177,7 @@ function task(hw, command) {
   };
 }
 
-/** Under which something is inserted once. `randomUUID` is for secure pages only. */
+/** An idempotency key. `randomUUID` exists in secure contexts only. */
 const key = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /**
@@ -194,10 +194,10 @@ async function send(hw, deviceId, name, parameters, {expiresIn, ...options} = {}
   return {
     ...command,
     /**
-     * What became of it: the command after its next update.
+     * The command after its next update.
      *
-     * @param {CallOptions} [options] milliseconds, 30,000 when absent
-     * @returns {Promise<Command>} rejects with NotReady when nothing did in time
+     * @param {CallOptions} [options] `timeout`: milliseconds, 30,000 when absent
+     * @returns {Promise<Command>} rejects with NotReady when it is not updated in time
      */
     async answer({timeout = 30_000, signal} = {}) {
       const late = AbortSignal.timeout(timeout);
@@ -211,7 +211,7 @@ async function send(hw, deviceId, name, parameters, {expiresIn, ...options} = {}
         stop = hw.follow("command/subscribe", {deviceId, returnUpdatedCommands: true, resumable: true}, take, reject);
         ended.addEventListener("abort", () => reject(ended.reason));
       });
-      // The subscription comes first, so an update between both is seen by one of them.
+      // Subscribe first, so that one of the two sees an update that comes between them.
       const now = hw.call("command/get", {deviceId, commandId}, {timeout, signal: ended}).then(({command: found}) => {
         return found.lastUpdated !== found.timestamp || found.status !== null ? found : updated;
       });

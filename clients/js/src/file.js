@@ -1,11 +1,11 @@
 /// <reference types="node" />
-/** A cache in a file, for Node: a program starts with what it knew while no gateway can be reached. */
+/** A cache in a file, for Node: a program can start with it while no gateway can be reached. */
 
 import {open, readFile, rename, rm} from "node:fs/promises";
 
 /**
- * A cache in a file that only its owner can read. It is replaced as a whole, so a program that is killed leaves the old
- * one or the new one. What it has counts for the same addresses and names only; clients with others need other files.
+ * A cache in a file that only its owner can read. Each save replaces the whole file, so a program that is killed leaves
+ * the old content or the new one. A file is for one set of addresses and names; a client with others needs its own.
  *
  * @param {string} path
  * @returns {import("./cache.js").Cache}

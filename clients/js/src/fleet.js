@@ -14,13 +14,13 @@ import {Queue} from "./watch.js";
 /** @typedef {import("./device.js").DeviceCache} DeviceCache */
 
 /**
- * All members must hold.
+ * The devices for which all members hold.
  *
  * @typedef {object} Target
  * @property {number[]} [networkIds]
  * @property {number[]} [deviceTypeIds]
  * @property {string[]} [deviceIds]
- * @property {Record<string, string[] | null>} [labels] one of these values of each; null: without it
+ * @property {Record<string, string[] | null>} [labels] each label with one of these values; null: without the label
  * @property {number} [percent]
  */
 
@@ -78,10 +78,10 @@ const OVER = /^(completed|rolledBack|failed)$/;
 export function fleet(hw) {
   return {
     /**
-     * A device, with a token of its own: `for await (const change of device("pump-1").configuration()) ...`.
+     * A device, with its own token: `for await (const change of device("pump-1").configuration()) ...`.
      *
      * @param {string} deviceId
-     * @param {{cache?: DeviceCache}} [options] `cache`: where it keeps what it has, to go on there after a restart
+     * @param {{cache?: DeviceCache}} [options] `cache`: its store, with which it resumes after a restart
      */
     device: (deviceId, {cache = MEMORY} = {}) => new Device(hw, deviceId, cache),
 
@@ -102,7 +102,7 @@ export function fleet(hw) {
      * @param {Record<string, any>} changes the new values by name; null deletes
      * @param {(number | Step)[]} steps a number is a percentage; the last is 100
      * @param {{gate?: Gate, salt?: string, at?: number | string, as?: import("./codecs.js").Codec<any>} & CallOptions} [options]
-     *   `as` when the values are no texts, such as `json()`
+     *   `as` when the values are not strings, such as `json()`
      * @returns {Promise<Rollout>} rejects with Conflict when another rollout holds one of the names
      */
     async startRollout(layer, changes, steps, {gate, salt, at, as = text(), ...options} = {}) {
@@ -161,17 +161,17 @@ export class Rollout {
     this.number = number;
   }
 
-  /** How it is now. @param {CallOptions} [options] @returns {Promise<RolloutStatus>} rejects with NotFound */
+  /** Its current state. @param {CallOptions} [options] @returns {Promise<RolloutStatus>} rejects with NotFound */
   async get(options) {
     return (await this.#call("get", options)).rollout;
   }
 
-  /** No other device gets the new values. @param {CallOptions} [options] */
+  /** Pause it: no further devices get the new values. @param {CallOptions} [options] */
   async hold(options) {
     await this.#call("hold", options);
   }
 
-  /** Go on; failures so far are forgiven. @param {{step?: number} & CallOptions} [options] `step`: there, without gates */
+  /** Resume it; earlier failures do not count any more. @param {{step?: number} & CallOptions} [options] `step`: go to this step, without gates */
   async resume({step, ...options} = {}) {
     await this.#call("resume", options, {step});
   }
@@ -187,7 +187,7 @@ export class Rollout {
   }
 
   /**
-   * Its current state, and each one after it or its counts have changed, until it has ended.
+   * Its current state, and then each new state or new counts, until it has ended.
    *
    * @param {{signal?: AbortSignal, interval?: number}} [options] how often to look, in milliseconds: 1,000 when absent
    * @returns {AsyncGenerator<RolloutStatus, void, undefined>}
@@ -195,7 +195,7 @@ export class Rollout {
   async *follow({signal, interval = 1_000} = {}) {
     for (let last = ""; !signal?.aborted; await pause(interval, signal)) {
       const found = await this.get(signal && {signal}).catch((error) => {
-        // A gateway that is busy, or cannot be reached, is asked again.
+        // Ask again when the gateway is busy or cannot be reached.
         if (!signal?.aborted && !(error instanceof Busy || error instanceof Unavailable)) throw error;
       });
       const now = JSON.stringify(found);

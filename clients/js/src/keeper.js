@@ -34,7 +34,7 @@ export class Keeper {
   }
 
   /**
-   * What is kept, if it is this subject's, not too old, and whole.
+   * The content of the cache, if it is this subject's, not too old, and not damaged.
    *
    * @param {string} subject
    * @returns {Promise<Saved | undefined>}
@@ -45,7 +45,7 @@ export class Keeper {
       const found = await this.cache.load(this.key);
       if (!found) return undefined;
       const saved = checked(found);
-      if (!saved) throw new TypeError("it is damaged");
+      if (!saved) throw new TypeError("the cache is damaged");
       const ours = saved.subject === subject || saved.reach === subject;
       return ours && Date.now() - saved.at <= this.maxAge ? saved : undefined;
     } catch (error) {
@@ -70,7 +70,7 @@ export class Keeper {
     this.#timer ??= setTimeout(() => this.flush(), INTERVAL);
   }
 
-  /** Write what is new. */
+  /** Write all changes since the last write. */
   flush() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -88,7 +88,7 @@ export class Keeper {
     return this.writing;
   }
 
-  /** Forget it. */
+  /** Remove the content of the cache. */
   async delete() {
     this.#gone = true;
     clearTimeout(this.#timer);

@@ -1,4 +1,4 @@
-/** Hooks for React (`@hivewire/client/react`). The client is made once, outside of components. */
+/** Hooks for React (`@hivewire/client/react`). Make the client once, outside of components. */
 
 import {useCallback, useMemo, useSyncExternalStore} from "react";
 

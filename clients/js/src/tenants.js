@@ -1,4 +1,4 @@
-/** The configuration documents of tenants: read and saved over HTTP, followed on the socket (`@hivewire/client/tenants`). */
+/** The configuration documents of tenants (`@hivewire/client/tenants`): read and saved over HTTP, followed on the socket. */
 
 /** @typedef {import("./hivewire.js").Hivewire} Hivewire */
 /** @typedef {import("./subscription.js").Group} Group */
@@ -24,7 +24,7 @@ export function tenant(hw, id) {
     },
 
     /**
-     * Replace the document. Rejects with Refused: 412 when it is not that of `modified` any more.
+     * Replace the document. Rejects with Refused; with code 412 when it was saved after `modified`.
      *
      * @param {object} document
      * @param {{modified?: string | null, signal?: AbortSignal}} [options]
@@ -37,7 +37,7 @@ export function tenant(hw, id) {
     },
 
     /**
-     * Follow it: groups of `tenant/snapshot` and `tenant/update`, over all connections.
+     * Follow the document over all connections: groups of `tenant/snapshot` and `tenant/update`.
      *
      * @param {(group: Group) => void} take
      * @param {(error: Error) => void} [fail]

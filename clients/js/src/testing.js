@@ -4,8 +4,8 @@
  *     const gateway = new FakeGateway();
  *     const hw = new Hivewire(gateway.url, {WebSocket: gateway.WebSocket, token: gateway.token()});
  *
- * It knows configurations, tokens, devices and their messages as far as the client needs them, and it fails on demand:
- * `drop`, `drain`, `expire`, `loseHistory`, `down`. It judges no rights but name patterns.
+ * It has configurations, tokens, devices and their messages as far as the client needs them, and it fails on demand:
+ * `drop`, `drain`, `expire`, `loseHistory`, `down`. Of the rights it checks only name patterns.
  */
 
 import {claims} from "./credentials.js";
@@ -28,7 +28,7 @@ let gateways = 0;
 const clock = () => new Date().toISOString().slice(0, -1);
 const encoded = (/** @type {object} */ value) => btoa(JSON.stringify(value));
 
-/** One log: what happened, in order, with positions. */
+/** One log: frames in order, with positions. */
 class Log {
   constructor() {
     this.epoch = Math.random().toString(36).slice(2);
@@ -51,7 +51,7 @@ class Log {
     this.items.push({place: ++this.place, frames});
   }
 
-  /** What came after a position; undefined when that is not known. @param {string} position */
+  /** The frames after a position; undefined when the position is not known. @param {string} position */
   since(position) {
     const [, epoch, place] = /^(.*)-(\d+)$/.exec(position) ?? [];
     if (epoch !== this.epoch || Number(place) > this.place) return undefined;
@@ -76,7 +76,7 @@ export class FakeGateway {
   constructor() {
     this.url = `http://gateway-${++gateways}.invalid`;
     const gateway = this;
-    /** A WebSocket that leads here, whatever its address. @type {typeof globalThis.WebSocket} */
+    /** A WebSocket that connects to this gateway, whatever its address. @type {typeof globalThis.WebSocket} */
     this.WebSocket = /** @type {any} */ (
       class extends FakeSocket {
         /** @param {string} url */
@@ -102,12 +102,12 @@ export class FakeGateway {
   // What happens.
 
   /**
-   * Somebody writes a configuration; null deletes it.
+   * Write a configuration, as another client would; null deletes it.
    *
    * @param {string} name
    * @param {string | null} value
    * @param {{contentType?: string, description?: string, modifiedBy?: string, layer?: string}} [options] `layer`:
-   *   `device/ID`, what this device should have
+   *   `device/ID`, for the effective configurations of this device
    * @returns {Frame[]} the changes
    */
   change(name, value, {modifiedBy = "admin", layer, ...members} = {}) {
@@ -124,7 +124,7 @@ export class FakeGateway {
     return {operation: value === null ? "delete" : "put", configuration: {name, value, entityVersion: 1, layer}};
   }
 
-  /** What a device said last, by name. @param {string} deviceId @returns {Frame} */
+  /** The last report of a device, by name. @param {string} deviceId @returns {Frame} */
   reported(deviceId) {
     return this.#devices.reported(deviceId);
   }
@@ -133,7 +133,7 @@ export class FakeGateway {
     return this.#devices;
   }
 
-  /** A command or a notification is inserted. @param {"command" | "notification"} noun @param {Frame} message */
+  /** Insert a command or a notification. @param {"command" | "notification"} noun @param {Frame} message */
   insert(noun, message) {
     const now = clock();
     const blank = {id: ++this.#ids, timestamp: now, parameters: null, networkId: 1, deviceTypeId: 1};
@@ -142,17 +142,17 @@ export class FakeGateway {
     return found;
   }
 
-  /** Every connection breaks. */
+  /** Break every connection. */
   drop() {
     this.close(1006, "");
   }
 
-  /** Every connection is closed. @param {number} code @param {string} reason */
+  /** Close every connection. @param {number} code @param {string} reason */
   close(code, reason) {
     for (const socket of [...this.#sockets]) socket.end(code, reason);
   }
 
-  /** Nobody answers, until it is `up`. */
+  /** Refuse every connection until `up`. */
   down() {
     this.#down = true;
     this.drop();
@@ -162,32 +162,32 @@ export class FakeGateway {
     this.#down = this.#hushed = false;
   }
 
-  /** What it sends does not arrive any more, until it is `up`. */
+  /** Lose everything that the gateway sends until `up`. */
   hush() {
     this.#hushed = true;
   }
 
-  /** It stops, tells its clients, and starts again. @param {{alternatives?: string[], retry?: number}} [options] */
+  /** Announce a stop to all clients, and close their connections. @param {{alternatives?: string[], retry?: number}} [options] */
   async drain({alternatives = [], retry = 100} = {}) {
     for (const socket of this.#sockets) socket.tell("server/draining", {alternatives, retry});
     await new Promise((resolve) => setTimeout(resolve));
     this.close(1001, `server going away; retry=${retry}`);
   }
 
-  /** All tokens expire. */
+  /** Expire all tokens. */
   expire() {
     this.#generation++;
     for (const socket of this.#sockets) socket.pause("Token expired");
   }
 
-  /** The ledger and the messages are others from now on, with the same state: no position counts any more. */
+  /** Give the ledger and the messages new epochs with the same state, so that all positions become unknown. */
   loseHistory() {
     this.#ledger = new Log();
     this.#messages = {command: new Log(), notification: new Log(), desired: new Log()};
     this.drop();
   }
 
-  // What is asked. A handler gets the socket and the members; it returns the members of the reply, or throws Failure.
+  // Requests. A handler gets the socket and the members; it returns the members of the reply, or throws Failure.
 
   /** @param {FakeSocket} socket @param {Frame} request */
   answer(socket, request) {
@@ -254,7 +254,7 @@ export class FakeGateway {
     return this.#changes.get(name) ?? [];
   }
 
-  /** The last changes of what exists. @param {(name: string) => boolean} matches */
+  /** The last change of each existing name. @param {(name: string) => boolean} matches */
   state(matches) {
     const found = [...this.#changes].filter(([name]) => matches(name)).map(([, changes]) => /** @type {Frame} */ (changes.at(-1)));
     return found.filter((change) => change.operation === "put").sort((a, b) => (a.configuration.name < b.configuration.name ? -1 : 1));
@@ -334,10 +334,10 @@ export class FakeGateway {
   }
 }
 
-/** The noun of the actions of what is followed: what devices should have is `desired` here. @param {string} noun */
+/** The noun of the actions for a topic: `desired` stands for the effective configurations of devices. @param {string} noun */
 const actions = (noun) => (noun === "desired" ? "configuration" : noun);
 
-/** Whether a push of a device's message is for a subscription. @param {string} noun @param {Frame} members @param {Frame} frame */
+/** Whether a subscription gets a message of a device. @param {string} noun @param {Frame} members @param {Frame} frame */
 function isFor(noun, {deviceId, names, returnUpdatedCommands}, frame) {
   const verb = noun === "command" && returnUpdatedCommands ? "command/update" : `${noun}/insert`;
   const {deviceId: device, [noun]: name} = frame[noun];
@@ -432,7 +432,7 @@ const HANDLERS = {
   },
 };
 
-/** The names that a token allows and a request means. @param {string} token @param {string[]} names */
+/** A function that says whether a name is in a request and allowed by the token. @param {string} token @param {string[]} names */
 function allowed(token, names) {
   const {c} = claims(token);
   const [reached, meant] = [matcher(c ?? ["*"]), matcher(names)];
@@ -445,7 +445,7 @@ function allowed(token, names) {
  * @typedef {{id: number, noun: string, members: Frame, positions: boolean, paused: boolean, position: string}} Followed
  */
 
-/** The end of a connection that the client holds, with the members of WebSocket that it uses. */
+/** The client's end of a connection, with the members of WebSocket that the client uses. */
 class FakeSocket {
   #ids = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -488,7 +488,7 @@ class FakeSocket {
     this.end(1000, "");
   }
 
-  /** Use a token, until it ends. @param {string} token */
+  /** Use a token until it expires. @param {string} token */
   hold(token) {
     this.token = token;
     clearTimeout(this.#expiry);
@@ -528,7 +528,7 @@ class FakeSocket {
     if (!positions) return {subscriptionId: id};
     const missed = members.since === undefined ? undefined : log.since(members.since);
     const mode = missed ? "resumed" : members.since !== undefined ? "reset" : stateful ? "snapshot" : "live";
-    followed.paused = mode !== "live";  // until what it missed is sent
+    followed.paused = mode !== "live";  // until the missed frames are sent
     queueMicrotask(() => {
       if (missed) this.#catchUp(followed, missed);
       else if (mode !== "live") this.#begin(followed, log);
@@ -538,7 +538,7 @@ class FakeSocket {
     return {subscriptionId: id, mode, ...(here && {position: members.since ?? log.position})};
   }
 
-  /** The state; of messages everything that is kept. @param {Followed} followed @param {Log} log */
+  /** Send the state; for messages, all that are stored. @param {Followed} followed @param {Log} log */
   #begin({id, noun, members}, log) {
     if (actions(noun) !== "configuration") {
       return this.#catchUp({id, noun, members}, log.items, true);
@@ -565,7 +565,7 @@ class FakeSocket {
   }
 
   /**
-   * What of some frames a subscription gets; the last has the position.
+   * The frames that a subscription gets; the last one has the position.
    *
    * @param {string} noun
    * @param {Frame} members
@@ -598,7 +598,7 @@ class FakeSocket {
     for (const followed of this.subscriptions.values()) if (followed.positions) followed.paused = true;
   }
 
-  /** What was missed while it was paused; the state, if the token reaches other names. @param {boolean} other */
+  /** Send what was missed in the pause; the state, if the token reaches other names. @param {boolean} other */
   resume(other) {
     for (const followed of this.subscriptions.values()) {
       if (!followed.paused && !other) continue;

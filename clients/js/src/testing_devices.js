@@ -1,25 +1,25 @@
-/** What a fake gateway knows of devices: what each should have, and what it says of that (fleet.md, 4 and 5). */
+/** The devices of a fake gateway: the effective configurations and the reports of each (fleet.md, 4 and 5). */
 
 /** @typedef {Record<string, any>} Frame */
 
-/** How the names of the layers begin that a fake gateway has: each is for one device. */
+/** The beginning of the names of the layers of a fake gateway: each layer is for one device. */
 const LAYER = "device/";
 
 export class Devices {
-  /** @type {Map<string, Map<string, Frame>>} what each device should have, by name */
+  /** @type {Map<string, Map<string, Frame>>} the effective configurations of each device, by name */
   #desired = new Map();
-  /** @type {Map<string, Map<string, Frame>>} what each device says, by name */
+  /** @type {Map<string, Map<string, Frame>>} the reports of each device, by name */
   #reports = new Map();
 
   /**
-   * Write what a device should have; null: no more.
+   * Write an effective configuration of a device; null removes it.
    *
    * @param {string} layer `device/ID`
    * @param {string} name
    * @param {string | null} value
    * @param {string} [contentType]
-   * @returns {{deviceId: string, configuration: Frame} | undefined} what the device is told; undefined without such a
-   *   layer
+   * @returns {{deviceId: string, configuration: Frame} | undefined} the push for the device; undefined if the layer
+   *   does not exist
    */
   change(layer, name, value, contentType) {
     if (!layer.startsWith(LAYER)) return undefined;
@@ -32,12 +32,12 @@ export class Devices {
     return {deviceId, configuration};
   }
 
-  /** What a device should have. @param {string} deviceId @param {(name: string) => boolean} matches */
+  /** The effective configurations of a device. @param {string} deviceId @param {(name: string) => boolean} matches */
   state(deviceId, matches) {
     return sorted([...of(this.#desired, deviceId).values()].filter(({name}) => matches(name)));
   }
 
-  /** A device says something; `complete`: of other names it has nothing. @param {string} deviceId @param {Frame[]} report @param {boolean} [complete] */
+  /** Take a report; `complete`: the device has no other names. @param {string} deviceId @param {Frame[]} report @param {boolean} [complete] */
   report(deviceId, report, complete) {
     const said = of(this.#reports, deviceId);
     if (complete) said.clear();
@@ -47,12 +47,12 @@ export class Devices {
     }
   }
 
-  /** What a device said last, by name. @param {string} deviceId @returns {Frame} */
+  /** The last report of a device, by name. @param {string} deviceId @returns {Frame} */
   reported(deviceId) {
     return Object.fromEntries(of(this.#reports, deviceId));
   }
 
-  /** What a device should have and what it says. @param {string} deviceId @param {(name: string) => boolean} matches @returns {Frame} */
+  /** The effective configurations of a device, with its reports. @param {string} deviceId @param {(name: string) => boolean} matches @returns {Frame} */
   effective(deviceId, matches) {
     const [desired, said] = [of(this.#desired, deviceId), of(this.#reports, deviceId)];
     const names = [...new Set([...desired.keys(), ...said.keys()])].filter(matches);
@@ -65,7 +65,7 @@ export class Devices {
   }
 }
 
-/** How a device stands with a name (fleet.md, 5). @param {string | null} tag @param {Frame} [said] */
+/** The state of a device for a name (fleet.md, 5). @param {string | null} tag @param {Frame} [said] */
 function stateOf(tag, said) {
   if (said && said.tag === undefined) return "local";
   if (!said || said.tag !== tag) return "pending";
@@ -82,7 +82,7 @@ function of(all, key) {
 /** @param {Frame[]} rows */
 const sorted = (rows) => rows.sort((a, b) => (a.name < b.name ? -1 : 1));
 
-/** 12 characters that stand for a content: two hashes (FNV-1a). @param {string} contentType @param {string} value */
+/** The tag of a content, 12 characters: two hashes (FNV-1a). @param {string} contentType @param {string} value */
 function tagOf(contentType = "", value) {
   return [0x811c9dc5, 0x01000193].map((hash) => {
     for (const character of `${contentType}\0${value}`) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;

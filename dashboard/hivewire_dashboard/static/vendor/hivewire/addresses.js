@@ -4,7 +4,7 @@ const LONGEST = 30_000;
 const FIRST = 2_000;
 const MOST = 32;
 
-/** Close codes after which another attempt would end like this one (configuration contract, section 9). */
+/** Close codes after which another attempt would end in the same way (configuration contract, section 9). */
 export const IN_VAIN = [1002, 1003, 1007, 1009];
 
 /**
@@ -20,11 +20,11 @@ export function backoff(failures, random) {
 }
 
 /**
- * When to reconnect, as far as the end of a connection says so.
+ * When to reconnect, if the close frame says so.
  *
  * @param {number} code
  * @param {string} reason
- * @returns {number | undefined} milliseconds; undefined when it says nothing
+ * @returns {number | undefined} milliseconds; undefined when it does not say
  */
 export function told(code, reason) {
   const found = /\bretry=(\d{1,7})\b/.exec(reason);
@@ -41,17 +41,17 @@ export function told(code, reason) {
  */
 export function socketAddress(address) {
   const url = new URL(address, globalThis.location?.href);
-  if (!/^(http|ws)s?:$/.test(url.protocol)) throw new TypeError(`not an address of a gateway: ${address}`);
+  if (!/^(http|ws)s?:$/.test(url.protocol)) throw new TypeError(`not the address of a gateway: ${address}`);
   url.protocol = /s:$/.test(url.protocol) ? "wss:" : "ws:";
   if (!url.pathname.endsWith("/websocket")) url.pathname = `${url.pathname.replace(/\/$/, "")}/api/websocket`;
   url.hash = "";
   return url.href;
 }
 
-/** The addresses of a ledger's gateways, in turns. */
+/** The addresses of a ledger's gateways, which are used in turn. */
 export class Addresses {
   #given;
-  /** @type {Map<string, number>} until when an address is not to be used */
+  /** @type {Map<string, number>} the time until which an address is not used */
   #held = new Map();
 
   /** @param {(string | URL)[]} addresses @param {() => number} random where to begin, so that clients spread */
@@ -62,7 +62,7 @@ export class Addresses {
     this.#given = this.all.length;
   }
 
-  /** What is beside the current socket. @param {string} path such as `api/rest/info` */
+  /** The URL of a path of the current gateway. @param {string} path such as `api/rest/info` */
   http(path) {
     const url = new URL(this.current.replace(/^ws/, "http"));
     return new URL(url.pathname.replace(/(api|dh)\/websocket$/, path), url);
@@ -74,8 +74,8 @@ export class Addresses {
   }
 
   /**
-   * Take up other gateways that the current one has named, in place of those it named before. None without TLS where
-   * the current one has it.
+   * Add the other gateways that the current one names, in place of those that it named before. If the current one has
+   * TLS, those without are left out.
    *
    * @param {string[]} alternatives
    */
@@ -85,7 +85,7 @@ export class Addresses {
     this.all = [...new Set([...this.all.slice(0, this.#given), this.current, ...found])];
   }
 
-  /** Go to the next address that may be used, or the one that may be first. @returns {number} milliseconds until then */
+  /** Choose the next address: one that may be used now, or the one that may be used first. @returns {number} milliseconds until then */
   next() {
     const start = this.all.indexOf(this.current);
     const order = [...this.all.slice(start + 1), ...this.all.slice(0, start + 1)];

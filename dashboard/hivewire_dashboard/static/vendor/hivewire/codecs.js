@@ -3,9 +3,9 @@
  *
  * @template T
  * @typedef {object} Codec
- * @property {string | undefined} contentType the media type that a put gives the configuration
+ * @property {string | undefined} contentType the media type with which a configuration is put
  * @property {(value: T) => string} encode
- * @property {(text: string) => T} decode throws what is wrong with a text that is no such value
+ * @property {(text: string) => T} decode throws an error for a text that is not such a value
  */
 
 /** @type {Codec<string>} */
@@ -20,8 +20,8 @@ export function text() {
 }
 
 /**
- * JSON, as a value of your type. `check` gets what was parsed and returns the value, or throws: the parser of a schema
- * library, such as `schema.parse` of Zod. Make a codec with `check` once, not for every `get`.
+ * JSON, as a value of your type. `check` gets the parsed JSON and returns the value, or throws. It can be the parser of
+ * a schema library, such as `schema.parse` of Zod. Make a codec with `check` once, not for every `get`.
  *
  * @template T
  * @param {(value: unknown) => T} [check]

@@ -1,6 +1,6 @@
 /**
- * The connection to the gateways: one socket after the other, logged in, with the requests and subscriptions that
- * outlive them (dashboard-and-clients.md, 6).
+ * The connection to the gateways: it opens one socket after the other, logs in, and keeps requests and subscriptions
+ * over all of them (dashboard-and-clients.md, 6).
  */
 
 import {Addresses, backoff, IN_VAIN, told} from "./addresses.js";
@@ -21,20 +21,20 @@ import {Subscription} from "./subscription.js";
  * @property {(reply: Frame) => void} resolve
  * @property {(error: Error) => void} reject
  * @property {number} deadline
- * @property {boolean} own of the connection itself, for this socket only
- * @property {boolean} repeat whether it may be sent again, because twice is the same as once
+ * @property {boolean} own whether the connection itself sends it, and for this socket only
+ * @property {boolean} repeat whether it may be sent again, because it is idempotent
  * @property {boolean} sent
- * @property {boolean} renewed whether a new token was got for it already
+ * @property {boolean} renewed whether it was sent again with a new token already
  * @property {((reply: Frame) => void) | undefined} atOnce gets the answer before any later push
  */
 
 /**
- * @typedef {object} Listener what is told of the connection
- * @property {() => void} open logged in on a socket
+ * @typedef {object} Listener the callbacks of the connection
+ * @property {() => void} open the client is logged in on a socket
  * @property {(reason: string) => void} lost
  * @property {(error: Error | undefined) => void} closed for good
  * @property {(frame: Frame) => void} push
- * @property {(reach: string) => void | Promise<void>} login whose token it is, before anything is followed with it
+ * @property {(reach: string) => void | Promise<void>} login gets the reach of the token, before any subscription
  */
 
 const TIMEOUT = 30_000;
@@ -42,7 +42,7 @@ const SILENCE = 30_000;
 const STEADY = 10_000;
 const TICK = 1_000;
 const PROBE = 5_000;
-/** A renewal that failed is tried again as after this many failures. */
+/** The wait after a failed renewal is that after this many lost connections. */
 const LATER = 4;
 const MOST_WAITING = 10_000;
 const LONGEST = 1 << 20;
@@ -50,7 +50,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Requests that change nothing. */
 const READS = /\/(get\w*|list|tree|audit|history|count|\w*info)$/i;
-/** Requests for which no other token is got when they are refused. */
+/** Requests that are not sent again with a new token when they are refused. */
 const LOGIN = /^(authenticate|token|token\/refresh)$/;
 
 export class Connection {
@@ -91,7 +91,7 @@ export class Connection {
   /**
    * @param {object} options
    * @param {Addresses} options.addresses
-   * @param {Credentials | undefined} options.credentials without them nobody is logged in
+   * @param {Credentials | undefined} options.credentials without them the client does not log in
    * @param {typeof globalThis.WebSocket} options.WebSocket
    * @param {() => number} options.random
    * @param {Listener} listener
@@ -104,13 +104,13 @@ export class Connection {
     this.#listener = listener;
   }
 
-  /** Connect, and again whenever the connection is lost, until `close`. */
+  /** Connect, and reconnect whenever the connection is lost, until `close`. */
   async run() {
     this.#ticking = setInterval(() => this.#tick(), TICK);
     while (!this.#closed) await this.#pause(await this.#attend().catch((error) => this.#failed(error)));
   }
 
-  /** One socket, from before it is opened to its end. @returns {Promise<number>} when to go on, in milliseconds */
+  /** Open one socket and wait for its end. @returns {Promise<number>} milliseconds to wait before the next one */
   async #attend() {
     await this.#credentials?.prepare();
     if (this.#closed) return 0;
@@ -130,7 +130,13 @@ export class Connection {
     return this.#lost(message, error instanceof Busy);
   }
 
-  /** When and where to go on after a loss. @param {string} why @param {boolean} held whether the gateway said when */
+  /**
+   * Choose the address and the time of the next attempt.
+   *
+   * @param {string} why
+   * @param {boolean} held whether the gateway said when to reconnect
+   * @returns {number} milliseconds
+   */
   #lost(why, held) {
     if (!this.#closed) this.#listener.lost(why);
     if (Date.now() - this.#opened >= STEADY) this.#failures = 0;
@@ -173,15 +179,16 @@ export class Connection {
         if (this.#socket !== socket) return;
         const frame = parsed(data);
         if (frame) this.#receive(frame);
-        else end(1006, "what answered is no gateway");
+        else end(1006, "the answer is not from a gateway");
       };
       socket.onclose = ({code, reason}) => end(code, reason);
-      // The end is told by `close`, but some runtimes outside of browsers tell of a failed attempt by `error` alone.
+      // Every socket ends with `close`, except in some runtimes outside of browsers: there a failed attempt gives only
+      // `error`.
       socket.onerror = () => setTimeout(end, 0, 1006, "there is no connection");
     });
   }
 
-  /** Log in, follow, and send what waits. */
+  /** Log in, subscribe, and send the waiting requests. */
   async #enter() {
     await this.#login();
     this.#opened = Date.now();
@@ -206,7 +213,7 @@ export class Connection {
     for (const pending of [...this.#pending.values()]) this.#cut(pending);
   }
 
-  /** What becomes of a request when the connection breaks. @param {Pending} pending */
+  /** Keep or reject a request when the connection breaks. @param {Pending} pending */
   #cut(pending) {
     if (!pending.sent && !this.#closed) return;
     if (pending.own) return this.#settle(pending, unavailable("the connection was lost"));
@@ -226,7 +233,7 @@ export class Connection {
 
   // Logging in.
 
-  /** Give the socket a token: at first, and in band. */
+  /** Authenticate the socket: when it opens, and again with each new token. */
   #login() {
     this.#renewing ??= this.#authenticate().finally(() => {
       this.#renewing = undefined;
@@ -265,10 +272,10 @@ export class Connection {
   }
 
   /**
-   * Give the socket another token. If that fails it is tried again, for as long as the one that it has is good; without
-   * one the socket is ended, and what follows is as after a loss.
+   * Authenticate the socket with a new token. A failure is tried again while the present token is valid. Without a valid
+   * one the socket is closed, as if the connection was lost.
    *
-   * @param {boolean} needed
+   * @param {boolean} needed whether the present token is not valid
    */
   async #renew(needed) {
     const socket = this.#socket;
@@ -286,8 +293,8 @@ export class Connection {
   // Requests.
 
   /**
-   * Send a request as soon as there is a connection; its answer. What only reads is sent again when the connection
-   * breaks; anything else is rejected with Uncertain then.
+   * Send a request as soon as there is a connection. When the connection breaks, a request that only reads is sent
+   * again, and any other is rejected with Uncertain.
    *
    * @param {string} action
    * @param {object} members
@@ -357,7 +364,7 @@ export class Connection {
     if (this.#draining) this.#depart();
   }
 
-  /** The token was not good any more: the request is sent again with another one. @param {Pending} pending */
+  /** The token was refused: send the request again with a new one. @param {Pending} pending */
   async #again(pending) {
     pending.renewed = true;
     pending.sent = false;
@@ -391,7 +398,7 @@ export class Connection {
         subscription.begin(reply);
       });
     } catch (error) {
-      // What is refused for good is; anything else is tried again, on another connection.
+      // These refusals may be temporary, so the subscription is tried again on another connection. Others are final.
       const {code} = /** @type {Refused} */ (error);
       if (code === 401 && !this.#credentials) throw new LoginRequired();
       if (!(error instanceof Refused) || code === 401 || code === 429 || code >= 500) throw error;
@@ -412,22 +419,22 @@ export class Connection {
   }
 
   /**
-   * The token is about to end, or has ended. One that does so at once is not replaced at once: the next one may be no
-   * better.
+   * The token expires soon, or has expired. A token that was renewed just now is not renewed again: the next one would
+   * probably expire as early.
    *
    * @param {boolean} ended
    */
   #expire(ended) {
     if (this.#renewing || !this.#credentials) return;
     if (this.#credentials.fresh) {
-      if (ended) this.#end(1006, "the token has ended already");
+      if (ended) this.#end(1006, "the token has expired already");
       return;
     }
     this.#credentials.drop();
     this.#renew(ended);
   }
 
-  /** The gateway is about to stop: go to another one as soon as what was asked is answered. @param {Frame} frame */
+  /** The gateway is about to stop: go to another one as soon as all requests are answered. @param {Frame} frame */
   #drain({alternatives, retry}) {
     this.#addresses.hold(retry);
     this.#addresses.learn(alternatives);
@@ -441,7 +448,7 @@ export class Connection {
     this.#end(1001, "the gateway stops");
   }
 
-  // The line.
+  // Timeouts.
 
   #tick() {
     const now = Date.now();
@@ -465,7 +472,7 @@ export class Connection {
     this.#request("server/info", {}, {own: true, timeout}).answer.catch(() => {});
   }
 
-  /** The machine has slept, or has a network again: check the connection, or reconnect unless told to wait, now. */
+  /** The machine has slept, or has a network again: check the connection, or reconnect now unless told to wait. */
   wake() {
     if (!this.#told) this.#wake();
     if (!this.#entered) return;
@@ -473,7 +480,7 @@ export class Connection {
     this.probe();
   }
 
-  /** End it for good. @param {Error} [reason] */
+  /** Close for good. @param {Error} [reason] */
   close(reason) {
     if (this.#closed) return;
     this.#closed = true;

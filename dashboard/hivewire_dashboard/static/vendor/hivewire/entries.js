@@ -1,4 +1,4 @@
-/** The configurations that a client follows, in memory: applied group by group, decoded at the first look. */
+/** The configurations in the memory of a client: applied group by group, decoded when they are first read. */
 
 import {text} from "./codecs.js";
 
@@ -8,7 +8,7 @@ import {text} from "./codecs.js";
  */
 
 /**
- * A configuration, as the codec sees its value. Author and time are there when a change brought it.
+ * A configuration with its decoded value. It has author and time if it came with a change.
  *
  * @template T
  * @typedef {object} Entry
@@ -43,8 +43,8 @@ import {text} from "./codecs.js";
  * @typedef {object} Change
  * @property {string} name
  * @property {"put" | "delete"} operation
- * @property {Entry<T> | undefined} entry what is there now; undefined after a delete
- * @property {Entry<string | null> | undefined} previous what was there before, as text
+ * @property {Entry<T> | undefined} entry the configuration after it; undefined after a delete
+ * @property {Entry<string | null> | undefined} previous the configuration before it, as text
  * @property {number | undefined} revision
  * @property {string | undefined} modified
  * @property {string | null | undefined} modifiedBy
@@ -90,23 +90,23 @@ export function decoded(raw, as) {
   return {...raw, value: as.decode(raw.value)};
 }
 
-/** Codecs whose results are kept: a program that makes one for every `get` must not fill the memory. */
+/** Most codecs whose results are cached: a program that makes one for every `get` must not fill the memory. */
 const MOST_CODECS = 100;
 
-/** @typedef {Map<string, Entry<any> | undefined>} View entries by name; undefined for what never decoded */
+/** @typedef {Map<string, Entry<any> | undefined>} View entries by name; undefined for values that were never decoded */
 
 export class Entries {
   /** @type {Map<string, Entry<any>>} */
   #raw = new Map();
-  /** @type {Map<Codec<any>, View>} what each codec made of those that it was asked for */
+  /** @type {Map<Codec<any>, View>} the cached results of each codec */
   #views = new Map();
 
-  /** @param {(found: Undecodable) => void} invalid told of a value that does not decode */
+  /** @param {(found: Undecodable) => void} invalid called for a value that cannot be decoded */
   constructor(invalid) {
     this.invalid = invalid;
   }
 
-  /** The names in the order in which they came. */
+  /** The names, in the order in which they were received. */
   names() {
     return this.#raw.keys();
   }
@@ -127,7 +127,7 @@ export class Entries {
     return this.#views.get(as)?.get(name) ?? this.#look(name, as);
   }
 
-  /** The first look at a configuration through a codec. @param {string} name @param {Codec<any>} as */
+  /** Decode a configuration that this codec has not decoded yet. @param {string} name @param {Codec<any>} as */
   #look(name, as) {
     const raw = this.#raw.get(name);
     let view = this.#views.get(as);
@@ -140,7 +140,7 @@ export class Entries {
     return view.get(name);
   }
 
-  /** The last good value stays when one does not decode. @param {Entry<any>} raw @param {Codec<any>} as @param {View} view */
+  /** Decode a value; if that fails, the last valid one stays. @param {Entry<any>} raw @param {Codec<any>} as @param {View} view */
   #decode(raw, as, view) {
     const {name} = raw;
     try {
@@ -151,7 +151,7 @@ export class Entries {
     }
   }
 
-  /** What a group changes; a reset by comparing. @param {import("./subscription.js").Group} group @returns {Change<any>[]} */
+  /** Apply a group. @param {import("./subscription.js").Group} group @returns {Change<any>[]} for a reset the differences */
   apply({frames, reset}) {
     const before = this.#raw;
     if (reset) this.#raw = new Map();
@@ -169,7 +169,7 @@ export class Entries {
     return reset ? this.#difference(before) : changes;
   }
 
-  /** What has been read is decoded at once, so that a value that does not decode is noticed. @param {Entry<any>} raw */
+  /** Decode at once what was read before, so that an invalid value is noticed. @param {Entry<any>} raw */
   #set(raw) {
     this.#raw.set(raw.name, raw);
     for (const [as, view] of this.#views) if (view.has(raw.name)) this.#decode(raw, as, view);

@@ -1,12 +1,12 @@
 /**
- * What a request can be rejected with.
+ * The errors with which a request can be rejected.
  *
  *     HivewireError
- *     ├── Refused         the gateway said no: `code`, and the members of its answer
+ *     ├── Refused         the gateway refused it: `code`, and the members of its answer
  *     │   ├── LoginRequired   401  there is no token that the gateway accepts
  *     │   ├── Denied          403  the token does not allow it
  *     │   ├── NotFound        404
- *     │   ├── Conflict        409  somebody else was faster: `change`, `current`
+ *     │   ├── Conflict        409  somebody else wrote first: `change`, `current`
  *     │   ├── TooLarge        413
  *     │   ├── Busy            429  `retryAfter` seconds
  *     │   └── Unavailable     503  nothing was written; also when no gateway could be asked in time
@@ -33,7 +33,7 @@ export class Refused extends HivewireError {
   /** @param {Record<string, any>} reply */
   constructor(reply) {
     super(reply.error);
-    /** @type {number} a number as in HTTP */
+    /** @type {number} as the status in HTTP */
     this.code = reply.code;
     this.reply = reply;
   }
@@ -44,9 +44,9 @@ export class Conflict extends Refused {
   /** @param {Record<string, any>} reply */
   constructor(reply) {
     super(reply);
-    /** @type {WireChange | null} the change that was in the way; null if the name was never heard of */
+    /** @type {WireChange | null} the change that caused the conflict; null if the name never existed */
     this.change = reply.change ?? null;
-    /** @type {Entry | undefined} what is there now, as text; undefined when there is nothing */
+    /** @type {Entry | undefined} the current configuration, as text; undefined when there is none */
     this.current = this.change?.operation === "put" ? entry(this.change.configuration, this.change) : undefined;
     /** @type {number | undefined} in a transaction: the index of the change that failed */
     this.index = reply.index;
@@ -70,7 +70,7 @@ export class NotFound extends Refused {}
 /** The request, or its answer, is larger than the gateway allows (413). */
 export class TooLarge extends Refused {}
 
-/** Too much at once (429). */
+/** Too many requests, or attempts to log in (429). */
 export class Busy extends Refused {
   /** Seconds to wait. */
   get retryAfter() {
@@ -81,10 +81,10 @@ export class Busy extends Refused {
 /** The gateway cannot do it now, or could not be asked in time (503). Nothing was written. */
 export class Unavailable extends Refused {}
 
-/** The connection broke, or the answer did not come in time. What was asked may have been done: look before repeating. */
+/** The connection broke, or the answer did not come in time. The request may have been carried out: check before you repeat it. */
 export class Uncertain extends HivewireError {}
 
-/** `ready` waited for its whole timeout. */
+/** `ready` waited until its timeout. */
 export class NotReady extends HivewireError {}
 
 /** The client was closed. */

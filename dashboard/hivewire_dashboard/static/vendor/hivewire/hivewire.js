@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-/** The client: configurations in memory, and everything that can be asked of a gateway (dashboard-and-clients.md, 6). */
+/** The client: configurations in memory, and all requests to a gateway (dashboard-and-clients.md, 6). */
 
 import {Addresses} from "./addresses.js";
 import {text} from "./codecs.js";
@@ -30,34 +30,34 @@ import {Events, matcher} from "./watch.js";
  * @typedef {object} CallOptions
  * @property {number} [timeout] milliseconds, 30,000 when absent
  * @property {AbortSignal} [signal]
- * @property {boolean} [repeat] send it again when the connection breaks, because twice is the same as once
+ * @property {boolean} [repeat] send it again when the connection breaks; only for idempotent requests
  */
 
 /**
  * @typedef {object} Options
- * @property {import("./credentials.js").TokenSource} [token] without one only requests without a login are answered
- * @property {string[]} [names] what to keep in memory: exact names, or prefixes that end in `*`. All that the token
- *   reaches when absent, and nothing when empty
+ * @property {import("./credentials.js").TokenSource} [token] without one only requests that need no login are answered
+ * @property {string[]} [names] what to keep in memory: exact names, or prefixes that end in `*`. When absent: all that
+ *   the token reaches. When empty: nothing
  * @property {boolean | import("./cache.js").Cache} [cache] true: IndexedDB, in browsers. In Node `fileCache(path)`
- * @property {number} [maxAge] milliseconds after which what is cached does not count any more
+ * @property {number} [maxAge] milliseconds after which the content of the cache is ignored
  * @property {boolean} [detail] also who changed each configuration last, and when
  * @property {number} [inline] leave out values of more characters than this
- * @property {typeof globalThis.WebSocket} [WebSocket] for a Node that has none: that of the package `ws`
+ * @property {typeof globalThis.WebSocket} [WebSocket] for versions of Node without one: that of the package `ws`
  * @property {() => number} [random] for tests: in place of Math.random
  */
 
 /**
  * @typedef {object} WriteOptions
- * @property {number} [expect] the version that must be the current one; ABSENT: there must be none
+ * @property {number} [expect] the version that must be the current one; ABSENT: the name must not exist
  * @property {number} [revision] the revision of the last change that must be the current one
  * @property {string} [description] why, for the history
- * @property {string} [layer] of which layer; plain ones when absent
- * @property {boolean} [dryRun] judge it, and write nothing
+ * @property {string} [layer] the layer to write into; without it plain configurations are written
+ * @property {boolean} [dryRun] check the write, and write nothing
  */
 
 /** @typedef {WriteOptions & {contentType?: string, check?: boolean}} PutOptions */
 
-/** The version of what does not exist. */
+/** The version of a name that does not exist. */
 export const ABSENT = 0;
 
 export class Hivewire {
@@ -124,7 +124,7 @@ export class Hivewire {
     return this.#status.state;
   }
 
-  /** The state, since when it is stale, and why: what `on("state")` was given last. */
+  /** The state, since when it is stale, and why: the last event of `on("state")`. */
   get status() {
     return this.#status;
   }
@@ -136,7 +136,7 @@ export class Hivewire {
 
   /**
    * A configuration, from memory: current while `live`, otherwise the last known. The default codec is `text()`.
-   * What the gateway leaves out, because it is binary or long, has the value null as text.
+   * With it, a value that the gateway leaves out because it is binary or long is null.
    *
    * @template [T=string]
    * @param {string} name
@@ -153,10 +153,10 @@ export class Hivewire {
   }
 
   /**
-   * Wait until values can be read: current ones, or those of the cache. With `{stale: false}` current ones.
+   * Wait until values can be read: current ones, or those of the cache; with `{stale: false}` only current ones.
    *
-   * @param {{timeout?: number, stale?: boolean}} [options] milliseconds, 10,000 when absent
-   * @returns {Promise<State>} rejects with NotReady, or with what closed the client
+   * @param {{timeout?: number, stale?: boolean}} [options] `timeout`: milliseconds, 10,000 when absent
+   * @returns {Promise<State>} rejects with NotReady, or with the error that closed the client
    */
   ready({timeout = 10_000, stale = true} = {}) {
     return new Promise((resolve, reject) => {
@@ -178,7 +178,7 @@ export class Hivewire {
   // Events.
 
   /**
-   * Be told of events: `state`, `reset`, `changes`, `invalid`; `push` is told of every push of the gateway as it is.
+   * Listen to events: `state`, `reset`, `changes`, `invalid`; `push` gets every push of the gateway unchanged.
    *
    * @template {Event["type"] | "push"} K
    * @param {K} type
@@ -238,7 +238,7 @@ export class Hivewire {
     const get = () => this.get(name, as)?.value;
     return {
       get,
-      /** @param {(value: T | undefined) => void} told at once, and whenever it changes @returns {() => void} */
+      /** @param {(value: T | undefined) => void} told called at once, and at each change @returns {() => void} */
       subscribe: (told) => {
         let last = get();
         const look = () => {
@@ -257,8 +257,8 @@ export class Hivewire {
   // Requests.
 
   /**
-   * Send any request; see api.md for all of them. It waits for a connection. What only reads is repeated when the
-   * connection breaks; anything else is rejected with Uncertain then.
+   * Send any request; see api.md for all of them. It waits for a connection. When the connection breaks, a request that
+   * only reads is sent again, and any other is rejected with Uncertain.
    *
    * @param {string} action such as `configuration/audit`
    * @param {object} [members]
@@ -270,13 +270,13 @@ export class Hivewire {
   }
 
   /**
-   * Follow anything that can be subscribed to, over all connections: `device/subscribe`, or `configuration/subscribe` in
-   * another form. Every group ends at a position; a push without position is a group of its own.
+   * Follow any subscription over all connections: `device/subscribe`, or `configuration/subscribe` with other members.
+   * Every group ends at a position; a push without a position is a group by itself.
    *
    * @param {string} action
    * @param {object} members
    * @param {(group: Group) => void} take
-   * @param {(error: Error) => void} [fail] it was refused; when absent the error is reported
+   * @param {(error: Error) => void} [fail] called when the subscription is refused; when absent the error is reported
    * @returns {() => void} stops it
    */
   follow(action, members, take, fail = report) {
@@ -289,8 +289,8 @@ export class Hivewire {
    * @template [T=string]
    * @param {string} name
    * @param {T} value
-   * @param {PutOptions & CallOptions & {as?: Codec<T>}} [options] `as` when it is not a text, such as `json()`
-   * @returns {Promise<Entry<T>>} what is there now. Rejects with Conflict, Denied, Uncertain, ...
+   * @param {PutOptions & CallOptions & {as?: Codec<T>}} [options] `as` when the value is not a string, such as `json()`
+   * @returns {Promise<Entry<T>>} the new configuration. Rejects with Conflict, Denied, Uncertain, ...
    */
   async put(name, value, {as, ...options} = {}) {
     const [members, how] = parts(options);
@@ -305,10 +305,10 @@ export class Hivewire {
   }
 
   /**
-   * Write several configurations, all or none.
+   * Write several configurations in one transaction: all or none.
    *
    * @param {(({put: string, value: any, as?: Codec<any>} | {delete: string}) & PutOptions)[]} changes 1 to 1,000
-   * @param {string} [description] of each change that has none
+   * @param {string} [description] for each change that has none
    * @param {CallOptions & {dryRun?: boolean}} [options]
    * @returns {Promise<{revision: number | undefined, entries: Entry<string | null>[]}>} in the order of the changes
    */
@@ -333,7 +333,7 @@ export class Hivewire {
   }
 
   /**
-   * A configuration as the gateway has it: also one that is not followed, or an earlier version.
+   * Read a configuration from the gateway: also one that is not in memory, or an earlier version.
    *
    * @template [T=string]
    * @param {string} name
@@ -348,7 +348,7 @@ export class Hivewire {
   }
 
   /**
-   * A page of configurations, in the order of names.
+   * A page of configurations, sorted by name.
    *
    * @param {string[]} [names] patterns; all when absent
    * @param {{layer?: string, take?: number, skip?: number, after?: string, inline?: number, detail?: boolean} & CallOptions} [options]
@@ -375,11 +375,12 @@ export class Hivewire {
   }
 
   /**
-   * A request over HTTP to the gateway of this connection, with its token: contents of any size, tenant documents.
+   * Send a request over HTTP to the gateway of this connection, with its token: for contents of any size, and tenant
+   * documents.
    *
    * @param {string} path such as `api/rest/configuration/logo/content`
    * @param {RequestInit} [init]
-   * @returns {Promise<Response>} rejects with Refused when the status is none of success
+   * @returns {Promise<Response>} rejects with Refused unless the status is 200 to 299
    */
   async http(path, init = {}) {
     const send = async () => {
@@ -399,12 +400,12 @@ export class Hivewire {
     throw refusal({...body, code: response.status, error});
   }
 
-  /** End everything; memory stays. */
+  /** Close the connection. The configurations in memory can still be read. */
   close() {
     this.#connection.close();
   }
 
-  /** Close, and forget everything, also in the cache. */
+  /** Close, and remove all configurations from memory and from the cache. */
   async logout() {
     this.close();
     this.#entries.load([]);
@@ -437,7 +438,7 @@ export class Hivewire {
     else if (changes.length) this.#emit({type: "changes", changes, position, conflated: group.frames[0]?.conflated === true});
   }
 
-  /** What the cache has, once it is known for whom. @param {string} subject */
+  /** Load the cache, once the subject of the token is known. @param {string} subject */
   async #recall(subject) {
     if (this.#recalled || !subject || !this.#subscription) return;
     this.#recalled = true;
@@ -495,7 +496,7 @@ export class Hivewire {
     for (const listener of [...(this.#listeners.get(type) ?? [])]) guarded(listener)(event);
   }
 
-  /** What a page learns of the machine: it may have slept, or have a network again. */
+  /** In a page: notice that the machine has slept, or that it has a network again. */
   #attendPage() {
     if (typeof document === "undefined") return;
     const wake = () => document.visibilityState === "visible" && this.#connection.wake();
@@ -522,7 +523,7 @@ function parts({timeout, signal, repeat, expect, ...members}) {
 
 /** @param {string} name @param {any} value @param {Codec<any> | undefined} as */
 function written(name, value, as) {
-  if (!as && typeof value !== "string") throw new TypeError("the value is not a text: give {as: json()}");
+  if (!as && typeof value !== "string") throw new TypeError("the value is not a string: give {as: json()}");
   return {name, value: as ? as.encode(value) : value, ...(as?.contentType && {contentType: as.contentType})};
 }
 
@@ -532,7 +533,7 @@ function operation({put, delete: gone, value, as, expect, ...members}, descripti
   return {operation: put === undefined ? "delete" : "put", ...what, description, ...members, entityVersion: expect};
 }
 
-/** What a listener throws is its own: it is reported, and stops nothing here. @param {(event: any) => void} listener */
+/** Report what a listener throws, so that it does not stop the client. @param {(event: any) => void} listener */
 function guarded(listener) {
   return (/** @type {any} */ event) => {
     try {

@@ -1,10 +1,10 @@
 /**
- * One subscription over all connections: it resumes where it stood, and hands over what was pushed in whole groups.
+ * One subscription over all connections. It resumes at its position, and passes on pushes in complete groups.
  *
- * @typedef {object} Group what leads to a position, or a push without one
+ * @typedef {object} Group the pushes up to a position, or one push without a position
  * @property {Record<string, any>[]} frames the pushes, in order
  * @property {boolean} reset whether they replace everything before
- * @property {boolean} live whether the present is reached
+ * @property {boolean} live whether the subscription is up to date
  */
 
 /** @typedef {Record<string, any>} Frame */
@@ -19,8 +19,8 @@ export class Subscription {
    * @param {string} action such as `configuration/subscribe`
    * @param {object} members of the request
    * @param {(group: Group) => void} take
-   * @param {(error: Error) => void} fail it was refused, and is not followed any more
-   * @param {(live: boolean) => void} [turn] it has reached the present, or is paused
+   * @param {(error: Error) => void} fail called when it is refused for good
+   * @param {(live: boolean) => void} [turn] called when it becomes up to date, and when it is paused
    */
   constructor(action, members, take, fail, turn = () => {}) {
     this.action = action;
@@ -35,7 +35,8 @@ export class Subscription {
   }
 
   /**
-   * The request that begins it, or goes on with it. A state that another token saw may lack what this one reaches.
+   * The members of the request that begins or resumes it. With a token of another reach it begins again, because the
+   * present state may lack names that the new token reaches.
    *
    * @param {string} reach of the token
    */
@@ -45,11 +46,11 @@ export class Subscription {
     return {...this.members, since: this.position};
   }
 
-  /** The answer to the request: what follows it is pushed in the same breath. @param {Frame} reply */
+  /** Take the answer to the request. Pushes may follow it at once. @param {Frame} reply */
   begin({subscriptionId, mode, position}) {
     this.id = subscriptionId;
     this.#reset = mode !== undefined && mode !== "resumed";
-    // Without a position it is a plain one of DeviceHive: it only has what is new.
+    // A subscription without a mode is a plain one of DeviceHive, which gets only new messages.
     if (mode === "live" || mode === undefined) {
       this.position = position;
       this.#turn(true);
@@ -64,7 +65,8 @@ export class Subscription {
       this.#reset = true;
     }
     this.#held.push(frame);
-    // Without a position it is a part of a group; but one of a subscription without any, or about presence, is whole.
+    // A push without a position is a part of a group. But in a subscription without positions, and about presence, each
+    // push is a group by itself.
     const part = frame.more || frame.last === false || this.#held.length > 1;
     if (frame.position === undefined && part) return;
     if (frame.position !== undefined) this.position = frame.position;
@@ -75,7 +77,7 @@ export class Subscription {
     if (group.live) this.#turn(true);
   }
 
-  /** The connection is lost: an unfinished group is discarded. */
+  /** The connection is lost: discard an incomplete group. */
   lose() {
     this.id = 0;
     this.#held = [];

@@ -1,23 +1,23 @@
-/** What happens, as something to iterate over; and which names a pattern means. */
+/** Events as async iterators; and the patterns of names. */
 
 /** @typedef {import("./entries.js").Change<any>} Change */
 
 /**
- * @typedef {{type: "reset", changes: Change[], position: string}} Reset the state was replaced: what is different now, or
- *   at first everything
- * @typedef {{type: "changes", changes: Change[], position: string, conflated: boolean}} Changes what happened together;
- *   conflated: changes in between were left out
+ * @typedef {{type: "reset", changes: Change[], position: string}} Reset the state was replaced: the differences, or
+ *   everything at the beginning
+ * @typedef {{type: "changes", changes: Change[], position: string, conflated: boolean}} Changes the changes of one
+ *   transaction, or of several; conflated: changes in between were left out
  * @typedef {{type: "state", state: State, staleSince: Date | undefined, reason: Error | string | undefined}} StateChanged
- * @typedef {{type: "invalid", name: string, error: Error}} Invalid a value does not decode: the last good one stays
+ * @typedef {{type: "invalid", name: string, error: Error}} Invalid a value cannot be decoded: the last valid one stays
  * @typedef {"connecting" | "stale" | "catching_up" | "live" | "closed"} State
  * @typedef {Reset | Changes | StateChanged | Invalid} Event
  */
 
-/** Unread changes above which a watcher gets only the last of each name. */
+/** Unread changes above which a watcher gets only the last change of each name. */
 export const MOST_UNREAD = 10_000;
 
 /**
- * Whether a name is one of these: exact names, or prefixes that end in `*`.
+ * A function that says whether a name matches: exact names, or prefixes that end in `*`.
  *
  * @param {string | string[]} patterns
  * @returns {(name: string) => boolean}
@@ -30,7 +30,7 @@ export function matcher(patterns) {
 }
 
 /**
- * A queue that one reads with `for await`. It ends by its signal, by `break`, and by `finish`.
+ * A queue that is read with `for await`. It ends by its signal, by `break`, and by `finish`.
  *
  * @template T
  */
@@ -50,7 +50,7 @@ export class Queue {
     this.#arrived?.();
   }
 
-  /** What waits is still read; then it ends, or throws. @param {Error} [error] */
+  /** End the queue, or throw, after the waiting items are read. @param {Error} [error] */
   finish(error) {
     this.#finished = true;
     this.#error ??= error;
@@ -85,8 +85,8 @@ export class Queue {
 }
 
 /**
- * The events of a watcher. While it does not read they are kept up to a number of changes; beyond that only the last of
- * each name, in one event, marked `conflated`.
+ * The events of a watcher. Events that it has not read are kept up to MOST_UNREAD changes. Beyond that, only the last
+ * change of each name is kept, in one event that is marked `conflated`.
  *
  * @extends {Queue<Event>}
  */
