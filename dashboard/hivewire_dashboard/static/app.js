@@ -1,4 +1,4 @@
-/** The beginning: who is known goes on to the shell, everybody else logs in first. */
+/** The start of the page: the shell if the user is logged in already, otherwise the login. */
 
 import {html, render} from "./vendor/preact.js";
 import {tooMany} from "./lib/scope.js";

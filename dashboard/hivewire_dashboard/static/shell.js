@@ -1,4 +1,4 @@
-/** What is around every screen, and which screen is shown. Loaded when somebody is logged in. */
+/** The frame around every screen, and the choice of the screen. Loaded after the login. */
 
 import {html, useEffect, useState} from "./vendor/preact.js";
 import {about, me, status} from "./lib/gateway.js";
@@ -14,8 +14,8 @@ import {Preferences} from "./screens/preferences.js";
 import {Start} from "./screens/start.js";
 
 /**
- * The screens: the first word of their address, what they are called, their key after `g`, and their file. `keys` only
- * change the address, so they count while the file is still loading.
+ * The screens: the first word of their address, their title, their key after `g`, and their file. `keys` only change the
+ * address, so they work while the file is still loading.
  */
 const SCREENS = [
   {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
@@ -38,7 +38,7 @@ const SCREENS = [
   {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js"), keys: {e: () => refine({tab: undefined, edit: 1}), h: () => go(to("one", ...route.value.rest, {tab: "history"}))}},
 ];
 
-/** The keys that lead to screens. */
+/** The keys that open screens. */
 const KEYS = {
   b: () => go(to("basket")),
   ...Object.fromEntries(SCREENS.filter(({key}) => key).map(({key, path}) => [`g ${key}`, () => go(to(path))])),
@@ -56,7 +56,7 @@ const STATES = {
   closed: () => ["offline", "Logged out"],
 };
 
-/** The state of the connection, always seen. */
+/** The state of the connection, which is always shown. */
 function Status() {
   const [kind, text, more] = login.value.wanted ? ["offline", "Logged out"] : STATES[status.value.state](status.value);
   useEffect(() => {
@@ -121,6 +121,6 @@ function Screen() {
   }
   if (!found) return html`<h1>There is no such screen</h1><p><a href=${to("c")}>Go to the configurations</a></p>`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
-  // The key makes a new screen of another path, so that nothing of the old one stays in its state.
+  // The key makes Preact build a new screen for another path, so that it does not keep the state of the old one.
   return value?.of === found && html`<${value.screen} key=${found.path === "api" ? "api" : [found.path, ...route.value.rest].join("/")} ...${route.value} />`;
 }

@@ -5,8 +5,8 @@ import {keyOf} from "./drafts.js";
 import {hw} from "./gateway.js";
 
 /**
- * What is staged, by name and layer: what will be there (`value` and `contentType`, or `undefined` to delete it), and the version
- * it was made from, with the value of then.
+ * The staged edits, by name and layer: the new configuration (`value` and `contentType`, or `undefined` to delete it), and
+ * the version that was edited, with its value.
  *
  * @type {import("../vendor/preact.js").Signal<Map<string, {name: string, layer?: string, value: string | undefined,
  *   contentType: string | undefined, base: number, before: string | undefined, description?: string}>>}
@@ -20,7 +20,7 @@ export function stage(edits) {
   staged.value = all;
 }
 
-/** Take one out, or all. */
+/** Remove one edit, or all. */
 export function unstage(edit) {
   const all = new Map(edit ? staged.peek() : []);
   if (edit) all.delete(keyOf(edit.name, edit.layer));
@@ -28,8 +28,8 @@ export function unstage(edit) {
 }
 
 /**
- * Why the gateway would refuse changes of one transaction: messages by index, no more than `most`. It names the first
- * one, so it is asked again without that.
+ * Why the gateway would refuse changes of one transaction: messages by index, at most `most`. The gateway names only the
+ * first change that it refuses, so it is asked again without that one.
  */
 export async function refusals(changes, most = Infinity) {
   const found = new Map();

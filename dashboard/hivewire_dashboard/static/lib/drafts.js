@@ -1,37 +1,37 @@
-/** Edits that are not saved yet, by name and layer, also those of schemas. They outlive the screen, the login and the connection; not the page. */
+/** Edits that are not saved yet, by name and layer, also of schemas. They last as long as the page: over screens, logins and connections. */
 
 import {effect, signal} from "../vendor/preact.js";
 
 /**
- * `base` is the version that was opened, 0 for a new name, and `before` its text. Schemas also have `secret`.
+ * `base` is the version that was opened (0 for a new name), and `before` its text. Schemas also have `secret`.
  *
  * @type {import("../vendor/preact.js").Signal<Map<string, {value: string, contentType: string, base: number,
  *   before: string, beforeType: string, secret?: boolean, beforeSecret?: boolean}>>}
  */
 export const drafts = signal(new Map());
 
-/** What stands in place of a layer for schemas: no layer is called like this. */
+/** Used in place of a layer for schemas; it is not a valid name of a layer. */
 export const SCHEMA = "schema:";
 
-/** The key of an edit: a name, and before it the layer if it is in one. */
+/** The key of an edit: the layer, if there is one, and the name. */
 export function keyOf(name, layer) {
   return layer === undefined ? name : `${layer}\n${name}`;
 }
 
-/** Keep an edit, or change some of it. */
+/** Add an edit, or change some of its members. */
 export function draft(name, changed, layer) {
   const key = keyOf(name, layer);
   drafts.value = new Map(drafts.peek()).set(key, {...drafts.peek().get(key), ...changed});
 }
 
-/** Forget one. */
+/** Remove an edit. */
 export function discard(name, layer) {
   const all = new Map(drafts.peek());
   all.delete(keyOf(name, layer));
   drafts.value = all;
 }
 
-/** Whether an edit says anything else than what it began with. */
+/** Whether an edit differs from the version that was opened. */
 export function edited(found) {
   if (found === undefined) return false;
   return found.value !== found.before || found.contentType !== found.beforeType || found.secret !== found.beforeSecret;

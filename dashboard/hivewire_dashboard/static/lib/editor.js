@@ -1,6 +1,6 @@
 /**
- * The editor and the view of differences: CodeMirror, loaded when it is needed. It lives in a shadow root, because it
- * adds a style sheet to its root, which the policy of the page refuses for a document.
+ * The editor and the view of differences: CodeMirror, loaded when it is needed. It is in a shadow root, because it adds
+ * a style sheet to its root, and the policy of the page does not allow that in the document.
  */
 
 import {html, useEffect, useRef, useState} from "../vendor/preact.js";
@@ -8,17 +8,17 @@ import {settings} from "./settings.js";
 
 let loaded;
 
-/** CodeMirror and the parts of ours that are made of it. */
+/** CodeMirror, and our own parts that are made with it. */
 function load() {
   loaded ??= import("../vendor/codemirror.js").then((cm) => ({cm, looks: looks(cm)}));
   return loaded;
 }
 
-/** How everything looks: the variables of tokens.css reach into the shadow root. */
+/** The theme. The variables of tokens.css are also visible in the shadow root. */
 function looks({EditorView, HighlightStyle, syntaxHighlighting, tags}) {
   const theme = EditorView.theme({
     "&": {fontSize: "var(--type-2)", color: "var(--ink)", backgroundColor: "var(--surface)", height: "100%"},
-    "&.cm-focused": {outline: "none"}, // the gutter would cover its left side: the host has it
+    "&.cm-focused": {outline: "none"}, // the gutter would cover its left side, so the host has the outline
     ".cm-scroller": {fontFamily: "var(--mono)", lineHeight: "1.5"},
     ".cm-scroller:focus-visible": {outline: "2px solid var(--accent)", outlineOffset: "-2px"},
     ".cm-gutters": {backgroundColor: "var(--sunken)", color: "var(--quiet)", border: "none"},
@@ -51,7 +51,7 @@ function looks({EditorView, HighlightStyle, syntaxHighlighting, tags}) {
   return [theme, syntaxHighlighting(colours)];
 }
 
-/** What every pane has: a name for those who do not see it, and a scroller that the keyboard reaches. */
+/** The extensions of every pane: a label for screen readers, and a scroller that the keyboard reaches. */
 function pane({cm, looks: ours}, {label, json, readOnly}) {
   const {EditorView, EditorState, lineNumbers, highlightSpecialChars, highlightTrailingWhitespace} = cm;
   return [
@@ -72,7 +72,7 @@ function reachable(view, label) {
   view.scrollDOM.setAttribute("aria-label", label);
 }
 
-/** Mount something of CodeMirror in a shadow root, and take it away again. */
+/** Mount a view of CodeMirror in a shadow root, and destroy it with the component. */
 function useMounted(mount, on) {
   const host = useRef();
   const [error, setError] = useState();
@@ -92,7 +92,7 @@ function useMounted(mount, on) {
   return host;
 }
 
-/** An editor over `value`, which is only its beginning: `onChange` is told of every text since. It takes the focus whenever `focus` becomes true. */
+/** An editor. `value` is only its first text; `onChange` gets each later one. It takes the focus whenever `focus` becomes true. */
 export function Editor({value, label, json = false, check = false, onChange, focus = true}) {
   const told = useRef();
   told.current = onChange;
@@ -125,7 +125,7 @@ export function Editor({value, label, json = false, check = false, onChange, foc
   return html`<div class="editor" ref=${host}></div>`;
 }
 
-/** A text to read, with its lines numbered. */
+/** A read-only text with line numbers. */
 export function Reader({value, label, json = false}) {
   const host = useMounted(
     (parts, root) => {
@@ -139,10 +139,10 @@ export function Reader({value, label, json = false}) {
   return html`<div class="editor" ref=${host}></div>`;
 }
 
-/** Whether two things beside each other would be too narrow. */
+/** Whether the screen is too narrow for two panes side by side. */
 export const narrow = matchMedia("(max-width: 48rem)");
 
-/** The difference of two texts, the old one left; on a narrow screen one below the other. */
+/** The difference of two texts: the old one on the left, or on a narrow screen above. */
 export function Difference({before, after, labels = ["Before", "After"], json = false}) {
   const unified = narrow.matches;
   const host = useMounted(

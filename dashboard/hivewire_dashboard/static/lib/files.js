@@ -1,10 +1,10 @@
-/** The file of `hivewire export` and `hivewire import`: made, saved, read and compared with what is there. */
+/** The file of `hivewire export` and `hivewire import`: build it, save it, read it, and compare it with the gateway. */
 
 import {hw} from "./gateway.js";
 
 const TEXT = "text/plain; charset=utf-8";
 const MEMBERS = ["name", "value", "entityVersion", "contentType"];
-/** Exact names in one request. */
+/** Most exact names in one request. */
 const NAMES = 100;
 
 /** The text of an export: one configuration a line, by name. */
@@ -22,7 +22,7 @@ export function saved(name, text) {
   setTimeout(() => URL.revokeObjectURL(url), 1_000);
 }
 
-/** The entries of an export. Throws what is wrong with the first that is not valid. */
+/** The entries of an export. Throws an error about the first invalid one. */
 export function parsed(text) {
   const file = JSON.parse(text.replace(/^\uFEFF/, ""));
   if (file?.hivewire !== 1 || !Array.isArray(file.configurations))
@@ -42,7 +42,7 @@ export function parsed(text) {
   });
 }
 
-/** Entries with what is there now: `new`, `changed` or `same`. */
+/** Entries compared with the gateway: `new`, `changed` or `same`. */
 export async function compared(entries) {
   const there = new Map();
   for (let start = 0; start < entries.length; start += NAMES) {
@@ -57,7 +57,7 @@ export async function compared(entries) {
   });
 }
 
-/** The configurations of patterns or names, whole, a page at a time. */
+/** The configurations of patterns or names, with complete values, a page at a time. */
 export async function everything(names) {
   const found = [];
   let revision;

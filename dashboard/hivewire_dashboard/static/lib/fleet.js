@@ -1,9 +1,9 @@
-/** The fleet as it is now: devices with their presence, networks and device types, while somebody looks at them. */
+/** The current devices with their presence, networks and device types. They are followed while a component shows them. */
 
 import {signal, useEffect, useMemo} from "../vendor/preact.js";
 import {hw} from "./gateway.js";
 
-/** What is followed: a map by id, drawn at most once a frame. */
+/** Objects that are followed: a map by id, drawn at most once a frame. */
 class Followed {
   items = new Map();
   #sorted = [];
@@ -14,18 +14,18 @@ class Followed {
   #stop = undefined;
   #drawing = false;
 
-  /** `noun` is the word of the actions, `list` the member of a snapshot, `one` that of a change, `id` that of its key. */
+  /** `noun` is the noun of the actions, `list` the member of a snapshot, `one` that of a change, `id` that of its key. */
   constructor(noun, list, one, id, more = {}) {
     Object.assign(this, {noun, list, one, id, more});
   }
 
-  /** All, by name. Whoever reads it while drawing is drawn again when it changes: a part of a page is not with the page. */
+  /** All, by name. A component that reads it is drawn again when it changes. Nested components must read it themselves. */
   get sorted() {
     this.version.value;
     return this.#sorted;
   }
 
-  /** Follow it as long as somebody uses it. */
+  /** Follow it as long as a component uses it. */
   use() {
     useEffect(() => {
       if (this.#users++ === 0) {
@@ -76,7 +76,7 @@ export const devices = new Followed("device", "devices", "device", "deviceId", {
 export const networks = new Followed("network", "networks", "network", "networkId");
 export const types = new Followed("devicetype", "deviceTypes", "deviceType", "deviceTypeId");
 
-/** What is followed of one device, however many there are. */
+/** Follow one device, however many there are. */
 export function useDevice(id) {
   const one = useMemo(() => new Followed("device", "devices", "device", "deviceId", {presence: true, deviceId: id}), [id]);
   one.use();

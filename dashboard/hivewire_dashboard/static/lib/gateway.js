@@ -1,4 +1,4 @@
-/** The one client of the page: what is known, in which state, and who is logged in. */
+/** The client of the page, its state, and who is logged in. */
 
 import {signal} from "../vendor/preact.js";
 import {Hivewire} from "../vendor/hivewire/index.js";
@@ -6,16 +6,16 @@ import {followed} from "./scope.js";
 import {tokenOrFirst} from "./session.js";
 import {Names} from "./names.js";
 
-/** Values of more characters are left out until they are opened. */
+/** Characters of a value above which it is left out until it is opened. */
 export const INLINE = 1024;
 
 /** The state of the client: `connecting`, `catching_up`, `live`, `stale`, `closed`; since when it is stale, and why. */
 export const status = signal({state: "connecting", staleSince: undefined, reason: undefined});
 
-/** The user, once it is known. */
+/** The user; undefined until it is known. */
 export const me = signal(undefined);
 
-/** What the gateway says of itself. */
+/** The gateway's information about itself (`server/info`). */
 export const about = signal(undefined);
 
 /** The client. The address is that of the page, so that the prefix of a proxy is kept. */

@@ -1,9 +1,9 @@
-/** A table of any length: only the rows in sight are in the document, and one of them is in the order of Tab. */
+/** A table of any length: only the visible rows are in the document, and Tab reaches one of them. */
 
 import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {pressed} from "./keys.js";
 
-/** Rows beyond those in sight, above and below. */
+/** Rows in the document above and below the visible ones. */
 const BEYOND = 4;
 /** The most rows in the document. */
 const MOST = 45;
@@ -30,7 +30,7 @@ export function Grid({label, columns, count, at, find, row, open, keys = {}, sta
   const height = rowHeight();
   const focused = focus === undefined ? -1 : find(focus);
 
-  // The focused row stays where it is on the screen, whatever comes or goes above it.
+  // The focused row keeps its place on the screen when rows are added or removed above it.
   useLayoutEffect(() => {
     const element = scroller.current;
     const moved = focused >= 0 && last.current >= 0 ? focused - last.current : 0;

@@ -1,8 +1,8 @@
-/** JSON whose numbers stay as they were written, however long they are. */
+/** JSON that keeps the text of numbers, however long they are. */
 
 const raw = typeof JSON.rawJSON === "function";
 
-/** A value, or undefined if the text is no JSON. */
+/** A value, or undefined if the text is not JSON. */
 export function parse(text) {
   try {
     const keep = (_, value, context) => (typeof value === "number" && context?.source ? JSON.rawJSON(context.source) : value);
@@ -12,18 +12,18 @@ export function parse(text) {
   }
 }
 
-/** Whether a text can be written anew without changing what it says: its numbers can be kept. */
+/** Whether a text can be formatted again without a loss: its numbers can be kept. */
 export function keeps(text) {
   return raw || !/\d{16}|\d[eE]/.test(text);
 }
 
-/** The text with one member on each line; undefined if it is no JSON, or could not be kept. */
+/** The text with one member on each line; undefined if it is not JSON, or if that would lose something. */
 export function formatted(text, indent = 2) {
   const value = parse(text);
   return value === undefined || !keeps(text) ? undefined : JSON.stringify(value, null, indent);
 }
 
-/** The indentation of a text: what is before its second line, or nothing when it has one line. */
+/** The indentation of a text: the spaces before its second line, or none when it has only one line. */
 export function indentation(text) {
   return /\n([ \t]+)\S/.exec(text)?.[1];
 }

@@ -1,26 +1,26 @@
-/** The keys of the whole page. What is typed or chosen in goes first; single letters can be turned off. */
+/** The keys of the whole page. Input fields and selects come first; single letters can be turned off. */
 
 import {useLayoutEffect, useRef} from "../vendor/preact.js";
 import {settings} from "./settings.js";
 
-/** The name of a key with what is held: `Ctrl+s`, `?`, `ArrowDown`. A letter alone is nothing when letters are off. */
+/** The name of a key with its modifiers: `Ctrl+s`, `?`, `ArrowDown`. Empty for a single letter when letters are off. */
 export function pressed(event) {
   const held = event.ctrlKey || event.metaKey ? "Ctrl+" : event.altKey ? "Alt+" : "";
   if (!held && event.key.length === 1 && !settings.value.letters) return "";
   return held + event.key;
 }
 
-/** Whether what has the focus takes text, also inside an editor. */
+/** Whether the focused element takes text, also inside an editor. */
 export function typing(event) {
   const target = event.composedPath()[0];
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 
-/** What is bound, as references to keys by name; the last comes first. */
+/** The bound keys, as references to handlers by name; the last ones come first. */
 const bound = [{current: {"/": () => document.querySelector("[role=search] input")?.select()}}];
 let prefix = "";
 
-/** Keys for as long as a component is on the screen, by name: always those of its last rendering. */
+/** Bind keys by name while a component is on the screen; the handlers are those of its last rendering. */
 export function useKeys(keys) {
   const own = useRef();
   own.current = keys;
@@ -30,7 +30,7 @@ export function useKeys(keys) {
   }, []);
 }
 
-/** Enter in a search leads to the row of the table that the arrows begin at. */
+/** Enter in a search moves the focus to the table, at the row where the arrow keys begin. */
 export function toTable(event) {
   event.preventDefault();
   document.querySelector(".grid .row[tabindex='0']")?.focus();

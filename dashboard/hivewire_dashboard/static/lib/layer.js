@@ -1,14 +1,14 @@
-/** The configurations of layers, while somebody looks at them (fleet.md, 3). Plain ones are those of `names`. */
+/** The configurations of layers, followed while a component shows them (fleet.md, 3). Plain ones are in `names`. */
 
 import {useEffect, useState} from "../vendor/preact.js";
 import {Entries} from "../vendor/hivewire/entries.js";
 import {hw} from "./gateway.js";
 import {to} from "./router.js";
 
-/** Exact names in one request; of more the whole layer is followed. */
+/** Most exact names in one request; for more, the whole layer is followed. */
 const NAMES = 100;
 
-/** Hand over the entries of a layer by name, those that match `names` if given, whenever one changes. Returns the end. */
+/** Call `take` with the entries of a layer by name whenever one changes; only those that match `names` if given. Returns a function that ends it. */
 function follow(layer, names, take, fail) {
   const held = new Entries(() => {});
   const members = {layer, names: names?.length > NAMES ? undefined : names, detail: true};
@@ -18,7 +18,7 @@ function follow(layer, names, take, fail) {
   }, fail);
 }
 
-/** `{entries, ready, error}`: the entries of a layer by name, only those that match `names` if given; of no layer none. */
+/** `{entries, ready, error}`: the entries of a layer by name, only those that match `names` if given; none without a layer. */
 export function useLayer(layer, names) {
   const [found, setFound] = useState({entries: new Map(), ready: false});
   useEffect(() => {
@@ -29,7 +29,7 @@ export function useLayer(layer, names) {
   return found;
 }
 
-/** Entries by name, by layer, of the layers that are known already: those that edits are about. */
+/** The configurations that edits in layers are about: by layer, of the layers that have answered already, and by name. */
 export function useLayersOf(edits) {
   const [found, setFound] = useState(new Map());
   const wanted = Map.groupBy(edits.filter(({layer}) => layer !== undefined), ({layer}) => layer);
@@ -44,7 +44,7 @@ export function useLayersOf(edits) {
   return found;
 }
 
-/** The address of a configuration, which is in a layer or a plain one. */
+/** The address of a configuration in a layer, or of a plain one. */
 export function toOne(name, layer, query = {}) {
   return to("one", name, ...(layer === undefined ? [] : [layer]), query);
 }

@@ -1,6 +1,7 @@
 /**
- * Three-way merges: what two people made of one text. Where their edits are apart they are merged, else each part is a
- * choice. By lines first, because that leaves the form of a text as it is; JSON that lines cannot merge, by member.
+ * Three-way merges of two edits of one text. Edits in different places are merged; each part that both have changed is a
+ * choice. Lines come first, because this keeps the formatting of a text. JSON that cannot be merged by lines is merged by
+ * member.
  */
 
 import {diff3Merge} from "../vendor/diff3.js";
@@ -64,7 +65,7 @@ function byMember(base, theirs, yours, indent) {
   return finish(parts, (choices) => JSON.stringify(build(choices), null, indent));
 }
 
-/** What makes the value at a path, given the choices; conflicts are added to `parts`. */
+/** A function that makes the value at a path from the choices; conflicts are added to `parts`. */
 function walk(base, theirs, yours, path, parts) {
   if (same(theirs, yours) || same(base, yours)) return () => theirs;
   if (same(base, theirs)) return () => yours;

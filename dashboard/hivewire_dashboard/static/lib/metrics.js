@@ -1,11 +1,11 @@
-/** The metrics of the gateway over the last ten minutes, read every two seconds while somebody looks. */
+/** The metrics of the gateway over the last ten minutes, read every two seconds while a component shows them. */
 
 import {signal, useEffect} from "../vendor/preact.js";
 
 const APART = 2_000;
 const KEPT = 300;
 
-/** What is plotted: a title, a unit, and for each line what it takes from two readings that are `seconds` apart. */
+/** The charts: a title, a unit, and for each line a function of two readings that are `seconds` apart. */
 export const CHARTS = [
   {title: "Requests", unit: "a second", lines: {Answered: rate("hivewire_requests_total"), Refused: rate("hivewire_requests_total", (labels) => !/code="2/.test(labels))}},
   {title: "Changes", unit: "a second", lines: {Changes: rate("hivewire_batch_changes_sum"), Commits: rate("hivewire_commit_seconds_count")}},
@@ -19,7 +19,7 @@ export const CHARTS = [
 export const readings = signal({times: [], charts: CHARTS.map(({lines}) => Object.keys(lines).map(() => []))});
 export const problem = signal(undefined);
 
-/** The samples of a page of Prometheus: by name, pairs of labels and value. */
+/** The samples in a text of Prometheus: by name, pairs of labels and value. */
 function samples(page) {
   const found = new Map();
   for (const [, name, labels = "", value] of page.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)) {
@@ -42,7 +42,7 @@ function gauge(name, unit = 1) {
   return (before, now) => total(now, name) / unit;
 }
 
-/** The upper bound of the bucket in which a part of the commits since the last reading is; null without any. */
+/** A quantile of the commits since the last reading, as the upper bound of its bucket; null without commits. */
 function quantile(part) {
   const name = "hivewire_commit_seconds_bucket";
   return (before, now) => {
@@ -75,7 +75,7 @@ async function read() {
   }
 }
 
-/** Read as long as the screen is there. */
+/** Read the metrics as long as the component is shown. */
 export function useReadings() {
   useEffect(() => {
     last = undefined;

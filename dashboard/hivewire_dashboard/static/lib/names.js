@@ -1,6 +1,6 @@
 /**
- * The names that the client knows, in order, and what has just happened to them: what tables, folders and searches are
- * made of. Long work is done in slices, so that the page goes on meanwhile; what is drawn is drawn once a frame.
+ * The names in the client's memory, sorted, and their latest changes: the data of tables, folders and searches. Long work
+ * is done in slices, so that the page stays responsive. Changes are drawn once a frame.
  */
 
 import {signal} from "../vendor/preact.js";
@@ -10,7 +10,7 @@ const SLICE = 8;
 const GHOST = 5_000;
 /** Milliseconds for which a change is marked. */
 export const MARKED = 12_000;
-/** Changes at a time above which the order is made anew. */
+/** Changes at a time above which all names are sorted again. */
 const BULK = 2_000;
 
 /** The first index whose name is not before `name`. */
@@ -53,7 +53,7 @@ async function sliced(count, step, stopped) {
   return !stopped();
 }
 
-/** A sorted copy: runs of a size that sorts within a slice, then merged two and two. */
+/** A sorted copy: runs that can be sorted within a slice, then merged in pairs. */
 async function sorted(list, compare, stopped) {
   const RUN = 4_096;
   let runs = [];
@@ -82,15 +82,15 @@ async function sorted(list, compare, stopped) {
 const byName = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
 export class Names {
-  /** In order of code units. Changed in place. */
+  /** Sorted by code units. The array is changed in place. */
   sorted = [];
-  /** Grows with each frame in which something is different. */
+  /** Increases with each frame in which something has changed. */
   version = signal(0);
-  /** The same, at most twice a second: for what is expensive to make. */
+  /** The same, at most twice a second: for data that is expensive to compute. */
   slow = signal(0);
-  /** Whether all names are in order once. */
+  /** Whether all names have been sorted once. */
   ready = signal(false);
-  /** While paused, the changes since. */
+  /** While paused, the number of changes since. */
   paused = signal(undefined);
   #marks = new Map();
   #ghosts = new Map();
@@ -104,13 +104,13 @@ export class Names {
     this.hw = hw;
   }
 
-  /** The client has another state; what has changed is marked, unless it is the first one. */
+  /** Take a new state of the client, and mark its changes unless it is the first one. */
   async reset(changes) {
     if (this.ready.peek()) for (const change of changes) this.#mark(change);
     await this.#sort();
   }
 
-  /** A group of changes, which are applied already. */
+  /** Take a group of changes, which the client has applied already. */
   async apply(changes) {
     for (const change of changes) this.#mark(change);
     if (this.#sorting || changes.length > BULK) return this.#sort();
@@ -131,7 +131,7 @@ export class Names {
       this.#ghosts.set(name, previous);
       setTimeout(() => this.#bury(name, at), GHOST);
     }
-    // What was marked long ago is not looked up again. Maps are in the order of insertion.
+    // Old marks come first, because maps are in the order of insertion. So the loop ends at the first recent one.
     this.#marks.delete(name);
     this.#marks.set(name, {at, operation});
     for (const [old, mark] of this.#marks) {
@@ -185,7 +185,7 @@ export class Names {
     });
   }
 
-  /** Show what is known now, whatever comes, until it is called again. */
+  /** Freeze the table at its current state, until it is called again. */
   pause() {
     const names = [...this.#held.keys()];
     this.#held.clear();
@@ -194,7 +194,7 @@ export class Names {
     this.#draw();
   }
 
-  /** A row of the table: the entry, the mark of a change that is not long ago, whether it is deleted. */
+  /** A row of the table: the entry, the mark of a recent change, and whether it is deleted. */
   row(name) {
     const paused = this.paused.peek() !== undefined && this.#held.has(name);
     const entry = paused ? this.#held.get(name) : this.hw.get(name);
@@ -222,7 +222,7 @@ export class Names {
     return {folders: found, more: at < end && found.length >= most};
   }
 
-  /** The names for which `matches` holds, in an order; undefined when it was `stopped`. */
+  /** The names for which `matches` holds, sorted; undefined when it was `stopped`. */
   async filter(matches, compare, stopped) {
     const all = this.sorted.slice();
     const found = [];

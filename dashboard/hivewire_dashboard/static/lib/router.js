@@ -1,4 +1,4 @@
-/** Where the reader is: `#/c/<name>?tab=history`. Fragments stay in the browser, so no name gets into a log. */
+/** The address of a screen: `#/c/<name>?tab=history`. Browsers do not send fragments, so no name gets into a log. */
 
 import {signal} from "../vendor/preact.js";
 
@@ -8,7 +8,7 @@ function read() {
   return {screen: screen || "c", rest: rest.map(decodeSafely), query: new URLSearchParams(query ?? "")};
 }
 
-/** Somebody may have typed a lone percent sign. */
+/** Decode a part of the address, in which somebody may have typed a single percent sign. */
 function decodeSafely(text) {
   try {
     return decodeURIComponent(text);
@@ -17,10 +17,10 @@ function decodeSafely(text) {
   }
 }
 
-/** The current place: its screen, the parts after it, the query. */
+/** The current address: its screen, the parts after it, the query. */
 export const route = signal(read());
 
-/** Questions that are asked before the place is left; each returns a promise of whether to go. */
+/** Functions that are called before the screen is left; each returns a promise of whether to leave. */
 const guards = new Set();
 
 let here = location.hash;
@@ -39,7 +39,7 @@ addEventListener("hashchange", async () => {
   route.value = read();
 });
 
-/** The address of a place. */
+/** The address of a screen. */
 export function to(screen, ...rest) {
   const last = rest.at(-1);
   const query = last !== null && typeof last === "object" ? rest.pop() : undefined;
@@ -48,14 +48,14 @@ export function to(screen, ...rest) {
   return `#/${path}${found.length ? `?${new URLSearchParams(found)}` : ""}`;
 }
 
-/** Go there; `force` does not ask. */
+/** Go to an address; with `force` without asking. */
 export function go(address, {force = false} = {}) {
   going = force;
   if (location.hash === address) going = false;
   location.hash = address;
 }
 
-/** Change the query of this place, without a step in the history of the browser. */
+/** Change the query of the address, without an entry in the history of the browser. */
 export function refine(query) {
   const {screen, rest, query: before} = read();
   const merged = {...Object.fromEntries(before), ...query};
@@ -64,7 +64,7 @@ export function refine(query) {
   route.value = read();
 }
 
-/** Ask before this place is left. Returns what ends that. */
+/** Ask before this screen is left. Returns a function that ends that. */
 export function guard(question) {
   guards.add(question);
   return () => guards.delete(question);

@@ -1,4 +1,4 @@
-/** Which names the page holds: all, or, of more than it can hold, those below a prefix that the reader chooses. */
+/** Which names the page has in memory: all, or, if these are too many, those below a prefix that the user chooses. */
 
 import {may} from "./session.js";
 import {settings} from "./settings.js";
@@ -14,20 +14,20 @@ export function below() {
   }
 }
 
-/** Choose another prefix, or none, and begin anew. */
+/** Choose another prefix, or none, and reload the page. */
 export function choose(prefix) {
   if (prefix === undefined) sessionStorage.removeItem(KEY);
   else sessionStorage.setItem(KEY, prefix);
   location.reload();
 }
 
-/** The patterns that the client follows; undefined is everything that the login reaches. */
+/** The patterns that the client follows; undefined for everything that the login reaches. */
 export function followed() {
   if (!may("GetConfiguration")) return [];
   return below() === undefined ? undefined : [`${below()}*`];
 }
 
-/** What is directly below a prefix: `{children, count}`. */
+/** The folders and names directly below a prefix: `{children, count}`. */
 export async function tree(token, prefix, take = 1_000) {
   const query = new URLSearchParams({take, delimiter: settings.value.delimiter, ...(prefix && {prefix})});
   const response = await fetch(`../api/rest/configuration-tree?${query}`, {headers: {Authorization: `Bearer ${token}`}});

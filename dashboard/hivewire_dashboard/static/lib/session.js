@@ -1,11 +1,11 @@
-/** Logging in. The access token is in memory only; the cookie that is worth another one is out of reach of scripts. */
+/** The login. The access token is only in memory; scripts cannot read the cookie that gets another one. */
 
 import {signal} from "../vendor/preact.js";
 
-/** Whether the login is asked for, and why. */
+/** Whether the login form is shown, and why. */
 export const login = signal({wanted: false, why: ""});
 
-/** Who waits for a token until somebody has logged in. */
+/** Calls that wait for a token until somebody has logged in. */
 let waiting = [];
 
 async function post(path, body) {
@@ -16,7 +16,7 @@ async function post(path, body) {
   return {status: response.status, answer, wait: Number(response.headers.get("Retry-After")) || 0};
 }
 
-/** What the client asks for a token: of the cookie, or else of a person. Rejects while the gateway cannot be asked. */
+/** An access token for the client, by the cookie or a login. Rejects while the gateway cannot be reached. */
 export async function token() {
   const {status, answer} = await post("token");
   if (status === 200) return taken(answer.accessToken);
@@ -29,7 +29,7 @@ export async function token() {
 let claims;
 let unused = "";
 
-/** A token that has come. When it reaches other things than the page was made for, the page is made anew. */
+/** Take a new token. If it reaches other things than the one before, the page is reloaded. */
 function taken(found) {
   const before = claims;
   claims = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).payload;
@@ -38,7 +38,7 @@ function taken(found) {
   return found;
 }
 
-/** The token with which the page began, once, and then what `token` gives. */
+/** The first token of the page, once; after that the same as `token`. */
 export async function tokenOrFirst() {
   const found = unused;
   unused = "";
@@ -53,7 +53,7 @@ const NUMBERS = {
   GetDeviceType: [17], ManageDeviceType: [18], GetConfiguration: [13, 100], RevealSecret: [102],
 };
 
-/** Whether the login has a right: what it may not do is not offered. */
+/** Whether the login has a right. Screens do not offer actions without it. */
 export function may(right) {
   return [0, ...NUMBERS[right]].some((number) => claims.a.includes(number));
 }
@@ -71,7 +71,7 @@ export async function logIn(name, password) {
   waiting = [];
 }
 
-/** End the login, and everything that is in memory with the page. */
+/** Log out, and reload the page to clear its memory. */
 export async function logOut() {
   await post("session").catch(() => {});
   location.replace(location.pathname);

@@ -1,4 +1,4 @@
-/** What a reader has chosen for this browser: theme, density, and so on. Never anything of the gateway. */
+/** The user's preferences in this browser: theme, density, and so on. No data of the gateway is stored. */
 
 import {effect, signal} from "../vendor/preact.js";
 
@@ -20,7 +20,7 @@ export function choose(changed) {
   try {
     localStorage.setItem("hivewire.settings", JSON.stringify(settings.value));
   } catch {
-    // They last as long as the page.
+    // Without storage they last as long as the page.
   }
 }
 

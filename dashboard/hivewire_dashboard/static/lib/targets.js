@@ -1,10 +1,10 @@
-/** Which devices are meant, in words and as people write it: the target of a layer, or a step of a rollout (fleet.md, 3 and 6). */
+/** The target of a layer or of a step of a rollout: in words, and as users type it (fleet.md, 3 and 6). */
 
 import {called, networks, types} from "./fleet.js";
 
 const some = (list, name = String) => (list.length > 5 ? `${list.slice(0, 5).map(name).join(", ")} and ${list.length - 5} more` : list.map(name).join(" or "));
 
-/** All conditions, which must hold together; "all devices" without any. */
+/** All conditions in words; "all devices" without any. */
 export function described({networkIds, deviceTypeIds, deviceIds, labels, percent}) {
   const parts = [
     networkIds && `network ${some(networkIds, (id) => called(networks, id))}`,
@@ -16,10 +16,10 @@ export function described({networkIds, deviceTypeIds, deviceIds, labels, percent
   return parts.length ? parts.join(", ") : "all devices";
 }
 
-/** What is written on lines, without blanks around it. */
+/** The lines of a text that are not empty, without spaces around them. */
 export const lines = (text) => text.split("\n").map((each) => each.trim()).filter(Boolean);
 
-/** Lines such as `site=bonn`, those of one label together; a label alone is one that devices must not have. */
+/** Labels from lines such as `site=bonn`, grouped by label; a label without a value is one that devices must not have. */
 export function labelled(text) {
   const labels = {};
   for (const line of lines(text)) {
@@ -30,12 +30,12 @@ export function labelled(text) {
   return labels;
 }
 
-/** The same, the other way round. */
+/** Lines from labels. */
 export function written(labels = {}) {
   return Object.entries(labels).flatMap(([name, values]) => values?.map((value) => `${name}=${value}`) ?? [name]).join("\n");
 }
 
-/** Of the devices of a target those that also have labels. */
+/** The target with further labels that its devices must have. */
 export function narrowed(target = {}, labels = {}) {
   const both = {...target.labels};
   for (const [name, values] of Object.entries(labels)) both[name] = both[name] && values ? both[name].filter((each) => values.includes(each)) : values;

@@ -1,8 +1,8 @@
-/** Text as people read it: what others have stored, times, sizes. Nothing here makes markup. */
+/** Text for people: stored text, times, sizes. Nothing here makes markup. */
 
 import {html, signal} from "../vendor/preact.js";
 
-/** Control characters, and those that change how others look, such as bidirectional overrides. */
+/** Control characters, and characters that change how others are shown, such as bidirectional overrides. */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
 /** How a hidden character is shown: `\n`, `\u202E`. */
@@ -12,8 +12,8 @@ function escaped(character) {
 }
 
 /**
- * Stored text, isolated from the direction of what is around it, with hidden characters as escapes. `lines` leaves line
- * breaks and tabs as they are; no more than `most` characters are shown.
+ * Stored text, isolated from the direction of the text around it, with hidden characters as escapes. `lines` keeps line
+ * breaks and tabs; at most `most` characters are shown.
  */
 export function Text({of, lines = false, most = Infinity, mono = false}) {
   const text = String(of ?? "");
@@ -35,13 +35,13 @@ export function plain(text) {
   return String(text ?? "").replace(HIDDEN, escaped);
 }
 
-/** The present in milliseconds, each second while the page is seen. */
+/** The current time in milliseconds, updated each second while the page is visible. */
 export const clock = signal(Date.now());
 setInterval(() => {
   if (!document.hidden) clock.value = Date.now();
 }, 1000);
 
-/** A time of the gateway, which is in UTC and does not say so, in milliseconds. */
+/** A time of the gateway in milliseconds. The gateway writes UTC without a zone. */
 export function milliseconds(time) {
   return typeof time === "number" ? time : Date.parse(/Z$/.test(time) ? time : `${time}Z`);
 }
@@ -60,18 +60,18 @@ export function ago(time, now = Date.now()) {
   }
 }
 
-/** The hour and minute here. */
+/** The local hour and minute. */
 export function hour(time) {
   return SHORT.format(time);
 }
 
-/** A moment in full: in the zone of the reader, which it names, and in UTC. */
+/** A complete time: in the user's zone, with the name of the zone, and in UTC. */
 export function moment(time) {
   const at = milliseconds(time);
   return `${LOCAL.format(at)} (${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC)`;
 }
 
-/** How long ago something was; its full time in a tooltip, or beside it with `full`. */
+/** The age of something; its complete time is in a tooltip, or next to it with `full`. */
 export function When({time, full = false}) {
   if (time === undefined || time === null) return html`<span class="quiet">–</span>`;
   const at = milliseconds(time);
@@ -79,7 +79,7 @@ export function When({time, full = false}) {
   return html`<time datetime=${iso} title=${moment(at)}>${full ? moment(at) : ago(at, clock.value)}</time>`;
 }
 
-/** Bytes or characters in a few digits. */
+/** A number of bytes or characters, in a few digits. */
 export function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
   return bytes < 1 << 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
@@ -87,13 +87,13 @@ export function size(bytes) {
 
 const COUNT = new Intl.NumberFormat("en");
 
-/** A number with its thousands apart, and a word in its right form: "1 name", "2,000 names". */
+/** A number with thousands separators, and a noun in the singular or plural: "1 name", "2,000 names". */
 export function count(number, word) {
   const digits = COUNT.format(number);
   return word === undefined ? digits : `${digits} ${word}${number === 1 ? "" : "s"}`;
 }
 
-/** Seconds in the largest unit of which they are a whole number: "2 minutes". */
+/** Seconds in the largest unit that gives a whole number: "2 minutes". */
 export function lasting(seconds) {
   const [unit, length] = [["day", 86_400], ["hour", 3_600], ["minute", 60]].find(([, each]) => seconds && seconds % each === 0) ?? ["second", 1];
   return count(seconds / length, unit);

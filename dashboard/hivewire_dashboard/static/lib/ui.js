@@ -26,7 +26,7 @@ const ICONS = {
   settings: "M2 5h6M12 5h2M2 11h2M8 11h6M10 3v4M6 9v4",
 };
 
-/** A drawing beside words, which say the same. */
+/** An icon next to words that say the same. */
 export function Icon({name}) {
   return html`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d=${ICONS[name]} /></svg>`;
 }
@@ -37,7 +37,7 @@ export function Button({kind = "", busy = false, icon, children, ...rest}) {
   </button>`;
 }
 
-/** A labelled input; `hint` is read with it, `wrong` says what is wrong. Enter in it does `onEnter`. */
+/** A labelled input. Screen readers read `hint` with it; `wrong` is the error. Enter calls `onEnter`. */
 export function Field({label, hint, wrong, type = "text", value, onInput, onEnter, as = "input", autofocus, children, ...rest}) {
   const id = useId();
   const control = useRef();
@@ -89,7 +89,7 @@ export function Dialog({title, close, wide = false, children, actions}) {
   </dialog>`;
 }
 
-/** What went wrong, in the words of the gateway, and what to do. */
+/** An error in the words of the gateway, and what to do about it. */
 export function Problem({error, retry}) {
   const code = error.code ? ` (${error.code})` : "";
   return html`<div class="problem" role="alert">
@@ -106,12 +106,12 @@ function headline({name, code}) {
   return "This did not work.";
 }
 
-/** Nothing is here: why, and what would fill it. */
+/** An empty list: why it is empty, and how to fill it. */
 export function Empty({title, children}) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 }
 
-/** A few numbers by what they count, each a list of label, number, and perhaps a kind (`good`, `care`, `bad`) and where it leads. */
+/** A few numbers, each a list of label, number, and perhaps a kind (`good`, `care`, `bad`) and a link. */
 export function Figures({label, of, chosen}) {
   return html`<dl class="figures" aria-label=${label}>
     ${of.map(([name, number, kind = "", href]) => html`<div class=${number ? kind : ""}><dt>${name}</dt>
@@ -119,7 +119,7 @@ export function Figures({label, of, chosen}) {
   </dl>`;
 }
 
-/** A line for a terminal or a program, with a button that copies it. */
+/** A line for a terminal or a program, with a button to copy it. */
 export function Copied({label, text}) {
   const [done, setDone] = useState(false);
   const copy = async () => {
@@ -134,21 +134,21 @@ export function Copied({label, text}) {
   </figure>`;
 }
 
-/** In place of what the login has no right to see. */
+/** A placeholder for something that the login has no right to see. */
 export function Barred({right, children}) {
   return html`<${Empty} title="You may not see this">
     <p>This login has not the right <code>${right}</code>. ${children}</p>
   <//>`;
 }
 
-/** Tabs as links: the chosen one is in the address. */
+/** Tabs as links; the address has the chosen one. */
 export function Tabs({label, chosen, tabs}) {
   return html`<nav class="tabs" aria-label=${label}>
     ${tabs.map(([key, text, href]) => html`<a href=${href} aria-current=${key === chosen ? "page" : undefined}>${text}</a>`)}
   </nav>`;
 }
 
-// What is said aloud: one polite region, at most a sentence in five seconds.
+// Announcements for screen readers: one polite live region, at most one sentence in five seconds.
 
 const spoken = signal("");
 let next = "";
@@ -167,7 +167,7 @@ function announceAgain() {
   announce(next);
 }
 
-// What was done, with a way back, until it is closed, something else is done, or the screen is left.
+// The notice about the last action, with an undo. It stays until it is closed or replaced, or the screen is left.
 
 export const notice = signal(undefined);
 const screen = () => location.hash.split("?")[0];
@@ -177,14 +177,14 @@ effect(() => {
 });
 
 /**
- * Say that something was done, on the screen of now or the one that `go` was called for. `action` is `{label, run}` or
- * `{label, href}`; with `version` it is about this one, and `wrong` says that it was refused.
+ * Show a notice on the current screen, or on the one that `go` was called for. `action` is `{label, run}` or `{label,
+ * href}`; `version` is the version that the notice is about; `wrong` marks a failure.
  */
 export function tell(text, action, {version, wrong} = {}) {
   notice.value = {text, action, version, wrong, of: screen()};
 }
 
-/** The action that takes back what was done: `work` gives what is told then. Refused, it leads to the address `history`. */
+/** The action that undoes the last one. `work` returns the text of the next notice; if it fails, the notice links to `history`. */
 export function undoing(work, history) {
   const run = async () => {
     try {
@@ -200,7 +200,7 @@ export function Notices() {
   const {text, action, wrong} = notice.value ?? {};
   const box = useRef();
   useEffect(() => {
-    // What had the focus is gone: a dialog, an editor, the button of the message before.
+    // The focused element was removed: a dialog, an editor, the button of the notice before.
     if (text && document.activeElement === document.body) box.current.focus();
   }, [notice.value]);
   return html`<div class="notices">
@@ -214,7 +214,7 @@ export function Notices() {
   </div>`;
 }
 
-/** What a promise gives: `{value, error, loading, again}`; asked anew when one of `on` changes. */
+/** The result of a promise: `{value, error, loading, again}`; loaded again when one of `on` changes. */
 export function useLoaded(load, on) {
   const [state, setState] = useState({loading: true});
   const [turn, setTurn] = useState(0);
@@ -230,7 +230,7 @@ export function useLoaded(load, on) {
   return {...state, again: () => setTurn(turn + 1)};
 }
 
-/** The same, asked anew every so many milliseconds while the page is seen; never again without them. */
+/** The same, loaded again every `apart` milliseconds while the page is visible; without `apart`, only once. */
 export function usePolled(load, on, apart) {
   const found = useLoaded(load, on);
   const last = useRef();
@@ -243,7 +243,7 @@ export function usePolled(load, on, apart) {
   return found;
 }
 
-/** Something that runs on a click, one at a time: `[run, busy, error]`. */
+/** An action of a button that runs once at a time: `[run, busy, error]`. */
 export function useAction(work) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState();
@@ -263,7 +263,7 @@ export function useAction(work) {
   return [run, busy, error, () => setError(undefined)];
 }
 
-/** Seconds until a moment, counted down while it is seen; 0 when it has passed. */
+/** Seconds until a time, counted down while it is shown; 0 when it has passed. */
 export function secondsUntil(time) {
   return Math.max(0, Math.ceil((time - clock.value) / 1000));
 }
