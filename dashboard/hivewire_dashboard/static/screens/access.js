@@ -30,7 +30,7 @@ export default function Access({query}) {
   </article>`;
 }
 
-/** A dialog that asks before something ends. */
+/** A dialog that asks before something is deleted or revoked. */
 export function Sure({title, children, word, run, close}) {
   const [act, busy, error] = useAction(async () => {
     await run();
@@ -42,7 +42,7 @@ export function Sure({title, children, word, run, close}) {
   <//>`;
 }
 
-/** A table with a caption for those who do not see it. On a narrow screen each cell says its heading. */
+/** A table with a caption for screen readers. On a narrow screen each cell shows its heading. */
 export function Table({label, head, children}) {
   const table = useRef();
   useLayoutEffect(() => {

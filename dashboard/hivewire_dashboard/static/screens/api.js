@@ -44,12 +44,12 @@ export default function Api({rest: [noun, verb], query}) {
   </article>`;
 }
 
-/** A sentence of the document, with its words of code. */
+/** A sentence of the document, with the words in backticks as code. */
 function Prose({text = ""}) {
   return text.split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
 }
 
-/** The schema that a message or a reference stands for. */
+/** The schema that a message or a reference points to. */
 function resolved(schemas, name) {
   return schemas[name.split("/").at(-1)];
 }

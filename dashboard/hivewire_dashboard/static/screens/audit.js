@@ -1,4 +1,4 @@
-/** Who changed what, and who did what: of configurations, and of everything else that is recorded. */
+/** The changes of configurations, and the audit of everything else: who did what, and when. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {Difference} from "../lib/editor.js";
@@ -28,7 +28,7 @@ function useFields(query, fields) {
   return fields.map(([key, label, hint]) => html`<${Field} key=${key} label=${label} hint=${hint} value=${query.get(key) ?? ""} onInput=${(value) => refine({[key]: value || undefined})} />`);
 }
 
-/** Pages that are asked for until there are `most`; `before` of the last page is where the next one begins. */
+/** Load pages until there are `most` rows; the next page begins at `before` of the last one. */
 async function pages(ask, most) {
   const found = [];
   let before;
@@ -83,7 +83,7 @@ function ChangeRow({row, look}) {
   </tr>`;
 }
 
-/** A change against the one before it. */
+/** A change, compared with the one before it. */
 function Look({row, close}) {
   const {configuration: {name, layer}, revision} = row;
   const {value, error} = useLoaded(async () => {

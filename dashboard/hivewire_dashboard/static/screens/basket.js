@@ -16,9 +16,9 @@ import {discard, draft, drafts, keyOf} from "../lib/drafts.js";
 
 /** The most changes of one transaction. */
 const MOST = 1_000;
-/** The most refused changes that one look at the gateway finds. */
+/** Most refused changes that one check finds. */
 const REFUSED = 20;
-/** Edits that are shown; the others are counted. */
+/** Most edits that are shown; the others are counted. */
 const SHOWN = 200;
 
 export default function Basket() {
@@ -112,7 +112,7 @@ function change({name, layer, value, contentType, base}) {
   return value === undefined ? {delete: name, layer, expect: base} : {put: name, layer, value, contentType, expect: base};
 }
 
-/** What takes back what was written, as changes; undefined if a value of before is not known: it is secret, or long. */
+/** The changes that undo a transaction; undefined if an earlier value is not known, because it is secret or long. */
 function reversed(edits, entries, types) {
   if (!edits.every(({base, before}) => !base || before)) return undefined;
   return edits.map(({name, layer, value, base, before}, index) => {
@@ -165,7 +165,7 @@ function Look({edit: {name, value, before, contentType}, close}) {
   <//>`;
 }
 
-/** The conflict dialog on a staged edit: what comes of it is staged again. */
+/** The conflict dialog for a staged edit; its result is staged again. */
 function Overtaken({edit, close}) {
   const {name, layer, value, contentType, base, before = ""} = edit;
   useEffect(() => {

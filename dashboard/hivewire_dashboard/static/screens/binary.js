@@ -1,4 +1,4 @@
-/** A content that is no text: how large it is, and a way out and in. */
+/** A content that is not text: its size, a download and an upload. */
 
 import {html} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";

@@ -1,14 +1,14 @@
-/** Up to three lines over time, with a table beside them that says the same. */
+/** Up to three lines over time, with a table of the same values. */
 
 import {html, useEffect, useLayoutEffect, useRef} from "../vendor/preact.js";
 import Plot from "../vendor/uplot.js";
 import {settings} from "../lib/settings.js";
 import {count} from "../lib/text.js";
 
-/** The colours of the lines, which a canvas cannot take from variables. */
+/** The colours of the lines. A canvas cannot use CSS variables. */
 const COLOURS = ["accent", "good", "quiet"];
 
-/** `values` has a list for each of `names`, as long as `times`, which are in seconds. */
+/** `values` has a list for each of `names`, with a value for each of `times`, which are in seconds. */
 export function Chart({title, unit, names, times, values}) {
   const host = useRef();
   const plot = useRef();

@@ -1,4 +1,4 @@
-/** All configurations: folders beside a table that shows every change as it comes. */
+/** All configurations: folders next to a table that shows every change at once. */
 
 import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {hw, INLINE, names, status} from "../lib/gateway.js";
@@ -25,7 +25,7 @@ const COLUMNS = [
 
 const MODES = {prefix: "Names that begin with", names: "Names that contain", values: "Values that contain"};
 
-/** What each order is called, and what compares. */
+/** The orders of the table: the name of each, and its comparison. */
 const ORDERS = {
   name: ["Name", undefined],
   newest: ["Newest first", (a, b) => revision(b) - revision(a)],
@@ -33,34 +33,34 @@ const ORDERS = {
   version: ["Version", (a, b) => (hw.get(b)?.version ?? 0) - (hw.get(a)?.version ?? 0)],
 };
 
-/** Characters of a value that are shown before what was sought. */
+/** Characters of a value that are shown before the found text. */
 const BEFORE = 20;
 
 const revision = (name) => hw.get(name)?.revision ?? 0;
 const who = (name) => hw.get(name)?.modifiedBy ?? "";
 const compared = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
-/** `*text*` and `=text` say in the search itself what is searched. */
+/** Parse a search: `*text*` searches anywhere in names, `=text` in values. */
 function understood(mode, text) {
   if (/^\*.+\*$/.test(text)) return ["names", text.slice(1, -1)];
   if (/^=./.test(text)) return ["values", text.slice(1)];
   return [mode, text];
 }
 
-/** With what all names begin that a search is about. */
+/** The prefix of all names that a search can find. */
 function beginning(mode, wanted, folder) {
   return mode !== "prefix" || !wanted ? folder : wanted.startsWith(folder) ? wanted : folder + wanted;
 }
 
 
-/** What the table remembers while another screen is shown. */
+/** The state of the table, which stays while another screen is shown. */
 const table = {focus: undefined, top: 0};
 
 export default function Configurations({query}) {
   const text = query.get("q") ?? "";
   const [chosen, wanted] = understood(query.get("in") ?? "prefix", text);
   const folder = query.get("below") ?? "";
-  // What no name begins with, some may contain.
+  // No name begins with the text, but some may contain it.
   const prefix = beginning(chosen, wanted, folder);
   const instead = chosen === "prefix" && wanted && !names.sorted[position(names.sorted, prefix)]?.startsWith(prefix);
   const mode = instead ? "names" : chosen;
@@ -108,7 +108,7 @@ export default function Configurations({query}) {
   </div>`;
 }
 
-/** The cells of a row, and how it looks: a change is marked by a bar, a dot and the words of its age. A value that was searched shows where it has `sought`. */
+/** The cells and the classes of a row. A recent change has a bar, a dot and its age. A value that was searched is shown where it has `sought`. */
 function cells(name, selection, sought) {
   const {entry, mark, gone} = names.row(name);
   const left = entry?.size === undefined ? "secret" : `${size(entry.size)}, opened on demand`;
@@ -123,7 +123,7 @@ function cells(name, selection, sought) {
   };
 }
 
-/** A value in one line, from a little before what was sought. */
+/** A value in one line, from a little before the found text. */
 function Found({value, sought}) {
   const at = sought ? value.toLowerCase().indexOf(sought.toLowerCase()) : -1;
   if (at < 0) return html`<${Text} of=${value} most=${200} mono />`;
@@ -131,10 +131,10 @@ function Found({value, sought}) {
   return html`${from > 0 && "…"}<${Text} of=${value.slice(from, at)} mono /><mark><${Text} of=${value.slice(at, end)} mono /></mark><${Text} of=${value.slice(end)} most=${200} mono />`;
 }
 
-/** The rows to show: a range of all names, or what a search has found, which follows the changes twice a second. */
+/** The rows to show: a range of all names, or the results of a search, which are updated twice a second. */
 function useRows({mode, wanted, folder, order}) {
   const {sorted} = names;
-  void names.version.value; // drawn anew with each frame in which something changed
+  void names.version.value; // to draw again with each frame in which something changed
   const prefix = beginning(mode, wanted, folder);
   const ranged = order === "name" && (mode === "prefix" || !wanted);
   const [found, setFound] = useState(undefined);
@@ -168,7 +168,7 @@ function useRows({mode, wanted, folder, order}) {
   }, [ranged, found, prefix, sorted, names.version.value, names.ready.value]);
 }
 
-/** How many rows there are, of what. */
+/** The number of rows, and what they are. */
 function Summary({rows, mode, wanted, folder, instead}) {
   const words = rows.waiting && status.value.state !== "stale" ? "Reading" : count(rows.count, "configuration");
   const where = folder ? html` below <${Text} of=${folder} mono />` : "";
@@ -179,7 +179,7 @@ function Summary({rows, mode, wanted, folder, instead}) {
   return html`<p class="summary">${words}${where}${where ? "" : "."}${note}</p>`;
 }
 
-/** Hold the table still; what has come meanwhile is counted. */
+/** Pause the table; the changes since are counted. */
 function Pause() {
   const since = names.paused.value;
   return html`<button type="button" class="button" aria-pressed=${since !== undefined} onClick=${() => names.pause()}>
@@ -187,7 +187,7 @@ function Pause() {
   </button>`;
 }
 
-/** The folders that names make: a tree, opened step by step. */
+/** The tree of folders that the names form; it is opened level by level. */
 function Folders({chosen}) {
   void names.slow.value;
   const {delimiter} = settings.value;

@@ -1,4 +1,4 @@
-/** Two people wrote one configuration: what both began with, theirs, yours, and one that has both. */
+/** A conflict of two edits of one configuration: the common version, theirs, yours, and a merged one. */
 
 import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {discard, draft} from "../lib/drafts.js";
@@ -12,10 +12,10 @@ import {Text, When} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 import {written} from "./editing.js";
 
-/** `version` is that of now, as far as it is known: when it changes, theirs is another. */
+/** `version` is the current one, as far as it is known; when it changes, theirs is read again. */
 export function Conflict({name, layer, version, found, close}) {
   useEffect(() => reached("conflict"), []);
-  // As the gateway has it: what is in memory may be a moment old, or left out because it is long.
+  // Read it from the gateway: the value in memory may be a moment old, or left out because it is long.
   const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name, layer)}), [name, layer, version]);
   return html`<${Dialog} wide title="Somebody else saved this meanwhile" close=${close}>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
@@ -23,7 +23,7 @@ export function Conflict({name, layer, version, found, close}) {
   <//>`;
 }
 
-/** The last change as it is now; undefined when it was deleted. */
+/** The current configuration; undefined when it was deleted. */
 async function current(name, layer) {
   const [change] = await hw.history(name, {layer, take: 1});
   return change?.operation === "put" ? change.entry : undefined;
@@ -53,7 +53,7 @@ function Choice({name, layer, found, theirs, close}) {
     tell("What they saved stays. Your edit is gone.");
   };
   const goOn = () => {
-    // The edit goes on from theirs, so that the next save expects what was just looked at.
+    // The edit is now based on theirs, so that the next save expects the version that the user has just seen.
     const value = result ?? yours;
     draft(name, {value, base: expect, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType}, layer);
     close();
@@ -89,7 +89,7 @@ function Choice({name, layer, found, theirs, close}) {
   </div>`;
 }
 
-/** A choice for each part that both have changed. */
+/** The choices, one for each part that both have changed. */
 export function Choices({parts, chosen, choose}) {
   let next = 0;
   return html`<ol class="choices">

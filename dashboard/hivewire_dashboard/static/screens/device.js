@@ -1,4 +1,4 @@
-/** One device: what it is, what it should have, what it was told and what it answered, what it says, and a command to send. */
+/** One device: its data, its effective configuration, its commands and notifications, and a form to send a command. */
 
 import {html, useEffect, useRef, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
@@ -12,9 +12,9 @@ import {announce, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, use
 import {Effective} from "./effective.js";
 import {DeviceForm, Presence, problem} from "./devices.js";
 
-/** Messages that are shown. */
+/** Most messages that are shown. */
 const MOST = 200;
-/** Commands that others send are not pushed without making the device look online; they are asked for. */
+/** Interval of asking for commands: a subscription to them would make the device look online. */
 const LOOK = 5_000;
 
 export default function Device({rest: [id], query}) {
@@ -109,7 +109,7 @@ function Json({value}) {
   return html`<${Text} of=${JSON.stringify(value)} most=${500} mono />`;
 }
 
-/** Send a command, also one like an earlier one. */
+/** Send a command, perhaps a copy of an earlier one. */
 function Send({id, names, messages, take}) {
   const [command, setCommand] = useState("");
   const [parameters, setParameters] = useState("");

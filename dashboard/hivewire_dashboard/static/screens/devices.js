@@ -1,4 +1,4 @@
-/** Devices: who is online, in which network, of which type; and these networks and types. */
+/** Devices: which are online, their networks and types; and the lists of networks and types. */
 
 import {html, useMemo, useState} from "../vendor/preact.js";
 import {called, devices, networks, types} from "../lib/fleet.js";
@@ -88,13 +88,13 @@ function cells(id) {
   };
 }
 
-/** Whether a device is there, in words and in colour. */
+/** Whether a device is online, in words and in colour. */
 export function Presence({online, blocked}) {
   const text = blocked ? "blocked" : online ? "online" : "offline";
   return html`<span class=${`tag ${blocked ? "refused" : text}`}>${text}</span>`;
 }
 
-/** A new device, or another name, network, type or data of one. */
+/** A form for a new device, or for the name, network, type and data of one. */
 export function DeviceForm({device, close}) {
   const [id, setId] = useState(device?.id ?? "");
   const [name, setName] = useState(device?.name ?? "");
@@ -127,7 +127,7 @@ export function DeviceForm({device, close}) {
   <//>`;
 }
 
-/** What is wrong with a text that should be JSON; undefined for an empty one. */
+/** The error in a text that should be JSON; undefined if it is valid or empty. */
 export function problem(text) {
   try {
     if (text) JSON.parse(text);
@@ -137,7 +137,7 @@ export function problem(text) {
   }
 }
 
-/** Networks, or device types, which are managed alike. */
+/** Networks, or device types, which are managed in the same way. */
 function Groupings({what, noun, followed, member}) {
   devices.use();
   const [open, setOpen] = useState();

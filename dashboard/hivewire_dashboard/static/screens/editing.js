@@ -1,4 +1,4 @@
-/** Editing one configuration: the editor, what happens meanwhile, the review, and saving. */
+/** Editing one configuration: the editor, changes by others meanwhile, the review, and saving. */
 
 import {html, useState} from "../vendor/preact.js";
 import {stage, unstage} from "../lib/basket.js";
@@ -71,7 +71,7 @@ export function Editing({name, layer, entry}) {
   </section>`;
 }
 
-/** Somebody was faster: who, and what to do. The edit stays. */
+/** Somebody else wrote first: who, and what to do. The edit is kept. */
 function Overtaken({entry, look}) {
   return html`<div class="bar" role="alert">
     <p>${entry
@@ -81,7 +81,7 @@ function Overtaken({entry, look}) {
   </div>`;
 }
 
-/** What will be saved, against what it was made from. */
+/** The edit, compared with the version that it is based on. */
 function Review({name, layer, found, close, conflict}) {
   const [why, setWhy] = useState("");
   const {value, contentType, base, before, beforeType} = found;
@@ -108,11 +108,11 @@ function Review({name, layer, found, close, conflict}) {
   <//>`;
 }
 
-/** Write a value that was made from a version, forget the edit, and offer the way back. */
+/** Write a value that is based on a version, remove the edit, and offer to undo it. */
 export async function written(name, {layer, value, contentType, expect, why, before, beforeType, base}) {
   const saved = await hw.put(name, value, {layer, contentType, expect, description: why || undefined});
   discard(name, layer);
-  unstage({name, layer}); // it was made from that, or is newer
+  unstage({name, layer}); // the written value is the staged one, or newer
   const undo = async () => {
     const options = {layer, expect: saved.version, description: "undo"};
     if (base) await hw.put(name, before, {...options, contentType: beforeType});

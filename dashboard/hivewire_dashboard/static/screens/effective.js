@@ -1,4 +1,4 @@
-/** What a device should have: which layer each value is from, what it hides, and what the device says (fleet.md, 3 and 5). */
+/** The effective configuration of a device: the layer of each value, the values that it hides, and the reports of the device (fleet.md, 3 and 5). */
 
 import {html, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
@@ -10,7 +10,7 @@ import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Dialog, Empty, Field, Problem, tell, undoing, useAction, useLoaded, usePolled} from "../lib/ui.js";
 import {Table} from "./access.js";
 
-/** Nothing tells of reports and labels of one device, so it is asked for. */
+/** Interval of asking: the reports and labels of a single device are not pushed. */
 const LOOK = 2_000;
 const MOST = 200;
 const KINDS = {applied: "new", refused: "refused", local: "changed", pending: ""};
@@ -35,7 +35,7 @@ export function Effective({id}) {
   </section>`;
 }
 
-/** The labels of a device, by which layers and rollouts choose it. */
+/** The labels of a device, with which layers and rollouts select it. */
 function Labels({id, done}) {
   const {value, error, again} = useLoaded(() => hw.call("device/label", {deviceId: id}), [id]);
   const [open, setOpen] = useState(false);
@@ -64,7 +64,7 @@ function LabelForm({id, before, revision, close, done}) {
   <//>`;
 }
 
-/** Make what a device has of a name what it should have, in its own layer. */
+/** Write the value that a device has into its own layer, so that it is also the one that it should have. */
 async function adopted(id, {name, layer, entityVersion, reported}) {
   const own = `device/${id}`;
   const expect = layer === own ? entityVersion : 0;

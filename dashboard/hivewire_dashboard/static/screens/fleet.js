@@ -1,4 +1,4 @@
-/** The fleet: how many devices have applied what they should have, now; which have not, and why (fleet.md, 9). */
+/** The fleet: how many devices have applied their configuration; which have not, and why (fleet.md, 9). */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
@@ -10,9 +10,9 @@ import {Table} from "./access.js";
 import {useLayers} from "./layers.js";
 import {Following, open, RolloutState} from "./rollouts.js";
 
-/** The devices of a page; there is never more than one in memory. */
+/** Devices of a page; only one page is in memory. */
 const PAGE = 100;
-/** Layers that are counted one by one, and how often. */
+/** Most layers whose devices are counted, each by a request; and the interval. */
 const MOST = 20;
 const COUNTED = 5_000;
 
@@ -92,7 +92,7 @@ function Rollouts({of}) {
     ${["reached", "applied", "refused", "silent", "waiting"].map((each) => html`<td>${count(counts[each])}</td>`)}</tr>`)}<//>`;
 }
 
-/** The layers with their devices by state. A percentage is one of the layer itself, so it cannot be counted here. */
+/** The layers with their devices by state. A layer with a percentage has no count: only the gateway knows its devices. */
 function Layers({of}) {
   const shown = of.slice(0, MOST);
   const {value} = usePolled(async () => {
@@ -110,7 +110,7 @@ function Layers({of}) {
     ${of.length > MOST && html`<p class="quiet">The highest ${MOST} of ${count(of.length)}: choose another above.</p>`}`;
 }
 
-/** A page of devices by id, asked for again when the counts have changed. */
+/** A page of devices by id, loaded again when the counts have changed. */
 function Devices({asked, state, after, counts}) {
   const {value, error, again} = useLoaded(async () => (await hw.call("fleet/list", {...asked, state, after, take: PAGE})).devices, [JSON.stringify(asked), state, after, counts]);
   return html`<h2>Devices ${state && html`<span class=${`tag ${STATES[state] ?? ""}`}>${plain(state)}</span>`}</h2>

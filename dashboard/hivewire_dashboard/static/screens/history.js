@@ -1,4 +1,4 @@
-/** What happened to one name: each change against what is there now, the older one left, and one click to put it back. */
+/** The history of one name: each change, compared with the current version, and a button to restore it. */
 
 import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {Difference, narrow} from "../lib/editor.js";
@@ -73,7 +73,7 @@ export function History({name, layer, entry}) {
   </div>`;
 }
 
-/** The newest changes, as many as are asked for: the gateway gives 1,000 at a time. */
+/** The newest changes, up to a number; the gateway returns 1,000 at a time. */
 async function all(name, layer, most) {
   const found = [];
   while (found.length < most) {
@@ -84,7 +84,7 @@ async function all(name, layer, most) {
   return found;
 }
 
-/** One of the list; on a narrow screen what is below it is about this one. */
+/** One change of the list; on a narrow screen its details are below it. */
 function Change({change, now, chosen, choose, children}) {
   const {operation, entry, modified, modifiedBy, description} = change;
   const button = useRef();

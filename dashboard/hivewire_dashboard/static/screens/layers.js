@@ -1,4 +1,4 @@
-/** The layers by rank: which devices have them, and what they hold (fleet.md, 3). */
+/** The layers by rank: their devices, and their configurations (fleet.md, 3). */
 
 import {html, useState} from "../vendor/preact.js";
 import {networks, types} from "../lib/fleet.js";
@@ -10,7 +10,7 @@ import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 
-/** How many devices have a layer changes with each label. */
+/** Interval of asking for the number of devices, which changes with labels. */
 export function useLayers() {
   return usePolled(async () => (await hw.call("layer/list")).layers.sort((a, b) => b.rank - a.rank), [], 3_000);
 }
@@ -38,7 +38,7 @@ export default function Layers() {
   </article>`;
 }
 
-/** A form for a new layer, or another target and rank of one. */
+/** A form for a new layer, or for the target and rank of one. */
 export function LayerForm({of, close, done}) {
   const {target = {}} = of ?? {};
   const [name, setName] = useState("");

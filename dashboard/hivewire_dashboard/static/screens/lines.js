@@ -1,4 +1,4 @@
-/** One configuration from a terminal and from programs: lines to copy. */
+/** Lines to copy, which read and write one configuration in a terminal and in programs. */
 
 import {html, useEffect} from "../vendor/preact.js";
 import {reached} from "../lib/start.js";

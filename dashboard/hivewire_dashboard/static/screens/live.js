@@ -1,4 +1,4 @@
-/** What the gateway is doing: its metrics as charts, and who is connected. */
+/** The gateway at work: its metrics as charts, and its connections. */
 
 import {html, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";

@@ -1,4 +1,4 @@
-/** The login: over the page, so that nothing behind it is lost. */
+/** The login form, above the page, so that the screen behind it keeps its state. */
 
 import {html, signal, useState} from "../vendor/preact.js";
 import {logIn, login} from "../lib/session.js";

@@ -1,4 +1,4 @@
-/** Somebody else saved meanwhile: what is apart is merged, the rest is chosen. For what is one text. */
+/** Somebody else saved meanwhile: edits in different places are merged, and the user chooses the rest. For a single text. */
 
 import {html, useMemo, useState} from "../vendor/preact.js";
 import {Difference} from "../lib/editor.js";
@@ -6,7 +6,7 @@ import {merged} from "../lib/merge.js";
 import {Button, Dialog, Problem, useAction} from "../lib/ui.js";
 import {Choices} from "./conflict.js";
 
-/** `what` they saved, and the three texts of it, which are JSON; `save` is given the merged one, `take` leaves theirs. */
+/** `what` names the object that they saved, with three texts of it in JSON; `save` gets the merged one, `take` keeps theirs. */
 export function Merging({what, base, theirs, yours, word = "Save merged", save, take, close}) {
   const merge = useMemo(() => merged(base, theirs, yours, true), [base, theirs, yours]);
   const [chosen, setChosen] = useState([]);

@@ -7,7 +7,7 @@ import {described, labelled, lines, narrowed} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
-/** With what the next form begins: changes, which undo a rollout. */
+/** The changes with which the next form begins, to undo a rollout. */
 let prepared;
 
 export function prepare(changes, undo) {
@@ -16,7 +16,7 @@ export function prepare(changes, undo) {
 
 const EMPTY = {operation: "put", name: "", value: ""};
 
-/** The numbers of a gate: what they are called, the default, and what they mean. */
+/** The numbers of a gate: label, default and meaning. */
 const GATE = {
   success: ["Success, in percent", 95, "Of the reached devices that must have applied."],
   failures: ["Failures", 2, "Failed devices that are tolerated in any case."],
@@ -26,20 +26,20 @@ const GATE = {
   silent: ["Silent, in seconds", 120, "Without an answer for so long a device has failed."],
 };
 
-/** What the form says as steps: first some devices, then those with labels, then percentages; undefined when these are none. */
+/** The steps in the form: first some devices, then those with labels, then percentages; undefined when the percentages are invalid. */
 function stepped(first, labels, percents) {
   const numbers = percents.split(",").map(Number);
   if (numbers.some((each) => !(each > 0 && each <= 100)) || numbers.at(-1) !== 100) return undefined;
   return [...(lines(first).length ? [{deviceIds: lines(first)}] : []), ...lines(labels).map(byLabels), ...numbers.map((percent) => ({percent}))];
 }
 
-/** `site=bonn, floor=2`, and perhaps `10 %` of these. */
+/** Parse a step by labels: `site=bonn, floor=2`, and perhaps `10 %` of these devices. */
 function byLabels(line) {
   const [, text, percent] = /^(.*?)(?:\s+([\d.]+)\s*%)?$/.exec(line);
   return {labels: labelled(text.replaceAll(",", "\n")), percent: percent && Number(percent)};
 }
 
-/** How many devices of a layer a step is about: percentages are about that many. Those of a part of all devices are not known. */
+/** The number of devices of a step, from that of the layer. It is approximate for percentages, and not known for a part of all devices. */
 async function counted({target, devices}, {percent = 100, labels, deviceIds}) {
   let found = devices;
   if (labels || deviceIds) {
@@ -60,7 +60,7 @@ export function NewRollout({layer: chosen}) {
     return found;
   });
   const [changes, setChanges] = useState(begun.changes);
-  const undo = changes === begun.changes && layer === chosen ? begun.undo : undefined; // what is undone may be secret
+  const undo = changes === begun.changes && layer === chosen ? begun.undo : undefined; // the values may be secret
   const [first, setFirst] = useState("");
   const [labels, setLabels] = useState("");
   const [percents, setPercents] = useState("1, 10, 100");

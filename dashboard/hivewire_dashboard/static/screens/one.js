@@ -1,4 +1,4 @@
-/** One configuration, plain or of a layer: read first, then edit, its history, and how a program gets it. */
+/** One configuration, plain or of a layer: its value, editing, its history, and lines for programs. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {stage, staged} from "../lib/basket.js";
@@ -24,7 +24,7 @@ export default function One({rest: [name = "", layer], query}) {
   return html`<${Existing} name=${name} layer=${layer} tab=${query.get("tab") ?? "value"} edit=${query.has("edit")} />`;
 }
 
-/** The configuration as it is now, with its value, which long ones are asked for. */
+/** The current configuration with its value, which is loaded if it is long. */
 function useEntry(name, layer) {
   void names.version.value;
   const own = useLayer(layer, [name]);
@@ -62,7 +62,7 @@ function Existing({name, layer, tab, edit}) {
     }
     if (!entry || binary) return;
     const {version, contentType = "text/plain; charset=utf-8"} = entry;
-    const value = entry.value ?? ""; // of a secret: another one is typed
+    const value = entry.value ?? ""; // a secret is replaced, not edited
     draft(name, {value, contentType, base: version, before: value, beforeType: contentType}, layer);
   };
 
@@ -70,7 +70,7 @@ function Existing({name, layer, tab, edit}) {
     if (edit && !waiting) open();
   }, [edit, waiting]);
   useEffect(() => {
-    // Undo of a version that is not the last one any more would be refused.
+    // To undo a version that is not the last one any more would be refused.
     const {version} = notice.peek() ?? {};
     if (version !== undefined && version !== entry?.version) notice.value = undefined;
   }, [entry?.version]);
@@ -150,7 +150,7 @@ function Value({name, layer, entry, waiting}) {
   return html`<${Reader} value=${entry.value} label="Value" json=${looksLikeJson(entry.value, entry.contentType)} />`;
 }
 
-/** A value that a schema keeps secret: shown on request, to who may, and the gateway notes that. */
+/** A value that a schema keeps secret: it is shown on request, to users with the right, and the gateway records that. */
 function Secret({name, layer}) {
   const [shown, setShown] = useState();
   const [reveal, busy, error] = useAction(async () => {

@@ -1,4 +1,4 @@
-/** How this browser shows the dashboard, and the keys. */
+/** The preferences of this browser, and the list of keys. */
 
 import {html} from "../vendor/preact.js";
 import {choose, settings} from "../lib/settings.js";

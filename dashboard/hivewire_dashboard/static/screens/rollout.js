@@ -1,4 +1,4 @@
-/** One rollout: its steps and gate, how its devices take it, and holding, resuming and rolling it back. */
+/** One rollout: its steps and gate, the progress of its devices, and buttons to hold, resume and roll it back. */
 
 import {html, useEffect, useRef, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
@@ -12,9 +12,9 @@ import {Chart} from "./chart.js";
 import {NewRollout, prepare} from "./new_rollout.js";
 import {open, RolloutState} from "./rollouts.js";
 
-/** State, step and counts belong together and change by the clock too, so they are asked for. */
+/** Interval of asking for state, step and counts together: time alone can change them, too. */
 const LOOK = 1_000;
-/** Devices that have refused, and readings of the chart, that are shown. */
+/** Most refusing devices, and most points of the chart, that are shown. */
 const MOST = 50;
 const KEPT = 600;
 
@@ -68,7 +68,7 @@ function Existing({number}) {
   </article>`;
 }
 
-/** What was counted since the page was opened. */
+/** The counts since the page was opened. */
 function useReadings(rollout) {
   const kept = useRef({of: undefined, times: [], values: [[], [], []]});
   const readings = kept.current;
