@@ -1,4 +1,4 @@
-/** One schema: what it is for, what it says, and which stored values break it; edited, tried, saved unless somebody was faster. */
+/** One schema: its names, its text, and the stored values that it does not allow; editing, trying values, and saving unless somebody else wrote first. */
 
 import {html, useState} from "../vendor/preact.js";
 import {discard, draft, drafts, edited, keyOf, SCHEMA} from "../lib/drafts.js";
@@ -16,14 +16,14 @@ import {History} from "./schema_history.js";
 import {Fault, Try} from "./try.js";
 
 const LOOK = 3_000;
-/** With what a new schema begins. */
+/** The text of a new schema. */
 const BEGINNING = '{\n  "type": "integer",\n  "minimum": 0\n}';
 
 export default function Schema({rest: [names = ""], query}) {
   return query.has("new") ? html`<${New} />` : html`<${Existing} names=${names} tab=${query.get("tab") ?? "schema"} />`;
 }
 
-/** The schema of just these names, with its text, whose numbers stay as they are; undefined when there is none. */
+/** The schema of exactly these names, with its text, which keeps the form of numbers; undefined when there is none. */
 async function load(names) {
   const answer = await (await hw.http(`api/rest/schema?${new URLSearchParams({name: names})}`)).text();
   const index = JSON.parse(answer).schemas.findIndex((each) => each.names === names);
@@ -95,7 +95,7 @@ function Existing({names, tab}) {
   </article>`;
 }
 
-/** Which configurations it is for: not those that have a longer prefix, or a schema of their own. */
+/** The configurations that it applies to: not those with a schema of their own, or of a longer prefix. */
 function Reach({names, version}) {
   const prefix = names.endsWith("*") ? names.slice(0, -1) : undefined;
   const {value: others = []} = useLoaded(async () => {
@@ -108,22 +108,22 @@ function Reach({names, version}) {
     others.length > 0 && html`, but not for those with a schema of their own: ${others.slice(0, 5).map((each, index) => html`${index > 0 && ", "}<a href=${to("schema", each)}><${Text} of=${each} mono /></a>`)}${others.length > 5 && " and more"}`}.</p>`;
 }
 
-/** The stored values that do not fit a schema, as the gateway finds them. */
+/** The stored values that the gateway says a schema does not allow. */
 function Misfits({of}) {
   return html`<ul class="cards" aria-label="Stored values that do not fit">${of.map(({name, problems}) => html`<li class="card" key=${name}>
     <a href=${to("one", name)}><${Text} of=${name} mono /></a>${problems.slice(0, 1).map((each) => html`<${Fault} of=${each} />`)}</li>`)}</ul>`;
 }
 
 const judged = (names, text) => (text ? hw.call("schema/check", {names, schema: parse(text)}) : {misfits: []});
-/** The gateway names at most 20. */
+/** The number of misfits in words; the gateway names at most 20. */
 const numbered = (misfits) => `${misfits.length === 20 ? "At least " : ""}${count(misfits.length, "stored value")} ${misfits.length === 1 ? "does" : "do"} not fit`;
 
 const STAYS = "What is stored stays as it is, and has to fit when it is written the next time.";
 
-/** A schema may have been set in spite of them. */
+/** Invalid stored values, which do not keep a schema from being set. */
 function Breaking({names, found}) {
   const {value} = useLoaded(async () => judged(names, found.text), [names, found.entityVersion]);
-  if (!value) return null; // who may not see secret values is told nothing of them
+  if (!value) return null; // the user may not see secret values
   if (!value.misfits.length) return html`<p class="quiet">All stored values fit.</p>`;
   return html`<div class="bar"><p><strong>${numbered(value.misfits)}.</strong> ${STAYS}</p></div><${Misfits} of=${value.misfits} />`;
 }
@@ -139,7 +139,7 @@ function Editing({names, edit, stored, again}) {
   const review = () => changed && setDialog(version === base ? "review" : "conflict");
   const leave = () => (edited(edit) ? setDialog("discard") : discard(names, SCHEMA));
   const save = (more) => written(names, {...edit, ...more}, stored).then(again);
-  // What was merged goes on from theirs, and is reviewed as any other edit.
+  // The merged edit is based on theirs, and is reviewed like any other.
   const rebase = (text) => {
     draft(names, {value: text, base: version, before: stored?.text ?? "", beforeSecret: stored?.secret ?? false}, SCHEMA);
     setForm(form + 1);
@@ -172,7 +172,7 @@ function Editing({names, edit, stored, again}) {
   </section>`;
 }
 
-/** What will be saved, and which stored values it would refuse. */
+/** The text that will be saved, and the stored values that it would not allow. */
 function Review({names, edit, save, close, conflict}) {
   const {before, value, base, secret, beforeSecret} = edit;
   const [why, setWhy] = useState("");
@@ -206,7 +206,7 @@ function put(names, text, members) {
   return hw.call("schema/put", {names, schema: text ? parse(text) : undefined, ...members});
 }
 
-/** Write a schema that was made from a version, forget the edit, and offer the way back: to what was there, as it was. */
+/** Write a schema that is based on a version, remove the edit, and offer to restore the earlier schema. */
 async function written(names, {value, secret, base, why, force}, stored) {
   const {schema} = await put(names, value, {secret, force, entityVersion: base, description: why || undefined});
   discard(names, SCHEMA);
@@ -218,7 +218,7 @@ async function written(names, {value, secret, base, why, force}, stored) {
   tell(`Saved version ${schema.entityVersion} of the schema of ${plain(names)}.`, undo);
 }
 
-/** The action that takes back what was done to the schema of `names`. */
+/** The action that undoes a change of the schema of `names`. */
 function back(names, run) {
   return undoing(() => run().then(() => "It is as it was."), to("schema", names, {tab: "history"}));
 }

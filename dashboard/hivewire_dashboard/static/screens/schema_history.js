@@ -1,4 +1,4 @@
-/** What happened to the schema of some names: each change against what is there now, the older one left, and a way back through the review. */
+/** The history of the schema of some names: each change, compared with the current schema, and a button to restore it through the review. */
 
 import {html, useState} from "../vendor/preact.js";
 import {draft, SCHEMA} from "../lib/drafts.js";
@@ -10,17 +10,17 @@ import {may} from "../lib/session.js";
 import {Text, When} from "../lib/text.js";
 import {Button, Empty, Problem, useLoaded} from "../lib/ui.js";
 
-/** The most that the gateway gives. */
+/** Most changes that the gateway returns. */
 const MOST = 100;
 
-/** The changes, newest first, with the texts of their schemas, whose numbers stay as they are. */
+/** The changes, newest first, with the texts of their schemas, which keep the form of numbers. */
 async function load(names) {
   const answer = await (await hw.http(`api/rest/schema/${encodeURIComponent(names)}/history?take=${MOST}`)).text();
   const exact = parse(answer).changes;
   return JSON.parse(answer).changes.map((each, index) => ({...each, text: each.schema === null ? "" : JSON.stringify(exact[index].schema, null, 2)}));
 }
 
-/** `found` is the schema as it is now; undefined when there is none. */
+/** `found` is the current schema; undefined when there is none. */
 export function History({names, found}) {
   const {value: changes, error, again} = useLoaded(() => load(names), [names, found?.entityVersion]);
   const [chosen, setChosen] = useState(1);

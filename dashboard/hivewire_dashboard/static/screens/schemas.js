@@ -1,4 +1,4 @@
-/** The schemas: what values under a name may be, and which are secret (fleet.md, 7). */
+/** The schemas: which values names may have, and which are secret (fleet.md, 7). */
 
 import {html, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
@@ -9,9 +9,9 @@ import {Copied, Empty, Problem, usePolled} from "../lib/ui.js";
 import {Table} from "./access.js";
 import {Try} from "./try.js";
 
-/** Nothing tells of schemas, so they are asked for. */
+/** Interval of asking: changes of schemas are not pushed. */
 const LOOK = 5_000;
-/** Schemas in one request: each may have 64 KiB. */
+/** Schemas in one request; each may have 64 KiB. */
 const PAGE = 100;
 const MOST = 200;
 

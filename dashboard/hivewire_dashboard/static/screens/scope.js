@@ -1,4 +1,4 @@
-/** More names than a page can hold: choose the folder to look at. */
+/** The choice of a folder, when there are more names than a page can have in memory. */
 
 import {html, useState} from "../vendor/preact.js";
 import {choose, tree} from "../lib/scope.js";

@@ -1,4 +1,4 @@
-/** Many configurations at once: staged in the basket, or exported. */
+/** Actions for many configurations at once: stage them in the basket, or export them. */
 
 import {html, useState} from "../vendor/preact.js";
 import {stage} from "../lib/basket.js";
@@ -8,7 +8,7 @@ import {may} from "../lib/session.js";
 import {count} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
 
-/** The most configurations that can be staged: those of one transaction. */
+/** Most configurations that can be staged: as many as a transaction may have. */
 const MOST = 1_000;
 
 export function useSelection() {
@@ -28,7 +28,7 @@ export function useSelection() {
   };
 }
 
-/** What can be done with what is selected. */
+/** The actions for the selected configurations. */
 export function Selection({selection, all}) {
   const [dialog, setDialog] = useState();
   const [remove, busy, error] = useAction(async () => {
@@ -62,7 +62,7 @@ function staged(selection) {
   selection.clear();
 }
 
-/** Copies under another prefix, or a rename: copies, and deletes of the old names. */
+/** Copy to another prefix, or rename, which also deletes the old names. */
 function Moving({selection, close}) {
   const from = shared(selection.names());
   const [before, setBefore] = useState(from);
@@ -94,7 +94,7 @@ function Moving({selection, close}) {
   <//>`;
 }
 
-/** The longest beginning that all names share. */
+/** The longest common prefix of all names. */
 function shared(names) {
   let prefix = names[0] ?? "";
   for (const name of names) while (!name.startsWith(prefix)) prefix = prefix.slice(0, -1);

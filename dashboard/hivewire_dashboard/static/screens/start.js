@@ -1,4 +1,4 @@
-/** The first visit: five steps with a value of one's own, which can be closed for ever. */
+/** The guided start: five steps with an example configuration. It can be closed for good. */
 
 import {html} from "../vendor/preact.js";
 import {names} from "../lib/gateway.js";

@@ -1,4 +1,4 @@
-/** The configuration document of a tenant: its elements, edited, validated, saved unless somebody was faster. */
+/** The configuration document of a tenant: its elements, editing, validation, and saving unless somebody else wrote first. */
 
 import {html, useMemo, useState} from "../vendor/preact.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
@@ -15,7 +15,7 @@ const written = (value) => JSON.stringify(value, null, 2);
 const called = (element) => element?.label ?? element?.name ?? "";
 const place = (element) => element?.uri ?? element?.URI ?? "";
 
-/** The document as text, whose numbers stay as they are, and when it was saved. */
+/** The document as text, which keeps the form of numbers, and when it was saved. */
 async function load(id) {
   try {
     const response = await hw.http(`reltio/api/${encodeURIComponent(id)}/configuration`);
@@ -132,7 +132,7 @@ function Element({open, done, close}) {
   <//>`;
 }
 
-/** Earlier versions of the document, or of the element with a URI, each against the one before it. */
+/** Earlier versions of the document, or of the element with a URI, each compared with the one before it. */
 function Past({id, element}) {
   const {value, error, again} = useLoaded(async () => parse(await (await ask(id, "/_history?max=50", {})).text()), [id]);
   const [chosen, setChosen] = useState(0);
@@ -154,7 +154,7 @@ function Past({id, element}) {
   </div>`;
 }
 
-/** A document, or what it has at a URI; nothing when it has nothing there. */
+/** A document, or its element with a URI; empty when there is none. */
 function textOf(document, uri) {
   if (!uri) return written(document);
   const found = Object.values(document).filter(Array.isArray).flat().find((element) => place(element) === uri);

@@ -1,4 +1,4 @@
-/** Tokens for programs: minted with some rights for some names and some time, shown once, and ended. */
+/** Tokens for programs: create one with rights, names and a lifetime, show it once, and revoke tokens. */
 
 import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
@@ -6,7 +6,7 @@ import {may} from "../lib/session.js";
 import {moment} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
-/** What a program mostly needs, and all that there is. */
+/** The rights that programs usually need, and all rights. */
 const RIGHTS = {
   Configurations: ["GetConfiguration", "ManageConfiguration"],
   Devices: ["GetDevice", "RegisterDevice", "GetDeviceCommand", "CreateDeviceCommand", "UpdateDeviceCommand", "GetDeviceNotification", "CreateDeviceNotification"],
@@ -71,7 +71,7 @@ function Mint({made}) {
   </form>`;
 }
 
-/** The id in a token, which is no secret. */
+/** The id in a token, which is not secret. */
 function idOf(token) {
   return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).payload.j;
 }

@@ -62,7 +62,7 @@ function Import() {
         await hw.transact(fresh.slice(start, start + MOST).map(change), why || `import of ${preview.file}`);
       }
     } catch (error) {
-      renew(); // some may have been written: what is left is seen below, and another try writes only that
+      renew(); // some may have been written: the preview then shows the rest, and another try writes only that
       throw error;
     }
     setPreview(undefined);
@@ -112,7 +112,7 @@ function change({name, value, contentType, now}) {
   return {put: name, value, contentType, expect: now?.version ?? 0};
 }
 
-/** What the gateway would refuse is found by asking it. */
+/** Ask the gateway which entries it would refuse. */
 async function judged(entries) {
   const found = [...entries];
   const open = found.map((_, index) => index).filter((index) => found[index].state === "new" || found[index].state === "changed");

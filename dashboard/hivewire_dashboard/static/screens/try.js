@@ -1,4 +1,4 @@
-/** Values that are tried: the gateway judges them as if they were written, and writes nothing (fleet.md, 7). */
+/** Trying values: the gateway checks them as if they were written, and writes nothing (fleet.md, 7). */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
@@ -7,10 +7,10 @@ import {to} from "../lib/router.js";
 import {Text} from "../lib/text.js";
 import {Field, Problem} from "../lib/ui.js";
 
-/** How long nothing must be typed before it is judged, in milliseconds. */
+/** Milliseconds without typing after which a value is checked. */
 const PAUSE = 200;
 
-/** A value, judged by `schema` (a text) as it stands, or without one by the schema of its name. */
+/** A value that is checked with the text `schema`, or without one with the schema of its name. */
 export function Try({schema}) {
   const [name, setName] = useState("");
   const [value, setValue] = useState("");
@@ -31,7 +31,7 @@ export function Try({schema}) {
   </section>`;
 }
 
-/** What the gateway says of what is tried, once the typing pauses; nothing while there is nothing to ask. */
+/** The gateway's answer about a value, once the typing pauses; undefined while there is nothing to ask. */
 function useJudged(asked, on) {
   const [found, setFound] = useState({});
   useEffect(() => {
@@ -46,7 +46,7 @@ function useJudged(asked, on) {
   return found;
 }
 
-/** What the schema of a name says of a value that is not saved yet; nothing when none is for this name. */
+/** The check of an unsaved value by the schema of its name; nothing when the name has no schema. */
 export function Judged({name, value}) {
   const {reply} = useJudged(value && {name, value}, [name, value]);
   return value && reply && reply.names !== null && html`<div class="judged" aria-live="polite"><${Judgement} reply=${reply} named /></div>`;
@@ -59,7 +59,7 @@ function Judgement({reply: {fits, names, problems}, named}) {
     ${!fits && html`<ul class="cards" aria-label="Problems">${problems.map((each) => html`<li class="card"><${Fault} of=${each} /></li>`)}</ul>`}`;
 }
 
-/** What is wrong, where in the value, and by which rule. */
+/** The errors: what is wrong, where in the value, and by which rule. */
 export function Fault({of: {pointer, rule, message}}) {
   return html`<span class="grow">${pointer && html`<strong><${Text} of=${pointer} mono /></strong>: `}<${Text} of=${message} />
     ${rule && html` <span class="quiet"><${Text} of=${rule} mono /></span>`}</span>`;

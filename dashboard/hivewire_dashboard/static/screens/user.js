@@ -44,7 +44,7 @@ function Form({user, close}) {
   </form>`;
 }
 
-/** Which networks and device types a client reaches. Administrators reach all. */
+/** The networks and device types that a client reaches. Administrators reach all. */
 function Memberships({user, again}) {
   const {value, error} = useLoaded(async () => {
     const [{networks}, {deviceTypes}, {deviceTypes: own}] = await Promise.all([
@@ -75,7 +75,7 @@ function Memberships({user, again}) {
   </div>`;
 }
 
-/** What ends something of the user. */
+/** The actions that delete or revoke something of the user. */
 function Ends({user, close}) {
   const [open, setOpen] = useState();
   const own = user.id === me.value?.id;
