@@ -155,17 +155,17 @@ $(VENV)/.vendor: dashboard/vendor/package-lock.json | $(BIN)/python
 	@npm ci --prefix $(VENV)/vendor --silent --no-audit --no-fund
 	@touch $@
 
-$(VENV)/.peers: pyproject.toml | $(BIN)/python
-	@echo "Installing Hivewire and the stores that it is measured beside into $(VENV) ..."
+$(VENV)/.peers: $(VENV)/.test
+	@echo "Installing the stores that Hivewire is measured beside into $(VENV) ..."
 	@$(INSTALL) $(CLIENT) --editable '.[test,peers]'
-	@touch $@ $(VENV)/.test $(VENV)/.serve
+	@touch $@
 
 $(VENV)/.release: | $(BIN)/python
 	@$(PYTHON) -m venv --clear $(VENV)/release
 	@$(RELEASE)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14' 'cyclonedx-bom>=7,<8'
 	@touch $@
 
-$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
-	@echo "Installing Hivewire and what its fuzzer needs into $(VENV) ..."
+$(VENV)/.fuzz: $(VENV)/.test
+	@echo "Installing what the fuzzer needs into $(VENV) ..."
 	@$(INSTALL) $(CLIENT) --editable '.[test,fuzz]'
-	@touch $@ $(VENV)/.test $(VENV)/.serve
+	@touch $@

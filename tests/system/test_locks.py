@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,19 @@ def test_what_is_tested_is_what_runs() -> None:
     assert {name: str(each.specifier) for name, each in run.items()}.items() <= {
         name: str(each.specifier) for name, each in test.items()
     }.items()
+
+
+def test_what_runs_here_is_locked() -> None:
+    """The suite runs with the versions of its lock file, whichever `make` target installed them."""
+    for name, requirement in locked("requirements-test.lock").items():
+        if requirement.marker is None or requirement.marker.evaluate():
+            assert requirement.specifier.contains(version(name)), f"{requirement} is installed as {version(name)}"
+
+
+@pytest.mark.parametrize("target", ["test", "peers", "fuzz"])
+def test_no_target_installs_what_is_not_locked(tmp_path: Path, target: str) -> None:
+    """Each installs the lock file of the tests, with hashes, before anything that is not in it."""
+    command = ["make", "--dry-run", f"VENV={tmp_path}", f"{tmp_path}/.{target}"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    first, *_ = (line for line in printed.splitlines() if "pip install" in line)
+    assert first.endswith("--require-hashes --requirement requirements-test.lock")
