@@ -652,6 +652,33 @@ async def test_the_storage_is_not_blamed_for_a_stop_of_the_process(
     journal.gate.set()
 
 
+async def test_over_a_network_writes_are_refused_before_a_commit_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 2 seconds, and only writes: an election takes longer, and may still end well."""
+    moment = perf_counter()
+    journal = GatedJournal()
+    journal.append_seconds = 15.0
+    ledger = Ledger(journal, lambda: 1_700_000_000_000)
+    await ledger.open()
+    monkeypatch.setattr("hivewire.ledger.ledger.perf_counter", lambda: moment)
+    monkeypatch.setattr(ledger._writer, "_seconds", lambda: moment)
+    ledger._watched = moment
+    outcomes = await under_way(ledger, journal, put("a"))
+    for passed in (0.5, 1.0, 1.5, 2.0):
+        assert ledger.not_ready(for_writes=True) is None, passed
+        moment += 0.5
+        await ledger._watch()
+    with pytest.raises(NotDurable, match="not answered for 2 s"):
+        ledger.submit(put("late"), outcomes.append)
+    assert (outcomes, ledger.not_ready(for_writes=False)) == ([], None)
+    assert ledger.not_ready(for_writes=True) == "the storage has not answered for 2 s"
+    journal.gate.set()
+    while not outcomes:
+        await asyncio.sleep(0)
+    assert isinstance(outcomes[0], list)
+    assert ledger.not_ready(for_writes=True) is None
+    await ledger.close()
+
+
 async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: Ledger, journal: GatedJournal) -> None:
     """No writer is answered twice, and the storage is probed again."""
     outcomes = await under_way(ledger, journal, put("a"))

@@ -145,13 +145,17 @@ def test_a_log_goes_on_behind_the_audit_of_its_data_file(site: Site, run: Run) -
     assert checked.code == 0, checked.err
 
 
-def test_the_status_shows_servers_gateways_and_the_checkpoint(site: Site, run: Run) -> None:
-    """Each in a line: how far it is, and how far behind."""
+def test_the_status_shows_servers_gateways_and_the_checkpoint(
+    site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a line: how far it is, how far behind, the lost rounds of a gateway, and the age of the checkpoint."""
 
     async def look(ledger: Ledger, journal: NatsJournal) -> Any:
         await write(ledger, 3)
         await journal._upkeep.make(journal.log)
         await ledger.commit(put("more"))
+        journal.log.lost_rounds, journal.log.gaps = 7, 3
+        monkeypatch.setattr("hivewire.ledger.cluster.age_of", lambda made: 1_234.5)
         return journal.tip, await asyncio.to_thread(run, "cluster", "status", "-o", "json")
 
     tip, shown = asyncio.run(site.serve("a", look))
@@ -159,7 +163,9 @@ def test_the_status_shows_servers_gateways_and_the_checkpoint(site: Site, run: R
     rows = {row["what"]: row for row in map(json.loads, shown.out.splitlines())}
     assert list(rows) == ["log", "server", "gateway", "checkpoint"]
     assert (rows["gateway"]["state"], rows["gateway"]["place"], rows["server"]["state"]) == ("current", tip, "leader")
+    assert rows["gateway"]["more"].startswith("7 lost rounds, 3 gaps, version ")
     assert (rows["checkpoint"]["place"], rows["checkpoint"]["behind"]) == (tip - 1, 1)
+    assert rows["checkpoint"]["more"].startswith("1,234 s old, ")
 
 
 def test_a_check_reads_the_whole_log(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from hivewire.ledger.engines.nats.journal import NatsJournal
 from hivewire.ledger.engines.sqlite.cache import SqliteCache
+from hivewire.ledger.records import JournalError
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Unusable, address_of
 from hivewire.nats.monitor import ask_later, require_synced
@@ -134,6 +135,19 @@ async def test_a_stream_that_is_configured_otherwise_is_refused(
                 await streams.require_configuration(connection, wanted, 30)
     finally:
         await connection.api(f"STREAM.DELETE.HW_{site}")
+
+
+async def test_servers_that_are_too_old_are_refused(
+    clusters: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a stream is made on them."""
+    monkeypatch.setattr(streams, "LEVEL", 1_000)
+    settings = Settings(store=clusters(1).format(site=secrets.token_hex(8)), store_password=PASSWORD)
+    journal = NatsJournal(settings, SqliteCache(tmp_path / "a.db"))
+    with pytest.raises(JournalError, match=r"are too old: NATS 2\.12 or newer is needed"):
+        await journal.open()
+    assert await streams.inspect(journal._connection, f"HW_{journal._address.site}", 30) is None
+    await journal.close()
 
 
 async def test_a_stream_that_was_made_a_moment_ago_is_waited_for(connection: Connection) -> None:

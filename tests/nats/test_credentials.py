@@ -16,6 +16,10 @@ import nkeys
 import pytest
 from bench.nodes import Node
 
+from hivewire.ledger.engines.nats.journal import NatsJournal
+from hivewire.ledger.engines.sqlite.cache import SqliteCache
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Transaction, Write
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Unusable, address_of
 from hivewire.settings import Settings
@@ -119,6 +123,11 @@ class Secured:
         finally:
             await connection.close()
 
+    def require_no_violation(self) -> None:
+        """Fail when the server has refused somebody a subject."""
+        lines = self.node.log.read_text().splitlines()
+        assert [line for line in lines if "Publish Violation" in line or "Subscription Violation" in line] == []
+
     def __enter__(self) -> Secured:
         self.node.start()
         self.node.wait_until_ready()
@@ -156,6 +165,25 @@ def test_a_gateway_needs_no_more_than_the_documented_rights(secured: Secured, tm
             assert talk("configuration/get", name="a", fresh=True)["configuration"]["value"] == "1"
         assert gateway.stop() == 0
         assert [line for line in gateway.log if line["level"] in ("warning", "error")] == []
+    secured.require_no_violation()
+
+
+async def test_a_checkpoint_needs_no_more_than_these_rights(secured: Secured, tmp_path: Path) -> None:
+    """Nor does removing what is before it."""
+    given: dict[str, Any] = {"store": secured.store("hive@"), "store_password": "hive"}
+    journal = NatsJournal(Settings(**secured.files | given), SqliteCache(tmp_path / "a.db"))
+    ledger = Ledger(journal, lambda: 1)
+    await ledger.open()
+    try:
+        for number in range(3):
+            await ledger.commit(Transaction([Write("configuration", f"checkpoint.{number}", b"")]))
+            await journal._upkeep.make(journal.log)
+        info = await streams.inspect(journal._connection, f"HW_{SITE}", 30)
+        assert info is not None
+        assert info.first > 1
+    finally:
+        await ledger.close()
+    secured.require_no_violation()
 
 
 async def test_a_seed_of_a_user_is_enough(secured: Secured, user: Key, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
         ("log", "commands_log", "notifications_log"), ("tip", "lag", "append_seconds", "lost_rounds", "feed_gaps")
     ):
         assert f"\nhivewire_{log}_{name} " in metrics
+    assert "\nhivewire_log_checkpoint_seconds " in metrics
     _, found = asyncio.run(cluster.check(Settings(store=site.store, store_password=PASSWORD)))
     assert len(found.gateways) == 2, "both have the records that follow from the log"
     assert all(line["gateway"].endswith(str(other.process.pid)) for line in other.log)

@@ -179,6 +179,23 @@ async def test_an_append_at_an_old_tip_is_too_late(site: Site) -> None:
     assert mine.bodies == ["theirs"]
 
 
+async def test_who_got_entries_of_others_lets_them_go_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an append it rests, for up to as long as appends take; alone on the log it does not."""
+    monkeypatch.setattr(logs, "CONTENDED_SECONDS", 3_600)
+    monkeypatch.setattr(logs, "REST_MOST", 3_600)
+    monkeypatch.setattr("random.random", lambda: 1.0)
+    mine, other = await site.gateway(), await site.gateway()
+    mine.log._others_at = -3_600.0
+    mine.log.mean = 1_000.0
+    assert await mine.append("alone")
+    assert mine.log.rest == 0
+    await other.log.confirm()
+    assert await other.append("theirs")
+    await mine.log.confirm()
+    assert await mine.append("contended")
+    assert 0 < mine.log.rest <= mine.log.mean
+
+
 async def test_a_large_entry_is_stored_completely_or_not_at_all(site: Site) -> None:
     """It goes in pieces; its place is that of the last one. One that comes too late leaves no piece behind."""
     mine, other = await site.gateway(), await site.gateway()

@@ -314,11 +314,6 @@ class Log:
     # Writing.
 
     @property
-    def trying_seconds(self) -> float:
-        """For how long the present append has been trying; 0 without one."""
-        return 0.0 if self._attempt is None else perf_counter() - self._attempt.began
-
-    @property
     def rest(self) -> float:
         """Seconds for which the next append should wait, to let other gateways go first."""
         return max(0.0, self._rest_until - perf_counter()) if self._rest_until else 0.0
