@@ -16,6 +16,7 @@ from hivewire.devices import seeds
 from hivewire.http.peer import caller_of
 from hivewire.ledger.records import Transaction, Write
 from hivewire.services import now
+from hivewire.timers import Timers
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
@@ -172,6 +173,8 @@ class RealGateway:
         if configurations:
             await self._change(configurations, "admin")
         self._world.hub.start()
+        self._timers = Timers(self._world.dispatcher)
+        self._timers.start()
         admission = Admission(self._world.services.settings)
         self._sockets = Sockets(self._world.dispatcher, admission, partial(caller_of, self._world.services))
         config = Config(nothing, interface="asgi3", ws=self._sockets.open, lifespan="off", log_config=None)  # type: ignore[arg-type]
@@ -181,6 +184,7 @@ class RealGateway:
         )
 
     async def _close(self) -> None:
+        await self._timers.close()
         await self._world.hub.close()
         await self._world.close()
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,29 @@ async def test_list_of_addresses(start: Start) -> None:
     other.stop()
     async with client(gateway, other.url) as hw:
         assert hw.get("n") == "1"
+
+
+async def test_writing_later(start: Start) -> None:
+    """What expires is deleted in its time, unless it was written again; a transaction is written at its time."""
+    async with client(start()) as hw:
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        await hw.put("kept", "1", ttl=1)
+        await hw.put("kept", "2")
+        await hw.put("brief", "1", ttl=1)
+        async with hw.transaction() as tx:
+            tx.put("brief.too", "1", expires=soon)
+            tx.put("briefer", "1", ttl=1)
+        assert [entry.version for entry in tx.entries] == [1, 1] and tx.schedule is None
+        async with hw.transaction("in time", at=soon) as later:
+            later.put("opened", "1", expect=ABSENT)
+        assert (later.entries, later.schedule is not None, hw.get("opened")) == ((), True, None)
+        await until(lambda: hw.names() == ("kept", "opened"))
+        assert hw.get("kept") == "2"
+        expired, put = await hw.history("brief")
+        assert (expired.operation, expired.description, put.operation) == ("delete", "expired", "put")
+        assert [change.description for change in await hw.history("opened")] == ["in time"]
+        with pytest.raises(Refused, match="in the future"):
+            await hw.put("late", "1", expires=soon - timedelta(days=1))
 
 
 async def test_conflict(start: Start) -> None:

@@ -274,8 +274,9 @@ export class FakeGateway {
     return this.#write(writes, "admin", dry);
   }
 
-  /** @param {Frame[]} writes @param {string} modifiedBy @param {boolean} [dry] @returns {Frame[]} */
+  /** @param {Frame[]} writes @param {string | null} modifiedBy @param {boolean} [dry] @returns {Frame[]} */
   #write(writes, modifiedBy, dry = false) {
+    for (const {expires} of writes) if (expires) moment("expires", expires);
     const revision = this.#revision + 1;
     const changes = writes.map(({operation, name, value, contentType, description = null}) => {
       const last = this.#changes.get(name)?.at(-1);
@@ -288,7 +289,32 @@ export class FakeGateway {
     this.#revision = revision;
     for (const each of changes) this.#changes.set(each.configuration.name, [...this.changesOf(each.configuration.name), each]);
     this.#tell("configuration", "update", ...changes);
+    writes.forEach(({ttl, expires}, index) => {
+      const time = ttl === undefined ? expires && moment("expires", expires) : Date.now() + 1000 * ttl;
+      if (time) later(time, () => this.#expire(/** @type {Frame} */ (changes[index])));
+    });
     return changes;
+  }
+
+  /** @param {Frame} change */
+  #expire(change) {
+    const {name} = change.configuration;
+    if (this.changesOf(name).at(-1) !== change) return;
+    this.#write([{operation: "delete", name, description: "expired"}], null);
+  }
+
+  /** Judge writes now, and write them at a time, unless they are refused then. @param {FakeSocket} socket @param {Frame[]} writes @param {string} at */
+  schedule(socket, writes, at) {
+    this.write(socket, writes, true);
+    const work = () => {
+      try {
+        this.write(socket, writes);
+      } catch (error) {
+        if (!(error instanceof Failure)) throw error;
+      }
+    };
+    later(moment("at", at), work);
+    return {schedule: ++this.#ids, revision: this.#revision};
   }
 
   /** @param {string} noun @param {string} verb @param {Frame[]} found */
@@ -334,6 +360,19 @@ export class FakeGateway {
   }
 }
 
+/** The time of a member, in milliseconds since 1970, which is to come. @param {string} name @param {string} text */
+function moment(name, text) {
+  const found = Date.parse(text);
+  if (found <= Date.now()) throw new Failure(400, `${name} must be in the future, a hundred years ahead at most`);
+  return found;
+}
+
+/** Do something at a time, unless the program has ended. @param {number} time @param {() => void} work */
+function later(time, work) {
+  const timer = setTimeout(work, Math.min(time - Date.now(), LONGEST_TIMER));
+  if (typeof timer === "object") /** @type {any} */ (timer).unref();
+}
+
 /** The noun of the actions for a topic: `desired` stands for the effective configurations of devices. @param {string} noun */
 const actions = (noun) => (noun === "desired" ? "configuration" : noun);
 
@@ -376,7 +415,8 @@ const HANDLERS = {
     const [change] = this.write(socket, [{operation: "delete", ...members}], dryRun);
     return dryRun ? {dryRun} : {revision: change?.revision};
   },
-  "configuration/transact"(socket, {changes, dryRun}) {
+  "configuration/transact"(socket, {changes, dryRun, at}) {
+    if (at) return this.schedule(socket, changes, at);
     const done = this.write(socket, changes, dryRun);
     const configurations = done.map((change) => change.configuration);
     return {configurations, ...(dryRun ? {dryRun} : {revision: done[0]?.revision})};

@@ -273,16 +273,20 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         description: str | None = None,
         content_type: str | None = None,
         layer: str | None = None,
+        ttl: int | None = None,
+        expires: datetime | None = None,
     ) -> Entry[str]:
         """Write a configuration; what it is afterwards. It is durable then, and `get` has it if the client is live.
 
         Text is written as it is, everything else as JSON. `expect` is the version that it must have now, or ABSENT;
         `layer` the one that it is for, such as `device/ID` (fleet.md, 3), which `get` does not show.
+        After `ttl` seconds, or at the time `expires`, it is deleted, unless it is written again before.
         Raises Conflict, Denied, Busy, Unavailable, and Uncertain when the connection broke before the answer.
         """
         text, content_type = values.encode(value, content_type)
         members = {"name": name, "value": text, "entityVersion": expect, "description": description, "layer": layer}
-        members["contentType"] = None if content_type == TEXT else content_type
+        members |= {"contentType": None if content_type == TEXT else content_type}
+        members |= {"ttl": ttl, "expires": values.moment(expires)}
         return written(await self._link.request("configuration/put", members))
 
     async def delete(
@@ -292,9 +296,12 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         members = {"name": name, "entityVersion": expect, "description": description, "layer": layer}
         return int((await self._link.request("configuration/delete", members))["revision"])
 
-    def transaction(self, description: str | None = None) -> Transaction:
-        """Several writes, all or nothing, at the end of the `async with` block. An exception in it writes nothing."""
-        return Transaction(self._link, description)
+    def transaction(self, description: str | None = None, *, at: datetime | None = None) -> Transaction:
+        """Several writes, all or nothing, at the end of the `async with` block. An exception in it writes nothing.
+
+        With `at` the gateway judges them then, and writes them at this time.
+        """
+        return Transaction(self._link, description, at)
 
     async def rollback(
         self,

@@ -198,9 +198,9 @@ class Hivewire(Reading):
         return self._thread.run(self._client.delete(name, expect=expect, **options))
 
     @contextmanager
-    def transaction(self, description: str | None = None) -> Iterator[Transaction]:
+    def transaction(self, description: str | None = None, *, at: datetime | None = None) -> Iterator[Transaction]:
         """Several writes, all or nothing, at the end of the `with` block."""
-        transaction = self._client.transaction(description)
+        transaction = self._client.transaction(description, at=at)
         yield transaction
         self._thread.run(transaction.commit())
 

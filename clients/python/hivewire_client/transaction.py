@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,14 +17,17 @@ class Transaction:
     """Collects writes, and sends them at the end of the `async with` block.
 
     After it `entries` are what the configurations are then, in the order of the writes, and `revision` is the number
-    of the transaction. Leaving the block raises as `put`; a Conflict says in `reply["index"]` which write it is about.
+    of the transaction. One for a later time has no entries, and in `schedule` the number for `schedule/cancel`.
+    Leaving the block raises as `put`; a Conflict says in `reply["index"]` which write it is about.
     """
 
-    def __init__(self, link: Link, description: str | None) -> None:
+    def __init__(self, link: Link, description: str | None, at: datetime | None = None) -> None:
         self.entries: tuple[Entry[str], ...] = ()
         self.revision: int | None = None
+        self.schedule: int | None = None
         self._link = link
         self._description = description
+        self._at = values.moment(at)
         self._changes: list[dict[str, Any]] = []
 
     def put(
@@ -34,11 +38,13 @@ class Transaction:
         expect: int | None = None,
         content_type: str | None = None,
         layer: str | None = None,
+        ttl: int | None = None,
+        expires: datetime | None = None,
     ) -> None:
         """Write a configuration, as `Hivewire.put`."""
         text, content_type = values.encode(value, content_type)
-        content = {"value": text} if content_type == TEXT else {"value": text, "contentType": content_type}
-        self._add("put", name, expect, layer, content)
+        content = {"value": text, "contentType": None if content_type == TEXT else content_type}
+        self._add("put", name, expect, layer, {**content, "ttl": ttl, "expires": values.moment(expires)})
 
     def delete(self, name: str, *, expect: int | None = None, layer: str | None = None) -> None:
         """Delete a configuration."""
@@ -61,9 +67,9 @@ class Transaction:
     async def commit(self) -> None:
         """Send the writes, if there are any. The end of the block does it."""
         if self._changes:
-            reply = await self._link.request("configuration/transact", {"changes": self._changes})
-            self.entries = msgspec.convert(reply["configurations"], tuple[Entry[str], ...])
-            self.revision = reply["revision"]
+            reply = await self._link.request("configuration/transact", {"changes": self._changes, "at": self._at})
+            self.entries = msgspec.convert(reply.get("configurations", ()), tuple[Entry[str], ...])
+            self.revision, self.schedule = reply["revision"], reply.get("schedule")
 
 
 def written(reply: dict[str, Any]) -> Entry[str]:

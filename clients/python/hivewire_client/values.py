@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -42,3 +43,8 @@ def encode(value: Any, content_type: str | None) -> tuple[str, str]:
     if hasattr(value, "model_dump_json"):  # pydantic
         return value.model_dump_json(), content_type or JSON
     return msgspec.json.encode(value).decode(), content_type or JSON
+
+
+def moment(time: datetime | None) -> str | None:
+    """A time as the gateway reads it. One without a zone is local, as everywhere in Python."""
+    return None if time is None else time.astimezone(UTC).isoformat(timespec="milliseconds")

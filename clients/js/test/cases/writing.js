@@ -17,6 +17,23 @@ it("own_write", "a put is in memory when it is answered, decoded as it was writt
   hw.close();
 });
 
+it("writing_later", "what expires is deleted in its time, unless it was written again; a transaction is written at its time", async (world) => {
+  const hw = world.client({names: ["later.*"]});
+  const soon = new Date(Date.now() + 2000);
+  await hw.put("later.kept", "1", {ttl: 1});
+  await hw.put("later.kept", "2");
+  await hw.put("later.brief", "1", {ttl: 1});
+  const now = await hw.transact([{put: "later.b", value: "1", expires: soon}, {put: "later.c", value: "1", ttl: 1}]);
+  equal([now.entries.length, now.schedule ?? null], [2, null]);
+  const then = await hw.transact([{put: "later.opened", value: "1", expect: ABSENT}], "in time", {at: soon});
+  equal([then.entries, typeof then.schedule, hw.get("later.opened") ?? null], [[], "number", null]);
+  await until(hw, () => [...hw.names()].sort().join() === "later.kept,later.opened");
+  equal(hw.get("later.kept").value, "2");
+  equal((await hw.history("later.brief")).map((change) => [change.operation, change.description]), [["delete", "expired"], ["put", null]]);
+  equal((await hw.history("later.opened"))[0].description, "in time");
+  await rejects(hw.put("later.late", "1", {expires: new Date(Date.now() - 86_400_000)}), Refused);
+});
+
 it("conflict", "whoever was slower gets a Conflict with what is there, and who wrote it", async (world) => {
   const hw = world.client({names: ["c.*"]});
   await hw.put("c.x", {n: 1}, {as: json()});

@@ -20,7 +20,8 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import count
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ from websockets.exceptions import ConnectionClosed
 from hivewire_client import values
 from hivewire_client.testing.devices import Devices
 from hivewire_client.testing.session import Session
-from hivewire_client.testing.store import Members, Messages, Refusal, Store
+from hivewire_client.testing.store import Members, Messages, Refusal, Store, due, moment
 from hivewire_client.thread import LoopThread
 
 _quiet = logging.getLogger("hivewire_client.testing")
@@ -58,7 +59,7 @@ class FakeGateway:
         self._sessions: dict[Session, ServerConnection] = {}
         self._left = asyncio.Event()
         self._closing: list[asyncio.Task[None]] = []
-        self._tokens = count(1)
+        self._tokens, self._schedules = count(1), count(1)
         self._refusals: dict[str, list[Refusal]] = {}
         self._cuts: list[str] = []
         self._thread = LoopThread()
@@ -205,7 +206,7 @@ class FakeGateway:
                 write = {"operation": "put", "name": name, "value": text, "contentType": content_type}
                 writes.append({**write, "modifiedBy": by})
         if layer is None:
-            self.store.write(writes)
+            self.write(writes)
         else:
             self.devices.change(layer, writes)
         self.push()
@@ -237,6 +238,34 @@ class FakeGateway:
                     session.send(frame)
 
     # For sessions.
+
+    def write(self, writes: list[Members]) -> list[Members]:
+        """Write into the store, and delete in their time what expires. Raises Refusal."""
+        times = [due(write) for write in writes]
+        changes = self.store.write(writes)
+        for time_, change in zip(times, changes, strict=True):
+            if time_ is not None:
+                self._at(time_, partial(self._expire_change, change))
+        return changes
+
+    def write_later(self, at: str, writes: list[Members]) -> int:
+        """Judge writes now, and write them at a time, unless they are refused then; the number for this."""
+        self.store.check(writes)
+        self._at(moment("at", at), partial(self._write_now, writes))
+        return next(self._schedules)
+
+    def _at(self, time_: float, work: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(time_ - time.time(), work)
+
+    def _expire_change(self, change: Members) -> None:
+        name = change["configuration"]["name"]
+        if self.store.last(name) is change:
+            self._write_now([{"operation": "delete", "name": name, "description": "expired", "modifiedBy": None}])
+
+    def _write_now(self, writes: list[Members]) -> None:
+        with contextlib.suppress(Refusal):
+            self.write(writes)
+            self.push()
 
     def push(self) -> None:
         """Push to all connections what is new."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hivewire_client.resources import Patterns
 from hivewire_client.testing.devices import LAYER
-from hivewire_client.testing.store import Members, Refusal
+from hivewire_client.testing.store import Members, Refusal, due
 
 if TYPE_CHECKING:
     from hivewire_client.testing import FakeGateway
@@ -191,17 +191,19 @@ class Session:
         """Write a configuration."""
         if request.get("layer") is not None:
             return self._write_layer({**request, "operation": "put"})
-        (change,) = self.gateway.store.write([{**request, "operation": "put"}])
+        (change,) = self.gateway.write([{**request, "operation": "put"}])
         return {"configuration": change["configuration"], "revision": change["revision"]}
 
     def delete(self, request: Members) -> Members:
         """Delete a configuration."""
         if request.get("layer") is not None:
             return self._write_layer({**request, "operation": "delete"})
-        (change,) = self.gateway.store.write([{**request, "operation": "delete"}])
+        (change,) = self.gateway.write([{**request, "operation": "delete"}])
         return {"revision": change["revision"]}
 
     def _write_layer(self, write: Members) -> Members:
+        if due(write) is not None:
+            raise Refusal(400, "In a fake gateway nothing expires in layers")
         (told,) = self.gateway.devices.change(write["layer"], [write])
         resource = {"name": told["name"], "value": told["value"], "entityVersion": 1, "layer": write["layer"]}
         return {"configuration": resource, "revision": self.gateway.store.revision}
@@ -220,8 +222,11 @@ class Session:
         return self.put({**request, "value": resource["value"], "contentType": resource.get("contentType")})
 
     def transact(self, request: Members) -> Members:
-        """Several writes."""
-        changes = self.gateway.store.write(request["changes"])
+        """Several writes, now or later."""
+        if request.get("at") is not None:
+            number = self.gateway.write_later(request["at"], request["changes"])
+            return {"schedule": number, "revision": self.gateway.store.revision}
+        changes = self.gateway.write(request["changes"])
         found = [change["configuration"] for change in changes]
         return {"configurations": found, "revision": self.gateway.store.revision}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -63,12 +64,16 @@ class Store:
     def write(self, writes: Iterable[Members]) -> list[Members]:
         """Carry out puts and deletes, all or nothing; the changes."""
         asked = list(writes)
-        for index, write in enumerate(asked):
-            self._check(write, index if len(asked) > 1 else None)
+        self.check(asked)
         self.revision += 1
         found = [self._change(write) for write in asked]
         self.changes += found
         return found
+
+    def check(self, writes: list[Members]) -> None:
+        """Raise Refusal when one of them cannot be carried out."""
+        for index, write in enumerate(writes):
+            self._check(write, index if len(writes) > 1 else None)
 
     def _check(self, write: Members, index: int | None) -> None:
         name, expected = write["name"], write.get("entityVersion")
@@ -161,6 +166,21 @@ class Messages(Log):
         found = {**found, **change, "lastUpdated": now()}
         self.events.append(("command/update", found))
         return found
+
+
+def moment(name: str, text: str) -> float:
+    """The time of a member, in seconds since 1970. Raises Refusal if it is not to come."""
+    found = datetime.fromisoformat(text).timestamp()
+    if found <= time.time():
+        raise Refusal(400, f"{name} must be in the future, a hundred years ahead at most")
+    return found
+
+
+def due(write: Members) -> float | None:
+    """When a write expires, in seconds since 1970; None if it does not."""
+    if write.get("ttl") is not None:
+        return time.time() + int(write["ttl"])
+    return None if write.get("expires") is None else moment("expires", write["expires"])
 
 
 def now() -> str:

@@ -55,7 +55,11 @@ import {Events, matcher} from "./watch.js";
  * @property {boolean} [dryRun] check the write, and write nothing
  */
 
-/** @typedef {WriteOptions & {contentType?: string, check?: boolean}} PutOptions */
+/**
+ * `ttl`: seconds after which it is deleted, unless it is written again; or `expires`, the time of that.
+ *
+ * @typedef {WriteOptions & {contentType?: string, check?: boolean, ttl?: number, expires?: Date | string}} PutOptions
+ */
 
 /** The version of a name that does not exist. */
 export const ABSENT = 0;
@@ -309,14 +313,16 @@ export class Hivewire {
    *
    * @param {(({put: string, value: any, as?: Codec<any>} | {delete: string}) & PutOptions)[]} changes 1 to 1,000
    * @param {string} [description] for each change that has none
-   * @param {CallOptions & {dryRun?: boolean}} [options]
-   * @returns {Promise<{revision: number | undefined, entries: Entry<string | null>[]}>} in the order of the changes
+   * @param {CallOptions & {dryRun?: boolean, at?: Date | string}} [options] `at`: check them now, and write them at this time
+   * @returns {Promise<{revision: number | undefined, entries: Entry<string | null>[], schedule?: number}>} in the order of
+   *   the changes; with `at` none, and the number for `schedule/cancel`
    */
   async transact(changes, description, options = {}) {
     const [members, how] = parts(options);
     const all = changes.map((each) => operation(each, description));
     const reply = await this.call("configuration/transact", {changes: all, ...members}, how);
-    return {revision: reply.revision, entries: reply.configurations.map((/** @type {any} */ each) => entry(each, reply))};
+    const {revision, schedule, configurations = []} = reply;
+    return {revision, schedule, entries: configurations.map((/** @type {any} */ each) => entry(each, reply))};
   }
 
   /**
