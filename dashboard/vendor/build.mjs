@@ -29,7 +29,6 @@ const BUNDLES = {
         export {search, searchKeymap, highlightSelectionMatches} from "@codemirror/search";
         export {tags} from "@lezer/highlight";`,
     diff3: `export {diff3Merge} from "node-diff3";`,
-    uplot: `export {default} from "uplot";`,
 };
 
 const packages = new Set();
@@ -46,7 +45,6 @@ for (const [name, contents] of Object.entries(BUNDLES)) {
         if (found) packages.add(found[1]);
     }
 }
-files.set("uplot.css", readFileSync(join(modules, "node_modules/uplot/dist/uPlot.min.css")));
 
 // The licence of each package that got into a bundle, once for all that have the same text.
 const licences = new Map();

@@ -138,6 +138,8 @@ async def test_the_metrics_move_and_connections_can_be_closed(visit: Visit, gate
         for _ in range(20):
             talk("configuration/put", name="moving.a", value="1")
         await expect(changes.get_by_role("row", name="Changes").get_by_text("most")).not_to_have_text("most –")
+        await expect(changes.locator("path.accent")).to_have_attribute("d", re.compile(r"^M[\d.]+ [\d.]+L"))
+        await expect(changes.locator(".scale").last).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
         await visit.accessible()
         await visit.fits()
         await visit.open("live?of=connections")

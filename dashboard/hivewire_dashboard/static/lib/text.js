@@ -50,6 +50,7 @@ const UNITS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["mont
 const RELATIVE = new Intl.RelativeTimeFormat("en", {numeric: "always", style: "narrow"});
 const LOCAL = new Intl.DateTimeFormat("en-GB", {dateStyle: "medium", timeStyle: "long"});
 const SHORT = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit"});
+const EXACT = new Intl.DateTimeFormat("en-GB", {timeStyle: "medium"});
 
 /** "3s ago". */
 export function ago(time, now = Date.now()) {
@@ -63,6 +64,11 @@ export function ago(time, now = Date.now()) {
 /** The local hour and minute. */
 export function hour(time) {
   return SHORT.format(time);
+}
+
+/** The local hour, minute and second. */
+export function second(time) {
+  return EXACT.format(time);
 }
 
 /** A complete time: in the user's zone, with the name of the zone, and in UTC. */
