@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Browser, Dialog, expect
 
 from tests.command import Run
 from tests.dashboard.test_one import put, value_of
-from tests.dashboard.visit import Visit, one
+from tests.dashboard.visit import Visit, one, visiting
 from tests.running import PASSWORD, RunningGateway
 
 
@@ -27,6 +28,20 @@ async def preview(visit: Visit, path: Path) -> None:
     await visit.open("transfer")
     await visit.page.locator("input[type=file]").set_input_files(path)
     await expect(visit.page.get_by_role("group", name="What to show")).to_be_visible()
+
+
+async def stage(visit: Visit, name: str, value: str) -> None:
+    """Put an edit of a configuration into the basket."""
+    await visit.open(one(name))
+    await visit.page.get_by_role("button", name=re.compile("^(Edit|Replace)$")).click()
+    await visit.type(name, value)
+    await visit.button("Stage").click()
+
+
+def revealed(gateway: RunningGateway, *names: str) -> list[str]:
+    """What the ledger has, also of secret values."""
+    with gateway.socket() as talk:
+        return [talk("configuration/get", name=name, reveal=True)["configuration"]["value"] for name in names]
 
 
 async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGateway) -> None:
@@ -78,6 +93,108 @@ async def test_three_edits_are_written_together(visit: Visit, gateway: RunningGa
     with gateway.socket() as talk:
         assert talk("configuration/get", name="stage.c")["code"] == 404
     assert [value_of(gateway, name) for name in ("stage.a", "stage.b")] == ["old", "old"]
+
+
+async def test_what_is_staged_survives_a_reload_but_no_secret_does(visit: Visit, gateway: RunningGateway) -> None:
+    """The tab keeps it for this user, until it is written or the login ends.
+
+    Of a secret nothing is stored, and who would lose one is asked first.
+    """
+    page = visit.page
+    asked: list[str] = []
+
+    async def reload() -> None:
+        await page.reload()
+        await visit.live()
+
+    async def agree(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        await dialog.accept()
+
+    page.on("dialog", agree)
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="reload.secret.*", secret=True)["status"] == "success"
+    for name in ("reload.a", "reload.gone", "reload.secret.a"):
+        put(gateway, name, "old")
+    for name in ("reload.a", "reload.secret.a"):
+        await stage(visit, name, f"new {name}")
+    await visit.open(one("reload.gone"))
+    await visit.button("Stage delete").click()
+    await visit.open("basket")
+    await expect(page.get_by_text("a reload loses 1: it keeps no secret values")).to_be_visible()
+    assert "new reload.a" in await page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})")
+    assert "new reload.secret" not in await page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})")
+    await reload()
+    assert asked == ["beforeunload"]
+    cards = page.locator(".card")
+    await expect(cards.get_by_role("link", name="reload.")).to_have_text(["reload.a", "Edit", "reload.gone"])
+    await page.get_by_role("link", name="Edit reload.a").click()
+    await expect(page.get_by_label("Value of reload.a")).to_have_text("new reload.a")
+    put(gateway, "reload.gone", "theirs")
+    await visit.open("basket")
+    await expect(page.locator(".card.wronged")).to_contain_text("reload.gone")
+    await page.get_by_role("button", name="Take reload.gone out").click()
+    await visit.button("Commit all or nothing").click()
+    await expect(page.get_by_role("status").filter(has_text="1 change written")).to_be_visible()
+    assert value_of(gateway, "reload.a") == "new reload.a"
+    await reload()
+    await expect(page.get_by_role("heading", name="The basket is empty")).to_be_visible()
+    assert asked == ["beforeunload"]
+    page.remove_listener("dialog", agree)
+
+
+async def test_the_logout_empties_the_basket_that_the_tab_keeps(browser: Browser, gateway: RunningGateway) -> None:
+    """Who is next does not see it."""
+    put(gateway, "next.a", "old")
+    async with visiting(browser, gateway) as visit:
+        await stage(visit, "next.a", "new")
+        await visit.page.reload()
+        await visit.live()
+        await visit.open("basket")
+        await expect(visit.page.locator(".card")).to_have_count(1)
+        await visit.button("Log out").click()
+        await expect(visit.page.get_by_label("Password")).to_be_visible()
+        assert await visit.page.evaluate("sessionStorage.length") == 0
+        await visit.log_in()
+        await visit.open("basket")
+        await expect(visit.page.get_by_role("heading", name="The basket is empty")).to_be_visible()
+
+
+async def test_a_basket_of_values_that_are_not_known_is_taken_back(visit: Visit, gateway: RunningGateway) -> None:
+    """Secret and long ones too; if one was changed meanwhile, nothing is."""
+    page = visit.page
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="unknown.secret", secret=True)["status"] == "success"
+    before = {"unknown.long": "old " * 1_000, "unknown.plain": "old", "unknown.secret": "old"}
+    for name, value in before.items():
+        put(gateway, name, value)
+    for turn in ("overtaken", "taken back"):
+        for name in before:
+            await stage(visit, name, f"{turn} {name}")
+        await visit.button("Open the basket").click()
+        await visit.button("Commit all or nothing").click()
+        await expect(page.get_by_role("status").filter(has_text="3 changes written")).to_be_visible()
+        if turn == "overtaken":
+            put(gateway, "unknown.plain", "theirs")
+            await visit.button("Undo").click()
+            await expect(page.locator(".notice.wrong")).to_contain_text("could not be undone")
+            assert revealed(gateway, "unknown.long", "unknown.secret") == [
+                "overtaken unknown.long",
+                "overtaken unknown.secret",
+            ]
+            for name, value in before.items():
+                put(gateway, name, value)
+            await visit.open("c")
+    await visit.button("Undo").click()
+    await expect(page.locator(".notice")).to_contain_text("3 changes taken back")
+    assert revealed(gateway, *before) == list(before.values())
+    await visit.open(one("unknown.secret"))
+    await visit.button("Replace").click()
+    await visit.type("unknown.secret", "alone")
+    await visit.save("one alone")
+    await visit.button("Undo").click()
+    await expect(page.locator(".notice")).to_contain_text("Put back as it was")
+    assert revealed(gateway, "unknown.secret") == ["old"]
 
 
 async def test_each_refused_change_of_a_basket_says_why(visit: Visit, gateway: RunningGateway) -> None:

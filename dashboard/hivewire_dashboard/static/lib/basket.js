@@ -1,8 +1,17 @@
-/** Edits that are staged to be written together. In memory only; leaving the page warns. */
+/**
+ * Edits that are staged to be written together. The storage of the tab keeps them for the same user, over a reload, until
+ * the logout. Secret values are in memory only. So is a basket that is too large for the storage. The browser asks before
+ * these are lost.
+ */
 
 import {effect, signal} from "../vendor/preact.js";
 import {keyOf} from "./drafts.js";
 import {hw} from "./gateway.js";
+import {user} from "./session.js";
+
+const KEY = "hivewire.basket";
+/** The most characters of values that are stored. Browsers store about five million for a tab. */
+const ROOM = 2_000_000;
 
 /**
  * The staged edits, by name and layer: the new configuration (`value` and `contentType`, or `undefined` to delete it), and
@@ -11,7 +20,10 @@ import {hw} from "./gateway.js";
  * @type {import("../vendor/preact.js").Signal<Map<string, {name: string, layer?: string, value: string | undefined,
  *   contentType: string | undefined, base: number, before: string | undefined, description?: string}>>}
  */
-export const staged = signal(new Map());
+export const staged = signal(restored());
+
+/** The number of edits that a reload would lose. */
+export const loose = signal(0);
 
 /** Add edits, or replace those of the same configurations. */
 export function stage(edits) {
@@ -48,8 +60,52 @@ export async function refusals(changes, most = Infinity) {
   return found;
 }
 
-const warn = (event) => event.preventDefault();
+/** The edits that this tab has stored for this user. */
+function restored() {
+  try {
+    const {of, edits} = JSON.parse(sessionStorage.getItem(KEY)) ?? {};
+    return new Map(of === user() ? edits.map((edit) => [keyOf(edit.name, edit.layer), edit]) : []);
+  } catch {
+    return new Map(); // a browser may refuse storage
+  }
+}
+
+/** The edits that are stored. */
+let kept = new Set(staged.peek().values());
+
+/** Store the edits, except secret ones. */
+async function keep(all) {
+  const edits = [...all.values()];
+  const {schemas} = edits.length ? await hw.call("schema/list") : {};
+  if (all !== staged.peek()) return;
+  const secret = ({name, value, before}) => (value || before) && schemas.some((each) => each.secret && covers(each.names, name));
+  const wanted = edits.filter((edit) => !secret(edit));
+  const size = wanted.reduce((sum, {value = "", before}) => sum + value.length + (before?.length ?? 0), 0);
+  kept = new Set();
+  try {
+    sessionStorage.removeItem(KEY); // also when there is no room for the next
+    if (wanted.length && size <= ROOM) sessionStorage.setItem(KEY, JSON.stringify({of: user(), edits: wanted}));
+    if (size <= ROOM) kept = new Set(wanted);
+  } finally {
+    counted(edits);
+  }
+}
+
+function counted(edits) {
+  loose.value = edits.filter((edit) => !kept.has(edit)).length;
+}
+
+function covers(names, name) {
+  return names.endsWith("*") ? name.startsWith(names.slice(0, -1)) : name === names;
+}
+
+const warn = (event) => {
+  if (loose.peek() || sessionStorage.getItem(KEY) === null) event.preventDefault(); // a logout has emptied it
+};
 effect(() => {
-  if (staged.value.size) addEventListener("beforeunload", warn);
+  const all = staged.value;
+  counted([...all.values()]);
+  keep(all).catch(() => {}); // then leaving warns
+  if (all.size) addEventListener("beforeunload", warn);
   else removeEventListener("beforeunload", warn);
 });

@@ -1,7 +1,7 @@
 /** The basket: edits that are written together, all or none. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
-import {refusals, stage, staged, unstage} from "../lib/basket.js";
+import {loose, refusals, stage, staged, unstage} from "../lib/basket.js";
 import {Difference} from "../lib/editor.js";
 import {rendered, saved} from "../lib/files.js";
 import {hw, names} from "../lib/gateway.js";
@@ -54,19 +54,19 @@ export default function Basket() {
   });
   const [commit, committing, refused] = useAction(async () => {
     forget();
-    const types = edits.map((edit) => now(edit)?.contentType);
+    const were = edits.map(now);
     const {revision, entries} = await ask({});
-    const back = reversed(edits, entries, types);
+    const back = reversed(edits, entries, were);
     const undo = async () => {
-      await hw.transact(back, "undo");
+      await takenBack(back);
       setDone();
-      return `${count(back.length, "change")} taken back.`;
+      return `${count(edits.length, "change")} taken back.`;
     };
     unstage();
     for (const {name, layer, value} of edits) if (drafts.peek().get(keyOf(name, layer))?.value === value) discard(name, layer); // opened, not changed
     setDone({edits, revision});
     setWhy("");
-    tell(`${count(edits.length, "change")} written under revision ${revision}.`, back && undoing(undo, to("audit")));
+    tell(`${count(edits.length, "change")} written under revision ${revision}.`, undoing(undo, to("audit")));
   });
   const full = edits.length > MOST;
   const busy = checking || committing || full;
@@ -85,7 +85,7 @@ export default function Basket() {
         <${Button} kind="danger" onClick=${() => setOpen({empty: true})}>Empty it…<//>
       </div>
     </header>
-    <p class="quiet">${count(edits.length, "change")}. Written all or none. They are in this page only: a reload loses them.</p>
+    <p class="quiet">${count(edits.length, "change")}. Written all or none. This tab keeps them until it is closed or you log out${loose.value > 0 && html`; a reload loses ${loose.value === edits.length ? "them" : count(loose.value)}: it keeps no secret values, and no more than two million characters`}.</p>
     ${full && html`<p class="wrong">A transaction has at most ${count(MOST)} changes.</p>`}
     ${overtaken.length > 0 && html`<div class="bar" role="alert"><p>${overtaken.length === 1 ? "One has" : `${count(overtaken.length)} have`} been changed by somebody else since: nothing can be written until you have looked at them.</p></div>`}
     <ul class="cards">
@@ -112,13 +112,26 @@ function change({name, layer, value, contentType, base}) {
   return value === undefined ? {delete: name, layer, expect: base} : {put: name, layer, value, contentType, expect: base};
 }
 
-/** The changes that undo a transaction; undefined if an earlier value is not known, because it is secret or long. */
-function reversed(edits, entries, types) {
-  if (!edits.every(({base, before}) => !base || before)) return undefined;
-  return edits.map(({name, layer, value, base, before}, index) => {
+/** What undoes a transaction: changes of another one, and rollbacks where the earlier value is secret or long, and so not known here. */
+function reversed(edits, entries, were) {
+  const known = [];
+  const unknown = [];
+  edits.forEach(({name, layer, value, base, before}, index) => {
+    const {contentType, revision} = were[index] ?? {};
     const expect = value === undefined ? 0 : entries[index].version;
-    return base ? {put: name, layer, value: before, contentType: types[index], expect} : {delete: name, layer, expect};
+    if (!base) known.push({delete: name, layer, expect});
+    else if (before) known.push({put: name, layer, value: before, contentType, expect});
+    else unknown.push({name, layer, expect, toRevision: revision});
   });
+  return {known, unknown};
+}
+
+/** Undo a transaction. Rollbacks cannot be part of a transaction: if there are some, everything is checked before the first write. */
+async function takenBack({known, unknown}) {
+  for (const dryRun of unknown.length ? [true, undefined] : [undefined]) {
+    for (const {name, ...options} of unknown) await hw.rollback(name, {...options, dryRun, description: "undo"});
+    if (known.length) await hw.transact(known, "undo", {dryRun});
+  }
 }
 
 function Written({edits, revision}) {

@@ -115,8 +115,9 @@ export async function written(name, {layer, value, contentType, expect, why, bef
   unstage({name, layer}); // the written value is the staged one, or newer
   const undo = async () => {
     const options = {layer, expect: saved.version, description: "undo"};
-    if (base) await hw.put(name, before, {...options, contentType: beforeType});
-    else await hw.delete(name, options);
+    if (!base) await hw.delete(name, options);
+    else if (before) await hw.put(name, before, {...options, contentType: beforeType});
+    else await hw.rollback(name, {...options, to: base}); // it is secret
     return base ? "Put back as it was." : "Deleted again.";
   };
   tell(`Saved version ${saved.version} of ${plain(name)}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);
