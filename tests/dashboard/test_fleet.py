@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.dashboard.test_devices import device
 from tests.dashboard.test_system import HOSTILE, MARKUP
@@ -67,6 +68,17 @@ def following(gateway: RunningGateway, talk: Talk, layer: str, rank: int, *ids: 
         yield found
 
 
+async def set_gates(page: Page) -> None:
+    """A quick gate for all steps of the form, and from the second one on another success."""
+    second = page.get_by_role("list", name="What these steps are").get_by_role("listitem").nth(1)
+    await second.get_by_text("Another gate from here on").click()
+    await second.get_by_label("Success, in percent").fill("90")
+    await page.get_by_text("Gate and time").click()
+    for label, value in (("Failures", "0"), ("Minimum", "1"), ("Wait", "0")):
+        await page.locator("form > details").get_by_label(label).fill(value)
+    await expect(second.get_by_label("Minimum")).to_have_attribute("placeholder", "1")
+
+
 async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: RunningGateway) -> None:
     """Started in the form, followed as devices answer; what a device says why not is text, whatever it is."""
     page = visit.page
@@ -80,9 +92,7 @@ async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: 
         await page.get_by_label("Then these percentages").fill("50")
         await expect(page.get_by_text("the last one 100")).to_be_visible()
         await page.get_by_label("Then these percentages").fill("100")
-        await page.get_by_text("Gate and time").click()
-        for label, value in (("Failures", "0"), ("Minimum", "1"), ("Wait", "0")):
-            await page.get_by_label(label).fill(value)
+        await set_gates(page)
         await visit.accessible()
         await visit.fits()
         await visit.button("Start").click()
@@ -90,11 +100,13 @@ async def test_a_rollout_is_started_held_and_rolled_back(visit: Visit, gateway: 
         steps = page.get_by_role("list", name="Steps").get_by_role("listitem")
         await expect(figures).to_contain_text("Reached1")
         await expect(steps.nth(0)).to_contain_text("nowdevice pump-a")
+        await expect(steps.nth(1)).to_contain_text("success 90")
         await expect(page.get_by_text("95 % of at least 1 device, after")).to_be_visible()
         first.report("pumps.baud", "9600")
         await expect(steps.nth(0)).to_contain_text("done")
         second.report("pumps.baud", "9600", error=HOSTILE[1])
         await expect(page.locator("h1")).to_contain_text("held")
+        await expect(page.get_by_role("img", name=re.compile("^Devices: .*, Applied 1, Failed 1$"))).to_be_visible()
         await expect(page.locator(".bar")).to_contain_text("1 refused")
         await expect(page.get_by_role("region", name="Devices that have refused")).to_contain_text(HOSTILE[1])
         assert await page.locator(MARKUP).count() == 0
@@ -189,6 +201,11 @@ async def test_a_device_shows_what_it_should_have_and_what_it_says(visit: Visit,
         done(talk, "configuration/put", name="lift.speed", value="2", layer="lifts")
         done(talk, "configuration/put", name="lift.door", value=HOSTILE[0], layer="device/lift-a")
         done(talk, "configuration/put", name="lift.bell", value="on", layer="lifts")
+        device(talk, "lift-bare", "lift-bare")
+        await visit.open("device/lift-bare?tab=configuration")
+        await expect(page.get_by_role("heading", name="Nothing to apply")).to_be_visible()
+        await visit.accessible()
+        await visit.fits()
         await visit.open("device/lift-a?tab=configuration")
         speed, door, bell = (
             page.get_by_role("row").filter(has_text=f"lift.{name}") for name in ("speed", "door", "bell")
@@ -202,6 +219,7 @@ async def test_a_device_shows_what_it_should_have_and_what_it_says(visit: Visit,
         lift.say({"name": "lift.bell", "value": HOSTILE[2]})
         await expect(bell).to_contain_text("local")
         await expect(bell).to_contain_text(HOSTILE[2])
+        await expect(page.locator("p > .tag")).to_have_text(["1 refused", "1 local", "1 applied"])
         assert await page.locator(MARKUP).count() == 0
         await visit.accessible()
         await visit.fits()

@@ -13,21 +13,24 @@ import {Table} from "./access.js";
 /** Interval of asking: the reports and labels of a single device are not pushed. */
 const LOOK = 2_000;
 const MOST = 200;
-const KINDS = {applied: "new", refused: "refused", local: "changed", pending: ""};
+/** The states and their classes, the worst first. */
+const KINDS = {refused: "refused", pending: "", local: "changed", applied: "new"};
 
 export function Effective({id}) {
   const [text, setText] = useState("");
   const {value, error, again} = usePolled(() => hw.call("device/effective", {deviceId: id}), [id], LOOK);
   const low = text.toLowerCase();
   const found = value?.configurations.filter((each) => `${each.name}\n${each.state}`.toLowerCase().includes(low)) ?? [];
+  const states = Object.fromEntries(Object.keys(KINDS).map((state) => [state, value?.configurations.filter((each) => each.state === state).length]).filter(([, number]) => number));
   const adopt = may("ManageConfiguration") && ((row) => adopted(id, row).then(again));
   return html`<section class="stack" aria-label="Configuration">
     <${Labels} id=${id} done=${again} />
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${!value && !error && html`<p class="quiet" role="status">Reading…</p>`}
+    ${value?.configurations.length > 0 && html`<p>${Object.entries(states).map(([state, number]) => html`<span class=${`tag ${KINDS[state]}`}>${count(number)} ${state}</span> `)}</p>`}
     ${value && html`<p class="facts">Its layers, the highest first: ${value.layers.map((layer, index) => html`${index > 0 && ", "}<a href=${to("layer", layer)}><${Text} of=${layer} mono /></a>`)}</p>`}
-    ${value?.configurations.length === 0 && html`<${Empty} title="This device should have nothing yet">
-      <p>It has what its layers hold.</p><${Copied} label="Terminal" text="hivewire put baud 9600 --layer global" /><//>`}
+    ${value?.configurations.length === 0 && html`<${Empty} title="Nothing to apply">
+      <p>Its layers hold no configuration, so this device counts as <em>applied</em>.</p><${Copied} label="Terminal" text="hivewire put baud 9600 --layer global" /><//>`}
     ${value?.configurations.length > 0 && html`
       <div class="row-of"><input type="search" aria-label="Only these configurations" placeholder="Name or state" value=${text} onInput=${(event) => setText(event.currentTarget.value)} /></div>
       <${Table} label="What it should have" head=${["Name", "Value", "From", "Hides", "State"]}>${found.slice(0, MOST).map((each) => html`<${Row} key=${each.name} ...${each} adopt=${adopt} />`)}<//>

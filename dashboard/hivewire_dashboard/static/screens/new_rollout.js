@@ -26,6 +26,23 @@ const GATE = {
   silent: ["Silent, in seconds", 120, "Without an answer for so long a device has failed."],
 };
 
+const USUAL = {...Object.fromEntries(Object.entries(GATE).map(([name, [, usual]]) => [name, usual])), onFailure: "hold"};
+
+/** The members of a gate that are filled in; undefined if there are none. */
+function filled(gate) {
+  const found = Object.entries(gate ?? {}).filter(([, text]) => text !== "").map(([name, text]) => [name, name === "onFailure" ? text : Number(text)]);
+  return found.length ? Object.fromEntries(found) : undefined;
+}
+
+/** The fields of a gate. An empty one shows its value in `usual`. */
+function GateFields({gate = {}, usual, set}) {
+  const change = (name) => (text) => set({...gate, [name]: text});
+  return html`<div class="filters">
+    ${Object.entries(GATE).map(([name, [label, , hint]]) => html`<${Field} type="number" min="0" step="any" label=${label} placeholder=${String(usual[name])} value=${gate[name] ?? ""} onInput=${change(name)} hint=${hint} />`)}
+    <${Field} as="select" label="When it fails" value=${gate.onFailure ?? usual.onFailure} onInput=${change("onFailure")}><option value="hold">Hold</option><option value="rollback">Roll back</option><//>
+  </div>`;
+}
+
 /** The steps in the form: first some devices, then those with labels, then percentages; undefined when the percentages are invalid. */
 function stepped(first, labels, percents) {
   const numbers = percents.split(",").map(Number);
@@ -65,17 +82,17 @@ export function NewRollout({layer: chosen}) {
   const [labels, setLabels] = useState("");
   const [percents, setPercents] = useState("1, 10, 100");
   const [gate, setGate] = useState({});
+  const [gates, setGates] = useState({}); // those of later steps, by their index
   const [at, setAt] = useState("");
   const layers = useLoaded(async () => (await hw.call("layer/list")).layers, []);
   const present = useLoaded(async () => (await hw.list(undefined, {layer, take: 1_000, inline: 256})).entries, [layer]);
   const known = new Map((present.value ?? []).map((each) => [each.name, each]));
-  const steps = stepped(first, labels, percents);
+  const steps = stepped(first, labels, percents)?.map((each, index) => ({...each, gate: filled(gates[index])}));
   const ready = steps && (undo || changes.every(({operation, name, value}) => name && (operation === "delete" || value)));
 
   const ask = (more) => {
     const asked = changes.map(({operation, name, value, contentType}) => operation === "delete" ? {operation, name} : {operation, name, value, contentType: contentType ?? known.get(name)?.contentType});
-    const given = Object.entries(gate).filter(([, text]) => text !== "").map(([name, text]) => [name, name === "onFailure" ? text : Number(text)]);
-    const members = {layer, ...(undo ? {undo} : {changes: asked}), steps, gate: given.length ? Object.fromEntries(given) : undefined, at: at ? Date.parse(at) : undefined};
+    const members = {layer, ...(undo ? {undo} : {changes: asked}), steps, gate: filled(gate), at: at ? Date.parse(at) : undefined};
     return hw.call("rollout/start", {...members, ...more});
   };
   const [start, busy, error] = useAction(async () => {
@@ -109,10 +126,9 @@ export function NewRollout({layer: chosen}) {
       <${Field} as="textarea" label="First these devices" rows="2" class="mono" value=${first} onInput=${setFirst} hint="Ids, one on each line: a step of their own." />
       <${Field} as="textarea" label="Then devices with these labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="A step on each line: site=bonn, or site=bonn, floor=2, or site=bonn 10 % for a part of them." />
       <${Field} label="Then these percentages" value=${percents} onInput=${setPercents} wrong=${steps ? undefined : "Percentages with commas between them, the last one 100."} hint="Of the layer's devices, a step each." />
-      ${steps && of && html`<${Preview} layer=${of} steps=${steps} />`}
+      ${steps && of && html`<${Preview} layer=${of} steps=${steps} gates=${[gate, ...steps.slice(1).map((_, index) => gates[index + 1])]} set=${(index, each) => setGates({...gates, [index]: each})} />`}
       <details><summary>Gate and time</summary><div class="stack">
-        <div class="filters">${Object.entries(GATE).map(([name, [label, usual, hint]]) => html`<${Field} type="number" min="0" step="any" label=${label} placeholder=${String(usual)} value=${gate[name] ?? ""} onInput=${(text) => setGate({...gate, [name]: text})} hint=${hint} />`)}</div>
-        <${Field} as="select" label="When it fails" value=${gate.onFailure ?? ""} onInput=${(text) => setGate({...gate, onFailure: text})}><option value="">Hold</option><option value="rollback">Roll back</option><//>
+        <${GateFields} gate=${gate} usual=${USUAL} set=${setGate} />
         <${Field} type="datetime-local" label="Start at" value=${at} onInput=${setAt} hint="At once when empty; the time is that of this browser." />
       </div></details>
       ${(error ?? wrong) && html`<${Problem} error=${error ?? wrong} />`}
@@ -125,10 +141,20 @@ export function NewRollout({layer: chosen}) {
   </article>`;
 }
 
-/** Each step with the number of its devices. */
-function Preview({layer, steps}) {
+/** Each step with the number of its devices. From the second step on it can change the gate. */
+function Preview({layer, steps, gates, set}) {
   const {value} = useLoaded(() => Promise.all(steps.map((each) => counted(layer, each))), [layer.layer, layer.devices, JSON.stringify(steps)]);
-  return html`<ol class="cards" aria-label="What these steps are">${steps.map((each, index) => html`<li class="card" key=${index}>
-    <span class="tag">${index + 1}</span><span class="grow"><${Text} of=${described(each)} /></span>
-    <span class="quiet">${value?.[index] !== undefined && `${each.percent === undefined || each.percent === 100 ? "" : "about "}${count(value[index], "device")}`}</span></li>`)}</ol>`;
+  let usual = USUAL;
+  return html`<ol class="cards" aria-label="What these steps are">${steps.map((each, index) => {
+    usual = {...usual, ...filled(gates[index - 1])};
+    return html`<li class="card" key=${index}>
+      <span class="tag">${index + 1}</span><span class="grow"><${Text} of=${described(each)} /></span>
+      <span class="quiet">${value?.[index] !== undefined && `${each.percent === undefined || each.percent === 100 ? "" : "about "}${count(value[index], "device")}`}</span>
+      ${index > 0 && html`<details class="whole"><summary>${each.gate ? `From here on: ${gated(each.gate)}` : "Another gate from here on"}</summary><${GateFields} gate=${gates[index]} usual=${usual} set=${(gate) => set(index, gate)} /></details>`}</li>`;
+  })}</ol>`;
+}
+
+/** A gate in one line. */
+export function gated(gate) {
+  return Object.entries(gate).map(([name, number]) => `${name} ${number}`).join(", ");
 }

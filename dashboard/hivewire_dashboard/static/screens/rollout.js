@@ -9,7 +9,7 @@ import {count, lasting, plain, Text, When} from "../lib/text.js";
 import {announce, Button, Dialog, Empty, Field, Figures, Problem, tell, useAction, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 import {Chart} from "./chart.js";
-import {NewRollout, prepare} from "./new_rollout.js";
+import {gated, NewRollout, prepare} from "./new_rollout.js";
 import {open, RolloutState} from "./rollouts.js";
 
 /** Interval of asking for state, step and counts together: time alone can change them, too. */
@@ -96,7 +96,7 @@ function Steps({rollout}) {
   const now = state === "completed" ? steps.length + 1 : step;
   return html`<ol class="cards" aria-label="Steps">${steps.map((each, index) => html`<li class="card" key=${index} aria-current=${index + 1 === now ? "step" : undefined}>
     <span class=${`tag ${index + 1 < now ? "new" : index + 1 === now && going ? "changed" : ""}`}>${index + 1 < now ? "done" : index + 1 > now ? (going ? "later" : "never") : going ? "now" : "ended"}</span>
-    <span class="grow"><${Text} of=${described(each)} />${each.gate && html` <span class="quiet"><${Text} of=${Object.entries(each.gate).map(([name, number]) => `${name} ${number}`).join(", ")} /></span>`}</span>
+    <span class="grow"><${Text} of=${described(each)} />${each.gate && html` <span class="quiet">${gated(each.gate)}</span>`}</span>
   </li>`)}</ol>`;
 }
 
