@@ -9,6 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser import guarded
 from tests.dashboard.test_devices import device
+from tests.dashboard.test_shell import REACHED
 from tests.dashboard.visit import Visit, not_first, one, visiting
 from tests.running import PATIENCE, RunningGateway
 
@@ -135,6 +136,13 @@ WRITES = re.compile(
 )
 
 
+async def enter(visit: Visit, token: str) -> None:
+    """Log in with an access token."""
+    await visit.page.get_by_text("With an access token").click()
+    await visit.page.get_by_label("Access token").fill(token)
+    await visit.button("Log in").click()
+
+
 async def test_who_may_only_read_is_offered_nothing_that_is_refused(
     visit: Visit, browser: Browser, gateway: RunningGateway
 ) -> None:
@@ -152,12 +160,19 @@ async def test_who_may_only_read_is_offered_nothing_that_is_refused(
         token = talk("token/create", payload=payload)["accessToken"]
     async with guarded(browser) as guard:
         await guard.context.add_init_script(not_first())
-        await guard.context.route("**/dashboard/token", lambda route: route.fulfill(json={"accessToken": token}))
         page = await guard.page()
         refused: list[str] = []
         page.on("response", lambda answer: refused.append(answer.url) if answer.status == 403 else None)
         page.on("websocket", lambda socket: socket.on("framereceived", lambda data: refused.extend(denied(data))))
         reader = Visit(guard, page, gateway)
+        await reader.open()
+        await enter(reader, "eyJ.none")
+        await expect(page.get_by_role("alert")).to_have_text("This is no access token.")
+        await reader.accessible()
+        await page.get_by_label("Access token").fill(token)
+        await reader.button("Log in").click()
+        await reader.live()
+        assert token not in await page.evaluate(REACHED)
         for each in (visit, reader):
             for place, text in PLACES.items():
                 await each.open(place)
@@ -177,6 +192,12 @@ async def test_who_may_only_read_is_offered_nothing_that_is_refused(
         await expect(page).to_have_url(f"{gateway.url}/dashboard/#/{one('reader.a')}")
         await expect(page.get_by_label("Value").first).to_be_visible()
         assert refused == []
+        await page.reload()  # nothing has kept the token
+        await expect(page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
+        with gateway.socket() as talk:
+            assert talk("token/revoke", token=token)["status"] == "success"
+        await enter(reader, token)
+        await expect(page.get_by_text("Your login has ended.")).to_be_visible()
 
 
 def denied(frame: str | bytes) -> list[str]:

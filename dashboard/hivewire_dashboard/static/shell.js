@@ -100,8 +100,8 @@ export function Shell() {
       <${Notices} />
       <${Status} />
       <button type="button" class="plain square" aria-label="Settings and keys" title="Settings and keys ( ? )" onClick=${() => setPreferences(true)}><${Icon} name="settings" /></button>
-      ${me.value && html`<span class="who"><${Text} of=${me.value.login} /></span>
-        <${Button} kind="small" onClick=${logOut}>Log out<//>`}
+      ${me.value && html`<span class="who"><${Text} of=${me.value.login} /></span>`}
+      <${Button} kind="small" onClick=${logOut}>Log out<//>
     </header>
     <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
     <main id="main" tabindex="-1">${["c", "one"].includes(route.value.screen) && guided() && html`<${Start} />`}<${Screen} /></main>

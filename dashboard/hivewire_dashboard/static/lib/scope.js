@@ -32,12 +32,16 @@ export async function tree(token, prefix, take = 1_000) {
   const query = new URLSearchParams({take, delimiter: settings.value.delimiter, ...(prefix && {prefix})});
   const response = await fetch(`../api/rest/configuration-tree?${query}`, {headers: {Authorization: `Bearer ${token}`}});
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.message);
+  if (!response.ok) throw Object.assign(new Error(answer.message), {code: response.status});
   return answer;
 }
 
 /** Whether a prefix has to be chosen first. */
 export async function tooMany(token) {
   if (!may("GetConfiguration") || below() !== undefined) return false;
-  return (await tree(token, "", 0)).count > settings.value.held;
+  const known = await tree(token, "", 0).catch((error) => {
+    if (error.code === 401) return {count: 0}; // the token has ended: the client asks for another
+    throw error;
+  });
+  return known.count > settings.value.held;
 }

@@ -32,10 +32,17 @@ let unused = "";
 /** Take a new token. If it reaches other things than the one before, the page is reloaded. */
 function taken(found) {
   const before = claims;
-  claims = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).payload;
+  const {payload} = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+  if (!payload.a) throw new TypeError("the token has no rights");
+  claims = payload;
   if (before && (before.u !== claims.u || String(before.a) !== String(claims.a))) location.reload();
   if (!before) unused = found;
   return found;
+}
+
+/** The id of the user who is logged in. */
+export function user() {
+  return claims.u;
 }
 
 /** The first token of the page, once; after that the same as `token`. */
@@ -65,14 +72,32 @@ export async function logIn(name, password) {
     answer: {message: `The gateway does not answer: ${error.message}`},
   }));
   if (status !== 200) return {message: answer.message, wait};
+  admit(answer.accessToken);
+}
+
+/** Log in with an access token, which may have fewer rights than its user. It is not stored: a reload asks for it again. */
+export function logInWith(text) {
+  try {
+    admit(text.trim());
+  } catch {
+    return {message: "This is no access token."};
+  }
+}
+
+function admit(given) {
+  const found = taken(given);
   login.value = {wanted: false, why: ""};
-  const found = taken(answer.accessToken);
   for (const resolve of waiting) resolve(found);
   waiting = [];
 }
 
-/** Log out, and reload the page to clear its memory. */
+/** Log out, clear the storage of the tab, and reload the page to clear its memory. */
 export async function logOut() {
   await post("session").catch(() => {});
+  try {
+    sessionStorage.clear();
+  } catch {
+    // A browser may refuse storage.
+  }
   location.replace(location.pathname);
 }
