@@ -12,6 +12,9 @@ from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import ALL, Permission
 
+_ALL = sum(1 << permission for permission in ALL)
+"""All actions as a bit set."""
+
 
 class Identity(Struct, frozen=True):
     """A user or a client, and what its token grants until `expires` (milliseconds since 1970).
@@ -59,7 +62,7 @@ class Identity(Struct, frozen=True):
     def unrestricted(self) -> bool:
         """Whether the token grants all actions on all names, networks and device types."""
         return (
-            all(self.may(permission) for permission in ALL)
+            self.permissions & _ALL == _ALL
             and self.names.contains("*")
             and self.networks is None
             and self.device_types is None
