@@ -730,7 +730,9 @@ def test_errors_as_json(site: httpx.Client) -> None:
 # Contents.
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "text/html; charset=ISO-8859-1", "image/png", 'a/b; c="d;e"'])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "text/html; charset=ISO-8859-1", "image/png", "application/json", 'a/b; c="d;e"']
+)
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\xff\xfe", b"a\r\nb", bytes(range(256)) * 300])
 def test_a_content_comes_back_byte_for_byte(site: httpx.Client, content: bytes, content_type: str) -> None:
     """With its exact media type; HEAD has the same headers without the content."""

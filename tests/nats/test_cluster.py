@@ -117,6 +117,29 @@ def test_a_data_file_becomes_a_shared_log(site: Site, run: Run) -> None:
     assert "there is a log at" in again.err
 
 
+def test_a_backup_of_the_copy_of_a_gateway_becomes_the_log_again(site: Site, run: Run) -> None:
+    """Its streams are removed for that. What was written after the backup is gone everywhere, under another epoch."""
+    backup = site.folder / "backup.db"
+
+    async def fill(ledger: Ledger, journal: NatsJournal) -> Any:
+        await write(ledger, 3)
+        await journal._upkeep.make(journal.log)
+        await ledger.commit(put("behind the checkpoint"))
+        return await seen(ledger, journal)
+
+    before = asyncio.run(site.serve("a", fill))
+    made = run("backup", str(backup), "--data", str(site.folder / "a.db"))
+    assert made.code == 0, made.err
+    asyncio.run(site.serve("a", lambda ledger, _: ledger.commit(put("later"))))
+    asyncio.run(delete(site.journal("last")))
+    again = run("cluster", "init", "--from", str(backup))
+    assert again.code == 0, again.err
+    for name in ("a", "b"):
+        found = asyncio.run(site.serve(name, seen))
+        assert found[:2] == before[:2]
+        assert found[2] != before[2]
+
+
 def test_a_log_goes_on_behind_the_audit_of_its_data_file(site: Site, run: Run) -> None:
     """Rows that are written later have higher numbers, on each gateway the same."""
     file = site.folder / "own.db"
