@@ -65,13 +65,13 @@ class MqttClient(Client):
 
 
 class Mosquitto(Peer):
-    """A broker with persistence: it writes what its sessions have yet to get to a file every half hour."""
+    """A broker with persistence: every half hour it writes the messages that its sessions lack to a file."""
 
     name = "Mosquitto"
     program = "mosquitto"
     source = "`mosquitto` where it is on the PATH"
     client = "raw MQTT 3.1.1 packets, QoS 1"
-    durable = "**before** anything is on the disk: it syncs nothing, and keeps only what a session has yet to get"
+    durable = "**before** anything is on the disk: it syncs nothing, and keeps only what a session has not received yet"
     watched = "a subscription with QoS 1, in a session that ends with its connection"
 
     def version(self) -> str:

@@ -64,14 +64,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: Annotated[_Port, _says("Port to listen on; 0 picks a free one.")] = 8080
     data: Annotated[
         str,
-        _says("Path of the SQLite file; created if it does not exist. With `store` it is a copy of what is there."),
+        _says("Path of the SQLite file; created if it does not exist. With `store` it is a copy of the log there."),
     ] = "hivewire.db"
-    dashboard: Annotated[bool, _says("Whether there is a page for browsers, at `/dashboard/`.")] = True
+    dashboard: Annotated[bool, _says("Whether to serve the dashboard, at `/dashboard/`.")] = True
     workers: Annotated[
         Annotated[int, Meta(ge=1, le=64)],
         _says(
             "Gateway processes that share the port and the data file. Each has everything in memory: reads and pushes "
-            "scale with the cores, writes do not. Limits of connections and memory are those of each."
+            "scale with the cores, writes do not. Limits on connections and memory apply to each process."
         ),
     ] = 1
     store: Annotated[
@@ -104,7 +104,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     store_bytes: Annotated[
         Annotated[int, Meta(ge=64 << 20, le=1 << 50)],
-        _says("Size of the log in the `store` at which it takes no more; used only when it is created."),
+        _says("Size of the log in the `store` at which it accepts no more; used only when it is created."),
     ] = 8 << 30
     append_seconds: Annotated[
         _Seconds,
@@ -117,7 +117,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         _says(
             "Addresses of other gateways of the same ledger, separated by commas, such as `https://b.example.com`. "
-            "Clients are told them by `server/info`, and when this gateway stops.",
+            "Clients get them from `server/info`, and when this gateway stops.",
             reload=True,
         ),
     ] = ""
@@ -219,9 +219,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     messages: Annotated[
         Literal["durable", "memory"],
         _says(
-            "Where commands and notifications of devices are kept: `durable` in a file beside the data file, with "
-            "`.messages` added to its name, or in the `store`, before they are answered; `memory` loses them when the "
-            "gateway ends."
+            "Where commands and notifications of devices are kept. `durable`: in a file next to the data file, with "
+            "`.messages` added to its name, or in the `store`, before they are answered. `memory`: they are lost when "
+            "the gateway ends."
         ),
     ] = "durable"
     commands_retention: Annotated[
@@ -234,7 +234,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[int, Meta(ge=64 << 20, le=1 << 40)],
         _says(
             "Most bytes of stored commands, and of stored notifications. Above it the oldest are dropped early; "
-            "what is younger than 120 s is kept, and inserts get 503 instead."
+            "those younger than 120 s are kept, and inserts get 503 instead."
         ),
     ] = 1 << 30
     device_messages_bytes: Annotated[
@@ -244,8 +244,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     device_messages_rate: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000)],
         _says(
-            "Commands that a device gets in a second, and notifications that it sends, and ten times as many at once; "
-            "further inserts get 429; 0 means no limit."
+            "Commands that a device may get in a second, and notifications that it may send; ten times as many at "
+            "once. Further inserts get 429; 0 means no limit."
         ),
     ] = 1_000
     parameters_bytes: Annotated[
