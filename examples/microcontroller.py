@@ -3,7 +3,6 @@
 micropython microcontroller.py http://HOST:PORT TOKEN NAME
 """
 
-import binascii
 import json
 import os
 import socket
@@ -11,52 +10,35 @@ import sys
 import time
 
 
-class WebSocket:  # a connection to a gateway, authenticated (RFC 6455)
-    def __init__(self, address, token):
-        host, port = address.split("//")[1].split(":")
-        self.socket = socket.socket()
-        self.socket.connect(socket.getaddrinfo(host, int(port))[0][-1])
-        key = binascii.b2a_base64(os.urandom(16)).decode().strip()
-        lines = ["GET /api/websocket HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Bearer {token}"]
-        lines += ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
-        self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            answer += self.read(1)
-        if b" 101 " not in answer:
-            raise ValueError(answer.split(b"\r\n")[0].decode())
+def request(address, token, path, more="", body=b""):  # the socket of the answer, and its body
+    host, port = address.split("//")[1].split(":")
+    connection = socket.socket()
+    connection.connect(socket.getaddrinfo(host, int(port))[0][-1])
+    connection.settimeout(90)  # the gateway sends something every 30 seconds
+    head = f"{'POST' if body else 'GET'} /api/rest/{path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+    head += f"Accept: text/event-stream\r\n{more}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    answer = connection.makefile("rb")
+    status = answer.readline()
+    while answer.readline().strip():
+        pass
+    if b" 20" not in status:
+        connection.close()
+        raise ValueError(status.decode().strip())
+    return connection, answer
 
-    def read(self, size):
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                raise OSError("the connection has ended")
-            data += part
-        return data
 
-    def write(self, kind, data):  # a frame of up to 65,535 bytes
-        size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
-        mask = os.urandom(4)
-        masked = bytes([byte ^ mask[index % 4] for index, byte in enumerate(data)])
-        self.socket.sendall(bytes([kind]) + size + mask + masked)
-
-    def send(self, action, **members):
-        members.update(action=action, requestId=1)
-        self.write(0x81, json.dumps(members).encode())
-
-    def receive(self):  # the next message; answers pings
-        while True:
-            kind, size = self.read(2)
-            if size > 125:
-                size = int.from_bytes(self.read(2 if size == 126 else 8), "big")
-            data = self.read(size)
-            if kind == 0x81:
-                return json.loads(data)
-            if kind == 0x89:
-                self.write(0x8A, data)
-            if kind == 0x88:
-                raise OSError("the gateway has closed the connection")
+def events(address, token, path, position=None):  # the messages of an event stream, in chunks (RFC 9112, section 7.1)
+    resume = f"Last-Event-ID: {position}\r\n" if position else ""
+    connection, answer = request(address, token, path, resume)
+    rest = b""
+    try:
+        while size := int(answer.readline().strip() or b"0", 16):
+            *lines, rest = (rest + answer.read(size)).split(b"\n")
+            answer.readline()
+            yield from [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+    finally:
+        connection.close()
 
 
 def again_and_again(work):  # whatever becomes of the connection
@@ -69,16 +51,10 @@ def again_and_again(work):  # whatever becomes of the connection
 
 
 def follow(address, token, name):
-    gateway = WebSocket(address, token)
-    try:
-        gateway.send("configuration/subscribe", names=[name])
-        while True:
-            message = gateway.receive()
-            for each in message.get("configurations", [message.get("configuration")]):
-                if each:
-                    print(name, "=", each["value"])
-    finally:
-        gateway.socket.close()
+    for message in events(address, token, "configuration?names=" + name):
+        for each in message.get("configurations", [message.get("configuration")]):
+            if each:
+                print(name, "=", each["value"])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from microcontroller import WebSocket, again_and_again
+from microcontroller import again_and_again, events, request
 
 
 def apply(name, value):  # returns why not; a value of None means that the name is gone
@@ -32,37 +32,27 @@ def save(path, store):
 
 
 def follow(address, token, device, path):
-    store, stale, news = load(path), set(), False
+    store, there, news = load(path), set(), True  # a report may have been lost with the last connection
     have = store["have"]
-    gateway = WebSocket(address, token)
-    try:
-        gateway.send("configuration/subscribe", deviceId=device, since=store.get("position"), frameBytes=4096)
-        while True:
-            message = gateway.receive()
-            if message.get("code", 429) != 429:
-                raise ValueError(message["error"])
-            if "mode" in message:  # the answer: names that the coming state has not are gone
-                stale, news = set() if message["mode"] == "resumed" else set(have), True
-            changed = message.get("configurations", []) + [message[key] for key in message if key == "configuration"]
-            if message.get("last"):
-                there = [each["name"] for each in changed]
-                changed += [{"name": name, "value": None, "tag": None} for name in stale if name not in there]
-            for each in changed:
-                name, tag = each["name"], each["tag"]
-                row = have.pop(name, {})
-                stale.discard(name)
-                if row.get("tag") != tag:
-                    row, news = {"name": name, "tag": tag, "error": apply(name, each["value"])}, True
-                if tag:
-                    have[name] = row
-            if "position" in message:
-                store["position"] = message["position"]
-                if news:
-                    save(path, store)
-                    gateway.send("device/report", deviceId=device, report=list(have.values()), complete=True)
-                    news = False
-    finally:
-        gateway.socket.close()
+    for message in events(address, token, f"device/{device}/configuration", store.get("position")):
+        changed = message.get("configurations", []) + [message[key] for key in message if key == "configuration"]
+        there.update([each["name"] for each in changed])
+        if message.get("last"):  # the state is complete: other names are gone
+            changed += [{"name": name, "value": None, "tag": None} for name in have if name not in there]
+        for each in changed:
+            row = have.pop(each["name"], {})
+            if row.get("tag") != each["tag"]:
+                error, news = apply(each["name"], each["value"]), True
+                row = {"name": each["name"], "tag": each["tag"], "error": error}
+            if each["tag"]:
+                have[each["name"]] = row
+        if "position" in message:
+            store["position"] = message["position"]
+            if news:
+                save(path, store)
+                report = json.dumps({"report": list(have.values()), "complete": True}).encode()
+                request(address, token, f"device/{device}/report", body=report)[0].close()
+                news = False
 
 
 if __name__ == "__main__":

@@ -345,6 +345,15 @@ def started(*command: str | Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.parametrize("name", ["microcontroller.py", "microcontroller_device.py"])
+def test_a_microcontroller_needs_little(name: str) -> None:
+    """Each program has at most 50 lines, apart from blank ones, and imports what every board has."""
+    lines = [line for line in (EXAMPLES / name).read_text().splitlines() if line]
+    assert len(lines) <= 50
+    imported = {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
+    assert imported <= {"json", "os", "socket", "sys", "time", "microcontroller"}
+
+
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
 def test_a_microcontroller_follows(shared_gateway: RunningGateway, talk: Talk, interpreter: str) -> None:
     """A value of any length that a message holds, and its changes."""
