@@ -49,8 +49,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
     """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
     All resources are closed, however it ends. `show` prints the welcome. `accept_loss` serves a data file even if its
-    last changes are known to be missing. True: it has to start anew, because the log that it shares was made anew; one
-    that it cannot follow any more is a StartError.
+    last changes are known to be missing. Returns True when it has to restart, because the log that it shares was
+    recreated. A log that it cannot follow any more is a StartError.
     """
     parent = parent_of(settings)
     async with contextlib.AsyncExitStack() as stack:

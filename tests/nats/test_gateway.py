@@ -115,7 +115,7 @@ def test_a_device_and_who_sends_to_it_may_be_on_different_gateways(site: Site) -
             assert device.receive()["command"]["command"] == "off"
 
 
-def test_a_gateway_starts_anew_with_a_log_that_was_made_anew(site: Site) -> None:
+def test_a_gateway_restarts_with_a_log_that_was_recreated(site: Site) -> None:
     """Its clients are closed, and it serves what is there now, under another epoch."""
     gateway = site.gateway("a", "--port=0")
     with gateway.socket() as talk:

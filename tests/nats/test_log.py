@@ -313,7 +313,7 @@ async def test_an_entry_of_another_format_stops_the_log(site: Site) -> None:
 
 
 async def test_a_log_that_was_made_anew_is_noticed(site: Site) -> None:
-    """Its epoch is another one: a gateway can start anew with it."""
+    """Its epoch is another one: a gateway can restart with it."""
     mine = await site.gateway()
     assert await mine.append("mine")
     await site.create(epoch="another")
@@ -321,7 +321,7 @@ async def test_a_log_that_was_made_anew_is_noticed(site: Site) -> None:
 
 
 async def test_a_log_that_lost_entries_is_noticed(site: Site) -> None:
-    """It is shorter than what was applied, or has others there: nothing more is applied, and nobody starts anew by
+    """It is shorter than what was applied, or has others there: nothing more is applied, and nobody restarts by
     itself, because this gateway has what is missing."""
     mine = await site.gateway()
     for number in range(3):
@@ -340,7 +340,7 @@ async def test_a_log_that_lost_entries_is_noticed(site: Site) -> None:
 
 
 async def test_what_was_compacted_away_cannot_be_followed(site: Site) -> None:
-    """A gateway that is too far behind stops, and can start anew."""
+    """A gateway that is too far behind stops, and can restart."""
     mine, other = await site.gateway(), await site.gateway()
     await other.log.close()
     other.connection.lose = 5

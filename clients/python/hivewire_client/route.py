@@ -19,7 +19,7 @@ IN_VAIN = (1002, 1003, 1007, 1009)
 TOO_MANY_FAILURES, LONG = 4029, 30.0
 
 SETTLED = 10.0
-"""Seconds of a live connection after which the waits begin anew."""
+"""Seconds of a live connection after which the waits start again from the shortest."""
 
 _RETRY = re.compile(r"\bretry=(\d{1,7})\b")
 

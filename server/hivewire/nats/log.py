@@ -280,7 +280,7 @@ class Log:
             return None
         if sealed.epoch != self.epoch:
             if first == self.tip + 1:
-                self._stop(f"the log was made anew: its epoch is {sealed.epoch}, not {self.epoch}", again=True)
+                self._stop(f"the log was recreated: its epoch is {sealed.epoch}, not {self.epoch}", again=True)
             return None
         own = self._own[1] if sealed.id == self._own[0] else None
         return LogEntry(first, place, sealed.id, sealed.before, sealed.gateway, sealed.body, own)

@@ -26,7 +26,7 @@ async def compare(
         try:
             info = await streams.inspect(connection, stream)
             if info is not None and info.metadata.get(streams.EPOCH, epoch) != epoch:
-                return Stopped("the log was made anew", again=True)
+                return Stopped("the log was recreated", again=True)
             if info is not None and info.last >= tip and await _has(connection, stream, tip, last):
                 return None
         except (Silent, Refused):

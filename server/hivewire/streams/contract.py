@@ -132,7 +132,7 @@ class StreamEngine(Protocol):
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """Open what belongs to this ledger, or begin without messages. Raises StoreError.
 
-        With `damage`, what was found by loading it, it begins anew in any case. What was there is set aside.
+        With `damage`, which was found when loading, it begins without messages in any case. The old ones are set aside.
         """
 
     def log(self, name: LogName) -> LogEngine:

@@ -143,7 +143,7 @@ class NatsLog:
     async def _apply(self, entries: Sequence[LogEntry]) -> None:
         """The next entries of the stream: first into the copy, then to the follower.
 
-        What was written for another ledger, before this one was made anew, is as if it had expired.
+        What was written for another ledger, before this one was recreated, counts as expired.
         """
         found = [body for entry in entries if (body := entry.own or _body.decode(entry.body)) is not None]
         new = [(number, entry) for number, entry, ledger in found if ledger == self._ledger]
