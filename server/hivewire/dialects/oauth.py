@@ -100,7 +100,8 @@ class TokenEndpoint:
             if known is not None:
                 throttle.fail(key, address)
             # An unknown name may be a secret in the wrong field, so it is not logged.
-            self._failed("invalid_client", address, name if known is not None else None)
+            login = name if known is not None else None
+            self._services.telemetry.authentication_failed("oauth/token", "invalid_client", address, login)
             raise _no_client()
         throttle.succeed(key, address)
         request.logged_in()
@@ -115,9 +116,6 @@ class TokenEndpoint:
         if grant is None:
             raise TokenRefused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
         return json(await grant(call.client, call.address, parameters), 200, _NO_STORE)
-
-    def _failed(self, reason: str, address: str, name: str | None) -> None:
-        self._services.telemetry.authentication_failed("oauth/token", reason, address, name)
 
     async def _parameters(self, request: HttpRequest) -> dict[str, str]:
         """The parameters of body and query; those without a value are ignored (RFC 6749, section 3.2).

@@ -444,15 +444,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.resume_reading()
             self._end()
         elif self.transport.is_closing():
-            self._see_it_closed()
+            self._watch_progress()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that sent no request for a while."""
         super().timeout_keep_alive_handler()
-        self._see_it_closed()
-
-    def _see_it_closed(self) -> None:
-        """Closing waits until the peer has read everything: abort when it makes no progress."""
         self._watch_progress()
 
     def _write_refusal(self, refusal: Refusal) -> None:
@@ -536,6 +532,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_watch()
 
     def _watch_progress(self) -> None:
+        """Abort the connection when the peer makes no progress. Closing waits until it has read everything, too."""
         if self._watch is None:
             self._watch = Watch(self.transport, self.admission.settings.slow_seconds + GRACE_SECONDS)
 
