@@ -214,6 +214,7 @@ def test_a_reload_during_the_start_does_not_end_the_unit() -> None:
     it is none."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(ROOT / "docs" / "hivewire.service")
+    assert unit["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert unit["Service"]["Restart"] == "on-failure"
     assert unit["Service"]["RestartForceExitStatus"] == "SIGHUP"
 
