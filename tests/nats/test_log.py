@@ -241,6 +241,28 @@ async def lose_two_of_three(mine: Gateway, other: Gateway) -> None:
     assert other.log.gaps == 1
 
 
+async def test_what_waits_to_be_applied_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no room is read again when its turn has come."""
+    monkeypatch.setattr("hivewire.nats.heard.HEARD_BYTES", 10_000)
+    mine, other = await site.gateway(), await site.gateway()
+    apply, go = other.apply, asyncio.Event()
+
+    async def waiting(entries: Sequence[LogEntry]) -> None:
+        await go.wait()
+        await apply(entries)
+
+    other.log._apply = waiting
+    for number in range(50):
+        assert await mine.append([number, bytes(1_000)])
+    while other.log._heard.known < 50:
+        await asyncio.sleep(0)
+    waited = other.log._heard._bytes
+    go.set()
+    await other.log.confirm()
+    assert waited < 12_000
+    assert [number for number, _ in other.bodies] == [*range(50)]
+
+
 async def test_a_confirmation_waits_for_everything_that_is_stored(site: Site) -> None:
     """Whatever the feed lost was applied when it returns, and where nothing came it writes nothing. With a quorum it
     writes an empty entry."""
