@@ -6,9 +6,10 @@ import os
 import pty
 import re
 from collections.abc import Callable
+from subprocess import CompletedProcess
 from typing import NamedTuple
 
-from tests.forked import Forked
+from tests.forked import Forked, Piped
 from tests.running import PATIENCE
 
 
@@ -27,6 +28,15 @@ def on_terminal(*arguments: str, columns: int = 200) -> str:
     """The output of a command on its own terminal, without colours and bold."""
     text = raw_on_terminal(*arguments, COLUMNS=str(columns), TERM="xterm")
     return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")
+
+
+def in_pipes(*arguments: str, stdin: bytes = b"") -> CompletedProcess[bytes]:
+    """The bytes that a command writes to pipes, having read others from one."""
+    with Piped("hivewire.cli:main", [*arguments], dict(os.environ)) as process:
+        process.stdin.buffer.write(stdin)
+        process.stdin.close()
+        out, err = bytes(process.stdout.buffer.read()), bytes(process.stderr.buffer.read())
+        return CompletedProcess(arguments, process.wait(PATIENCE), out, err)
 
 
 def raw_on_terminal(*arguments: str, **environment: str) -> bytes:

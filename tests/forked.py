@@ -22,6 +22,7 @@ from ctypes import CDLL, c_uint32
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pkgutil import resolve_name
+from runpy import run_path
 from subprocess import TimeoutExpired
 from typing import Self
 
@@ -100,9 +101,9 @@ class Forked:
 class Piped(Forked):
     """The same, with a pipe for each of its streams. As a context manager it closes them and waits for its end."""
 
-    def __init__(self, main: str, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, main: str, arguments: list[str], environment: dict[str, str], folder: str = "") -> None:
         (its_in, own_in), (own_out, its_out), (own_err, its_err) = os.pipe(), os.pipe(), os.pipe()
-        super().__init__(main, arguments, environment, (its_in, its_out, its_err))
+        super().__init__(main, arguments, environment, (its_in, its_out, its_err), folder)
         for number in (its_in, its_out, its_err):
             os.close(number)
         self.stdin, self.stdout, self.stderr = os.fdopen(own_in, "w"), os.fdopen(own_out), os.fdopen(own_err)
@@ -163,6 +164,13 @@ def execute_powerless() -> None:
     if os.geteuid() == 0 and CDLL(None).capset(header, none) != 0:
         raise OSError("root cannot give up its capabilities here")
     execute()
+
+
+def interpret() -> None:
+    """Run the program whose file is the first argument, as `python` does."""
+    del sys.argv[0]
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))
+    run_path(sys.argv[0], run_name="__main__")
 
 
 class _Worker(Forked):

@@ -6,7 +6,7 @@ hands its arguments, environment, folder and streams over, and ends with the exi
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import signal
 import socket
@@ -24,12 +24,16 @@ from tests.running import PATIENCE
 
 PROGRAM = """\
 #!{python} -IS
-import json, os, socket, sys
-tests = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+import _socket, marshal, os, sys
+tests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 tests.connect({address!r})
-socket.send_fds(tests, [json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]).encode()], [0, 1, 2])
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+call = marshal.dumps((sys.argv[1:], dict(os.environ), os.getcwd()))
+tests.sendmsg([call], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
 sys.exit(int(tests.recv(8)))
 """
+"""It loads only what is part of the interpreter: `json` and `socket` would take as long as all else."""
+
 LARGEST = 1 << 17
 """Bytes of a call; most are its environment."""
 
@@ -66,7 +70,7 @@ class _Call(BaseRequestHandler):
     def handle(self) -> None:
         caller: socket.socket = self.request
         message, streams, _, _ = socket.recv_fds(caller, LARGEST, 3)
-        arguments, environment, folder = json.loads(message)
+        arguments, environment, folder = marshal.loads(message)
         process = Forked("hivewire.cli:main", arguments, environment, streams, folder)
         for number in streams:
             os.close(number)

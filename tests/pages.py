@@ -20,22 +20,19 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.forked import Piped
 from tests.installed import Installed
 from tests.node_js import has_websocket
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 ROOT = Path(__file__).parent.parent
 ADDRESS = "http://127.0.0.1:8080"
-PROGRAMS = {
-    "python": (sys.executable, "-c"),
-    "javascript": ("node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e"),
-}
+NODE = ("node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e")
 ERROR = re.compile(r'"error":|"errorCode":|<error>')
 
 
@@ -122,9 +119,13 @@ class Reader:
             return self._commands(block, text)
         if block.language == "javascript" and not has_websocket():
             return None
-        if block.language in PROGRAMS:
+        if block.language == "python":
+            with Piped("tests.forked:execute", [text], self._environment, str(self._folder)) as program:
+                printed = program.stdout.read() + program.stderr.read()
+                return self._compare(block, printed, "failed" if program.wait(PATIENCE) else "")
+        if block.language == "javascript":
             ran = subprocess.run(
-                [*PROGRAMS[block.language], text],
+                [*NODE, text],
                 cwd=self._folder,
                 env=self._environment,
                 capture_output=True,

@@ -39,10 +39,10 @@ from hivewire.cli.remote import Remote, endpoint
 from hivewire.cli.serve import SECTIONS
 from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role, Status
-from tests.command import Outcome, Run, on_terminal, raw_on_terminal
+from tests.command import Outcome, Run, in_pipes, on_terminal, raw_on_terminal
 from tests.forked import Piped
 from tests.gate.test_polls import until_waiting
-from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving, unmeasured
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving, started, unmeasured
 from tests.users import ADMIN, write_users
 
 NOWHERE = "http://127.0.0.1:1"
@@ -268,10 +268,31 @@ def test_alone_a_group_prints_its_help(run: Run, command: list[str]) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_traceback(logged_in: Run, arguments: list[str], closed: str) -> None:
     """A closed standard input is an empty one, and what goes to a closed output is lost."""
-    line = f"{sys.executable} -m hivewire {' '.join(arguments)} {closed}"
-    done = subprocess.run(["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    assert b"Traceback" not in done.stderr
-    assert done.returncode == (arguments != ["list"]) + (arguments[0] == "import")
+    numbers = "".join(str(number) for number, form in enumerate(("<&-", ">&-", "2>&-")) if form in closed.split())
+    with started(CLOSED, numbers, *arguments) as process:
+        process.stdin.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.wait(PATIENCE) == (arguments != ["list"]) + (arguments[0] == "import")
+
+
+CLOSED = """
+    import os, sys
+    from hivewire import cli
+
+    for number in map(int, sys.argv.pop(1)):
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    cli.main()
+"""
+"""A command whose streams of these numbers are closed, and None in Python."""
+
+
+def test_at_a_start_closed_streams_are_no_traceback(logged_in: Run) -> None:
+    """Python itself makes None of them."""
+    line = f"{sys.executable} -m hivewire put x - <&- >&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith(b"hivewire: error: ")
 
 
 def test_characters_that_the_locale_lacks_are_escapes(logged_in: Run) -> None:
@@ -1744,8 +1765,7 @@ def test_binaries_are_put_and_got(logged_in: Run, tmp_path: Path) -> None:
     assert re.match(r"cli\.logo is at version 1 ", logged_in("put", "cli.logo", "--file", str(logo)).out)
     listed = json.loads(logged_in("list", "cli.logo").out)
     assert (listed["contentType"], listed["size"]) == ("image/png", 7)
-    command = [sys.executable, "-m", "hivewire", "get", "cli.logo"]
-    assert subprocess.run(command, capture_output=True, check=True).stdout == logo.read_bytes()
+    assert in_pipes("get", "cli.logo").stdout == logo.read_bytes()
     refused = logged_in("put", "cli.logo", "--file", str(logo), "--expect", "7")
     assert refused.code == 1
     assert "is at version 1, not 7\n  now: (image/png, 7 bytes)\n  put by admin" in refused.err
@@ -1758,8 +1778,7 @@ def test_a_long_text_is_got_whole(logged_in: Run, shared_gateway: RunningGateway
     place, bearer = f"{shared_gateway.rest_url}/configuration/cli.long/content", f"Bearer {admin_token}"
     headers = {"Authorization": bearer, "Content-Type": "text/plain; charset=utf-8"}
     assert httpx.put(place, content=text.encode(), headers=headers).status_code == 200
-    command = [sys.executable, "-m", "hivewire", "get", "cli.long"]
-    assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == text
+    assert in_pipes("get", "cli.long").stdout.decode() == text
 
 
 def test_a_pattern_without_its_star_gets_a_hint(logged_in: Run) -> None:

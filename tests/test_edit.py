@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from hivewire import cli
-from tests.command import Run
+from tests.command import Run, in_pipes
 from tests.forked import Piped
 from tests.running import Talk
 
@@ -100,8 +99,7 @@ def test_a_file_that_is_not_json_is_named_with_its_line(logged_in: Run, tmp_path
     file.write_text('{\n"a":}')
     words = f"{file} is not JSON: line 2, column 5: Expecting value"
     assert logged_in(command, str(file)) == (2, "", f"hivewire: error: {words}\n")
-    asked = [sys.executable, "-m", "hivewire", command, "-"]
-    piped = subprocess.run(asked, input=b"nonsense", capture_output=True, check=False)
+    piped = in_pipes(command, "-", stdin=b"nonsense")
     assert piped.stderr.startswith(b"hivewire: error: standard input is not JSON: line 1, column 1: ")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,17 @@ def _structs(found: Any) -> Iterator[inspect.StructType]:
 
 
 MESSAGES = [*REQUESTS.values(), *(request.reply for request in REQUESTS.values()), *PUSHES.values()]
-STRUCTS = {found.cls: found for message in inspect.multi_type_info(MESSAGES) for found in _structs(message)}
+
+
+@cache
+def structs() -> dict[type, inspect.StructType]:
+    """Each struct of a message, and what msgspec knows of it."""
+    return {found.cls: found for message in inspect.multi_type_info(MESSAGES) for found in _structs(message)}
 
 
 def test_every_member_of_every_message_has_a_sentence() -> None:
     """Requests, replies, pushes and what is inside of them say what they are, and what each member is."""
-    for shape, info in STRUCTS.items():
+    for shape, info in structs().items():
         assert (shape.__dict__.get("__doc__") or "").strip().endswith((".", ").")), f"{shape} has no docstring"
         for field in info.fields:
             described = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
@@ -81,6 +87,6 @@ def test_a_class_in_a_noun_is_found(noun: str) -> None:
 
 def test_a_schema_can_be_made_of_every_message() -> None:
     """OpenAPI and AsyncAPI documents can be made from the structs as they are."""
-    _, components = msgspec.json.schema_components(STRUCTS)
+    _, components = msgspec.json.schema_components(structs())
     assert components["ConfigurationPut"]["properties"]["name"]["description"]
-    assert {shape.__name__ for shape in STRUCTS} <= {*components}
+    assert {shape.__name__ for shape in structs()} <= {*components}

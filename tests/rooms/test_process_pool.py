@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from hivewire import process_pool as module
 from hivewire.process_pool import MOST, Ended, Overdue, ProcessPool, WorkerError
-from hivewire_protocol.tenant.errors import Finding, Invalid, NotJson
+from hivewire_protocol.tenant.errors import Invalid, NotJson
+from tests.rooms.jobs import broken, doubled, dying, endless, process, refused
 from tests.running import PATIENCE
 
 
@@ -23,38 +23,6 @@ async def pool() -> AsyncIterator[ProcessPool]:
     found = ProcessPool()
     yield found
     await found.close()
-
-
-def doubled(value: bytes) -> Generator[None, None, bytes]:
-    yield
-    return value * 2
-
-
-def refused(findings: int) -> Generator[None, None, None]:
-    yield
-    if not findings:
-        raise NotJson("no", "why")
-    raise Invalid([Finding(304, "label", "configuration", f"is wrong {number}", "x") for number in range(findings)])
-
-
-def broken() -> Generator[None, None, None]:
-    yield
-    raise ZeroDivisionError("unforeseen")
-
-
-def endless() -> Generator[None, None, None]:
-    while True:
-        yield
-
-
-def dying() -> Generator[None, None, None]:
-    yield
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def process() -> Generator[None, None, int]:
-    yield
-    return os.getpid()
 
 
 async def test_the_result_comes_back_however_large(pool: ProcessPool) -> None:
@@ -106,7 +74,7 @@ async def test_a_worker_without_work_is_ended(pool: ProcessPool, monkeypatch: py
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
     number = await pool.run(process)
     while Path(f"/proc/{number}").exists():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
     assert await pool.run(process) != number
 
 

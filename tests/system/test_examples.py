@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.forked import Piped
 from tests.gate.wire import until
 from tests.installed import Installed
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
@@ -36,6 +37,8 @@ INTERPRETERS = (
     ),
 )
 
+INTERPRET = "tests.forked:interpret"
+
 
 def environment(url: str, **more: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
@@ -43,22 +46,20 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 
 def run(gateway: RunningGateway | str, *command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    url = gateway if isinstance(gateway, str) else gateway.url
-    return subprocess.run(command, env=environment(url, **more), capture_output=True, text=True, timeout=PATIENCE)
+    """What a command prints and how it ends. A program for Python is run by a fork (`forked.py`), once it was seen that
+    it starts by itself."""
+    variables = environment(gateway if isinstance(gateway, str) else gateway.url, **more)
+    if command[0] != sys.executable:
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
+    with Piped(INTERPRET, [*map(str, command[1:])], variables) as process:
+        out, err = process.stdout.read(), process.stderr.read()
+        return subprocess.CompletedProcess(command, process.wait(PATIENCE), out, err)
 
 
 @contextmanager
-def agent(
-    url: str, *arguments: str | Path, program: str = "device_agent.py", **more: str
-) -> Iterator[subprocess.Popen[str]]:
+def agent(url: str, *arguments: str | Path, program: str = "device_agent.py", **more: str) -> Iterator[Piped]:
     """The device agent or another program, running."""
-    process = subprocess.Popen(
-        [sys.executable, EXAMPLES / program, *arguments],
-        env=environment(url, **more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Piped(INTERPRET, [str(EXAMPLES / program), *map(str, arguments)], environment(url, **more))
     with process:
         try:
             yield process
@@ -184,18 +185,18 @@ def test_a_device_logs_in_again_when_its_token_has_expired(data: Path, tmp_path:
                 version += 1
                 talk("configuration/put", name="door.5", value=str(version))
                 assert line(process.stdout) == f"applied door.5 version {version}"
+                time.sleep(0.02)  # thousands would be no better than a hundred
         with agent(gateway.url, "door.5", file, HIVEWIRE_TOKEN=gateway.token()) as process:
             assert process.wait(PATIENCE) == 1
-            assert process.stderr is not None
             assert "refused: 401 " in process.stderr.read()
 
 
-def watcher(url: str, file: Path, *names: str, **more: str) -> AbstractContextManager[subprocess.Popen[str]]:
+def watcher(url: str, file: Path, *names: str, **more: str) -> AbstractContextManager[Piped]:
     """The program that keeps a file equal to a set of configurations, running."""
     return agent(url, file, *names, program="watch_to_file.py", **more)
 
 
-def holds(process: subprocess.Popen[str], file: Path, expected: dict[str, str]) -> None:
+def holds(process: Piped, file: Path, expected: dict[str, str]) -> None:
     """Read what the program says until its file has these values; what it holds is always whole."""
     while said := line(process.stdout):
         if said.startswith("at "):

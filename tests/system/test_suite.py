@@ -49,11 +49,12 @@ def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
     arguments = ["-n", "1", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
     arguments += ["-W", "error::pluggy.PluggyTeardownRaisedWarning"]  # as all warnings are errors here
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider", "-p", "no:schemathesis"],
+        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider", "-p", "xdist"],
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # all others take longer to load than this test
     )
     assert "3 failed, 2 passed" in found.stdout, found.stdout + found.stderr
     for name in ("test_deep (call)", "test_unparsed (call)", "test_crash (???)"):

@@ -187,7 +187,10 @@ def lines(text: str) -> str:
 
 def printable_json(data: bytes) -> str:
     """A JSON document in which every character that is not visible is written as a JSON escape."""
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in data.decode())
+    text = data.decode()
+    if text.isprintable():  # as most are: to look at each character takes twenty times longer
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def shorten(text: str, most: int) -> str:
