@@ -74,7 +74,7 @@ def not_found(name: str) -> NotFound:
 
 
 class ResourceReply(Reply):
-    """The answer to get, put and rollback, made straight from the change: what `ConfigurationReply` says.
+    """The answer to a get, encoded once for all who ask: what `ConfigurationReply` says.
 
     `encoded` are its members as JSON.
     """
@@ -137,7 +137,7 @@ class Resources:
         """A change as a push, a history and a conflict show it; a longer content is left out."""
         return info_of(change, self.of(change, inline, reveal=reveal))
 
-    def written(self, changes: list[Change]) -> ResourceReply:
+    def written(self, changes: list[Change]) -> ConfigurationReply:
         """The reply to a write of one configuration."""
         change = changes[0]
         content = change.content
@@ -150,7 +150,7 @@ class Resources:
                 shown = self.of(change)
         else:
             shown = self.of(change)
-        return ResourceReply(change, ConfigurationReply(shown, change.revision).members())
+        return ConfigurationReply(shown, change.revision)
 
     def refusal(self, refused: Refused) -> WireError:
         """The error for a refused write of configurations."""
@@ -177,7 +177,7 @@ class Resources:
         """The reply that shows the resource, or None when there is none."""
         reply = self._kept.get(name)
         if reply is None and (change := self._live.get(name)) is not None:
-            reply = self._kept[change.key] = self.written([change])
+            reply = self._kept[change.key] = ResourceReply(change, self.written([change]).members())
             self.size += _taken(reply)
             while self.size > self._limit:
                 self._drop(next(iter(self._kept)))

@@ -1061,7 +1061,7 @@ async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(f
     journal.go.set()
     results = await waiting
     assert ended.done()
-    assert [type(result).__name__ for result in results] == ["Unavailable", "ResourceReply", "Unavailable"]
+    assert [type(result).__name__ for result in results] == ["Unavailable", "ConfigurationReply", "Unavailable"]
     assert "nothing was written" in str(results[0])
     assert [row.name for row in (await world.ask(ConfigurationList())).configurations] == ["a1"]
     await world.close()

@@ -122,9 +122,9 @@ async def test_a_schema_that_comes_at_the_same_time_counts(world: World) -> None
     found = await asyncio.gather(
         define(world, "n", NUMBER, force=True), put(world, "n", "x"), put(world, "n", "1"), return_exceptions=True
     )
-    assert [type(each).__name__ for each in found] == ["SchemaReply", "DoesNotFit", "ResourceReply"]
+    assert [type(each).__name__ for each in found] == ["SchemaReply", "DoesNotFit", "ConfigurationReply"]
     others = await asyncio.gather(put(world, "m", "x"), define(world, "m", NUMBER), return_exceptions=True)
-    assert [type(each).__name__ for each in others] == ["ResourceReply", "ValuesDoNotFit"]
+    assert [type(each).__name__ for each in others] == ["ConfigurationReply", "ValuesDoNotFit"]
     assert (await world.ask(SchemaList(name="m"))).schemas == []
 
 

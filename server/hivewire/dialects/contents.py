@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec import UNSET
+
 from hivewire.actions.configuration import get_change, put_content
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
@@ -32,7 +34,6 @@ from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.ledger.pending import PendingWrite
-from hivewire.resources import ResourceReply
 from hivewire_protocol.nouns.configuration import Configuration, ConfigurationGet, ConfigurationPut, ConfigurationReply
 from hivewire_protocol.properties.contents import BINARY
 from hivewire_protocol.schemas import refer
@@ -76,11 +77,11 @@ class Contents:
         judged = put_content(self._services, call.caller, asked, content)
         pending = judged if isinstance(judged, PendingWrite) else await judged
         reply = await self._dispatcher.write(pending, conditions_of(request, self._services.resources.change))
-        if isinstance(reply, ConfigurationReply):  # the answer to a dry run
-            return Response(200, reply.member("configuration"), JSON, {DRY_RUN.name: "true"})
-        assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
-        tags = {"ETag": f'"{reply.configuration.entityVersion}"', REVISION.name: str(reply.revision)}
-        return Response(200, reply.resource, JSON, tags)
+        assert isinstance(reply, ConfigurationReply)  # noqa: S101 - what a put answers
+        headers = {"ETag": f'"{reply.configuration.entityVersion}"', REVISION.name: str(reply.revision)}
+        if reply.dryRun is not UNSET:
+            headers = {DRY_RUN.name: "true"}
+        return Response(200, reply.member("configuration"), JSON, headers)
 
 
 _PATH = "/api/rest/configuration/{name}/content"
