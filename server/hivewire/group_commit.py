@@ -25,10 +25,10 @@ from hivewire.unexpected import log_unexpected, safely
 Item = TypeVar("Item")
 
 Done: TypeAlias = Callable[..., None]
-"""Called with the outcome of an item (an exception, or what is durable), and with whatever was submitted with it."""
+"""Called with whatever was submitted with an item, and with its outcome: an exception, or what is durable."""
 
 Waiting: TypeAlias = tuple[Item, int, Done, tuple[Any, ...]]
-"""An item in the queue, its size in bytes, and the callback with the arguments that follow the outcome."""
+"""An item in the queue, its size in bytes, and the callback with the arguments that come before the outcome."""
 
 PROBE_PATIENCE = 1.0
 """Longest delay of the answer to a failed commit, in which a probe can overwrite what the commit left on the disk."""
@@ -319,7 +319,7 @@ class GroupCommit(ABC, Generic[Item]):
         while taken:
             _, _, done, about = taken.pop()
             try:
-                done(outcomes.pop(), *about)
+                done(*about, outcomes.pop())
             except Exception as error:
                 # The commit is durable: one connection that cannot take its answer must not keep others from theirs.
                 log_unexpected(f"an answer from the writer of {self.name} was not taken", error)

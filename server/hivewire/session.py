@@ -225,10 +225,10 @@ class Session:
             result: Any = self._dispatcher.start(self.caller, request)
             kind = type(result)  # looked at once, because `isinstance` takes long for structs
             if kind is PendingWrite:
-                self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
+                self._dispatcher.ledger.submit(result.transaction, Session._written, self, call, result)
                 self._log = LEDGER
             elif kind is PendingMessage:
-                result.log.submit(result.draft, self._written, call, result)
+                result.log.submit(result.draft, Session._written, self, call, result)
                 self._log = request.log
             elif kind is CoroutineType:
                 self._wait_for(call, result)
@@ -270,7 +270,7 @@ class Session:
                 self._dispatcher.check_device(self.caller, call.request.deviceId)
         self._fail(call, call.error)
 
-    def _written(self, outcome: Any, call: Call, write: Pending) -> None:
+    def _written(self, call: Call, write: Pending, outcome: Any) -> None:
         self._writing -= 1
         result: Any = conclude(write, outcome) if type(write) is PendingWrite else write.conclude(outcome)  # type: ignore[union-attr]
         if isinstance(result, Exception):
@@ -302,9 +302,9 @@ class Session:
         try:
             result = task.result()
             if isinstance(result, PendingWrite):
-                self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
+                self._dispatcher.ledger.submit(result.transaction, Session._written, self, call, result)
             elif isinstance(result, PendingMessage):
-                result.log.submit(result.draft, self._written, call, result)
+                result.log.submit(result.draft, Session._written, self, call, result)
             else:
                 self._succeed(call, result)
                 return

@@ -64,7 +64,7 @@ async def test_messages_that_wait_share_the_next_commit(log: Log, held: Held) ->
     log.submit(draft(), lambda outcome: told.append("first"))
     await held.began.wait()
     for number in range(3):
-        log.submit(draft(), lambda outcome, number: told.append(number), number)
+        log.submit(draft(), lambda number, outcome: told.append(number), number)
     held.go.set()
     await log.insert(draft())
     assert told[:2] == [[1_024], "first"]

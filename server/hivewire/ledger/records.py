@@ -317,4 +317,4 @@ Outcome: TypeAlias = "list[Change] | LedgerError"
 """The outcome of a transaction: its changes (none when it changes nothing), or the error."""
 
 Done: TypeAlias = Callable[..., None]
-"""Gets the outcome of a transaction once it is durable, and whatever was submitted with it."""
+"""Gets whatever was submitted with a transaction, and its outcome once it is durable."""

@@ -59,7 +59,7 @@ class Writer(GroupCommit[Transaction]):
         super().start()
 
     def submit(self, transaction: Transaction, done: Done, *about: Any) -> None:
-        """Queue a transaction; `done` is called with its outcome and `about`, once that is durable.
+        """Queue a transaction; `done` is called with `about` and its outcome, once that is durable.
 
         Transactions are evaluated in the order of submission and `done` is called in that order. Raises Overloaded when
         too much is waiting, NotDurable when the ledger is closing or stalled; `done` is not called then.

@@ -106,7 +106,7 @@ Outcome: TypeAlias = "Message | StreamError"
 """The outcome of a draft: the message, or the error."""
 
 Done: TypeAlias = Callable[..., None]
-"""Gets the outcome of a draft once the message is durable, and whatever was submitted with it."""
+"""Gets whatever was submitted with a draft, and its outcome once the message is durable."""
 
 Observer: TypeAlias = Callable[[Sequence[Message]], None]
 """Gets the messages of each commit, in the order of their places, before they are answered."""

@@ -117,7 +117,7 @@ class Writer(GroupCommit[Draft | Revision]):
         self._tight = False  # whether there may be no room for more of some device
 
     def submit(self, draft: Draft | Revision, done: Done, *about: Any) -> None:
-        """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
+        """Insert a message; `done` gets `about`, and it or a StreamError, once it is durable.
 
         Drafts are stamped in the order of submission and answered in that order. Raises TooLarge at once, and NotStored
         when too much is waiting, or the log is closing or stalled; `done` is not called then.

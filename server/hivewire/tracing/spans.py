@@ -93,9 +93,9 @@ class Tracing:
                 submit(item, done, *about)
                 return
 
-            def finished(outcome: Any, *about: Any) -> None:
+            def finished(*given: Any) -> None:
                 self._written(name, set_span_in_context(request), began, durable_ago())
-                done(outcome, *about)
+                done(*given)
 
             submit(item, finished, *about)
 
