@@ -1079,6 +1079,67 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
         assert shown(peer.frames)[1:] == [(name, 1, revision) for name in "abcd"]
 
 
+async def test_a_change_for_very_many_is_pushed_to_the_others_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond a number of frames at once, the other subscribers get the same frame soon, without reading the log."""
+    monkeypatch.setattr(hub, "FRAMES", 2)
+    monkeypatch.setattr(catchup, "PUSHES", 2)
+    peers = [world.peer() for _ in range(7)]
+    for peer in peers:
+        peer.subscribe(snapshot=False)
+        peer.taken()
+    at_once: list[int] = []
+    read: list[Any] = []
+    monkeypatch.setattr(world.hub.catch_up, "_deliver_or_skip", lambda *given: read.append(given))
+    world.ledger.observe(lambda changes: at_once.append(sum(len(peer.frames) for peer in peers)))
+    for version in (1, 2):
+        revision = await world.put("a")
+        await world.quiet()
+        assert [shown(peer.taken()) for peer in peers] == [[("a", version, revision)]] * 7
+    assert (at_once, read) == ([2, 2], [])
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_what_happens_before_a_change_for_very_many_is_pushed(
+    world: World, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """An unsubscribe, a peer that does not read, other names, a pause, and perhaps another change: each subscriber gets
+    what it should, in order."""
+    monkeypatch.setattr(hub, "FRAMES", 1)
+    first, ended, unread, narrowed, paused, further = peers = [world.peer() for _ in range(6)]
+    for peer in peers:
+        peer.subscribe(snapshot=False)
+        peer.taken()
+
+    def meanwhile(_: object) -> None:
+        if ended.frames:
+            return
+        assert [len(peer.frames) for peer in peers] == [1, 0, 0, 0, 0, 0]
+        ended.ask("configuration/unsubscribe", subscriptionId=1)
+        unread.session.pause()
+        assert narrowed.caller.feed is not None
+        assert paused.caller.feed is not None
+        narrowed.caller.feed.renew(structs.replace(narrowed.caller.identity, names=Patterns(("b",))))
+        paused.caller.feed.suspend()
+        further.ask("configuration/subscribe", snapshot=False, names=["c"])
+
+    world.ledger.observe(meanwhile)
+    if together:
+        await asyncio.gather(world.put("a"), world.put("b"))
+    else:
+        await world.put("a")
+        await world.put("b")
+    await world.quiet()
+    unread.read()
+    await world.quiet()
+    changes = [("a", 1, world.ledger.revision - 1), ("b", 1, world.ledger.revision)]
+    for peer in (first, unread, paused, further):
+        assert [each for each in shown(peer.frames) if isinstance(each, tuple)] == changes
+    assert shown(ended.frames) == ["success"]
+    assert shown(narrowed.frames) == changes[1:]
+
+
 @pytest.mark.parametrize(("portion", "reads"), [(catchup.PORTION, 1), (3, 11)])
 async def test_those_who_come_back_together_read_the_log_once(
     world: World, monkeypatch: pytest.MonkeyPatch, portion: int, reads: int

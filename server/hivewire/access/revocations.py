@@ -69,6 +69,8 @@ class Revocations:
         """The time up to which tokens of one of these devices are revoked, in milliseconds; -1 for never."""
         # Asked for every step of every subscription that catches up. The smaller set is walked: a token may name
         # hundreds of devices, and few devices are ever revoked.
+        if not self._devices:
+            return -1
         return max(map(self._devices.__getitem__, self._devices.keys() & devices), default=-1)
 
     def revoke_device(self, device_id: str, until: int, author: str | None) -> Transaction:

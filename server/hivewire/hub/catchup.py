@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeAlias
 
 from hivewire.hub.feed import Copy, Feed, Replay, Subscription
+from hivewire.hub.frames import Shape
 from hivewire.hub.source import CompactedLog, Event, NotCovered, transactions
 from hivewire.slices import SLICE_SECONDS
 from hivewire_protocol.close import Code
@@ -32,6 +33,9 @@ SNAPSHOT_BYTES = 256 << 10
 
 ENVELOPE = 512
 """Most bytes of a snapshot frame around its records."""
+
+PUSHES = 100
+"""Frames that one step pushes of an event that many wait for, in well under a millisecond."""
 
 LOOK = 5_000
 """Records and tombstones that one step of a conflated run looks at, in about a millisecond."""
@@ -73,6 +77,43 @@ class CatchUp:
         if not feed.serving and not feed.stalled and feed.behind():
             feed.serving = True
             self._enqueue(self._steps(feed))
+
+    def push_later(self, subs: Iterable[Subscription], event: Event, frames: dict[Shape, bytes]) -> None:
+        """Push an event to subscriptions that have just fallen behind, because it is for too many to be pushed at once.
+
+        It is the only event of its transaction; `frames` are those that were made already.
+        """
+        waiting = []
+        for sub in subs:
+            if not sub.feed.serving:  # else it catches up with the others of its feed
+                sub.feed.serving = True
+                waiting.append(sub)
+        # A list beside the other, because thousands of pairs would set off a full garbage collection.
+        self._enqueue(self._push_on(waiting, [sub.generation for sub in waiting], event, frames))
+
+    def _push_on(
+        self, subs: Sequence[Subscription], generations: Sequence[int], event: Event, frames: dict[Shape, bytes]
+    ) -> Steps:
+        """Push the event to those for which nothing else has happened since; the others catch up from the log.
+
+        A frame is shared, as in a push to all at once. To catch up costs each of thousands ten times as much.
+        """
+        offset = event.offset
+        for number, (sub, generation) in enumerate(zip(subs, generations, strict=True), 1):
+            if number % PUSHES == 0:
+                yield None
+            feed, tail = sub.feed, sub.channel.tail
+            feed.serving = False
+            moved_on = sub.ended or sub.resuming or sub.generation != generation or tail.offset != offset
+            if not moved_on and not feed.stalled and self._allows(feed):
+                frame = frames.get(sub.shape)
+                if frame is None:
+                    frame = frames[sub.shape] = sub.shape.update(event, tail.position(offset))
+                sub.live, sub.last_position = True, offset
+                self.pushes += 1
+                feed.listener.push(frame)
+            if not sub.live or len(feed.subscriptions) > 1:
+                self.serve(feed)
 
     def _enqueue(self, steps: Steps) -> None:
         self._waiting.append(steps)

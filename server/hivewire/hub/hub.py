@@ -23,7 +23,7 @@ from hivewire_protocol.nouns.subscription import parse_position
 from hivewire_protocol.patterns import Patterns
 
 FRAMES = 4_096
-"""Most frames pushed by one announcement, which takes about 10 ms. Further subscriptions catch up in slices."""
+"""Most frames pushed by one announcement, which takes about 10 ms. Further subscriptions get theirs in slices."""
 
 EXPIRING = 60_000
 """Milliseconds before the expiry of a token at which its subscribers get a push about it."""
@@ -255,12 +255,17 @@ class Hub:
             return 0
         offset, position, pushed = event.offset, "", 0
         frames: dict[Shape, bytes] = {}
+        later: list[Subscription] = []
         for sub in found:
             if not sub.live:
                 continue
             feed = sub.feed
-            if feed.stalled or feed.expires < moment or pushed >= room:
+            if feed.stalled or feed.expires < moment:
                 self._leave_behind(sub, moment)
+                continue
+            if pushed >= room:
+                sub.fall_behind()
+                later.append(sub)
                 continue
             shape = sub.shape
             frame = frames.get(shape)
@@ -272,6 +277,8 @@ class Hub:
             pushed += 1
             feed.listener.push(frame)
         self.catch_up.pushes += pushed
+        if later:
+            self.catch_up.push_later(later, event, frames)
         return pushed
 
     def _publish_all(self, tail: Tail[Subscription], transaction: list[Event], moment: int, room: int) -> int:
