@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -131,6 +132,40 @@ async def test_reports_outlive_a_restart_and_not_their_device() -> None:
         assert await states(again, "a") == {"n": "applied"}
         assert await states(again, "b") == {"n": "pending"}
         await again.messages.close()
+
+
+async def test_what_is_kept_of_a_device_goes_with_it() -> None:
+    """Also when the gateway was killed before it could remove the note."""
+    async with fleet("a", "b", "c") as world:
+        await world.put("global", n="1")
+        for device in "abc":
+            await reported(world, device, {"name": "n", "value": "2"})
+        await world.services.notes.save()
+        assert {*await world.ledger.notes()} == {"report/a", "report/b", "report/c"}
+        await world.do("device/delete", deviceId="b")
+        await world.services.notes.save()
+        assert {*await world.ledger.notes()} == {"report/a", "report/c"}
+        await world.do("device/delete", deviceId="c")
+        again = World(world.journal, world.clock)
+        await again.load()
+        await again.services.notes.load()
+        await again.services.notes.save()
+        assert {*await again.ledger.notes()} == {"report/a"}
+        await again.messages.close()
+
+
+async def test_a_save_that_is_broken_off_loses_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one keeps it: so a gateway that stops saves what it was about to."""
+    async with fleet("a") as world:
+        await reported(world, "a", {"name": "n", "value": "2"})
+        with monkeypatch.context() as patch:
+            patch.setattr(world.journal, "remember", lambda notes: asyncio.Event().wait())
+            saving = asyncio.create_task(world.services.notes.save())
+            await asyncio.sleep(0)
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+        await world.services.notes.save()
+        assert {*await world.ledger.notes()} == {"report/a"}
 
 
 async def test_equal_reports_are_one_object() -> None:

@@ -36,6 +36,10 @@ LAG = 2_000
 """Milliseconds after which other gateways know what devices did here."""
 
 
+LOOK = 50
+"""Notes that are made in one step of a slice."""
+
+
 class Note(Struct, omit_defaults=True):
     """What is kept of a device: the id of its record, the ledger's epoch, what it reported and when, and when it was
     sent the values of rollouts."""
@@ -143,8 +147,11 @@ class Notes:
     # The life of the component.
 
     async def load(self) -> None:
-        """Take what was saved; the fleet must be loaded."""
-        self.recall(await self._ledger.notes())
+        """Take what was saved; the fleet must be loaded. What is left of deleted devices goes with the next save."""
+        notes = await self._ledger.notes()
+        self.recall(notes)
+        saved = [name.removeprefix(NAME) for name in notes if name.startswith(NAME)]
+        self._heard |= dict.fromkeys(device for device in saved if self._fleet.known(device) is None)
 
     def start(self) -> None:
         """Begin to save, and to tell others."""
@@ -177,16 +184,30 @@ class Notes:
     async def save(self) -> None:
         """Keep what is new since the last time, and tell it. What the storage does not take stays in memory."""
         unsaved, self._fleet.members.unsaved = self._fleet.members.unsaved, {}
-        heard, self._heard = self._heard, {}
+        devices, self._heard = unsaved | self._heard, {}
         self._tell(unsaved)
-        notes = {NAME + device: self._note(device) for device in unsaved | heard}
+        saved = not devices
         try:
-            if notes:
-                await self._ledger.remember(notes)
+            if devices:
+                await self._ledger.remember(await in_slices(self._notes_of(devices)))
+                saved = True
         except NotDurable:
-            self._heard |= unsaved | heard
+            pass
+        finally:  # also when the gateway stops meanwhile
+            if not saved:
+                self._heard |= devices
+
+    def _notes_of(self, devices: Iterable[str]) -> Steps[dict[str, str]]:
+        """The notes about devices: thousands after a step of a rollout."""
+        notes = {}
+        for number, device in enumerate(devices, 1):
+            notes[NAME + device] = self._note(device)
+            if number % LOOK == 0:
+                yield
+        return notes
 
     def _note(self, device: str) -> str:
+        """What is to be kept of a device; empty for one that was deleted, which removes its note."""
         known = self._fleet.known(device)
         if known is None:
             return ""

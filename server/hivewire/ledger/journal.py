@@ -186,7 +186,8 @@ class Journal(Protocol):
         """The small facts outside of the log."""
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """Store small facts outside of the log, without revision and history; the last one wins. Raises NotDurable."""
+        """Store small facts outside of the log, without revision and history; the last one wins, and an empty one is
+        removed. Raises NotDurable."""
 
     async def close(self) -> None:
         """Release all resources. It is always called, also after a failed `open`, and may be called twice."""

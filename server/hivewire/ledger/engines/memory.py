@@ -158,7 +158,7 @@ class MemoryJournal:
     async def remember(self, notes: Mapping[str, str]) -> None:
         """Into the dict, unless `broken`."""
         self._fail_if_broken()
-        self._notes.update(notes)
+        self._notes = {name: note for name, note in {**self._notes, **notes}.items() if note}
 
     def _fail_if_broken(self) -> None:
         if self.broken is not None:

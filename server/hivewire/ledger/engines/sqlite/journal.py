@@ -348,8 +348,11 @@ async def insert(connection: aiosqlite.Connection, changes: Sequence[Change]) ->
 
 
 async def insert_notes(connection: aiosqlite.Connection, notes: Mapping[str, str]) -> None:
-    """Set notes, one statement for a few hundred of them."""
-    rows = [value for name, note in notes.items() for value in ("note:" + name, note)]
+    """Set notes, one statement for a few hundred of them, and remove those that are empty."""
+    rows = [value for name, note in notes.items() if note for value in ("note:" + name, note)]
+    removed = [("note:" + name,) for name, note in notes.items() if not note]
+    if removed:
+        await connection.executemany("DELETE FROM meta WHERE name = ?", removed)
     for start in range(0, len(rows), 1_000):
         part = rows[start : start + 1_000]
         places = ",".join(["(?,?)"] * (len(part) // 2))
