@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
+
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tenants import DOCUMENT
 from hivewire.actions import fleet, following
@@ -182,7 +184,15 @@ def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe
     followers = services.fleet.followers
     wanted = followers.sight(device.id, checked_patterns(request.names))
     earliest = services.fleet.resumable_from(device.id)
-    return Wanted(followers.topic_of(request.frameBytes), wanted, request.since, noted=request, earliest=earliest)
+    noted = Followed(device.id, request.names)
+    return Wanted(followers.topic_of(request.frameBytes), wanted, request.since, noted=noted, earliest=earliest)
+
+
+class Followed(Struct, frozen=True, gc=False):
+    """What a device asked to follow. Thousands are kept, each a third of the request."""
+
+    deviceId: str
+    names: list[str] | None
 
 
 LEAST_FRAME = 1_024

@@ -7,12 +7,14 @@ log: a device that was disconnected gets the names that its layers have changed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
 from hivewire.fleet.layers import Value
 from hivewire.fleet.views import View
+from hivewire.hub.feed import NOTHING
 from hivewire.hub.ledger_source import OfLedger
 from hivewire.hub.source import Event, NotCovered, Row
 from hivewire.ledger.ledger import Ledger
@@ -51,10 +53,17 @@ class Sight(Patterns):
     __slots__ = ("device", "names", "view")
 
     def __init__(self, device: str, view: View | None, names: Patterns) -> None:
-        super().__init__([] if view is None else [f"{view.id}\0{pattern}" for pattern in names.patterns])
+        keys = NOTHING if view is None else _keys(view.id, names)
+        self._exact, self._prefixes = keys.exact, keys.prefixes
         self.device = device
         self.view = view
         self.names = names
+
+
+@lru_cache(64)
+def _keys(view: str, names: Patterns) -> Patterns:
+    """The keys of names in a view, which nearly all of its devices share."""
+    return Patterns(f"{view}\0{pattern}" for pattern in names.patterns)
 
 
 def wants(item: Desired, served: Patterns) -> bool:
