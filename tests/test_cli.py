@@ -1110,6 +1110,13 @@ def test_schemas_are_managed(logged_in: Run, tmp_path: Path) -> None:
     assert logged_in("schema", "check", "cli.ports").code == 2
     assert "must be a JSON object, true or false" in logged_in("schema", "put", "cli.ports", "5").err
     assert logged_in("schema", "delete", "cli.ports*").code == 0
+    changes = logged_in("schema", "history", "cli.ports")
+    assert [json.loads(line)["operation"] for line in changes.out.splitlines()] == ["delete", "put"]
+    assert logged_in("schema", "history", "cli.ports", "--take", "1", "-o", "value").out == "(deleted)\n"
+    table = logged_in("schema", "history", "cli.ports", "-o", "table").out
+    assert "(deleted)" in table
+    assert '{"minItems":2}' in table
+    assert logged_in("schema", "history", "cli.never").code == 1
 
 
 def test_what_is_written_later_is_listed_and_cancelled(logged_in: Run, tmp_path: Path) -> None:

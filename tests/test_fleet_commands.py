@@ -94,3 +94,17 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert logged_in("rollout", "start", "cmd").code == 2
     assert logged_in("rollout", "start", "cmd", "a=b", "--steps", "many").code == 2
     assert talk("rollout/get", rollout=int(number))["rollout"]["state"] == "rolledBack"
+
+
+def test_a_step_of_a_rollout_may_change_the_gate(logged_in: Run, device: str, talk: Talk) -> None:
+    """`--gate STEP:NAME=VALUE` changes it from this step on; what is wrong is a sentence."""
+    logged_in("put", "cmd.gated", "1", "--layer", "cmd")
+    start = ("rollout", "start", "cmd", "cmd.gated=2", "--steps", "50,100", "--wait", "600")
+    gates = ("--gate", "1:minimum=1", "--gate", "1:success=99.5", "--gate", "2:on-failure=rollback")
+    number = int(logged_in(*start, *gates, "-o", "value").out)
+    found = talk("rollout/get", rollout=number)["rollout"]
+    assert (found["gate"]["minimum"], found["gate"]["wait"]) == (1, 600)
+    assert [step["gate"] for step in found["steps"]] == [{"success": 99.5, "minimum": 1}, {"onFailure": "rollback"}]
+    for wrong in ("3:wait=1", "0:wait=1", "1:patience=1", "1:wait=long", "wait=1"):
+        refused = logged_in(*start, "--gate", wrong)
+        assert (refused.code, f"--gate {wrong}: give a step from 1 to 2" in refused.err) == (2, True)

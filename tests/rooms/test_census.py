@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hivewire.fleet import census
+from hivewire_protocol.nouns.layer import bucket
 from tests.rooms.fleets import ANN, World, fleet
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_reports import reported, states, tags
@@ -41,6 +42,23 @@ async def test_a_device_has_the_worst_state_of_its_names() -> None:
         assert [(each["deviceId"], each["errors"]) for each in listed] == [("b", {"m": "no"})]
         online.session.close()
         assert "online" not in await counted(world)
+
+
+async def test_a_percentage_of_a_rollout_is_those_that_it_takes_first() -> None:
+    """With a salt of its own, too. Without a rollout it is always the same sample, in no relation to them."""
+    ids = [f"d-{number}" for number in range(100)]
+    async with fleet(*ids) as world:
+        steps = [{"percent": 50}, {"percent": 100}]
+        for name, salt in (("n", None), ("m", "mine")):
+            changes = [{"operation": "put", "name": name, "value": "1"}]
+            given = {"layer": "global", "changes": changes, "steps": steps, "salt": salt}
+            number = (await world.do("rollout/start", **given))["rollout"]
+            await world.quiet()
+            first = [each for each in ids if bucket(salt or f"rollout/{number}", each) < 2_000]
+            found = await world.do("fleet/list", rollout=number, target={"percent": 20})
+            assert [each["deviceId"] for each in found["devices"]] == sorted(first)
+        sample = [each for each in ids if bucket("layer/", each) < 2_000]
+        assert (await counted(world, target={"percent": 20}))["devices"] == len(sample)
 
 
 async def test_a_device_is_counted_by_its_labels_whatever_else_changes() -> None:

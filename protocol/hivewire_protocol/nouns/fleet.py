@@ -12,7 +12,13 @@ from hivewire_protocol.nouns.layer import Target
 from hivewire_protocol.nouns.subscription import Reached, SubscribeReply
 from hivewire_protocol.permissions import Permission
 
-_Target = Annotated[Target | None, says("Only these devices; all that the caller reaches when absent.")]
+_Target = Annotated[
+    Target | None,
+    says(
+        "Only these devices; all that the caller reaches when absent. With `rollout`, `percent` selects the devices that "
+        "it takes first; otherwise a sample that is neither that of a layer nor of a rollout."
+    ),
+]
 _Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.", maxItems=1_000)]
 _Rollout = Annotated[Integer | None, says("Only the devices that see this rollout, and its names.")]
 _Devices = Annotated[int, says("All of them.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +33,13 @@ COLUMNS: Columns = {
     "reason": lambda row: row["reason"] or "",
 }
 
+GATES: dict[str, Callable[[str], object]] = {
+    "success": float,
+    **dict.fromkeys(("failures", "minimum", "wait", "limit", "silent"), int),
+    "on-failure": str,
+}
+"""What a step may change, and how to read it."""
+
 _number_argument = click.argument("number", metavar="NUMBER", type=WholeNumber(min=1))
 
 
@@ -45,6 +53,7 @@ def rollout() -> None:
 Examples:
   hivewire rollout start cold-chain baud=9600 --steps 1,10,100
   hivewire rollout start global net.mtu=1400 --steps 5,100 --success 99 --wait 600
+  hivewire rollout start global net.mtu=1400 --gate 1:minimum=1 --gate 2:minimum=5 --gate 3:wait=3600
   hivewire rollout start global --undo 17 --steps 100"""
 )
 @click.argument("layer")
@@ -59,6 +68,13 @@ Examples:
 @click.option("--limit", type=WholeNumber(min=1), metavar="SECONDS", help="Longest time of a step; default 86400.")
 @click.option("--silent", type=WholeNumber(min=1), metavar="SECONDS", help="Failed without an answer; default 120.")
 @click.option("--on-failure", type=click.Choice(["hold", "rollback"]), help="What happens then; default hold.")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="STEP:NAME=VALUE",
+    help="Another value from this step on, by the name of its option. Can be repeated.",
+)
 @dry_run_option
 @output_option
 @with_gateway
@@ -68,6 +84,7 @@ def start(
     values: tuple[str, ...],
     deleted: tuple[str, ...],
     steps: str,
+    gates: tuple[str, ...],
     undo: int | None,
     dry_run: bool,
     form: str | None,
@@ -79,15 +96,11 @@ def start(
     changes += [{"operation": "delete", "name": name} for name in deleted]
     if bool(changes) == (undo is not None):
         raise click.UsageError("give either NAME=VALUE and --delete, or --undo")
-    try:
-        percents = [float(each) for each in steps.split(",")]
-    except ValueError:
-        raise click.UsageError(f"--steps {steps}: give percentages such as 1,10,100") from None
     given = {name: value for name, value in (gate | {"onFailure": on_failure}).items() if value is not None}
     asked = {
         "changes": changes or None,
         "undo": undo,
-        "steps": [{"percent": each} for each in percents],
+        "steps": _steps(steps, gates),
         "gate": given or None,
         "dryRun": dry_run or None,
     }
@@ -97,6 +110,24 @@ def start(
     else:
         words = f"rollout {reply['rollout']} of {printable(layer)} is started (revision {reply['revision']})"
     print_result(members(reply), form, words, "" if dry_run else str(reply["rollout"]))
+
+
+def _steps(percents: str, gates: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The steps with these percentages, and their gates."""
+    try:
+        found: list[dict[str, Any]] = [{"percent": float(each)} for each in percents.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--steps {percents}: give percentages such as 1,10,100") from None
+    for given in gates:
+        number, _, gate = given.partition(":")
+        name, _, value = gate.partition("=")
+        try:
+            step = dict(enumerate(found, 1))[int(number)]
+            step.setdefault("gate", {})["onFailure" if name == "on-failure" else name] = GATES[name](value)
+        except (KeyError, ValueError):
+            wanted = f"give a step from 1 to {len(found)}, and one of {', '.join(GATES)}, such as 1:minimum=1"
+            raise click.UsageError(f"--gate {given}: {wanted}") from None
+    return found
 
 
 @rollout.command("list", epilog="\b\nExamples:\n  hivewire rollout list\n  hivewire rollout list --state held")

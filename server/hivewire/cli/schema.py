@@ -17,7 +17,7 @@ from hivewire.cli.configuration import (
 from hivewire.cli.errors import RefusedByGateway
 from hivewire.cli.gateway import WOULD, completion, dry_run_option, with_gateway
 from hivewire.cli.given import JsonSchema
-from hivewire.cli.help import Group
+from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.output import Columns, Row, as_json, local, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
@@ -113,6 +113,35 @@ COLUMNS: Columns = {
     "changed": lambda row: local(row["modified"]),
     "by": lambda row: row["modifiedBy"] or "",
     "schema": lambda row: "" if row["schema"] is None else as_json(row["schema"]),
+}
+
+
+@schema.command(
+    epilog="""\b
+Examples:
+  hivewire schema history ports
+  hivewire schema history 'limits.*' --take 3
+  hivewire schema history ports --json | jq .schema"""
+)
+@_names_argument
+@click.option(
+    "--take", type=WholeNumber(min=1, max=100), metavar="N", default=20, show_default=True, help="At most this many."
+)
+@output_option
+@with_gateway
+def history(remote: Remote, names: str, take: int, form: str | None) -> None:
+    """Show the changes of the schema of NAMES, newest first, including deletes and what came before them."""
+    show(remote.request("schema/history", names=names, take=take)["changes"], form, CHANGES, "schema")
+
+
+CHANGES: Columns = {
+    "revision": lambda row: str(row["revision"]),
+    "version": lambda row: str(row["entityVersion"] or ""),
+    "when": lambda row: local(row["modified"]),
+    "who": lambda row: row["modifiedBy"] or "",
+    "secret": COLUMNS["secret"],
+    "schema": lambda row: "(deleted)" if row["operation"] == "delete" else COLUMNS["schema"](row),
+    "why": lambda row: printable(row["description"] or ""),
 }
 
 

@@ -32,6 +32,9 @@ LOOK = 200
 FEW = 1_000
 """Devices that are put in order for a list. Where there may be more, all devices are gone through."""
 
+SAMPLE = "layer/"
+"""The salt of percentages without a rollout. No layer has it, and no rollout unless that asks for it."""
+
 MOST_NAMES, MOST_ERRORS = 1_000, 5
 
 
@@ -55,8 +58,13 @@ class Query(Struct):
         return (
             self.scope.covers(member.device)
             and (self.rollout is None or self.rollout in member.view.overlays)
-            and (self.target is None or targets(self.target, member.placed, "layer/"))
+            and (self.target is None or targets(self.target, member.placed, self._salt))
         )
+
+    @property
+    def _salt(self) -> str:
+        """What decides which devices a percentage selects: with a rollout those that it takes first."""
+        return SAMPLE if self.rollout is None else self.rollout.salt
 
     def of(self, view: View, report: Report | None) -> list[str]:
         """The names of devices with this view and report that the query is about."""
