@@ -127,6 +127,27 @@ async def test_the_device_of_the_page_ends_with_what_counts(
     talk("device/delete", deviceId=device)
 
 
+async def test_the_device_of_the_page_may_have_very_many_names(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """More than fit into a report: it says them in several."""
+    device = "many-names"
+    talk("device/save", deviceId=device, device={"name": device})
+    layer = f"device/{device}"
+    puts = [{"operation": "put", "name": f"many.{n:03}", "value": "v", "layer": layer} for n in range(300)]
+    talk("configuration/transact", changes=puts)
+    token = talk("token/create", payload=MINT | {"deviceIds": [device]})["accessToken"]
+    url = f"ws://127.0.0.1:{shared_gateway.port}/api/websocket"
+    task = asyncio.create_task(documented()(url, token, device, {}, lambda name, value: None))
+    states: set[str] = set()
+    while states != {"applied"} and not task.done():
+        found = await asyncio.to_thread(talk, "device/effective", deviceId=device, names=["many.*"])
+        states = {each["state"] for each in found["configurations"]}
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert len(found["configurations"]) == 300
+    talk("device/delete", deviceId=device)
+
+
 def test_a_device_reads_over_http(shared_gateway: RunningGateway, talk: Talk) -> None:
     """With its own token it sees names, values and tags; 304 while it has them all; or it follows an event stream."""
     talk("device/save", deviceId="by-http", device={"name": "by-http"})
