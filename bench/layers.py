@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,19 @@ def prepare(server: Server, token: str) -> None:
         changes = [{"operation": "put", "name": f"n.{n:02}", "value": "v", **layer} for n in range(NAMES)]
         send(server, "POST", "/api/rest/configuration/transact", {"changes": changes}, token)
     send(server, "PUT", "/api/rest/layer/few/configuration/n.01", {"value": "few"}, token)
+
+
+def beside(get: Ask, work: Callable[[], Any]) -> dict[str, list[float]]:
+    """Milliseconds of gets one after the other, before a work and during it: from its `began` to its `ended`."""
+    alone, found = get("gets 2000")["taken"], list[tuple[float, float]]()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        while not working.done():
+            portion = get("gets 200")
+            found += zip(portion["began"], portion["taken"], strict=True)
+    step = working.result()
+    during = [taken for began, taken in found if step["began"] <= began + taken / 1_000 and began <= step["ended"]]
+    return {"alone": alone, "during": during}
 
 
 def fleets(
@@ -90,7 +104,9 @@ def fleets(
         ask("edit 1")
         note("resume", ask("resume 0")["seconds"])
         say(f"a rollout takes {registered // 2:,} devices")
-        gets = ask("rollout 50")
+        # In a process of their own: that of the listeners is busy with thousands of frames.
+        with listening(server, token, 0, first=True) as get:
+            gets = beside(get, lambda: ask("rollout 50"))
     with servers.gateway(folder / "alone.db", flags=FLAGS) as server:
         token = log_in(server)
         for number in range(FEW):

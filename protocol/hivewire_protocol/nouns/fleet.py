@@ -15,8 +15,8 @@ from hivewire_protocol.permissions import Permission
 _Target = Annotated[
     Target | None,
     says(
-        "Only these devices; all that the caller reaches when absent. With `rollout`, `percent` selects the devices that "
-        "it takes first; otherwise a sample that is neither that of a layer nor of a rollout."
+        "Only these devices; all that the caller reaches when absent. With `rollout`, `percent` selects those that it "
+        "takes first; otherwise a sample that is neither that of a layer nor of a rollout."
     ),
 ]
 _Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.", maxItems=1_000)]
