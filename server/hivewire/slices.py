@@ -15,7 +15,7 @@ SLICE_SECONDS = 0.002
 
 SHORT_SECONDS = SLICE_SECONDS / 20
 """The same for work that begins while other work waits for its turn: short work need not wait, but there may be
-much."""
+much. And for long work that nobody waits for."""
 
 _T = TypeVar("_T")
 

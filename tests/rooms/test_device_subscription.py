@@ -302,7 +302,7 @@ async def test_only_a_device_s_own_token_follows_its_configurations() -> None:
 
 async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile whoever asks sees the truth, edits are pushed, and no position lets a device miss its move."""
-    monkeypatch.setattr(fleets, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(fleets, "SHORT_SECONDS", 0.0)
     ids = [f"d-{number:03}" for number in range(100)]
     async with fleet(*ids) as world:
         await world.layer("x", 5, networkIds=[2])

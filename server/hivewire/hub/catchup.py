@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import partial
 from operator import attrgetter
 from time import perf_counter
@@ -79,41 +79,52 @@ class CatchUp:
             self._enqueue(self._steps(feed))
 
     def push_later(self, subs: Iterable[Subscription], event: Event, frames: dict[Shape, bytes]) -> None:
-        """Push an event to subscriptions that have just fallen behind, because it is for too many to be pushed at once.
+        """Push an event to live subscriptions in slices, because it is for too many to be pushed to all at once.
 
         It is the only event of its transaction; `frames` are those that were made already.
         """
-        waiting = []
+        waiting, generations = [], []  # not pairs: thousands of them would set off a full garbage collection
         for sub in subs:
+            sub.fall_behind()
             if not sub.feed.serving:  # else it catches up with the others of its feed
                 sub.feed.serving = True
                 waiting.append(sub)
-        # A list beside the other, because thousands of pairs would set off a full garbage collection.
-        self._enqueue(self._push_on(waiting, [sub.generation for sub in waiting], event, frames))
+                generations.append(sub.generation)
+        self._enqueue(self._push_on(waiting, generations, event, frames))
 
     def _push_on(
-        self, subs: Sequence[Subscription], generations: Sequence[int], event: Event, frames: dict[Shape, bytes]
+        self, subs: list[Subscription], generations: list[int], event: Event, frames: dict[Shape, bytes]
     ) -> Steps:
         """Push the event to those for which nothing else has happened since; the others catch up from the log.
 
         A frame is shared, as in a push to all at once. To catch up costs each of thousands ten times as much.
         """
         offset = event.offset
-        for number, (sub, generation) in enumerate(zip(subs, generations, strict=True), 1):
-            if number % PUSHES == 0:
-                yield None
-            feed, tail = sub.feed, sub.channel.tail
-            feed.serving = False
-            moved_on = sub.ended or sub.resuming or sub.generation != generation or tail.offset != offset
-            if not moved_on and not feed.stalled and self._allows(feed):
-                frame = frames.get(sub.shape)
-                if frame is None:
-                    frame = frames[sub.shape] = sub.shape.update(event, tail.position(offset))
-                sub.live, sub.last_position = True, offset
-                self.pushes += 1
-                feed.listener.push(frame)
-            if not sub.live or len(feed.subscriptions) > 1:
-                self.serve(feed)
+        for start in range(0, len(subs), PUSHES):
+            latest = subs[start].channel.tail.offset == offset  # the tail is the same for all
+            end = start + PUSHES
+            for sub, generation in zip(subs[start:end], generations[start:end], strict=True):
+                feed = sub.feed
+                feed.serving = False
+                # `resuming`: its token was refused meanwhile. The generation: it ended, or is served something else.
+                if latest and sub.generation == generation and not sub.resuming and not feed.stalled:
+                    self._push(sub, event, frames)
+                if not sub.live or len(feed.subscriptions) > 1:
+                    self.serve(feed)
+            yield None
+
+    def _push(self, sub: Subscription, event: Event, frames: dict[Shape, bytes]) -> None:
+        """Push a frame of the event, and let the subscription be live again."""
+        try:
+            frame = frames.get(sub.shape)
+            if frame is None:
+                frame = frames[sub.shape] = sub.shape.update(event, sub.channel.tail.position(event.offset))
+            sub.live, sub.last_position = True, event.offset
+            self.pushes += 1
+            sub.feed.listener.push(frame)
+        except Exception as error:
+            self._unexpected("subscription", error)
+            sub.feed.listener.close(Code.INTERNAL_ERROR)
 
     def _enqueue(self, steps: Steps) -> None:
         self._waiting.append(steps)

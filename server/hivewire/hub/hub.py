@@ -264,7 +264,6 @@ class Hub:
                 self._leave_behind(sub, moment)
                 continue
             if pushed >= room:
-                sub.fall_behind()
                 later.append(sub)
                 continue
             shape = sub.shape
