@@ -11,8 +11,6 @@ import sys
 
 from microcontroller import again_and_again, events, request
 
-ROWS = 128  # of a report, which takes 256 names and 32 KiB
-
 
 def apply(name, value):  # returns why not; a value of None means that the name is gone
     print(name, "=", value)
