@@ -36,7 +36,7 @@ def field(number: int, value: bytes) -> bytes:
 
 
 def call(method: str, message: bytes, last: bool = True) -> bytes:
-    """The frames of a gRPC request on stream 1; `Etcd` numbers them anew. HPACK without Huffman (RFC 7541)."""
+    """The frames of a gRPC request on stream 1; `Etcd` numbers them again. HPACK without Huffman (RFC 7541)."""
     path = f"/etcdserverpb.{method}".encode()
     block = b"\x83\x86"  # :method POST, :scheme http
     block += b"\x04" + bytes((len(path),)) + path

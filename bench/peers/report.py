@@ -1,6 +1,6 @@
 """What a run comes to: docs/benchmarks.md and its plot, made from docs/benchmark-peers.json.
 
-`python -m bench.peers.report` makes them anew without measuring; a test tells when to.
+`python -m bench.peers.report` makes them again without measuring; a test fails when that is needed.
 """
 
 from __future__ import annotations

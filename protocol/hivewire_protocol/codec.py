@@ -159,7 +159,7 @@ _BACKSLASH = ord("\\")
 
 
 def _plainly_once(request: Any, data: bytes) -> bool:
-    """Whether no expectation is there twice, as far as it is seen at a glance: this is on the path of every put."""
+    """Whether a quick look shows that no expectation occurs twice. This is on the path of every put."""
     version, revision = request.entityVersion, request.revision
     if version is UNSET is revision:
         return True
@@ -171,7 +171,7 @@ def _plainly_once(request: Any, data: bytes) -> bool:
 
 
 def _guarded(call: Call, data: bytes) -> Call:
-    """The call, which fails when an expectation is there twice."""
+    """The call, which fails when an expectation occurs twice."""
     request = call.request
     if type(request) in _GUARDED:
         try:

@@ -104,7 +104,7 @@ class DeviceTypeCount(Request, tag="devicetype/count"):
 
 
 class DeviceTypeGet(Request, tag="devicetype/get"):
-    """One device type with its devices. It exists only for who has all device types or is assigned to this one."""
+    """One device type with its devices. It exists only for users with all device types, or with this one."""
 
     permission = Permission.GET_DEVICE_TYPE
     read_only = True

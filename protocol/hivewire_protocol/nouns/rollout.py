@@ -77,7 +77,7 @@ class RolloutView(Struct):
     counts: Annotated[RolloutCounts, says("Its devices now; when it is over, at its last decision.")]
     since: Annotated[str, says("When the step or the state began, in UTC.")]
     at: Annotated[str | None, says("When it is to start.")]
-    author: Annotated[str | None, says("The login of who started it.")]
+    author: Annotated[str | None, says("The login of the user who started it.")]
     revision: Annotated[int, says("The revision of its last change.")]
 
 

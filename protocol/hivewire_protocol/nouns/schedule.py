@@ -29,7 +29,7 @@ class ScheduleView(Struct):
     at: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     changes: Annotated[list[ScheduledChange], says("What is written then, as far as the token reaches the names.")]
     created: Annotated[str, says("When it was scheduled, in UTC.")]
-    createdBy: Annotated[str | None, says("The login of who scheduled it, whose rights count then.")]
+    createdBy: Annotated[str | None, says("The login of its author, whose rights count at that time.")]
     failed: Annotated[str | UnsetType, says("Why it was not written; it stays here until it is cancelled.")] = UNSET
 
 

@@ -392,7 +392,7 @@ class TenantBookmark(Push, tag="tenant/bookmark", kw_only=True):
 _Revision = Annotated[int, says("The ledger-wide number of the change.")]
 _Operation = Annotated[str, says("`put`, or `delete` for what is gone or out of reach.")]
 _Modified = Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
-_ModifiedBy = Annotated[str | None, says("The login of who changed it; null for the gateway itself.")]
+_ModifiedBy = Annotated[str | None, says("The login of the user who changed it; null for the gateway itself.")]
 
 
 class DeviceChange(Push, tag="device/change", kw_only=True):

@@ -141,7 +141,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     _check_bounds(services, caller, followed)
     replays = since is not None and not found.is_global
     if replays and services.hub.replay_bytes() >= REPLAY_BYTES:
-        raise Unavailable(f"{Unavailable.text}: too many subscriptions have yet to read what is stored")
+        raise Unavailable(f"{Unavailable.text}: too many subscriptions are still reading stored messages")
     sub = feed.subscribe(topics.plain, Patterns(found.keys(updated=updated)))
     sub.conflate = False  # if messages expire before it has read them, its connection is closed
     sub.noted = followed._replace(timestamp=times.render(since)) if since is not None else followed
@@ -195,7 +195,7 @@ def _reached(services: Services, followed: Followed, identity: Identity) -> Patt
 
 
 def _online(topic: Topic, followed: Followed) -> int:
-    """The device that follows, for who follows the new commands of one device is that device; 0 for none."""
+    """The device that follows; 0 for none. A follower of the new commands of one device counts as that device."""
     return followed.filter.device or 0 if topic.name == "command" and not followed.updated else 0
 
 

@@ -58,7 +58,7 @@ With "type":"string" a schema judges the text of a value, otherwise the value as
 )
 @_names_argument
 @click.argument("schema", type=JsonSchema(), required=False)
-@click.option("--secret", is_flag=True, help="The values are secret, and shown only to who has RevealSecret.")
+@click.option("--secret", is_flag=True, help="The values are secret, and shown only to callers with RevealSecret.")
 @click.option("--force", is_flag=True, help="Leave stored values as they are, even if they do not fit.")
 @description_option
 @expect_option

@@ -1,6 +1,6 @@
 """What can be followed of devices, networks and device types.
 
-Who may see a device depends on where it is. So a subscription to devices has the keys of the places that its user
+Access to a device depends on where it is. So a subscription to devices has the keys of the places that its user
 reaches, and a device has those of its place: as in `streams/filters.py`, one of them is the same exactly if the user
 sees the device.
 """

@@ -66,7 +66,7 @@ class Held:
 
 
 class LayerTopics:
-    """The topics of layers. Who follows the layer of a device is served while it reaches that."""
+    """The topics of layers. A follower of the layer of a device is served while it reaches the device."""
 
     def __init__(self, ledger: Ledger, registry: Registry, hub: Hub) -> None:
         self._registry = registry

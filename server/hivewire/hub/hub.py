@@ -200,7 +200,7 @@ class Hub:
         self._replays.add(replay)
 
     def replay_bytes(self) -> int:
-        """Bytes of all events that subscriptions have yet to get before all others."""
+        """Bytes of all replayed events that subscriptions have not received yet."""
         return sum([replay.size for replay in self._replays])
 
     def count(self) -> int:

@@ -111,7 +111,7 @@ class LedgerSource(OfLedger):
     # Access.
 
     def follow_access(self, observer: Callable[[Callable[[Identity], bool]], None]) -> None:
-        """Call the observer when users or clients change or tokens are revoked, with a test of who is concerned."""
+        """Call the observer when users, clients or revocations change, with a test for the affected identities."""
         self._ledger.observe(lambda changes: observer(_concerned(changes)), USER, CLIENT, REVOCATION)
 
     def follow_tenants(self, observer: Callable[[], None]) -> None:

@@ -45,7 +45,7 @@ class Topic(NamedTuple):
 
     `what` says what happened to an item, the last word of its push; None: it is always an update. A `plain` topic is
     for clients that know no positions. What may be followed of a `scoped` one depends on more than the token: it is
-    asked for anew when the user changes.
+    asked for again when the user changes.
 
     A topic with state also has `element`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each, that of their record.

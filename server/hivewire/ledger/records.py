@@ -147,7 +147,7 @@ class Precondition(Protocol):
 
 @runtime_checkable
 class Condition(Precondition, Protocol):
-    """A precondition that knows the error for who does not meet it, such as an HTTP header."""
+    """A precondition that knows the error for a write that does not meet it, such as an HTTP header."""
 
     def error(self, last: Change | None) -> WireError:
         """The error for a record whose last change does not satisfy it."""
@@ -180,7 +180,7 @@ class Judge(Protocol):
     """Decides what contents the records of a kind may have, on all write paths."""
 
     def __call__(self, write: Write, state: EvaluatedState) -> WireError | None:
-        """Why this content is refused; None when it is right. It is called for every write that is no delete."""
+        """Why this content is refused; None when it is accepted. It is called for every write that is not a delete."""
 
 
 def version_of(last: Change | None) -> int:

@@ -118,7 +118,7 @@ class Writer(GroupCommit[Transaction]):
         while queue:
             waiting = queue[0]
             transaction = waiting[0]
-            # The first one always: a transaction that is larger than a batch would wait for ever.
+            # Always take the first one: a transaction that is larger than a batch would otherwise wait without end.
             if taken and (size >= most or len(changes) + len(transaction.writes) > MAX_APPEND):
                 break
             queue.popleft()

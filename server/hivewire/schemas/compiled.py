@@ -248,7 +248,7 @@ def measured(schema: bytes, parsed: Any) -> _Measure:
 class _Cost(NamedTuple):
     """The weight of a subschema: of judging a value by it, and of finding out which parts of the value it evaluates.
 
-    The library finds that out anew for each `unevaluatedProperties` and `unevaluatedItems` around it, and judges the
+    The library finds that out again for each `unevaluatedProperties` and `unevaluatedItems` around it, and judges the
     value once more to do so. So the weight grows exponentially with their depth, by 2.6 with each.
     """
 

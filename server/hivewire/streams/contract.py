@@ -55,7 +55,7 @@ class Loaded(Struct):
 
 
 class Follower(Protocol):
-    """Who follows a log. Its methods do not raise, and may be called at any time, also during calls of the engine."""
+    """A follower of a log. Its methods do not raise, and may be called at any time, also during calls of the engine."""
 
     def take(self, number: int, entry: bytes) -> None:
         """The next entry, which is durable and can be read."""

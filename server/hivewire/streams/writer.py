@@ -1,6 +1,6 @@
 """The only writer of a log. Every entry, own or foreign, enters the index through `take`.
 
-Drafts are stamped in the order of submission, shortly before the commit that makes them durable, and stamped anew if
+Drafts are stamped in the order of submission, shortly before the commit that makes them durable, and stamped again if
 another gateway's entry is in the log by then. Between two commits the writer closes segments and drops expired ones.
 What waits, fails or comes too late: see `hivewire.group_commit`.
 """

@@ -156,7 +156,7 @@ message_of = msgspec.msgpack.Decoder(Message | Keep).decode
 
 encode = msgspec.msgpack.Encoder().encode
 passing_changes_of = msgspec.msgpack.Decoder(list[Change]).decode
-"""The changes in these bytes, for who does not keep them."""
+"""The changes in these bytes, for a caller that does not keep them."""
 
 
 def changes_of(encoded: bytes | Raw) -> list[Change]:
