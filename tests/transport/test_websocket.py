@@ -18,8 +18,9 @@ from uvicorn.server import ServerState
 
 from hivewire.caller import Caller
 from hivewire.http.peer import caller_of
+from hivewire.session import Session
 from hivewire.transport.admission import SHARES, Admission
-from hivewire.transport.back_pressure import ANONYMOUS_PIECE
+from hivewire.transport.back_pressure import ANONYMOUS_PIECE, PIECE
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.websocket import WebSocket
@@ -213,6 +214,33 @@ async def test_unread_answers_of_a_stranger_count_until_it_is_cut(shell: Shell) 
         stranger.count_unread()
         assert admission.anonymous.held == share // 2 * min(number + 1, 2)
     assert [wire.aborted for wire in wires] == [True, False, False]
+
+
+# An error of the gateway.
+
+
+class Broken(Session):
+    """A session in which every message meets an error of the gateway."""
+
+    def receive(self, message: bytes) -> None:
+        raise ValueError(message)
+
+
+@pytest.mark.parametrize("count", [2, PIECE // len(INFO)], ids=["at once", "after a wait"])
+async def test_an_error_of_the_gateway_ends_only_its_connection(shell: Shell, count: int) -> None:
+    """It is reported once and closes the socket with 1011, whether its message was handled at once or had to wait."""
+    shared, reported = shell.sockets.shared, list[BaseException]()
+    shared.session = Broken
+    shared.dispatcher.services.telemetry.unexpected = lambda where, error: reported.append(error)  # type: ignore[method-assign]
+    wire = Wire()
+    broken = WebSocket(shared, wire, shell.socket.caller, ServerState(), 2)
+    broken.data_received(frame(INFO) * count)
+    for _ in range(count):
+        await asyncio.sleep(0)
+    assert [type(error) for error in reported] == [ValueError]
+    assert wire.written == frame((1011).to_bytes(2) + b"internal error", CLOSE, masked=False)
+    shell.socket.data_received(frame(INFO))
+    assert b"success" in shell.written()
 
 
 # A stop.

@@ -176,7 +176,10 @@ class WebSocket(asyncio.Protocol):
         # a slice of time.
         backlog = self._backlog
         if len(data) <= PIECE and not backlog.data and not backlog.events and not self.anonymous:
-            self._handle(self._reader.feed(data))
+            try:
+                self._handle(self._reader.feed(data))
+            except Exception as error:
+                self._close_after_error(error)
             self._received()
         else:
             backlog.add(data)
@@ -264,26 +267,27 @@ class WebSocket(asyncio.Protocol):
         if self.anonymous:
             receive, slice_ends = self._receive_anonymous, self._shared.slices.end
         left = iter(events)
-        try:
-            for event in left:
-                if type(event) is bytes:
-                    if self._stage is not OPEN:  # closed by a message before: the rest is not carried out
-                        continue
-                    receive(event)
-                    if caller.failures and self._failed_too_often():
-                        event = Rejected(Code.TOO_MANY_FAILURES)
-                    elif slice_ends is None or (monotonic() <= slice_ends and not self._delayed):
-                        continue
-                    else:
-                        self._backlog.events = list(left)
-                        self._regulate()
-                        return
-                if not self._control(event):  # what follows a close frame is not looked at before that is answered
-                    self._backlog.events = list(left)
-                    return
-        except Exception as error:
-            self._shared.dispatcher.services.telemetry.unexpected("socket", error)
-            self.close(Code.INTERNAL_ERROR, "internal error")
+        for event in left:
+            if type(event) is not bytes:
+                if self._control(event):
+                    continue
+                break  # it waits for answers, and all that follows it waits, too
+            if self._stage is not OPEN:  # closed by a message before: the rest is not carried out
+                continue
+            receive(event)
+            if caller.failures and self._failed_too_often() and not self._control(Rejected(Code.TOO_MANY_FAILURES)):
+                break
+            if slice_ends is not None and (self._delayed or monotonic() > slice_ends):
+                break
+        else:
+            return
+        self._backlog.events = list(left)
+        self._regulate()
+
+    def _close_after_error(self, error: Exception) -> None:
+        """Report an unexpected error of the gateway, and close the connection."""
+        self._shared.dispatcher.services.telemetry.unexpected("socket", error)
+        self.close(Code.INTERNAL_ERROR, "internal error")
 
     def _receive_anonymous(self, message: bytes) -> None:
         """Carry out a request; after one that is refused because of `anonymous_rate` the next is delayed.
@@ -555,7 +559,10 @@ class WebSocket(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Handle the next part of the waiting input, in a later iteration of the event loop."""
-        self._handle(self._backlog.take(ANONYMOUS_PIECE if self.anonymous else PIECE))
+        try:
+            self._handle(self._backlog.take(ANONYMOUS_PIECE if self.anonymous else PIECE))
+        except Exception as error:
+            self._close_after_error(error)
         self._received()
         self._regulate()
         self._close_if_drained()
