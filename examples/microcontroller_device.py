@@ -34,7 +34,7 @@ def save(path, store):
 def follow(address, token, device, path):
     store, there, news = load(path), set(), True  # a report may have been lost with the last connection
     have = store["have"]
-    for message in events(address, token, f"device/{device}/configuration", store.get("position")):
+    for message in events(address, token, f"device/{device}/configuration?frameBytes=4096", store.get("position")):
         changed = message.get("configurations", []) + [message[key] for key in message if key == "configuration"]
         there.update([each["name"] for each in changed])
         if message.get("last"):  # the state is complete: other names are gone

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hivewire_client import Device, Hivewire
+from hivewire_client import Conflict, Device, FleetState, Hivewire, NotFound, Refused
+from hivewire_client.fleet import ErrorCount
 from hivewire_client.testing import FakeGateway
 from tests.clients.conftest import Start
 from tests.clients.gateways import FleetGateway
@@ -193,3 +194,69 @@ async def test_device_local(fleet: Fleet) -> None:
         assert await take(device, 1) == {"mode": "eco"}
         await device.report({"firmware": None})
         assert await states(hw) == {"mode": "applied"}
+
+
+async def test_watch_fleet(fleet: Fleet) -> None:
+    """Counts and rows of devices follow what they say, over a cut connection."""
+    target = {"deviceIds": ["dev-1"]}
+    await put(fleet, baud="9600", mode="fast")
+    async with client(fleet, names=[]) as hw, device_of(fleet) as device:
+        watch = hw.watch_fleet(target, names=["baud", "mode"], rows=10)
+
+        async def seen(state: str) -> FleetState:
+            while True:
+                found = await anext(watch)
+                if found.rows and (found.rows[0].state, found.counts.online) == (state, 1):
+                    return found
+
+        for _ in range(2):
+            change = await device.next()
+            change.refused("too fast") if change.name == "mode" else change.applied()
+        await device.report()
+        found = await seen("refused")
+        assert (found.counts.devices, found.counts.refused, found.rows[0].device) == (1, 1, "dev-1")
+        assert found.counts.errors == (ErrorCount("mode", "too fast", 1),)
+        assert (found.rows[0].errors, found.rows[0].online) == ({"mode": "too fast"}, True)
+        await asyncio.to_thread(fleet.drop)
+        await put(fleet, mode="slow")
+        assert await take(device, 1) == {"mode": "slow"}
+        await device.report()
+        assert (await seen("applied")).counts.applied == 1
+        async with hw.watch_fleet(target, names=["baud"], state="refused", rows=10) as refused:
+            assert (await anext(refused)).rows == ()
+
+
+async def test_rollout_held(fleet: Fleet) -> None:
+    """A rollout is held, goes on, and is rolled back; then it is over."""
+    await put(fleet, baud="4800")
+    async with client(fleet, names=[]) as hw:
+        rollout = await hw.start_rollout(LAYER, {"baud": 9_600}, [100], gate={"minimum": 1})
+        assert ((await rollout.get()).state, (await rollout.get()).layer) == ("running", LAYER)
+        await rollout.hold()
+        assert (await rollout.get()).state == "held"
+        await rollout.resume()
+        await asyncio.to_thread(fleet.drop)
+        assert (await rollout.get()).state == "running"  # asked again on the next connection
+        await rollout.rollback()
+        assert [state.state async for state in hw.rollout(rollout.number).follow()] == ["rolledBack"]
+        with pytest.raises(Conflict):
+            await rollout.hold()
+        assert (await hw.effective("dev-1"))["baud"].value == "4800"
+        with pytest.raises(NotFound):
+            await hw.rollout(99_999).get()
+
+
+async def test_a_fake_rollout_is_decided(fake: FakeGateway) -> None:
+    """The test says how it goes; a completed one is written into its layer."""
+    async with client(fake, names=[]) as hw:
+        rollout = await hw.start_rollout(LAYER, {"baud": 9_600, "old": None}, [10, 100])
+        await asyncio.to_thread(fake.decide, rollout.number, "held", "too many have failed")
+        state = await rollout.get()
+        assert (state.state, state.reason, state.is_over) == ("held", "too many have failed", False)
+        await rollout.resume(step=2)
+        assert (await rollout.get()).step == 2
+        await asyncio.to_thread(fake.decide, rollout.number, "completed")
+        assert [state.state async for state in rollout.follow()] == ["completed"]
+        assert (await hw.effective("dev-1"))["baud"].value == "9600"
+        with pytest.raises(Refused, match="by `deviceIds` only"):
+            await anext(hw.watch_fleet({"labels": {"a": ["b"]}}))

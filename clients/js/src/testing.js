@@ -9,7 +9,7 @@
  */
 
 import {claims} from "./credentials.js";
-import {Devices} from "./testing_devices.js";
+import {counts, Devices, Rollouts} from "./testing_devices.js";
 import {matcher} from "./watch.js";
 
 /** @typedef {Record<string, any>} Frame */
@@ -63,6 +63,7 @@ export class FakeGateway {
   #ledger = new Log();
   #messages = {command: new Log(), notification: new Log(), desired: new Log()};
   #devices = new Devices();
+  #rollouts = new Rollouts();
   /** @type {Map<string, Frame[]>} the changes of each name, oldest first */
   #changes = new Map();
   /** @type {Set<FakeSocket>} */
@@ -121,12 +122,47 @@ export class FakeGateway {
     const told = this.#devices.change(layer, name, value, contentType);
     if (!told) throw new Failure(404, `Layer '${layer}' not found: a fake gateway has those of devices, device/ID`);
     this.#tell("desired", "update", told);
+    this.#census();
     return {operation: value === null ? "delete" : "put", configuration: {name, value, entityVersion: 1, layer}};
   }
 
   /** The last report of a device, by name. @param {string} deviceId @returns {Frame} */
   reported(deviceId) {
     return this.#devices.reported(deviceId);
+  }
+
+  /**
+   * A rollout gets another state; `completed` writes it into its layer.
+   *
+   * @param {number} number
+   * @param {"running" | "held" | "completed" | "rolledBack" | "failed"} state
+   * @param {{reason?: string | null, step?: number}} [options]
+   */
+  decide(number, state, {reason = null, step} = {}) {
+    const found = this.existingRollout(number);
+    if (!this.#rollouts.decide(found, {state, reason, step: step ?? found.step})) {
+      throw new Failure(409, `Rollout ${number} has ended: it is ${found.state}`);
+    }
+    if (state !== "completed") return;
+    for (const {name, value = null, contentType} of found.changes) this.desire(found.layer, name, value, contentType);
+  }
+
+  /** @param {number} number */
+  existingRollout(number) {
+    const found = this.#rollouts.get(number);
+    if (!found) throw new Failure(404, `Rollout ${number} not found`);
+    return found;
+  }
+
+  get rollouts() {
+    return this.#rollouts;
+  }
+
+  /** Everybody who watches the fleet is told what is new. */
+  #census() {
+    const followed = [...this.#sockets].flatMap((socket) => [...socket.subscriptions.values()]);
+    const online = new Set(followed.filter(({noun}) => noun === "desired").map(({members}) => members.deviceId));
+    for (const socket of this.#sockets) socket.census(this.#devices, online);
   }
 
   get devices() {
@@ -198,7 +234,9 @@ export class FakeGateway {
       if (!open) this.#admit(socket.token);
       const handler = HANDLERS[action] ?? HANDLERS[`*/${verb}`];
       if (!handler) throw new Failure(400, `Illegal argument: ${action}`);
-      return {action, requestId, status: "success", ...handler.call(this, socket, members, noun)};
+      const reply = {action, requestId, status: "success", ...handler.call(this, socket, members, noun)};
+      queueMicrotask(() => this.#census());
+      return reply;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return {action, requestId, ...error.reply};
@@ -353,6 +391,7 @@ export class FakeGateway {
   /** @param {FakeSocket} socket */
   forget(socket) {
     this.#sockets.delete(socket);
+    this.#census();
   }
 
   get hushed() {
@@ -440,8 +479,14 @@ const HANDLERS = {
     const changes = this.changesOf(name).filter((change) => change.revision < before);
     return {changes: changes.reverse().slice(0, take)};
   },
-  "device/save": () => ({}),
-  "device/delete": () => ({}),
+  "device/save"(_, {deviceId}) {
+    this.devices.save(deviceId);
+    return {};
+  },
+  "device/delete"(_, {deviceId}) {
+    this.devices.delete(deviceId);
+    return {};
+  },
   "device/report"(_, {deviceId, report, complete}) {
     this.devices.report(deviceId, report, complete);
     return {};
@@ -461,6 +506,29 @@ const HANDLERS = {
   },
   "notification/insert"(_, {deviceId, notification}) {
     return {notification: this.insert("notification", {...notification, deviceId})};
+  },
+  "fleet/subscribe"(socket, members) {
+    const others = Object.keys(members.target ?? {}).some((each) => each !== "deviceIds");
+    if (others || members.rollout) throw new Failure(400, "A fake gateway finds devices by deviceIds only");
+    return {...socket.subscribe("fleet", members, this.log("fleet")), mode: "snapshot"};
+  },
+  "rollout/start"(_, request) {
+    return {rollout: this.rollouts.start(request)};
+  },
+  "rollout/get"(_, {rollout}) {
+    return {rollout: this.existingRollout(rollout)};
+  },
+  "rollout/hold"(_, {rollout}) {
+    this.decide(rollout, "held");
+    return {};
+  },
+  "rollout/resume"(_, {rollout, step}) {
+    this.decide(rollout, "running", {step});
+    return {};
+  },
+  "rollout/rollback"(_, {rollout}) {
+    this.decide(rollout, "rolledBack");
+    return {};
   },
   "*/subscribe"(socket, members, noun) {
     const what = noun === "configuration" && members.deviceId !== undefined ? "desired" : noun;
@@ -482,7 +550,7 @@ function allowed(token, names) {
 /**
  * A subscription of a socket.
  *
- * @typedef {{id: number, noun: string, members: Frame, positions: boolean, paused: boolean, position: string}} Followed
+ * @typedef {{id: number, noun: string, members: Frame, positions: boolean, paused: boolean, position: string, counts?: string, rows?: Map<string, Frame>}} Followed
  */
 
 /** The client's end of a connection, with the members of WebSocket that the client uses. */
@@ -630,6 +698,33 @@ class FakeSocket {
         queueMicrotask(() => this.#deliver({...frame, subscriptionId: followed.id}));
       }
     }
+  }
+
+  /** Tell who watches the fleet what is new. @param {Devices} devices @param {Set<string>} online */
+  census(devices, online) {
+    for (const followed of this.subscriptions.values()) {
+      if (followed.noun !== "fleet") continue;
+      const {names = ["*"], target, state, rows: most = 0} = followed.members;
+      const ids = devices.ids().filter((id) => target?.deviceIds?.includes(id) ?? true);
+      const all = ids.map((id) => devices.row(id, matcher(names), online.has(id)));
+      const body = counts(all);
+      if (JSON.stringify(body) !== followed.counts) this.#deliver({action: "fleet/count", subscriptionId: followed.id, ...body});
+      followed.counts = JSON.stringify(body);
+      this.#rows(followed, all.filter((row) => !state || row.state === state).slice(0, most), ids);
+    }
+  }
+
+  /** @param {Followed} followed @param {Frame[]} shown @param {string[]} ids */
+  #rows(followed, shown, ids) {
+    const [before, now] = [followed.rows ?? new Map(), new Map(shown.map((row) => [row.deviceId, row]))];
+    const other = (/** @type {Frame} */ row) => JSON.stringify(row) !== JSON.stringify(before.get(row.deviceId));
+    const entered = shown.filter((row) => !before.has(row.deviceId));
+    const changed = shown.filter((row) => before.has(row.deviceId) && other(row));
+    const gone = [...before.keys()].filter((id) => !now.has(id));
+    const left = gone.map((deviceId) => ({deviceId, why: ids.includes(deviceId) ? "state" : "deleted"}));
+    followed.rows = now;
+    if (entered.length + changed.length + left.length === 0) return;
+    this.#deliver({action: "fleet/rows", subscriptionId: followed.id, entered, changed, left});
   }
 
   /** @param {string} reason */

@@ -5,7 +5,12 @@
 /** The beginning of the names of the layers of a fake gateway: each layer is for one device. */
 const LAYER = "device/";
 
+/** The states, the worst first. */
+const WORST = ["refused", "pending", "local", "applied"];
+
 export class Devices {
+  /** @type {Set<string>} the devices that were saved */
+  #saved = new Set();
   /** @type {Map<string, Map<string, Frame>>} the effective configurations of each device, by name */
   #desired = new Map();
   /** @type {Map<string, Map<string, Frame>>} the reports of each device, by name */
@@ -30,6 +35,31 @@ export class Devices {
     if (value === null) desired.delete(name);
     else desired.set(name, configuration);
     return {deviceId, configuration};
+  }
+
+  /** The devices that were saved, should have something, or have reported something. @returns {string[]} */
+  ids() {
+    const filled = (/** @type {Map<string, Map<string, Frame>>} */ all) => [...all].filter(([, {size}]) => size).map(([id]) => id);
+    return [...new Set([...this.#saved, ...filled(this.#desired), ...filled(this.#reports)])].sort();
+  }
+
+  /** @param {string} deviceId */
+  save(deviceId) {
+    this.#saved.add(deviceId);
+  }
+
+  /** @param {string} deviceId */
+  delete(deviceId) {
+    for (const kept of [this.#saved, this.#desired, this.#reports]) kept.delete(deviceId);
+  }
+
+  /** A device and its worst state. @param {string} deviceId @param {(name: string) => boolean} matches @param {boolean} online */
+  row(deviceId, matches, online) {
+    const {configurations} = this.effective(deviceId, matches);
+    const state = WORST.find((each) => configurations.some((/** @type {Frame} */ found) => found.state === each)) ?? "applied";
+    const refused = configurations.filter((/** @type {Frame} */ found) => found.state === "refused");
+    const errors = Object.fromEntries(refused.map((/** @type {Frame} */ {name, reported}) => [name, reported.error]));
+    return {deviceId, networkId: 1, deviceTypeId: 1, labels: {}, online, state, errors};
   }
 
   /** The effective configurations of a device. @param {string} deviceId @param {(name: string) => boolean} matches */
@@ -88,4 +118,47 @@ function tagOf(contentType = "", value) {
     for (const character of `${contentType}\0${value}`) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;
     return hash.toString(36).padStart(7, "0").slice(-6);
   }).join("");
+}
+
+/** The numbers of devices by their state, and the five most frequent errors. @param {ReturnType<Devices["row"]>[]} rows */
+export function counts(rows) {
+  const states = Object.fromEntries(WORST.map((state) => [state, rows.filter((row) => row.state === state).length]));
+  /** @type {Map<string, {name: string, error: any, devices: number}>} */
+  const errors = new Map();
+  for (const [name, error] of rows.flatMap((row) => Object.entries(row.errors))) {
+    const key = JSON.stringify([name, error]);
+    errors.set(key, {name, error, devices: (errors.get(key)?.devices ?? 0) + 1});
+  }
+  const frequent = [...errors.values()].sort((a, b) => b.devices - a.devices).slice(0, 5);
+  return {devices: rows.length, online: rows.filter((row) => row.online).length, ...states, errors: frequent};
+}
+
+const NOBODY = {reached: 0, applied: 0, refused: 0, silent: 0, waiting: 0, overridden: 0};
+const OVER = ["completed", "rolledBack", "failed"];
+
+/** Rollouts by number. They reach no device, and no gate decides: a test or a client says what becomes of them. */
+export class Rollouts {
+  /** @type {Map<number, Frame>} */
+  #all = new Map();
+
+  /** @param {Frame} request */
+  start({layer, changes, steps, gate = {}, salt = "", at = null}) {
+    const rollout = this.#all.size + 1;
+    const since = new Date().toISOString().slice(0, -1);
+    const begun = {state: "running", step: 1, reason: null, counts: NOBODY, since, author: "admin", revision: 0};
+    this.#all.set(rollout, {rollout, layer, changes, steps, gate, salt, at, ...begun});
+    return rollout;
+  }
+
+  /** @param {number} number @returns {Frame | undefined} */
+  get(number) {
+    return this.#all.get(number);
+  }
+
+  /** Give a rollout another state; false when it is over. @param {Frame} found @param {Frame} members */
+  decide(found, members) {
+    if (OVER.includes(found.state)) return false;
+    this.#all.set(found.rollout, {...found, ...members});
+    return true;
+  }
 }

@@ -91,7 +91,8 @@ export class FakeWorld extends World {
   fake = true;
 
   async ask(action, {name, value, changes, ...members}) {
-    if (action === "device/save") return {};
+    if (action === "device/save") return this.gateway.devices.save(members.deviceId);
+    if (action === "device/delete") return this.gateway.devices.delete(members.deviceId);
     if (action === "token/create") return {accessToken: this.token};
     if (action === "configuration/put") return this.gateway.change(name, value, members);
     if (action === "configuration/delete") return this.gateway.change(name, null, members);

@@ -1,7 +1,7 @@
 /** Devices that follow what they should have, and the fleet as people see it. */
 
 import {fleet} from "../../src/fleet.js";
-import {Conflict, Denied} from "../../src/index.js";
+import {Conflict, Denied, NotFound} from "../../src/index.js";
 import {equal, it, rejects, until} from "../helpers.js";
 
 let made = 0;
@@ -264,7 +264,39 @@ it("watch_fleet", "counts and rows of devices follow what the devices say, over 
   await world.up();
   await reach(({counts: {devices}, rows}) => devices === 1 && rows.size === 1 && rows.has(id));
   await watch.return();
-}, {only: "real"});
+});
+
+it("rollout_held", "a rollout is held, goes on, and is rolled back; then it is over", async (world) => {
+  const {put, layer, states, people: {startRollout, rollout}} = await one(world);
+  await put("baud", "4800");
+  const {number} = await startRollout(layer, {baud: "9600"}, [100], {gate: {minimum: 1}});
+  const found = rollout(number);
+  const state = async () => (await found.get()).state;
+  equal([await state(), (await found.get()).layer], ["running", layer]);
+  await found.hold();
+  equal(await state(), "held");
+  await found.resume();
+  await world.drop();
+  equal(await state(), "running");  // asked again on the next connection
+  await found.rollback();
+  const seen = [];
+  for await (const each of found.follow()) seen.push(each.state);
+  equal([seen, await states()], [["rolledBack"], {baud: "pending"}]);
+  await rejects(found.hold(), Conflict);
+  await rejects(rollout(99_999).get(), NotFound);
+});
+
+it("rollout_decided", "a test says how a rollout of the fake goes; a completed one is written into its layer", async (world) => {
+  const {id, layer, people: {startRollout, effective}} = await one(world);
+  const rollout = await startRollout(layer, {baud: "9600", old: null}, [10, 100]);
+  world.gateway.decide(rollout.number, "held", {reason: "too many have failed"});
+  const {state, reason} = await rollout.get();
+  equal([state, reason], ["held", "too many have failed"]);
+  await rollout.resume({step: 2});
+  equal((await rollout.get()).step, 2);
+  world.gateway.decide(rollout.number, "completed");
+  equal((await effective(id)).configurations.map(({name, value}) => [name, value]), [["baud", "9600"]]);
+}, {only: "fake"});
 
 it("secret", "the value of a secret is null, and it says so; its device has it in clear", async (world) => {
   const {put, start, layer} = await one(world);

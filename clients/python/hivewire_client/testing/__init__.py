@@ -30,6 +30,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hivewire_client import values
 from hivewire_client.testing.devices import Devices
+from hivewire_client.testing.fleet import Rollouts
 from hivewire_client.testing.session import Session
 from hivewire_client.testing.store import Members, Messages, Refusal, Store, due, moment
 from hivewire_client.thread import LoopThread
@@ -51,6 +52,7 @@ class FakeGateway:
         self.store = Store()
         self.messages = Messages()
         self.devices = Devices()
+        self.rollouts = Rollouts(self.devices)
         self.refused: set[str] = set()
         self.requests: list[str] = []
         """The actions of all requests so far."""
@@ -86,6 +88,15 @@ class FakeGateway:
             return int(found["id"])
 
         return self._thread.run(insert())
+
+    def decide(self, rollout: int, state: str, reason: str | None = None) -> None:
+        """Give a rollout another state, such as `held`, `failed`, or `completed`, which writes it into its layer."""
+
+        async def decide() -> None:
+            self.rollouts.decide(rollout, state, reason)
+            self.push()
+
+        self._thread.run(decide())
 
     def drop(self) -> None:
         """Cut all connections, without a word."""
@@ -188,6 +199,7 @@ class FakeGateway:
         finally:
             writing.cancel()
             del self._sessions[session]
+            self.push()
             self._left.set()
 
     async def _write(self, session: Session, socket: ServerConnection) -> None:
@@ -271,6 +283,10 @@ class FakeGateway:
         """Push to all connections what is new."""
         for session in self._sessions:
             session.push()
+
+    def online(self) -> set[str]:
+        """The devices that follow what they should have."""
+        return {each.device for session in self._sessions for each in session.followed.values() if each.device}
 
     def check(self, action: str) -> None:
         """Note a request. Raises Refusal when a test wants it refused."""

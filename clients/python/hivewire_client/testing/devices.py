@@ -18,6 +18,7 @@ class Devices(Log):
 
     def __init__(self) -> None:
         super().__init__()
+        self._saved: set[str] = set()
         self._desired: dict[str, dict[str, Members]] = {}
         self._reports: dict[str, dict[str, Members]] = {}
 
@@ -34,6 +35,21 @@ class Devices(Log):
                 desired[each["name"]] = each
         self.events.append((device, told))
         return told
+
+    @property
+    def ids(self) -> set[str]:
+        """The devices that were saved, should have something, or have said something."""
+        return {*self._saved, *self._desired, *self._reports}
+
+    def save(self, device: str) -> None:
+        """Register a device."""
+        self._saved.add(device)
+
+    def forget(self, device: str) -> None:
+        """Delete a device, with what it should have and has said."""
+        self._saved.discard(device)
+        for kept in (self._desired, self._reports):
+            kept.pop(device, None)
 
     def state(self, device: str, has_name: Callable[[str], bool]) -> list[Members]:
         """What a device should have."""

@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from hivewire_client.resources import Patterns
+from hivewire_client.testing import fleet
 from hivewire_client.testing.devices import LAYER
 from hivewire_client.testing.store import Members, Refusal, due
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 _OPEN = ("authenticate", "token", "token/refresh", "server/info")
 """What needs no token."""
 
-_WRITES = ("/put", "/delete", "/rollback", "/transact", "/insert", "/update")
-"""How requests end that change something."""
+_WRITES = ("put", "delete", "rollback", "transact", "insert", "update", "report", "save", "subscribe", "unsubscribe")
+"""How requests end that change something, also who is online."""
 
 PER_FRAME = 100
 """Configurations in a frame of a snapshot."""
@@ -35,6 +36,11 @@ class Followed:
         self._names = Patterns(None if names is None else tuple(names))
         self._members = members
         self.device: str | None = members.get("deviceId") if noun == "configuration" else None
+        self.devices: list[str] | None = (members.get("target") or {}).get("deviceIds")
+        self.state: str | None = members.get("state")
+        self.most: int = members.get("rows") or 0
+        self.counts: Members = {}
+        self.rows: dict[str, Members] = {}
         updates = members.get("returnUpdatedCommands")
         self._action = f"{noun}/update" if updates else f"{noun}/insert"
 
@@ -85,7 +91,7 @@ class Session:
             reply = head | {"status": "error"} | refusal.reply
         except (KeyError, TypeError) as error:
             reply = head | {"status": "error", "code": 400, "error": f"Invalid request parameters: {error}"}
-        if action.endswith(_WRITES):
+        if action.rpartition("/")[2] in _WRITES:
             self.gateway.push()  # before the answer, as a gateway does
         if self.gateway.is_cut(action):
             return False
@@ -107,6 +113,8 @@ class Session:
 
     def _missed(self, number: int, followed: Followed) -> list[Members]:
         """The pushes of what a subscription has not been told of."""
+        if followed.noun == "fleet":
+            return self._missed_fleet(number, followed)
         if followed.noun != "configuration":
             return self._missed_messages(number, followed)
         if followed.device is not None:
@@ -131,6 +139,25 @@ class Session:
                     {"action": action, "subscriptionId": number, "position": position, followed.noun: message}
                 )
         followed.place = len(messages.events)
+        return frames
+
+    def _missed_fleet(self, number: int, followed: Followed) -> list[Members]:
+        devices, online, frames = self.gateway.devices, self.gateway.online(), list[Members]()
+        ids = sorted(devices.ids & set(followed.devices) if followed.devices is not None else devices.ids)
+        all_rows = [fleet.row(devices, each, followed.has_name, online) for each in ids]
+        if (counts := fleet.counts(all_rows)) != followed.counts:
+            followed.counts = counts
+            frames.append({"action": "fleet/count", "subscriptionId": number, **counts})
+        shown = [each for each in all_rows if followed.state in (None, each["state"])][: followed.most]
+        rows, before = {each["deviceId"]: each for each in shown}, followed.rows
+        if rows != before:
+            followed.rows = rows
+            frame: Members = {"action": "fleet/rows", "subscriptionId": number}
+            frame["entered"] = [each for each in shown if each["deviceId"] not in before]
+            frame["changed"] = [each for name, each in rows.items() if name in before and each != before[name]]
+            gone = [name for name in before if name not in rows]
+            frame["left"] = [{"deviceId": name, "why": "state" if name in ids else "deleted"} for name in gone]
+            frames.append(frame)
         return frames
 
     def _missed_desired(self, number: int, followed: Followed) -> list[Members]:
@@ -301,6 +328,16 @@ class Session:
             raise Refusal(404, "no such subscription")
         return {}
 
+    def save(self, request: Members) -> Members:
+        """Register a device."""
+        self.gateway.devices.save(request["deviceId"])
+        return {}
+
+    def forget(self, request: Members) -> Members:
+        """Delete a device."""
+        self.gateway.devices.forget(request["deviceId"])
+        return {}
+
     def report(self, request: Members) -> Members:
         """What a device says."""
         self.gateway.devices.report(request["deviceId"], request["report"], complete=bool(request.get("complete")))
@@ -311,6 +348,26 @@ class Session:
         device, names = request["deviceId"], Followed("configuration", request, 0)
         rows = self.gateway.devices.effective(device, names.has_name)
         return {"layers": [LAYER + device], "configurations": rows, "revision": self.gateway.store.revision}
+
+    def subscribe_fleet(self, request: Members) -> Members:
+        """Follow the counts of devices, and rows of them."""
+        if {*(request.get("target") or {})} - {"deviceIds"} or request.get("rollout") is not None:
+            raise Refusal(400, "A fake gateway finds devices by `deviceIds` only")
+        number = next(self._numbers)
+        followed = self.followed[number] = Followed("fleet", request, 0)
+        self._after = self._missed(number, followed)
+        return {"subscriptionId": number, "mode": "snapshot"}
+
+    def rollout(self, request: Members) -> Members:
+        """Begin a rollout, say how it is, or give it another state."""
+        verb, rollouts = request["action"].partition("/")[2], self.gateway.rollouts
+        if verb == "start":
+            return rollouts.start(request)
+        if verb == "get":
+            return {"rollout": rollouts.get(request["rollout"])}
+        state = {"hold": "held", "resume": "running", "rollback": "rolledBack"}[verb]
+        rollouts.decide(request["rollout"], state, step=request.get("step"))
+        return {}
 
     def insert(self, request: Members) -> Members:
         """Store a command or a notification."""
@@ -368,8 +425,8 @@ _HANDLERS: dict[str, Callable[[Session, Members], Members]] = {
     "configuration/history": Session.history,
     "configuration/subscribe": Session.subscribe,
     "configuration/unsubscribe": Session.unsubscribe,
-    "device/save": Session.info,
-    "device/delete": Session.info,
+    "device/save": Session.save,
+    "device/delete": Session.forget,
     "device/report": Session.report,
     "device/effective": Session.effective,
     "command/insert": Session.insert,
@@ -379,4 +436,7 @@ _HANDLERS: dict[str, Callable[[Session, Members], Members]] = {
     "notification/insert": Session.insert,
     "notification/subscribe": Session.subscribe_messages,
     "notification/unsubscribe": Session.unsubscribe,
+    "fleet/subscribe": Session.subscribe_fleet,
+    "fleet/unsubscribe": Session.unsubscribe,
+    **{f"rollout/{verb}": Session.rollout for verb in ("start", "get", "hold", "resume", "rollback")},
 }
