@@ -11,9 +11,7 @@ import signal
 import sqlite3
 import stat
 import struct
-import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -570,15 +568,15 @@ async def test_a_backup_that_is_stopped_or_killed_leaves_nothing_for_long(
     ledger = Ledger(SqliteJournal(data), lambda: 1)
     await ledger.open()
     try:
-        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(BACKUP), data, folder / "copy.db"]) as process:
-            _, state = os.waitpid(process.pid, os.WUNTRACED)
-            assert os.WIFSTOPPED(state)
+        with started(BACKUP, data, folder / "copy.db") as process:
+            while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+                await asyncio.sleep(0.005)
             for n in range(13):
                 await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
                 assert wal_bytes(data) <= WAL_BESIDE_A_BACKUP
             process.send_signal(number)
             process.send_signal(signal.SIGCONT)
-        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+        assert process.wait() == (-9 if number == signal.SIGKILL else 128 + number)
         assert (folder / "copy.db.hivewire-unfinished").exists() == (number == signal.SIGKILL)
     finally:
         await ledger.close()

