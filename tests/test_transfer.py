@@ -597,8 +597,10 @@ def test_what_is_exported_from_one_gateway_and_imported_into_another_is_the_same
             assert talk("configuration/transact", changes=changes)["status"] == "success"
 
     def state(talk: Talk) -> list[dict[str, Any]]:
-        pages = [talk("configuration/list", take=1, skip=skip)["configurations"] for skip in range(12)]
-        return [resource for page in pages for resource in page]
+        found: list[dict[str, Any]] = []
+        while page := talk("configuration/list", take=1, skip=len(found))["configurations"]:
+            found += page
+        return found
 
     with (
         RunningGateway(tmp_path / "one.db") as one,
