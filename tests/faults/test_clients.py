@@ -186,9 +186,10 @@ def drip(besieged: Besieged, stack: ExitStack, number: int, begun: bytes, drop: 
         for wire in waiting:
             poll.register(wire.socket, selectors.EVENT_READ, wire)
         for turn in count():
-            for key, _ in poll.select(0):
-                poll.unregister(key.fileobj)
-                statuses.append(key.data.head()[0])
+            while answered := poll.select(0.1):
+                for key, _ in answered:
+                    poll.unregister(key.fileobj)
+                    statuses.append(key.data.head()[0])
             if not poll.get_map():
                 return statuses
             for key in list(poll.get_map().values()):
