@@ -45,8 +45,8 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 
 test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty, and 200 requests for each of the API (some minutes)
 	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
-		tests/gate/test_fleet_device.py tests/gate/test_watchers.py tests/gate/test_schemathesis.py tests/system/test_wheel.py \
-		tests/clients/test_device.py tests/clients/test_gateway.py tests/clients/test_javascript.py
+		tests/gate/test_api_tools.py tests/gate/test_fleet_device.py tests/gate/test_watchers.py tests/gate/test_schemathesis.py \
+		tests/system/test_wheel.py tests/clients/test_device.py tests/clients/test_gateway.py tests/clients/test_javascript.py
 
 coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches that it does not reach (AGAIN=1: failures twice)
 	@rm -rf .coverage && mkdir .coverage
