@@ -107,6 +107,15 @@ def test_the_parts_of_the_compose_file_fit_one_another() -> None:
     assert waited_for == {name for name in file["services"] if name.startswith("nats")}
 
 
+def test_each_image_has_a_version() -> None:
+    """What was tried is what is started: all three numbers of a program, and of the base the distribution's name."""
+    texts = [path.read_text() for path in DEPLOY.rglob("*") if path.suffix == ".yaml" or path.name == "Dockerfile"]
+    found = {name for text in texts for name in re.findall(r"^(?:FROM| *(?:- )?image:) (\S+)", text, re.MULTILINE)}
+    others = found - {"hivewire", "python:3.13-slim-bookworm"}  # the first is built here
+    assert len(others) == 3 and len(found) == 5
+    assert [name for name in others if not re.search(r":v?\d+\.\d+\.\d+(-alpine)?$", name)] == []
+
+
 def test_the_version_of_nats_is_the_one_that_is_tested() -> None:
     """The package that the tests install has it in its name."""
     wanted = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]

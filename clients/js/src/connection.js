@@ -165,7 +165,8 @@ export class Connection {
   /** @returns {Promise<{code: number, reason: string}>} how the socket ended */
   #session() {
     return new Promise((resolve, reject) => {
-      const socket = (this.#socket = new this.#WebSocket(this.#addresses.current));
+      const address = this.#addresses.current;
+      const socket = (this.#socket = new this.#WebSocket(address));
       this.#heard = Date.now();
       /** @type {(code: number, reason: string, error?: unknown) => void} */
       const end = (this.#end = (code, reason, error) => {
@@ -184,7 +185,7 @@ export class Connection {
       socket.onclose = ({code, reason}) => end(code, reason);
       // Every socket ends with `close`, except in some runtimes outside of browsers: there a failed attempt gives only
       // `error`.
-      socket.onerror = () => setTimeout(end, 0, 1006, "there is no connection");
+      socket.onerror = () => setTimeout(end, 0, 1006, `no connection to ${address}`);
     });
   }
 

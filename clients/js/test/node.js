@@ -6,7 +6,8 @@ import {join} from "node:path";
 import {after, test} from "node:test";
 
 import {fileCache} from "../src/file.js";
-import {equal, rejects} from "./helpers.js";
+import {Hivewire} from "../src/index.js";
+import {equal, rejects, until} from "./helpers.js";
 import {cases} from "./suite.js";
 import {FakeWorld, RealWorld} from "./worlds.js";
 
@@ -30,6 +31,13 @@ for (const [kind, world] of Object.entries(worlds)) {
 test("without IndexedDB a cache needs a file", async () => {
   const open = async () => worlds.fake.client({cache: true});
   await rejects(open(), TypeError);
+});
+
+test("a gateway that cannot be reached is named", async () => {
+  const hw = new Hivewire("http://127.0.0.1:9", {token: "any"});
+  await until(hw, () => hw.status.reason);
+  equal([hw.state, hw.status.reason.includes("127.0.0.1:9")], ["connecting", true]);
+  hw.close();
 });
 
 test("a cache in a file is its owner's alone, of one key, and whole", async () => {
