@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hivewire.fleet import fleet as fleets
+from hivewire.fleet import source
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
 from tests.rooms.test_hub import Peer
 
@@ -401,3 +402,28 @@ async def test_a_new_token_may_see_other_names() -> None:
         snapshot = peer.taken()[-1]
         assert snapshot["reset"] is True
         assert {each["name"] for each in snapshot["configurations"]} == {"net.a", "app.a"}
+
+
+async def test_the_state_of_a_view_is_found_once_for_those_who_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept until the next change, whatever that is about; a view with very many names is not kept."""
+    async with fleet(*"abc") as world:
+        await world.put("global", n="1", m="1")
+        found: list[object] = []
+        rows = source._rows
+
+        def counted(*given: Any) -> Any:
+            found.append(given)
+            return rows(*given)
+
+        monkeypatch.setattr(source, "_rows", counted)
+        for value, names, times in (("2", 1_000, 1), ("3", 1_000, 1), ("4", 1, 3)):
+            monkeypatch.setattr(source, "KEPT_NAMES", names)
+            await world.put("global", n=value)
+            found.clear()
+            peers = [world.follow(device) for device in "abc"]
+            await world.quiet()
+            for peer in peers:
+                [snapshot] = peer.taken()
+                assert {each["name"]: each["value"] for each in snapshot["configurations"]} == {"m": "1", "n": value}
+                peer.session.close()
+            assert len(found) == times

@@ -54,7 +54,7 @@ class Fleet:
         self.layers = Layers(ledger)
         self.views = Views()
         self.members = Members(ledger, registry)
-        self.followers = Followers(hub, registry, self.members, self.views, self.member)
+        self.followers = Followers(ledger, hub, registry, self.members, self.views, self.member)
         self.followers.online.on_change = self._note_change
         self.rollouts: dict[int, Rollout] = {}
         """The open rollouts, by number."""

@@ -30,6 +30,7 @@ from hivewire.hub.frames import Shape
 from hivewire.hub.hub import Hub
 from hivewire.hub.index import ByKey
 from hivewire.hub.source import Event, Topic
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
 from hivewire_protocol.close import Code
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
@@ -47,7 +48,13 @@ class Followers:
     """
 
     def __init__(
-        self, hub: Hub, registry: Registry, members: Members, views: Views, current: Callable[[str], Member | None]
+        self,
+        ledger: Ledger,
+        hub: Hub,
+        registry: Registry,
+        members: Members,
+        views: Views,
+        current: Callable[[str], Member | None],
     ) -> None:
         self._hub = hub
         self._registry = registry
@@ -66,7 +73,7 @@ class Followers:
             element_of(INLINE_CHARACTERS * 4),
             source=SOURCE,
             scoped=True,
-            visible=Present(),
+            visible=Present(ledger),
             latest=True,
             wants=wants,
             joined=self._join,

@@ -6,8 +6,11 @@ log: a device that was disconnected gets the names that its layers have changed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +28,9 @@ from hivewire_protocol.patterns import Patterns
 
 SOURCE, KIND = "fleet", "desired"
 """The name of the source at the hub, and the kind of its events."""
+
+KEPT_VIEWS, KEPT_NAMES = 16, 1_000
+"""Most views whose rows are kept, and names of each: a few megabytes together."""
 
 EVENT_BYTES, KEY_BYTES = 600, 120
 """Approximate memory of an event without its content, and of each view in it."""
@@ -89,21 +95,34 @@ def shown(name: str, value: Value | None, most: int = INLINE_CHARACTERS) -> Desi
 
 
 class Records:
-    """The state of views as a compacted log: the effective value of each name, or that it was deleted."""
+    """The state of views as a compacted log: the effective value of each name, or that it was deleted.
+
+    Thousands of devices come back at once and most have the same view, so the rows of a few views are kept until the
+    ledger moves on.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._revision = 0
+        self._kept: dict[tuple[View, Patterns], list[Row]] = {}
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
         """The effective values of a view, and the names deleted from it as far back as the log goes, by name."""
         assert isinstance(names, Sight)  # noqa: S101 - what the topic serves
-        if names.view is None:
-            return
         view = names.view
-        known = {name for layer in view.layers for name in (*layer.values, *layer.gone)}
-        known.update(name for overlay in view.overlays for name in overlay.values)
-        for name in sorted(known):
-            if name > after and name in names.names:
-                found = view.find(name)
-                value, revision = None if found is None else found.value, view.changed(name)
-                yield name, revision, Desired(name, value, revision, frozenset((view.id,)), (name,))
+        if view is None:
+            return
+        if self._revision != self._ledger.revision:
+            self._revision, self._kept = self._ledger.revision, {}
+        rows = self._kept.get((view, names.names))
+        if rows is None:
+            known = {name for layer in view.layers for name in (*layer.values, *layer.gone)}
+            known.update(name for overlay in view.overlays for name in overlay.values)
+            if len(known) > KEPT_NAMES or len(self._kept) >= KEPT_VIEWS:
+                yield from _rows(view, sorted(name for name in known if name > after and name in names.names))
+                return
+            rows = self._kept[view, names.names] = [*_rows(view, sorted(name for name in known if name in names.names))]
+        yield from islice(rows, bisect_right(rows, after, key=itemgetter(0)), None)
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
         """None: deleted names are among the records."""
@@ -112,6 +131,14 @@ class Records:
     def event(self, row: Row) -> Event:
         """The row as an event."""
         return event_of(row[2])
+
+
+def _rows(view: View, names: Iterable[str]) -> Iterator[Row]:
+    """The rows of these names in a view."""
+    for name in names:
+        found = view.find(name)
+        value, revision = None if found is None else found.value, view.changed(name)
+        yield name, revision, Desired(name, value, revision, frozenset((view.id,)), (name,))
 
 
 class Present(Records):
@@ -154,6 +181,7 @@ class FleetSource(OfLedger):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
+        self._records = Records(ledger)
         self.as_event = event_of
         self.announce: Callable[[Sequence[Desired]], None] = lambda items: None
         """Tell the hub of new items, whole transactions in order."""
@@ -179,4 +207,4 @@ class FleetSource(OfLedger):
 
     def compacted(self, kind: str) -> Records:
         """The state of views."""
-        return Records()
+        return self._records
