@@ -86,6 +86,19 @@ def test_state_then_changes_with_ids(shared_gateway: RunningGateway, talk: Talk)
     talk("configuration/delete", name="sse.b")
 
 
+def test_a_client_of_http_1_0_gets_no_chunks(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Proxies ask so. The answer ends with the connection, which another answer cannot have (RFC 9112, section 6.1)."""
+    with dial(shared_gateway) as wire:
+        wire.send(
+            b"GET /api/rest/configuration?names=none.* HTTP/1.0\r\nConnection: keep-alive\r\n"
+            b"Accept: text/event-stream\r\nAuthorization: Bearer %b\r\n\r\n" % admin_token.encode()
+        )
+        status, headers = wire.head()
+        assert (status, headers["content-type"], headers["connection"]) == (200, "text/event-stream", "close")
+        assert "transfer-encoding" not in headers
+        assert wire.read(15) == b"event: snapshot"
+
+
 def test_a_position_of_another_ledger_resets(shared_gateway: RunningGateway) -> None:
     """The snapshot says that it replaces the client's state, because an event stream has no reply that could."""
     with stream(shared_gateway, names="none.*", last="0123456789abcdef-5") as events:

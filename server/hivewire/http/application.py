@@ -25,7 +25,7 @@ from hivewire.ledger.records import NotDurable
 from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_SLICE_SECONDS
 from hivewire.transport.back_pressure import PORTION, Turns
 from hivewire.transport.connection import HttpProtocol
-from hivewire.transport.cycle import RawHeader, disconnect, send_in_portions, send_whole
+from hivewire.transport.cycle import RawHeader, disconnect, send_in_portions, send_whole, without_chunks
 from hivewire.transport.refusal import UNKNOWN_PATH, headers_of
 from hivewire_protocol.errors import (
     InternalError,
@@ -171,7 +171,8 @@ class Application:
     async def _send(self, request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> None:
         if response.stream is not None:
             request.forget_head()
-            await response.stream(request.scope, request.receive, _sending(request, response, common, send))
+            sending = _sending(request, response, common, without_chunks(send))
+            await response.stream(request.scope, request.receive, sending)
             return
         headers = encode_headers(response.headers)
         body = response.body

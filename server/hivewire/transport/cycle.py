@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from hivewire.transport.back_pressure import PORTION
@@ -65,6 +65,21 @@ def send_whole(
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
+
+
+def without_chunks(send: Send) -> Send:
+    """The `send` of an answer of unknown length. HTTP/1.0 has no chunks: the body ends with the connection there
+    (RFC 9112, section 6.1)."""
+    cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
+    if cycle.scope["http_version"] != "1.0":
+        return send
+    cycle.chunked_encoding = cycle.keep_alive = False
+
+    async def send_as_it_is(message: Message) -> None:
+        cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    return send_as_it_is
 
 
 def disconnect(send: Send) -> None:
