@@ -427,3 +427,14 @@ async def test_the_state_of_a_view_is_found_once_for_those_who_come_together(mon
                 assert {each["name"]: each["value"] for each in snapshot["configurations"]} == {"m": "1", "n": value}
                 peer.session.close()
             assert len(found) == times
+
+
+async def test_devices_of_a_view_share_what_is_kept_of_their_subscriptions() -> None:
+    """Thousands have the same view: the keys are one object for all, and what is served is what was wanted."""
+    async with fleet("a", "b") as world:
+        await world.put("global", n="1")
+        peers = [world.follow(device) for device in "ab"]
+        one, other = (peer.caller.feed.subscriptions[0] for peer in peers if peer.caller.feed is not None)
+        assert one.served is one.wanted
+        assert one.served.prefixes is other.served.prefixes
+        assert one.noted.deviceId == "a"
