@@ -119,7 +119,7 @@ def test_no_answer_is_built_while_an_earlier_one_is_unread(tenant: Tenant) -> No
         for _ in range(number):
             wire, unread = stack.enter_context(dial(gateway, 4_096)), gauge(gateway, "unread_bytes")
             while gauge(gateway, "unread_bytes") == unread:
-                wire.send(medium.encode())
+                wire.send(medium.encode() * 4)
             wire.send(ask(tenant, MADE))
         assert tenant.get(options="showAccess").status_code == 200  # long after the others would have been made
         assert memory(gateway) - before < number * LARGE // 2
