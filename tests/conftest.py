@@ -10,8 +10,9 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Thousands of tests stay to the end: the garbage collector need not look at them again and again.
 
     Nor at what they leave behind after every few hundred objects.
     """
     gc.disable()
     try:
+        _import_own_part(session.config)
         return (yield)
     finally:
         gc.freeze()
@@ -87,6 +89,22 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
         gc.freeze()
+
+
+def _import_own_part(config: pytest.Config) -> None:
+    """Each process of several first imports other modules.
+
+    pytest rewrites the assertions of a module that is imported for the first time on a machine, which takes longer than
+    all else. Processes that begin with the same module would all do that, with every module.
+    """
+    name, count = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if name is None or count is None:
+        return
+    places = [config.rootpath / place.partition("::")[0] for place in config.args]
+    modules = sorted({file for place in places for file in (place.rglob("test_*.py") if place.is_dir() else [place])})
+    for file in modules[int(name.removeprefix("gw")) :: int(count)]:
+        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it is said when it is collected
+            import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
