@@ -271,8 +271,9 @@ def test_closed_streams_are_no_traceback(logged_in: Run, arguments: list[str], c
     numbers = "".join(str(number) for number, form in enumerate(("<&-", ">&-", "2>&-")) if form in closed.split())
     with started(CLOSED, numbers, *arguments) as process:
         process.stdin.close()
-        assert "Traceback" not in process.stderr.read()
-    assert process.wait(PATIENCE) == (arguments != ["list"]) + (arguments[0] == "import")
+        printed = process.stdout.read(), process.stderr.read()
+    assert "Traceback" not in printed[1]
+    assert process.wait(PATIENCE) == (arguments != ["list"]) + (arguments[0] == "import"), printed
 
 
 CLOSED = """

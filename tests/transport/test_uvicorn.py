@@ -43,6 +43,7 @@ PROTOCOL = {
 
 CYCLE = {
     *("body", "more_body", "disconnected", "keep_alive", "waiting_for_100_continue", "message_event"),
+    *("chunked_encoding", "expected_content_length"),
     *("default_headers", "response_started", "response_complete", "on_response", "scope", "transport"),
 }
 """Members of a request's cycle that `transport/cycle.py` reads, calls or sets."""

@@ -171,8 +171,9 @@ class Application:
     async def _send(self, request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> None:
         if response.stream is not None:
             request.forget_head()
-            sending = _sending(request, response, common, without_chunks(send))
-            await response.stream(request.scope, request.receive, sending)
+            if request.scope["http_version"] == "1.0":
+                send = without_chunks(send)
+            await response.stream(request.scope, request.receive, _sending(request, response, common, send))
             return
         headers = encode_headers(response.headers)
         body = response.body

@@ -68,11 +68,9 @@ def send_whole(
 
 
 def without_chunks(send: Send) -> Send:
-    """The `send` of an answer of unknown length. HTTP/1.0 has no chunks: the body ends with the connection there
+    """Send an answer of unknown length to a client of HTTP/1.0, which has no chunks: its body ends with the connection
     (RFC 9112, section 6.1)."""
     cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
-    if cycle.scope["http_version"] != "1.0":
-        return send
     cycle.chunked_encoding = cycle.keep_alive = False
 
     async def send_as_it_is(message: Message) -> None:
