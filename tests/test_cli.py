@@ -191,6 +191,38 @@ def test_the_profiles_token_is_for_its_gateway_only(run: Run, monkeypatch: pytes
         assert "not sent to another gateway" in outcome.err
         assert f"hivewire login --url {other}" in outcome.err
         assert "an-access-token" not in outcome.err
+    assert f"not for {other} (HIVEWIRE_URL), and" in outcome.err
+
+
+def test_an_error_about_the_address_names_its_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named when the address is from there, and not when it is from the flag."""
+    for bad, code in (("no address", 2), (NOWHERE, 3)):
+        monkeypatch.setenv("HIVEWIRE_URL", bad)
+        outcome = run("get", "x", "--token", "a.token")
+        assert (outcome.code, outcome.err.startswith("hivewire: error: HIVEWIRE_URL: ")) == (code, True), outcome.err
+        told = json.loads(run("get", "x", "--token", "a.token", "--json").err)
+        assert told["error"].startswith("HIVEWIRE_URL: ")
+        assert "HIVEWIRE_URL" not in run("get", "x", "--token", "a.token", "--url", bad).err
+
+
+def test_a_profile_that_is_named_comes_before_the_environment(
+    run: Run, shared_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address and its token are used, unless a flag names others; a first login takes the address of the
+    environment."""
+    second = ("--profile", "second")
+    monkeypatch.setenv("HIVEWIRE_URL", shared_gateway.url)
+    assert run("login", *second, stdin=PASSWORD.encode()).code == 0
+    monkeypatch.setenv("HIVEWIRE_URL", NOWHERE)
+    monkeypatch.setenv("HIVEWIRE_TOKEN", "no.token")
+    assert run("put", "cli.second", "1", *second).code == 0
+    assert run("get", "cli.second", *second).out == "1"
+    assert run("login", *second, stdin=PASSWORD.encode()).code == 0
+    assert f"not for {NOWHERE}, and" in run("get", "cli.second", *second, "--url", NOWHERE).err
+    assert "no longer valid" not in (refused := run("get", "cli.second", *second, "--token", "other.token")).err
+    assert (refused.code, "refused the token of --token" in refused.err) == (1, True)
+    missing = run("get", "cli.second", "--profile", "nobody")
+    assert (missing.code, f"run hivewire login --profile nobody --url {NOWHERE}, or" in missing.err) == (1, True)
 
 
 def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arguments: str) -> Outcome:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from hivewire.cli.errors import FORM, BadAddress, RemoteError, Unreachable, Unsendable
+from hivewire.cli.errors import ADDRESS, FORM, BadAddress, RemoteError, Unreachable, Unsendable
 from hivewire.cli.help import brief
 
 COMMANDS = {
@@ -197,7 +197,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (click.ClickException, RemoteError, BadAddress, Unsendable, Unreachable) as error:
-            raise click.exceptions.Exit(_report(error, ctx.meta.get(FORM))) from None
+            raise click.exceptions.Exit(_report(error, ctx.meta.get(FORM), ctx.meta.get(ADDRESS))) from None
 
 
 @click.group(
@@ -252,25 +252,33 @@ def _open_standard_streams() -> None:
             sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _report(error: Exception, form: str | None = None) -> int:
+def _report(error: Exception, form: str | None = None, address: str | None = None) -> int:
     """Print an error on standard error, as an object if `form` is json. Returns the exit code.
 
+    `address` is that of HIVEWIRE_URL, if the command uses it; an error about it names the variable.
     A command or group without arguments prints its help, which is no error.
     """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 0
+    words = _words(error)
+    if address is not None and _is_about(error, address):
+        words = f"HIVEWIRE_URL: {words}"
     if form == "json":
         from hivewire.cli.output import echo_json, encodable
 
-        echo_json({"error": encodable(_words(error)), "code": getattr(error, "code", None)}, err=True)
+        echo_json({"error": encodable(words), "code": getattr(error, "code", None)}, err=True)
     else:
-        click.echo(f"hivewire: error: {_words(error)}", err=True)
+        click.echo(f"hivewire: error: {words}", err=True)
     if isinstance(error, Unreachable):
         return 3
     if isinstance(error, BadAddress | Unsendable):
         return 2
     return error.exit_code if isinstance(error, click.ClickException) else 1
+
+
+def _is_about(error: Exception, address: str) -> bool:
+    return isinstance(error, BadAddress) or (isinstance(error, Unreachable) and address in str(error))
 
 
 def _words(error: Exception) -> str:

@@ -9,6 +9,9 @@ import click
 FORM = "hivewire.form"
 """Where the context of a command keeps the form of its output. Errors are printed in it too."""
 
+ADDRESS = "hivewire.address"
+"""Where the context of a command keeps the address that it has from HIVEWIRE_URL. Errors about it name the variable."""
+
 
 class RemoteError(Exception):
     """The gateway refused a request: the code, the message and the whole reply."""

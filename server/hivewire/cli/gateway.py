@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
-from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable
+from hivewire.cli.errors import ADDRESS, BadAddress, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -23,8 +24,35 @@ COMPLETION_SECONDS, MOST_COMPLETED = 2, 100
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+
+def _address(context: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    """The address, unless it is from the environment and `--profile` names a login, which has its own."""
+    if context.get_parameter_source("url") is not ParameterSource.ENVIRONMENT:
+        return url
+    if profiles.chosen_name() is not None and _is_saved():
+        return None
+    context.meta[ADDRESS] = url
+    return url
+
+
+def _is_saved() -> bool:
+    try:
+        return profiles.load(profiles.path()) is not None
+    except ProfileError:
+        return False
+
+
+def _token(context: click.Context, option: click.Parameter, token: str | None) -> str | None:
+    """The token, unless it is from the environment and `--profile` names a login, with tokens for its own gateway."""
+    is_set = context.get_parameter_source("given_token") is ParameterSource.ENVIRONMENT
+    return None if is_set and profiles.chosen_name() is not None else token
+
+
 _url_option = click.option(
-    "--url", envvar="HIVEWIRE_URL", help=f"The gateway's address [HIVEWIRE_URL; then the profile; then {DEFAULT_URL}]."
+    "--url",
+    envvar="HIVEWIRE_URL",
+    callback=_address,
+    help=f"The gateway's address [HIVEWIRE_URL; then the profile; then {DEFAULT_URL}].",
 )
 
 
@@ -34,7 +62,11 @@ def url_option(command: _F) -> _F:
 
 
 token_option = click.option(
-    "--token", "given_token", envvar="HIVEWIRE_TOKEN", help="An access token [HIVEWIRE_TOKEN; then the profile]."
+    "--token",
+    "given_token",
+    envvar="HIVEWIRE_TOKEN",
+    callback=_token,
+    help="An access token [HIVEWIRE_TOKEN; then the profile].",
 )
 since_option = click.option(
     "--since", metavar="POSITION", help="Resume after this position instead of starting with the state."
@@ -129,7 +161,7 @@ def find_access(url: str | None, token: str | None) -> Access:
     if url is not None and endpoint(url) != endpoint(profile.url):
         # A token is sent only to the gateway that issued it.
         raise click.ClickException(
-            f"the saved login is for {profile.url}, not for {url}, and is not sent to another gateway:"
+            f"the saved login is for {profile.url}, not for {_named(url)}, and is not sent to another gateway:"
             f" run {_login_command(url)}, or give --token"
         )
     return Access(profile.url, profile.access_token, profile)
@@ -183,6 +215,12 @@ complete_names = completion(_names)
 def _address_of_profile() -> str:
     profile = profiles.load(profiles.path())
     return profile.url if profile is not None else DEFAULT_URL
+
+
+def _named(url: str) -> str:
+    """The address, and HIVEWIRE_URL when it is from there."""
+    context = click.get_current_context(silent=True)
+    return f"{url} (HIVEWIRE_URL)" if context is not None and context.meta.get(ADDRESS) == url else url
 
 
 def _login_command(url: str | None) -> str:

@@ -61,7 +61,7 @@ profile_option = click.option(
     expose_value=False,
     is_eager=True,
     callback=_remember_name,
-    help="Use the login of this name, such as staging [HIVEWIRE_PROFILE].",
+    help="Use the login of this name, whatever HIVEWIRE_URL and HIVEWIRE_TOKEN are [HIVEWIRE_PROFILE].",
 )
 """Every command that reaches a gateway has it. `path` reads it, so nothing has to pass it on."""
 
