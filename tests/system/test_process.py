@@ -683,7 +683,7 @@ def test_a_backup_of_a_running_gateway_can_be_restored(data: Path, tmp_path: Pat
         assert str(copy) in found.stdout
         assert copy.stat().st_mode & 0o777 == 0o600
         again = hivewire("backup", "--data", data, copy)
-        fails(again, "exists already")
+        fails(again, f"{copy} exists already")
         later = talk("configuration/put", name="later", value="not in the copy")
         assert later["status"] == "success"
         before = versions(gateway)
