@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.command import Run
+from hivewire.cli.output import local
+from tests.command import Run, on_terminal
 from tests.running import RunningGateway, Talk
 
 MINT = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
@@ -93,7 +94,22 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert logged_in("rollout", "rollback", number).code == 1
     assert logged_in("rollout", "start", "cmd").code == 2
     assert logged_in("rollout", "start", "cmd", "a=b", "--steps", "many").code == 2
+    part = logged_in("rollout", "start", "cmd", "a=b", "--steps", "10,50")
+    assert (part.code, "the last one must be 100, as in --steps 10,50,100" in part.err) == (2, True)
     assert talk("rollout/get", rollout=int(number))["rollout"]["state"] == "rolledBack"
+
+
+def test_the_status_of_a_rollout_is_whole_on_a_narrow_terminal(logged_in: Run, device: str) -> None:
+    """Each member has a line of its own, with the whole reason; into a pipe goes an object."""
+    logged_in("put", "cmd.baud", "9600", "--layer", "cmd")
+    number = logged_in("rollout", "start", "cmd", "cmd.baud=19200", "--steps", "50,100", "-o", "value").out.strip()
+    logged_in("rollout", "hold", number)
+    shown = on_terminal("rollout", "status", number, columns=80)
+    lines = dict(line.split(maxsplit=1) for line in shown.splitlines() if " " in line)
+    found = json.loads(logged_in("rollout", "status", number).out)
+    assert (lines["state"], lines["step"], lines["names"]) == ("held", "1 of 2", "cmd.baud")
+    assert lines["reason"] == found["reason"]
+    assert lines["since"] == local(found["since"])
 
 
 def test_a_step_of_a_rollout_may_change_the_gate(logged_in: Run, device: str, talk: Talk) -> None:

@@ -58,12 +58,25 @@ output_option = form_option("-o", "--output")
 
 def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) -> None:
     """Print rows: in `form`, or else a table on a terminal and JSON into a pipe. `value` is a column's heading."""
-    form = form or ("table" if sys.stdout.isatty() else "json")
+    form = form or _usual_form()
     if form == "table":
         _print_table(rows, columns)
     else:
         for row in rows:
             print_row(row, form, columns[value](row))
+
+
+def show_one(row: Row, form: str | None, columns: Columns, value: str) -> None:
+    """Print one row as `show` does, but its table has a line for each column, in which nothing is cut."""
+    form = form or _usual_form()
+    if form == "table":
+        _print_cells([[*columns], [printable(cell(row)) for cell in columns.values()]])
+    else:
+        print_row(row, form, columns[value](row))
+
+
+def _usual_form() -> str:
+    return "table" if sys.stdout.isatty() else "json"
 
 
 def print_result(row: Row, form: str | None, words: str, value: str) -> None:

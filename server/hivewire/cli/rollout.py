@@ -11,7 +11,7 @@ from hivewire.cli.configuration import write
 from hivewire.cli.gateway import WOULD, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, Row, local, members, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, local, members, output_option, print_result, printable, show, show_one
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -118,6 +118,8 @@ def _steps(percents: str, gates: tuple[str, ...]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [{"percent": float(each)} for each in percents.split(",")]
     except ValueError:
         raise click.UsageError(f"--steps {percents}: give percentages such as 1,10,100") from None
+    if found[-1]["percent"] != 100:
+        raise click.UsageError(f"--steps {percents}: the last one must be 100, as in --steps {percents},100")
     for given in gates:
         number, _, gate = given.partition(":")
         name, _, value = gate.partition("=")
@@ -145,7 +147,7 @@ def list_(remote: Remote, state: str | None, form: str | None) -> None:
 @with_gateway
 def status(remote: Remote, number: int, form: str | None) -> None:
     """Show a rollout: its state, its step and its devices."""
-    show([remote.request("rollout/get", rollout=number)["rollout"]], form, COLUMNS, "state")
+    show_one(remote.request("rollout/get", rollout=number)["rollout"], form, COLUMNS, "state")
 
 
 @rollout.command(epilog="\b\nExamples:\n  hivewire rollout hold 17")
