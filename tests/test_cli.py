@@ -225,6 +225,16 @@ def test_a_profile_that_is_named_comes_before_the_environment(
     assert (missing.code, f"run hivewire login --profile nobody --url {NOWHERE}, or" in missing.err) == (1, True)
 
 
+def test_a_name_with_a_star_is_stored_with_a_warning(logged_in: Run) -> None:
+    """The warning is on standard error, and only after a put that was done."""
+    put = logged_in("put", "cli.starred.*", "1", "--json")
+    warning = "hivewire: warning: cli.starred.* is the name of one configuration, not a pattern\n"
+    assert (put.code, json.loads(put.out)["name"], put.err) == (0, "cli.starred.*", warning)
+    refused = logged_in("put", "cli.starred.*", "1", "--expect", "7")
+    assert (refused.code, "warning" in refused.err) == (1, False)
+    assert logged_in("put", "cli.starred", "1").err == ""
+
+
 def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arguments: str) -> Outcome:
     with monkeypatch.context() as patch:
         patch.setenv(name, value)

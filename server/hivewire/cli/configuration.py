@@ -36,6 +36,7 @@ from hivewire.cli.output import (
     printable,
     shorten,
     show,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -165,9 +166,11 @@ def put(
                 change = {member: given for member, given in asked.items() if given is not None}
                 changes = [{"operation": "put", **change}]
                 print_scheduled(write(remote, "configuration/transact", changes=changes, at=at, dryRun=tried), form)
+                _warn_of_star(name)
                 return
             reply = write(remote, "configuration/put", **asked, dryRun=tried)
     print_written(reply, form, "")
+    _warn_of_star(name)
 
 
 @click.command(
@@ -308,6 +311,12 @@ def delete(
     revision = reply.get("revision")
     words = f"{WOULD} deleted" if dry_run else f"is deleted (revision {revision})"
     print_result({"name": name, "revision": revision}, form, f"{printable(name)} {words}", str(revision or ""))
+
+
+def _warn_of_star(name: str) -> None:
+    """Say that a name with a star is no pattern, which it is in the commands that read."""
+    if "*" in name:
+        warn(f"{printable(name)} is the name of one configuration, not a pattern")
 
 
 def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
