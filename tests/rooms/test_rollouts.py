@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from hivewire.fleet.rollouts import RolloutContent, decide
 from hivewire_protocol.errors import Conflict
@@ -113,6 +114,31 @@ async def test_a_rollout_shows_itself_step_by_step_and_is_written_at_the_end() -
         assert (after["tag"], after["state"]) == (found["tag"], "applied")
         last = (await world.do("configuration/history", name="n", layer="global"))["changes"][0]
         assert (last["revision"], last["description"], last["modifiedBy"]) == (before + 1, f"rollout {number}", "admin")
+
+
+async def test_the_log_says_what_became_of_a_rollout() -> None:
+    """Which step it began, and how it ended; as a warning with the reason where it does not go on."""
+    async with fleet("a", "b", "c") as world:
+        devices = Devices(world, "a", "b", "c")
+        with capture_logs() as lines:
+            good = await start(world, {"deviceIds": ["a"]}, n="1")
+            for _ in range(2):
+                await devices.listen()
+                await judge(world)
+            bad = await start(world, {"deviceIds": ["a", "b", "c"]}, n="2")
+            await devices.listen(refuse=("a", "b", "c"))
+            await judge(world)
+            await world.do("rollout/resume", rollout=bad, step=2)
+            await world.do("rollout/rollback", rollout=bad)
+        told = [(line["event"], line["rollout"], line["step"], line["log_level"], line.get("reason")) for line in lines]
+        why = '3 of 3 reached devices failed (3 refused: "unsupported rate"); tolerated: 2, or 5%'
+        assert told == [
+            ("a rollout began a step", good, 2, "info", None),
+            ("a rollout was completed", good, 2, "info", None),
+            ("a rollout was held", bad, 1, "warning", why),
+            ("a rollout began a step", bad, 2, "info", None),
+            ("a rollout was rolled back", bad, 2, "warning", "rolled back by admin"),
+        ]
 
 
 async def test_three_of_150_refuse() -> None:

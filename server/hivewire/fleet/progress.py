@@ -17,8 +17,10 @@ from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.notes import Notes
 from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, Report, state
 from hivewire.fleet.rollouts import (
+    COMPLETED,
     FAILED,
     HELD,
+    ROLLED_BACK,
     ROLLOUT,
     RUNNING,
     SCHEDULED,
@@ -51,6 +53,15 @@ LOOK = 200
 """Devices that are counted in one step of a slice."""
 
 OVERRIDDEN = "overridden"
+
+EVENTS = {
+    RUNNING: "a rollout began a step",
+    HELD: "a rollout was held",
+    COMPLETED: "a rollout was completed",
+    ROLLED_BACK: "a rollout was rolled back",
+    FAILED: "a rollout failed",
+}
+"""What the log says of a rollout by its new state."""
 
 SHOWN_ERRORS = 3
 """Errors of devices that a reason names, the most frequent first."""
@@ -204,8 +215,6 @@ class Progress:
             return
         try:
             await self._carry_out(rollout, decision)
-            state_now, step = decision.content.state, decision.content.step + 1
-            log.info("a rollout goes on", rollout=rollout.number, state=state_now, step=step)
         except DoesNotFit as error:
             await self.write(rollout, ended(content, HELD, now, counts, str(error)))
 
@@ -237,6 +246,7 @@ class Progress:
             changes = await self._fleet.ledger.commit(transaction)
         except Refused:
             return None
+        _log(rollout.number, content)
         return changes[0].revision
 
     def lost_right(self, content: RolloutContent) -> str | None:
@@ -248,6 +258,15 @@ class Progress:
         if user.content.role != Role.ADMIN and (networks is None or not {*user.content.networks}.issuperset(networks)):
             return f"its author {content.author} does not reach all devices of layer '{content.layer}' any more"
         return None
+
+
+def _log(number: int, content: RolloutContent) -> None:
+    """Say what became of a rollout: with its reason as a warning if it does not go on."""
+    event, step = EVENTS[content.state], content.step + 1
+    if content.reason is None:
+        log.info(event, rollout=number, layer=content.layer, step=step)
+    else:
+        log.warning(event, rollout=number, layer=content.layer, step=step, reason=content.reason)
 
 
 def writes_of(content: RolloutContent, number: int | None = None) -> list[Write]:
