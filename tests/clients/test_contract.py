@@ -34,6 +34,7 @@ from hivewire_client import (
     Uncertain,
     Watch,
 )
+from hivewire_client.connection import log
 from hivewire_client.testing import FakeGateway
 from tests.clients.conftest import Start
 from tests.clients.gateways import Gateway
@@ -55,6 +56,11 @@ async def client(gateway: Gateway, *addresses: str, **options: Any) -> AsyncIter
     async with Hivewire([*addresses, gateway.url], **given) as hw:
         await hw.ready(PATIENCE, stale=False)
         yield hw
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings of the client so far."""
+    return [each.getMessage() for each in caplog.records if each.levelname == "WARNING" and each.name == log.name]
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -449,15 +455,18 @@ async def test_foreign_cache(start: Start, tmp_path: Path, caplog: pytest.LogCap
 
     async def state(url: str = gateway.url, token: Any = login, **options: Any) -> str:
         async with Hivewire(url, token=token, cache=cache, **options) as hw:
+            await until(lambda: hw.reason)
             return hw.state
 
     assert await state() == "stale"
+    assert await state(cache_max_age=0) == "connecting"
+    assert warnings(caplog) == []
     assert await state(token=Password("other", "admin's")) == "connecting"
     assert await state(url="http://127.0.0.1:9") == "connecting"
     assert await state(names=["n"]) == "connecting"
-    assert await state(cache_max_age=0) == "connecting"
-    assert not caplog.records or caplog.records[-1].levelname != "WARNING"
+    foreign = f"the cache {cache} is for other addresses, another subject or other names, and is not used"
+    assert warnings(caplog) == [foreign] * 3
     for damaged in (b"", kept[:-1], kept.replace(b'"entries"', b'"entrees"'), b"[]", b"\xff"):
         cache.write_bytes(damaged)
         assert await state() == "connecting"
-    assert "is not used" in caplog.text
+    assert len(warnings(caplog)) == 8 and "is not used" in warnings(caplog)[-1]

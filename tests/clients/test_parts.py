@@ -8,11 +8,12 @@ import json
 import random
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from msgspec import Struct
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
@@ -30,6 +31,27 @@ from tests.running import PATIENCE, serving
 
 def change(name: str, version: int, value: str | None = "v") -> Change:
     return Change("delete" if value is None else "put", Entry(name, value, version), version)
+
+
+def test_a_value_of_another_kind_is_a_warning_that_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It names the type, the field and what is wrong with it, but nothing of the value."""
+
+    class Limits(Struct):
+        max: int
+        unit: Literal["s", "ms"] = "s"
+
+    replica = Replica(lambda event: None)
+    values = ['{"max":"hush"}', "{}", "hush", '{"max":1,"unit":"hush"}', '{"hush":"hush"}']
+    replica.load([Entry(f"n{number}", value, 3) for number, value in enumerate(values)], "e-1")
+    for number, kind in enumerate([Limits, Limits, int, Limits, dict[str, int]]):
+        assert replica.find(f"n{number}", kind) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "n0, version 3, is not used: it is no Limits (Expected `int`, got `str` - at `$.max`)",
+        "n1, version 3, is not used: it is no Limits (Object missing required field `max`)",
+        "n2, version 3, is not used: it is no int (JSON is malformed: invalid character (byte 0))",
+        "n3, version 3, is not used: it is no Limits",
+        "n4, version 3, is not used: it is no dict[str, int] (Expected `int`, got `str` - at `$[...]`)",
+    ]
 
 
 async def test_conflated() -> None:

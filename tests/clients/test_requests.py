@@ -73,7 +73,7 @@ async def test_a_token_function_that_fails_is_asked_again(fake: FakeGateway) -> 
         fake.expire()
         await until(lambda: hw.state == "closed")
         assert hw.reason == "enough"
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped, match="the client is closed: enough"):
             await hw.put("a", "1")
 
 

@@ -46,13 +46,14 @@ class Cache:
         self._written = 0.0
 
     def load(self, subject: str) -> Cached | None:
-        """The state in the file for this subject; None when there is none, when it is too old or for something else,
-        and with a warning when it is damaged."""
+        """The state in the file for this subject; None when there is none, when it is too old, and with a
+        warning when it is damaged or for something else."""
         found = read(self.path, Cached)
         if found is None:
             return None
         if (found.addresses, found.subject, found.names) != (self._addresses, subject, self._names):
-            log.info("the cache %s is for other addresses, another subject or other names, and is not used", self.path)
+            what = "for other addresses, another subject or other names"
+            log.warning("the cache %s is %s, and is not used", self.path, what)
             return None
         if self._max_age is not None and time.time() - found.time > self._max_age:
             log.info("the cache %s is too old", self.path)

@@ -77,6 +77,7 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         self._decoded = self._replica.decoded
         self._main = None if names is not None and not names else _Configurations(self, names)
         self._cache = Cache(Path(cache), addresses, names, cache_max_age) if cache is not None else None
+        self._sought: str | None = None
         self._saving: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._moved, self._changed = asyncio.Event(), asyncio.Event()
@@ -354,10 +355,13 @@ class Hivewire(Reading, Contents, Devices, Fleet):
     # The cache.
 
     def _load_cache(self) -> None:
-        """Begin with what the cache has, as soon as the subject is known."""
+        """Begin with what the cache has, as soon as the subject is known; once for each subject."""
         subject = self._tokens.subject
-        if self._cache is None or self._main is None or self._replica.position is not None or subject is None:
+        if self._cache is None or self._main is None or self._replica.position is not None:
             return
+        if subject is None or subject == self._sought:
+            return
+        self._sought = subject
         cached = self._cache.load(subject)
         if cached is not None:
             self._stale_since = datetime.fromtimestamp(cached.time, UTC)

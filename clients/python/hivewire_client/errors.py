@@ -130,7 +130,7 @@ class Closed(Unreachable):
 
 
 class Stopped(HivewireError):
-    """The client is closed, so it answers no requests. `__cause__` is why, if not by `close`."""
+    """The client is closed, so it answers no requests. The text and `__cause__` say why, if not by `close`."""
 
 
 class BadAddress(HivewireError, ValueError):

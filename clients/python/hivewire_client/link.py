@@ -115,7 +115,7 @@ class Link:
 
     async def close(self, error: HivewireError | None = None) -> None:
         """Close the connection for good, and end all subscriptions."""
-        self.stop(error or Stopped("the client is closed"))
+        self.stop(error or self._stopped())
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -191,7 +191,7 @@ class Link:
     async def _connected(self, deadline: float) -> Connection:
         while self.connection is None:
             if self.error is not None:
-                raise Stopped("the client is closed") from self.error
+                raise self._stopped() from self.error
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._entered.wait()
@@ -204,7 +204,7 @@ class Link:
     async def follow(self, subscription: Subscription) -> None:
         """Follow a subscription from now on. Raises Refused if the gateway refuses it."""
         if self.error is not None:
-            raise Stopped("the client is closed") from self.error
+            raise self._stopped() from self.error
         self.subscriptions.append(subscription)
         if self.connection is not None:
             try:
@@ -412,6 +412,11 @@ class Link:
             for subscription in self.subscriptions:
                 subscription.live = subscription.paused = False
                 subscription.number = None
+
+    def _stopped(self) -> Stopped:
+        """That it is closed, and why, unless the program has closed it."""
+        why = "" if self.error is None or isinstance(self.error, Stopped) else f": {self.error}"
+        return Stopped(f"the client is closed{why}")
 
     def stop(self, error: HivewireError) -> None:
         """Stop reconnecting."""

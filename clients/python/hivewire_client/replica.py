@@ -115,8 +115,9 @@ class Replica:
             value = values.decode(entry.value or "", kind)
         except ValueError as error:  # those of msgspec and pydantic are ValueErrors too
             self._invalid.add((entry.name, kind))
-            # Perhaps nobody watches. The error may quote the value, which does not belong into a log.
-            log.warning("%s, version %s, is no %s and is not used", entry.name, entry.version, kind)
+            # Perhaps nobody watches.
+            what, why = values.name_of(kind), values.safe_reason(error)
+            log.warning("%s, version %s, is not used: it is no %s%s", entry.name, entry.version, what, why)
             self._tell(Invalid(entry.name, kind, str(error)))
             return None
         found: Entry[Any] = structs.replace(entry, value=value)

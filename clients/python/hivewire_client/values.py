@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from hivewire_client.resources import JSON, TEXT
+
+_QUOTES_NOTHING = re.compile("Expected `|Object missing required field `|JSON is malformed: |Input data was truncated")
+"""How the errors begin that name only types, and fields of types; others may quote the value."""
 
 
 def decode(text: str, kind: Any) -> Any:
@@ -29,6 +33,16 @@ def decode(text: str, kind: Any) -> Any:
             return msgspec.convert(text, kind, strict=False)
         except msgspec.ValidationError:
             raise error from None
+
+
+def name_of(kind: Any) -> str:
+    """What a program calls a type: `Limits`, `dict[str, int]`."""
+    return kind.__name__ if isinstance(kind, type) else str(kind)
+
+
+def safe_reason(error: ValueError) -> str:
+    """Why a value could not be decoded, to follow what is said about it; empty if that may quote the value."""
+    return f" ({error})" if _QUOTES_NOTHING.match(str(error)) else ""
 
 
 def encode(value: Any, content_type: str | None) -> tuple[str, str]:
