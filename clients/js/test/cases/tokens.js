@@ -1,6 +1,6 @@
 /** Tokens: where they come from, and how they end. */
 
-import {Denied, LoginRequired, NotFound, Refused} from "../../src/index.js";
+import {Denied, LoginRequired, NotFound, Refused, Stopped} from "../../src/index.js";
 import {tenant} from "../../src/tenants.js";
 import {equal, it, noted, rejects, until, values} from "../helpers.js";
 
@@ -44,6 +44,8 @@ it("text_token_ends", "a token that has ended is asked for once more; one that c
   await expired.ready();
   await until(expired, () => expired.state === "closed");
   equal([expired.status.reason instanceof LoginRequired, expired.get("k.x").value], [true, "1"]);
+  const {message} = await rejects(expired.put("k.x", "2"), Stopped);
+  equal(message, `the client is closed: ${expired.status.reason.message}`);
 });
 
 it("refused_once", "a request whose token is not good any more is sent again with another one", async (world) => {
