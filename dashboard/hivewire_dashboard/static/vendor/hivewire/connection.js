@@ -64,6 +64,8 @@ export class Connection {
   #socket;
   #entered = false;
   #closed = false;
+  /** @type {Error | undefined} why it is closed, if not by the program */
+  #reason;
   #draining = false;
   #told = false;
   #number = 0;
@@ -218,12 +220,17 @@ export class Connection {
   #cut(pending) {
     if (!pending.sent && !this.#closed) return;
     if (pending.own) return this.#settle(pending, unavailable("the connection was lost"));
-    if (!pending.sent) return this.#settle(pending, new Stopped("the client is closed"));
+    if (!pending.sent) return this.#settle(pending, this.#stopped());
     if (!pending.repeat) {
       return this.#settle(pending, new Uncertain(`the connection was lost before the answer to ${pending.action}`));
     }
     pending.sent = false;
-    if (this.#closed) this.#settle(pending, new Stopped("the client is closed"));
+    if (this.#closed) this.#settle(pending, this.#stopped());
+  }
+
+  #stopped() {
+    const cause = this.#reason;
+    return cause ? new Stopped(`the client is closed: ${cause.message}`, {cause}) : new Stopped("the client is closed");
   }
 
   /** @param {Pending} pending @param {Error} error */
@@ -303,7 +310,7 @@ export class Connection {
    * @returns {Promise<Frame>}
    */
   async call(action, members, {timeout = TIMEOUT, signal, repeat = READS.test(action)} = {}) {
-    if (this.#closed) throw new Stopped("the client is closed");
+    if (this.#closed) throw this.#stopped();
     if (this.#pending.size >= MOST_WAITING) throw unavailable("too many requests wait already");
     signal?.throwIfAborted();
     const pending = this.#request(action, members, {timeout, repeat});
@@ -485,6 +492,7 @@ export class Connection {
   close(reason) {
     if (this.#closed) return;
     this.#closed = true;
+    this.#reason = reason;
     clearInterval(this.#ticking);
     this.#end(1000, "");
     for (const pending of [...this.#pending.values()]) this.#cut(pending);
