@@ -83,8 +83,8 @@ it("uncertain", "the connection ends after a put was sent: Uncertain, and it is 
 });
 
 it("reads_repeat", "the connection ends after a read was sent: it is sent again; what was not sent waits", async (world) => {
-  const hw = world.client({names: []});
   await world.down();
+  const hw = world.client({names: []});
   const put = hw.put("waits.x", "1");
   await world.up();
   equal((await put).version, 1);

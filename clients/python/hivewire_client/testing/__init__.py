@@ -182,7 +182,8 @@ class FakeGateway:
     async def _stop(self) -> None:
         if self._server is not None:
             self._server.close(close_connections=False)
-            await self._drop()
+            while self._sessions:
+                await self._drop()
             await self._server.wait_closed()
             self._server = None
 
@@ -225,9 +226,10 @@ class FakeGateway:
         return self.store.revision
 
     async def _drop(self) -> None:
-        for socket in self._sessions.values():
+        dropped = dict(self._sessions)
+        for socket in dropped.values():
             socket.transport.abort()
-        while self._sessions:
+        while dropped.keys() & self._sessions.keys():  # a client may come back before another one has left
             self._left.clear()
             await self._left.wait()
 
