@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -36,6 +36,7 @@ from hivewire_client import (
 )
 from hivewire_client.connection import log
 from hivewire_client.testing import FakeGateway
+from hivewire_client.testing.session import Session
 from tests.clients.conftest import Start
 from tests.clients.gateways import Gateway
 from tests.running import PATIENCE
@@ -344,6 +345,22 @@ async def test_uncertain(start: Start) -> None:
         await until(lambda: hw.get("n") == "1")
         entry = hw.entry("n")
         assert entry is not None and entry.version == 2
+
+
+async def test_a_drop_waits_only_for_whom_it_drops(fake: FakeGateway) -> None:
+    """A client that comes back before another one has left stays."""
+    back = Session(fake)
+
+    async def drop() -> None:
+        dropping = asyncio.create_task(fake._drop())
+        await asyncio.sleep(0)  # now it waits
+        fake._sessions[back] = cast(Any, None)
+        async with asyncio.timeout(PATIENCE):
+            await dropping
+        del fake._sessions[back]
+
+    async with client(fake):
+        await asyncio.to_thread(fake._thread.run, drop())
 
 
 async def test_reads_repeat(fake: FakeGateway) -> None:
