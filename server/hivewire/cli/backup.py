@@ -82,8 +82,6 @@ def backup(file: Path, data: str | None, config: Path | None, form: str | None) 
     notifications of devices are copied to FILE.messages.
     """
     source = data_file(data, config)
-    if file.exists():  # otherwise the error would name FILE.messages, which nobody typed
-        raise click.ClickException(f"{file} exists already; a backup never overwrites a file")
     with working("copying") as progress, messages.copied(source, file) as copy:
         copies.backup(source, file, progress)
         missing = copy(copies.epoch_of(file))

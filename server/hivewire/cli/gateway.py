@@ -154,7 +154,7 @@ def find_access(url: str | None, token: str | None) -> Access:
     from hivewire.cli.remote import endpoint  # here, so that help and completion load no network library
 
     if token is not None:
-        return Access(url or _address_of_profile(), token)
+        return Access(url or address_of_profile(), token)
     profile = profiles.load(profiles.path())
     if profile is None:
         raise click.ClickException(f"not logged in: run {_login_command(url)}, or give --token")
@@ -212,7 +212,8 @@ def _names(remote: Remote, beginning: str) -> list[str]:
 complete_names = completion(_names)
 
 
-def _address_of_profile() -> str:
+def address_of_profile() -> str:
+    """The gateway of the chosen profile, or the usual one without a login. Raises ProfileError."""
     profile = profiles.load(profiles.path())
     return profile.url if profile is not None else DEFAULT_URL
 

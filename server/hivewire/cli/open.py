@@ -7,8 +7,7 @@ from urllib.parse import quote
 import click
 
 from hivewire.cli import plain
-from hivewire.cli import profile as profiles
-from hivewire.cli.gateway import DEFAULT_URL, url_option
+from hivewire.cli.gateway import address_of_profile, url_option
 from hivewire.cli.output import output_option, print_result
 from hivewire.cli.remote import endpoint
 
@@ -30,10 +29,7 @@ def open_(url: str | None, name: str | None, only_print: bool, form: str | None)
 
     The address has no token in it: the dashboard asks for a login.
     """
-    place = url
-    if place is None:
-        profile = profiles.load(profiles.path())
-        place = profile.url if profile is not None else DEFAULT_URL
+    place = address_of_profile() if url is None else url
     address = dashboard_of(place)
     if plain.ask(place, "GET", "/dashboard/").status == 404:
         raise click.ClickException("this gateway has no dashboard: its setting `dashboard` is false")

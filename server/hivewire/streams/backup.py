@@ -35,11 +35,12 @@ def copied(source: Path, target: Path) -> Iterator[Callable[[str], str | None]]:
     """Copy the messages of the ledger `source`, before that is copied to `target`: a message then has its device.
 
     Gives what binds them to the epoch of the copied ledger, and puts them beside it. That returns why there are none,
-    if they could not be copied. Raises StoreError when there are others beside the target.
+    if they could not be copied. Raises StoreError when the target is there, or other messages beside it.
     """
     here, there = beside_ledger(source), beside_ledger(target)
-    if there.exists():
-        raise StoreError(f"{there} exists already; a backup never overwrites a file")
+    for file in (target, there):  # the one that the operator named first
+        if file.exists():
+            raise StoreError(f"{file} exists already; a backup never overwrites a file")
     if not here.exists():
         yield lambda epoch: None
         return
