@@ -5,6 +5,7 @@
  */
 
 import {effect, signal} from "../vendor/preact.js";
+import {matcher} from "../vendor/hivewire/watch.js";
 import {keyOf} from "./drafts.js";
 import {hw} from "./gateway.js";
 import {user} from "./session.js";
@@ -76,10 +77,10 @@ let kept = new Set(staged.peek().values());
 /** Store the edits, except secret ones. */
 async function keep(all) {
   const edits = [...all.values()];
-  const {schemas} = edits.length ? await hw.call("schema/list") : {};
+  const {schemas} = edits.length ? await hw.call("schema/list") : {schemas: []};
   if (all !== staged.peek()) return;
-  const secret = ({name, value, before}) => (value || before) && schemas.some((each) => each.secret && covers(each.names, name));
-  const wanted = edits.filter((edit) => !secret(edit));
+  const secret = matcher(schemas.filter((each) => each.secret).map((each) => each.names));
+  const wanted = edits.filter(({name, value, before}) => !(value || before) || !secret(name));
   const size = wanted.reduce((sum, {value = "", before}) => sum + value.length + (before?.length ?? 0), 0);
   kept = new Set();
   try {
@@ -93,10 +94,6 @@ async function keep(all) {
 
 function counted(edits) {
   loose.value = edits.filter((edit) => !kept.has(edit)).length;
-}
-
-function covers(names, name) {
-  return names.endsWith("*") ? name.startsWith(names.slice(0, -1)) : name === names;
 }
 
 const warn = (event) => {
