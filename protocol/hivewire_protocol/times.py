@@ -10,6 +10,7 @@ from functools import lru_cache
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _DIGITS = re.compile(r"-?\d{1,15}", re.ASCII)
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, which ISO 8601 can show
 
 
 @lru_cache(maxsize=1_024)  # a change is shown several times, and those of one commit have the same time
@@ -27,8 +28,15 @@ def _rendered(second: int) -> str:
 def parse(text: str) -> int:
     """Milliseconds of any accepted form: epoch milliseconds, ISO 8601 (UTC unless it says otherwise), RFC 1123.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else, and for a time that `render` could not show.
     """
+    milliseconds = _parsed(text)
+    if not _FIRST <= milliseconds <= _LAST:
+        raise ValueError("not a timestamp of the years 1 to 9999")
+    return milliseconds
+
+
+def _parsed(text: str) -> int:
     if _DIGITS.fullmatch(text):
         return int(text)
     if match := _ISO.fullmatch(text):

@@ -147,10 +147,11 @@ async def test_bad_inserts_are_refused(world: Messages) -> None:
         assert await world.refused("notification/insert", deviceId="lamp", notification=_named(value)) == wrong
         assert await world.refused("command/insert", deviceId="lamp", command={"parameters": value}) == wrong
         assert await world.refused("command/insert", deviceId="lamp", command={"result": value}) == wrong
-    assert await world.refused("command/insert", deviceId="lamp", command={"timestamp": "soon"}) == (
-        MalformedJson,
-        "Malformed Json received.",
-    )
+    for timestamp in ("soon", -62_135_596_800_001):  # before the year 1, which no answer could show
+        assert await world.refused("command/insert", deviceId="lamp", command={"timestamp": timestamp}) == (
+            MalformedJson,
+            "Malformed Json received.",
+        )
     http = world.over_http()
     assert await world.refused("notification/list", http, deviceId="lamp", start="soon") == (
         InvalidParameters,
