@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import merge
 from itertools import count, islice
 from operator import attrgetter
@@ -15,9 +15,11 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct, msgpack
 
+from hivewire.access.revocations import OF_DEVICE
 from hivewire.broadcast import Broadcast, Facts
 from hivewire.caller import Caller
 from hivewire.devices.neighbours import Neighbours
+from hivewire.ledger.records import Change
 from hivewire.slices import in_slices
 from hivewire.telemetry import Gauges
 from hivewire_protocol import times
@@ -150,6 +152,15 @@ class Connections:
         has it."""
         answers = await self._ask(lambda question: Close(question, id), enough=True)
         return next((found for answer in answers for found in answer), None)
+
+    def end_revoked(self, changes: Iterable[Change]) -> None:
+        """Close the connections of devices whose tokens were revoked, in the next iteration of the event loop too."""
+        devices = {change.key.removeprefix(OF_DEVICE) for change in changes if change.key.startswith(OF_DEVICE)}
+        if devices:
+            soon = asyncio.get_running_loop().call_soon
+            for connection in (each for table in self.tables for each in table.values()):
+                if not devices.isdisjoint(connection.caller.identity.devices) and not connection.ended:
+                    soon(connection.close, Code.CLOSED_BY_ADMINISTRATOR)
 
     # Those of this gateway.
 

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from hivewire.access.identity import Identity
 from hivewire.access.keys import Key
 from hivewire.access.passwords import Passwords
+from hivewire.access.revocations import REVOCATION
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Tokens
@@ -149,6 +150,8 @@ def wire(
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
     neighbours = Neighbours(broadcast, presence, ledger.now)
+    connections = Connections(broadcast, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None)
+    ledger.observe(connections.end_revoked, REVOCATION)
     resources, fleet = Resources(ledger, schemas), Fleet(ledger, registry, hub)
     notes = Notes(fleet, broadcast, ledger.now)
     query = partial(query_of, fleet, registry, schemas.is_secret)
@@ -169,7 +172,7 @@ def wire(
         registry=registry,
         presence=presence,
         neighbours=neighbours,
-        connections=Connections(broadcast, neighbours, str(FIELDS["gateway"]) if "gateway" in FIELDS else None),
+        connections=connections,
         digests=Digests(ledger, broadcast, settings.gateway),
         device_topics=DeviceTopics(registry, presence, hub),
         fleet=fleet,

@@ -280,6 +280,20 @@ async def test_a_connection_of_another_gateway_is_closed(site: Site) -> None:
     assert not own.ended
 
 
+async def test_a_device_s_connections_end_with_its_tokens(site: Site) -> None:
+    """At all gateways, whether it follows anything or not; those of others stay."""
+    (mine, other), (own, far), _ = await gateways(site)
+    device = mine.caller(a=[Permission.SYNC_CONFIGURATION], d=["dev", "dev-2"])
+    idle, elsewhere = Door(mine).open(device), Door(other).open(device)
+    foreign = Door(mine).open(mine.caller(a=[Permission.SYNC_CONFIGURATION], d=["dev-1"]))
+    for socket in (idle, elsewhere):
+        written(socket)
+    await mine.ledger.commit(mine.services.tokens.revocations.revoke_device("dev", mine.clock.time, "admin"))
+    await settle()
+    assert written(idle) == written(elsewhere) == CLOSED
+    assert not (own.ended or far.ended or foreign.ended)
+
+
 async def test_gateways_that_ask_at_once_get_their_own_answers(site: Site) -> None:
     """What a third one answers to another one is not taken for the answer to this one."""
     (mine, other), *_ = await gateways(site)

@@ -106,7 +106,7 @@ class DeviceLabel(Request, tag="device/label", forbid_unknown_fields=True):
 
 
 class DeviceRevoke(Request, tag="device/revoke"):
-    """End all tokens of a device at once, and close the sockets over which it listens."""
+    """End all tokens of a device at once, and close its connections."""
 
     permission = Permission.MANAGE_TOKEN
     of_device = True

@@ -13,7 +13,6 @@ from time import perf_counter
 from typing import NamedTuple
 
 from hivewire.access.bootstrap import SECRET, TAG_KEY
-from hivewire.access.revocations import REVOCATION
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
@@ -70,7 +69,6 @@ class Fleet:
         self._source = FleetSource(ledger)
         hub.add(SOURCE, self._source)
         registry.belongings = self.belongings
-        ledger.observe(self.followers.end_revoked, REVOCATION)
         ledger.observe(self._apply, LAYER, LAYERED, LABEL, DEVICE, ROLLOUT)
 
     # The life of the component.

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from hivewire.access.identity import Identity
-from hivewire.access.revocations import OF_DEVICE as REVOKED_DEVICE
-from hivewire.access.revocations import REVOCATION
 from hivewire.devices.index import Device
 from hivewire.devices.registry import Registry
 from hivewire.fleet.members import Member, Members
@@ -31,7 +29,6 @@ from hivewire.hub.hub import Hub
 from hivewire.hub.index import ByKey
 from hivewire.hub.source import Event, Topic
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change
 from hivewire_protocol.close import Code
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
 from hivewire_protocol.patterns import EVERYTHING, Patterns
@@ -133,13 +130,6 @@ class Followers:
         for sub in list(self._by_device.get(device.id, ())):
             if not self._registry.scope(sub.feed.identity).covers(device):
                 sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
-
-    def end_revoked(self, changes: Iterable[Change]) -> None:
-        """Close the connections of devices whose tokens were revoked."""
-        for change in changes:
-            if change.kind == REVOCATION and change.key.startswith(REVOKED_DEVICE):
-                for sub in list(self._by_device.get(change.key.removeprefix(REVOKED_DEVICE), ())):
-                    sub.feed.listener.close(Code.CLOSED_BY_ADMINISTRATOR)
 
     # Pushes that the hub does not make from events alone.
 
