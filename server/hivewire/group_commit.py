@@ -93,9 +93,8 @@ class GroupCommit(ABC, Generic[Item]):
     def _is_write(self, outcome: Any) -> bool:
         """Whether an outcome is true only if its batch is written."""
 
-    def _rest(self) -> float:
-        """Seconds to wait before the next batch, in which other gateways may go first."""
-        return 0.0
+    async def _turn(self) -> None:
+        """Wait before the next batch, if other gateways should go first."""
 
     async def _between(self) -> None:
         """What is done between two commits while `_due` is set."""
@@ -202,8 +201,7 @@ class GroupCommit(ABC, Generic[Item]):
                 if self._due:
                     await self._between()
                 if self._queue:
-                    if rest := self._rest():
-                        await asyncio.sleep(rest)
+                    await self._turn()
                     await self._gather()
                     if not self.broken:
                         await self._commit()

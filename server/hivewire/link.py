@@ -10,8 +10,10 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -37,6 +39,12 @@ SLOW_SECONDS = 30.0
 
 WAITING_BYTES = 1 << 30
 """What others may write while a gateway loads. Beyond that it ends, and is started again."""
+
+TURN_SECONDS = 1.0
+"""After this time a gateway need not wait for its turn any longer: the one that has it may be at a standstill."""
+
+CONTENDED_SECONDS = 0.05
+"""For so long after an entry of one gateway the others take turns. Whoever writes more rarely need not ask."""
 
 _HEAD = 4
 
@@ -216,6 +224,10 @@ class Keep(Struct, array_like=True, tag=True):
     """To a gateway: from now on it is the keeper, which removes what is no longer needed."""
 
 
+class Turn(Struct, array_like=True, tag=True):
+    """From a gateway: answered when it is the next to append (`Turns`)."""
+
+
 class ParentLink(Link, Generic[M]):
     """A gateway's end of a connection to its parent, for a log that the parent owns.
 
@@ -243,6 +255,7 @@ class ParentLink(Link, Generic[M]):
         self._errors = {error.__name__: error for error in (unwritten, undecided, *others)}
         self._on_lost = on_lost
         self._closed = False
+        self._contended = False  # whether others appended too, when this gateway last did
         self._hear: Callable[[M], None] | None = None
         self._waiting: deque[M] = deque()  # what was told before `follow`
         self._waiting_bytes = 0
@@ -271,6 +284,17 @@ class ParentLink(Link, Generic[M]):
     async def ask_for(self, answer: type[T], request: Any) -> T:
         """The same, with the reply decoded."""
         return msgspec.msgpack.decode(await self.ask(request), type=answer)
+
+    async def append(self, request: Any) -> bool:
+        """Ask for an append, which the parent answers with `Turns.append`. Whether the entry stands."""
+        stands, self._contended = await self.ask_for(tuple[bool, bool], request)
+        return stands
+
+    async def turn(self) -> None:
+        """While others append too, wait for the turn of this gateway."""
+        if self._contended:
+            with suppress(self._unwritten, self._undecided):  # the append will say so
+                await self.ask(Turn())
 
     def close(self) -> None:
         """End the connection, which is no loss."""
@@ -328,3 +352,53 @@ class Members:
         for link in self._links:
             link.tell(Keep())  # told to the same one again, it changes nothing
             break
+
+
+class Turns:
+    """Which of several gateways appends next: the one that has waited longest.
+
+    What is evaluated while the entry of another gateway is on its way comes too late, so without turns busy gateways
+    evaluate everything twice. They only save work: an append without a turn is carried out like any other.
+    """
+
+    def __init__(self) -> None:
+        self._holder: Link | None = None
+        self._waiting: dict[Link, asyncio.Future[None]] = {}
+        self._appended: dict[Link, float] = {}  # when each gateway last did
+
+    async def take(self, link: Link) -> None:
+        """Return when it is the turn of a gateway, or after TURN_SECONDS."""
+        if self._holder is not None and self._holder is not link:
+            future = self._waiting[link] = asyncio.get_running_loop().create_future()
+            await asyncio.wait({future}, timeout=TURN_SECONDS)
+            if future.done():  # `end` has given it the turn, or its connection has ended
+                return
+            del self._waiting[link]
+        self._holder = link
+
+    async def append(self, link: Link, append: Awaitable[bool]) -> tuple[bool, bool]:
+        """Await an append. Whether its entry stands, and whether others have appended lately."""
+        if self._holder is None:
+            self._holder = link
+        try:
+            stands = await append
+        finally:
+            self.end(link)
+        now = perf_counter()
+        if stands and link.open:
+            self._appended[link] = now
+        return stands, any(now - at < CONTENDED_SECONDS for other, at in self._appended.items() if other is not link)
+
+    def end(self, link: Link) -> None:
+        """The turn of a gateway is over, if it was its turn."""
+        if self._holder is link:
+            self._holder = next(iter(self._waiting), None)
+            if self._holder is not None:
+                self._waiting.pop(self._holder).set_result(None)
+
+    def leave(self, link: Link) -> None:
+        """The connection of a gateway has ended."""
+        if (future := self._waiting.pop(link, None)) is not None:
+            future.cancel()
+        self._appended.pop(link, None)
+        self.end(link)

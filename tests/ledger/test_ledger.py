@@ -617,22 +617,21 @@ async def test_a_log_that_is_not_followed_any_more_stops_the_gateway(
 
 
 async def test_others_may_go_first(ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each batch the writer rests for as long as the journal asks, and then takes all that came meanwhile."""
-    rested: list[float] = []
-    sleep = asyncio.sleep
+    """Before each batch the writer waits until the journal says that it is its turn, and takes what came meanwhile."""
+    asked, turn = asyncio.Event(), asyncio.Event()
 
-    async def rest(seconds: float) -> None:
-        if seconds:
-            rested.append(seconds)
-            ledger.submit(put("meanwhile"), lambda outcome: None)
-            journal.rest = 0.0
-        await sleep(0)
+    async def wait() -> None:
+        asked.set()
+        await turn.wait()
 
-    journal.rest = 0.002
-    monkeypatch.setattr("hivewire.group_commit.asyncio.sleep", rest)
-    await ledger.commit(put("a"))
-    assert rested == [0.002]
-    assert [written.key for written in await ledger.since(0, take=9)] == ["a", "meanwhile"]
+    monkeypatch.setattr(journal, "turn", wait)
+    commit = asyncio.create_task(ledger.commit(put("a")))
+    await asked.wait()
+    ledger.submit(put("meanwhile"), lambda outcome: None)
+    assert journal.batches == []
+    turn.set()
+    await commit
+    assert [[change.key for change in batch] for batch in journal.batches] == [["a", "meanwhile"]]
 
 
 async def test_the_storage_is_not_blamed_for_a_stop_of_the_process(

@@ -17,6 +17,7 @@ from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFailed, Transaction, Undecided, Write
 from hivewire.ledger.retention import Retention
+from hivewire.link import Link
 from tests.ledger.parent import Parent
 from tests.world import HeldJournal
 
@@ -125,6 +126,86 @@ async def test_of_conditional_writes_at_once_one_wins(site: Site) -> None:
     assert (last.version, last.content) == (won, str(won).encode())
     assert [state(ledger) for ledger in ledgers] == [state(ledgers[0])] * 3
     assert site.parent.service.late > 0, "they met"
+
+
+@pytest.fixture
+async def busy(held: Site, monkeypatch: pytest.MonkeyPatch) -> list[Ledger]:
+    """Three gateways that have written lately, and so take turns, for as long as the test lasts."""
+    monkeypatch.setattr(link, "CONTENDED_SECONDS", 3_600)
+    monkeypatch.setattr(link, "TURN_SECONDS", 3_600)
+    ledgers = [await held.gateway() for _ in range(3)]
+    for ledger in [*ledgers, *ledgers]:
+        await ledger.commit(put("a"))
+    return ledgers
+
+
+def turns_of(ledger: Ledger) -> Any:
+    """The gateway's end, which asks for turns."""
+    return ledger._journal._link  # type: ignore[attr-defined]
+
+
+async def waiting(site: Site, count: int) -> None:
+    """Until so many gateways wait for their turn."""
+    while len(site.parent.service._turns._waiting) < count:
+        await asyncio.sleep(0)
+
+
+async def test_busy_gateways_take_turns(held: Site, busy: list[Ledger]) -> None:
+    """While one writes the others wait, in order, and evaluate once: what they say stands."""
+    held.journal.go.clear()
+    held.journal.began.clear()
+    commits = [asyncio.create_task(busy[0].commit(put("a", b"0")))]
+    await held.journal.began.wait()
+    for number in (2, 1):
+        commits.append(asyncio.create_task(busy[number].commit(put("a", b"%d" % number))))
+        await waiting(held, len(commits) - 1)
+    held.journal.go.set()
+    changes = [await commit for commit in commits]
+    assert [change.version for (change,) in changes] == [7, 8, 9]
+    assert (held.parent.service.entries, held.parent.service.late) == (9, 0)
+
+
+async def test_a_turn_ends_without_an_entry(held: Site, busy: list[Ledger]) -> None:
+    """A gateway that has only refusals, and one that has gone, keep nobody waiting."""
+    first, second, third = busy
+    await turns_of(first).turn()
+    commit = asyncio.create_task(second.commit(put("b")))
+    await waiting(held, 1)
+    with pytest.raises(PreconditionFailed):
+        await first.commit(put("a", b"x", Expected(version=1)))
+    await commit
+    await turns_of(first).turn()
+    commits = [asyncio.create_task(ledger.commit(put("b"))) for ledger in (second, third)]
+    await waiting(held, 2)
+    held.parent.links[1].close()  # while it waits
+    with pytest.raises(NotDurable):
+        await commits[0]
+    held.parent.links[0].close()  # while it has the turn
+    await commits[1]
+    assert held.parent.service._turns._appended.keys() == {held.parent.links[2]}
+
+
+async def test_a_turn_that_is_not_used_passes(held: Site, busy: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After TURN_SECONDS nobody waits for a gateway that is at a standstill, and its entry is carried out later."""
+    first, second, _ = busy
+    await turns_of(first).turn()
+    monkeypatch.setattr(link, "TURN_SECONDS", 0.01)
+    await second.commit(put("b"))
+    monkeypatch.setattr(link, "TURN_SECONDS", 3_600)
+    await second.commit(put("b"))
+    await first.commit(put("b"))
+    assert held.parent.service.late == 0
+
+
+async def test_who_writes_alone_does_not_ask_for_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One way to the parent and back for a batch is enough, unless others have written lately."""
+    asked: list[Link] = []
+    monkeypatch.setattr(site.parent.service._turns, "take", asked.append)
+    monkeypatch.setattr(link, "CONTENDED_SECONDS", 0)
+    first, second = await site.gateway(), await site.gateway()
+    for ledger in (first, second, first, second):
+        await ledger.commit(put("a"))
+    assert asked == []
 
 
 async def test_a_gateway_joins_while_others_write(site: Site) -> None:

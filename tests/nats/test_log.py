@@ -187,13 +187,22 @@ async def test_who_got_entries_of_others_lets_them_go_first(site: Site, monkeypa
     mine, other = await site.gateway(), await site.gateway()
     mine.log._others_at = -3_600.0
     mine.log.mean = 1_000.0
+    rested: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rested.append(seconds)
+
     assert await mine.append("alone")
-    assert mine.log.rest == 0
+    await mine.log.turn()
+    assert rested == []
     await other.log.confirm()
     assert await other.append("theirs")
     await mine.log.confirm()
     assert await mine.append("contended")
-    assert 0 < mine.log.rest <= mine.log.mean
+    monkeypatch.setattr("hivewire.nats.log.asyncio.sleep", rest)
+    await mine.log.turn()
+    assert len(rested) == 1
+    assert 0 < rested[0] <= mine.log.mean
 
 
 async def test_a_large_entry_is_stored_completely_or_not_at_all(site: Site) -> None:

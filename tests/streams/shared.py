@@ -48,7 +48,6 @@ class SharedView:
     """
 
     shared = True
-    rest = 0.0
     stopped: Stopped | None = None
 
     def __init__(self, log: SharedLog) -> None:
@@ -95,6 +94,9 @@ class SharedView:
             if view is not self and view._follower is not None:
                 view._read_on()
                 yield view._follower
+
+    async def turn(self) -> None:
+        """Not waited for."""
 
     async def append(self, number: int, entry: bytes) -> bool:
         """As the script says; without one, what stands at the number decides."""

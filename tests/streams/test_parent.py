@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hivewire import link
 from hivewire.streams.contract import LOGS
 from hivewire.streams.message import NotStored
 from tests.running import PATIENCE
+from tests.streams.kit import Clocks, draft, messages_on
 from tests.streams.parent import Parent
 
 
@@ -30,3 +33,30 @@ async def test_a_gateway_whose_parent_hangs_up_hears_of_it(tmp_path: Path) -> No
         await kept.log("commands").confirm()
     await kept.close()
     assert (left.losses, kept.losses) == (0, len(LOGS))
+
+
+async def test_gateways_that_insert_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for the entry of the one before it, so that no message is stamped again."""
+    monkeypatch.setattr(link, "CONTENDED_SECONDS", 3_600)
+    parent = Parent(tmp_path / "messages")
+    engines = [parent.engine() for _ in range(3)]
+    gateways = [messages_on(engine, Clocks()) for engine in engines]
+    late: list[int] = []
+    for engine, gateway in zip(engines, gateways, strict=True):
+        await gateway.open("ledger")
+        log = engine.log("commands")
+
+        async def append(number: int, entry: bytes, append: Any = log.append) -> bool:
+            stands: bool = await append(number, entry)
+            if not stands:
+                late.append(number)
+            return stands
+
+        monkeypatch.setattr(log, "append", append)
+    for gateway in [*gateways, *gateways]:  # from now on they know of each other
+        await gateway.commands.insert(draft())
+    for _ in range(5):
+        await asyncio.gather(*(gateway.commands.insert(draft()) for gateway in gateways))
+    assert late == []
+    for gateway in gateways:
+        await gateway.close()

@@ -113,10 +113,11 @@ async def test_newer_messages_go_with_those_that_lost(site: Site) -> None:
 
 
 async def test_others_may_go_first(site: Site) -> None:
-    """While a gateway rests, the entry of another one comes, and what it stamps then is not too late."""
+    """Before a gateway's turn the entry of another one comes, and what it stamps then is not too late."""
     mine, view = await site.gateway()
     other, _ = await site.gateway()
-    view.rest = 0.2  # longer than the insert of the other one takes on a busy machine
+    turn = asyncio.Event()
+    view.turn = turn.wait  # type: ignore[assignment]
     outcomes: list[Outcome] = []
     mine.commands.submit(draft(), outcomes.append)
     theirs = await other.commands.insert(draft())
@@ -129,6 +130,7 @@ async def test_others_may_go_first(site: Site) -> None:
         return await append(number, entry)
 
     view.append = counted  # type: ignore[method-assign]
+    turn.set()
     await mine.commands.insert(draft())
     assert appended == [2]
     assert len(outcomes) == 1

@@ -103,10 +103,6 @@ class Journal(Protocol):
         """Whether this gateway removes what is no longer needed. Of several on one storage it is one; it may change."""
 
     @property
-    def rest(self) -> float:
-        """Seconds that the next append should wait, so that other gateways can go first."""
-
-    @property
     def stopped(self) -> Stopped | None:
         """Why nothing is taken or written any more, although others may go on; None while the log is followed."""
 
@@ -131,6 +127,12 @@ class Journal(Protocol):
         before `append` returns. `take` does not raise. It may be called at any time, also during `append` or `confirm`.
         `recall` gets the notes that other gateways have stored in the same storage, in order with the entries, before
         anything is removed.
+        """
+
+    async def turn(self) -> None:
+        """Return when an append may well be the next one: while others append too, they may go first.
+
+        It is awaited before a batch is evaluated, and only saves work: `append` can be too late all the same.
         """
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:

@@ -139,8 +139,8 @@ class Writer(GroupCommit[Transaction]):
     async def _confirm(self) -> None:
         await self._journal.confirm()
 
-    def _rest(self) -> float:
-        return self._journal.rest
+    async def _turn(self) -> None:
+        await self._journal.turn()
 
     def _is_write(self, outcome: Any) -> bool:
         return isinstance(outcome, list) and bool(outcome)

@@ -313,10 +313,10 @@ class Log:
 
     # Writing.
 
-    @property
-    def rest(self) -> float:
-        """Seconds for which the next append should wait, to let other gateways go first."""
-        return max(0.0, self._rest_until - perf_counter()) if self._rest_until else 0.0
+    async def turn(self) -> None:
+        """After an append, while others append too, rest for a part of the time of a commit, so that they go first."""
+        if (rest := self._rest_until - perf_counter()) > 0.0:
+            await asyncio.sleep(rest)
 
     async def append(self, body: Raw, *, behind: int, own: Any = None) -> bool:
         """Append an entry directly behind the one at `behind`. `apply` gets it with `own`.

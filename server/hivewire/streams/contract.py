@@ -84,10 +84,6 @@ class LogEngine(Protocol):
     def stopped(self) -> Stopped | None:
         """Why nothing is taken or written any more, although others may go on; None while the log is followed."""
 
-    @property
-    def rest(self) -> float:
-        """Seconds for which the next append should wait, to let other gateways go first."""
-
     async def load(self) -> Loaded:
         """The headers and entries at start; called first. Raises Damaged."""
 
@@ -95,6 +91,12 @@ class LogEngine(Protocol):
         """From now on, hand every entry after those of `load` to a follower, and tell it what the keeper did.
 
         Once, in order, on the event loop; own entries before `append` returns, and as the same object.
+        """
+
+    async def turn(self) -> None:
+        """Return when an append may well be the next one: while others append too, they may go first.
+
+        It only saves work: `append` can be too late all the same.
         """
 
     async def append(self, number: int, entry: bytes) -> bool:

@@ -17,7 +17,6 @@ class MemoryLog:
 
     shared = False
     keeper = True
-    rest = 0.0
     stopped: Stopped | None = None
 
     def __init__(self) -> None:
@@ -37,6 +36,9 @@ class MemoryLog:
     async def follow(self, follower: Follower) -> None:
         """Nobody else appends."""
         self._follower = follower
+
+    async def turn(self) -> None:
+        """Nobody else appends."""
 
     async def append(self, number: int, entry: bytes) -> bool:
         """Into the dictionary, unless `broken`."""

@@ -172,10 +172,9 @@ class NatsLog:
 
     # Writing.
 
-    @property
-    def rest(self) -> float:
-        """A part of the time of a commit, while other gateways append too."""
-        return self._log.rest
+    async def turn(self) -> None:
+        """After a rest, while other gateways append too."""
+        await self._log.turn()
 
     async def append(self, number: int, entry: bytes) -> bool:
         """What stands directly behind the last message that was applied decides."""

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.link import Keep, Link, Members, ParentLink, socket_of
+from hivewire.link import Keep, Link, Members, ParentLink, Turn, Turns, socket_of
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogEngine, LogName, StoreError
 from hivewire.streams.message import NotStored, StreamError, Undecided, Unreadable
@@ -80,7 +80,7 @@ class Drop(Struct, array_like=True, tag=True):
     clock: int
 
 
-Request: TypeAlias = Load | Append | Confirm | Forward | Pick | Seal | Postings | Drop
+Request: TypeAlias = Load | Turn | Append | Confirm | Forward | Pick | Seal | Postings | Drop
 request_of = msgspec.msgpack.Decoder(Request).decode
 
 
@@ -122,6 +122,7 @@ class LogService:
     def __init__(self, engine: LogEngine) -> None:
         self._engine = engine
         self._members = Members()
+        self._turns = Turns()
         self._writing = asyncio.Lock()  # the engine has one writer
         self._author: Link | None = None  # of the entry that is on its way to the storage
         self._next: int | None = None  # unknown at first: then all gateways have loaded the same
@@ -136,8 +137,12 @@ class LogService:
         async def handle(body: Raw) -> Any:
             return await self._handle(link, body)
 
-        link = Link(handle, lost=lambda: self._members.leave(link), expected=StreamError)
+        link = Link(handle, lost=lambda: self._left(link), expected=StreamError)
         return link
+
+    def _left(self, link: Link) -> None:
+        self._members.leave(link)
+        self._turns.leave(link)
 
     # Called by the engine.
 
@@ -155,37 +160,40 @@ class LogService:
     # What gateways ask.
 
     async def _handle(self, link: Link, body: Raw) -> Any:
-        request = request_of(body)
-        if isinstance(request, Load | Append | Confirm | Seal | Drop):
-            async with self._writing:
-                return await self._write(link, request)
-        return await self._read(request)
-
-    async def _read(self, request: Forward | Pick | Postings) -> Any:
-        match request:
+        match request_of(body):
+            case Turn():
+                return await self._turns.take(link)
+            case Append(number, entry):
+                return await self._turns.append(link, self._append(link, number, entry))
             case Forward(number, take):
                 return await self._engine.forward(number, take)
             case Pick(numbers):
                 return await self._engine.pick(numbers)
             case Postings(first):
                 return await self._engine.postings(first)
+            case other:
+                async with self._writing:
+                    return await self._write(link, other)
 
-    async def _write(self, link: Link, request: Load | Append | Confirm | Seal | Drop) -> Any:
+    async def _append(self, link: Link, number: int, entry: bytes) -> bool:
+        async with self._writing:
+            if self._next not in (None, number):
+                return False
+            self._author = link
+            try:
+                return await self._engine.append(number, entry)
+            finally:
+                self._author = None
+
+    async def _write(self, link: Link, request: Load | Confirm | Seal | Drop) -> Any:
         engine = self._engine
         match request:
             case Load():
                 begun = Begun(engine.epoch, await engine.load())
                 self._members.join(link)
                 return begun
-            case Append(number, entry):
-                if self._next not in (None, number):
-                    return False
-                self._author = link
-                try:
-                    return await engine.append(number, entry)
-                finally:
-                    self._author = None
             case Confirm():
+                self._turns.end(link)  # what it evaluated adds nothing
                 await engine.confirm()
             case Seal(first, last, header, postings):
                 await engine.seal(first, last, header, postings)
@@ -200,7 +208,6 @@ class ParentLog:
     """A gateway's end of one log. `on_lost` is called when the parent has gone, or has closed the connection."""
 
     shared = True
-    rest = 0.0
     stopped: Stopped | None = None
 
     def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
@@ -245,10 +252,14 @@ class ParentLog:
             case Dropped(oldest):
                 self._follower.dropped(oldest)
 
+    async def turn(self) -> None:
+        """As the parent gives it."""
+        await self._link.turn()
+
     async def append(self, number: int, entry: bytes) -> bool:
         """As the parent answers. Raises Undecided when the parent ends before that."""
         self._entry = entry
-        return await self._link.ask_for(bool, Append(number, entry))
+        return await self._link.append(Append(number, entry))
 
     async def confirm(self) -> None:
         """The parent sends everything that was durable at the time of the call before it replies."""

@@ -183,7 +183,6 @@ class SqliteLog:
 
     shared = False
     keeper = True
-    rest = 0.0
     stopped: Stopped | None = None
 
     def __init__(self, engine: SqliteEngine, name: LogName) -> None:
@@ -216,6 +215,9 @@ class SqliteLog:
     async def follow(self, follower: Follower) -> None:
         """Nobody else appends."""
         self._follower = follower
+
+    async def turn(self) -> None:
+        """Nobody else appends."""
 
     async def append(self, number: int, entry: bytes) -> bool:
         """One statement, one transaction, one fsync."""

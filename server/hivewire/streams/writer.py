@@ -232,8 +232,8 @@ class Writer(GroupCommit[Draft | Revision]):
     async def _confirm(self) -> None:
         await self._engine.confirm()
 
-    def _rest(self) -> float:
-        return self._engine.rest
+    async def _turn(self) -> None:
+        await self._engine.turn()
 
     def _is_write(self, outcome: Any) -> bool:
         return type(outcome) is Message

@@ -27,7 +27,7 @@ class MemoryJournal:
         self.shared = False
         self.shares_notes = False
         self.keeper = True
-        self.rest = self.append_seconds = 0.0
+        self.append_seconds = 0.0
         self._log: dict[int, Change] = {}
         self._places = 0
         self._take: Take = lambda entry: None
@@ -55,6 +55,9 @@ class MemoryJournal:
     async def follow(self, take: Take, recall: Recall) -> None:
         """Does nothing, because no other process appends."""
         self._take = take
+
+    async def turn(self) -> None:
+        """Nobody else appends."""
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """At the next places, unless `broken`."""

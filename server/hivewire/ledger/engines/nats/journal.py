@@ -243,10 +243,9 @@ class NatsJournal:
             if perf_counter() > until:
                 raise NotDurable("other gateways were always first")
 
-    @property
-    def rest(self) -> float:
-        """Seconds for which the next append should wait, to let other gateways go first."""
-        return self.log.rest
+    async def turn(self) -> None:
+        """After a rest, while other gateways append too."""
+        await self.log.turn()
 
     # In the local copy only.
 

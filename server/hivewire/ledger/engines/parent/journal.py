@@ -44,7 +44,7 @@ class ParentJournal:
         self.batch_bytes = 0
         self.shared = True
         self.shares_notes = True
-        self.rest = self.append_seconds = 0.0
+        self.append_seconds = 0.0
         self.stopped: Stopped | None = None
 
     @property
@@ -93,11 +93,15 @@ class ParentJournal:
         self.stopped = Stopped("the parent process has gone", again=False)
         self._on_lost()
 
+    async def turn(self) -> None:
+        """As the parent gives it."""
+        await self._link.turn()
+
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """As the parent answers. Raises Undecided when the parent ends before that."""
         self._changes = changes
         try:
-            return await self._link.ask_for(bool, wire.Append(Raw(wire.encode(changes)), behind))
+            return await self._link.append(wire.Append(Raw(wire.encode(changes)), behind))
         finally:
             self._changes = ()
 

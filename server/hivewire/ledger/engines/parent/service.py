@@ -11,7 +11,7 @@ from msgspec import Raw
 from hivewire.ledger.engines.parent import wire
 from hivewire.ledger.journal import SINCE_BYTES, Entry, Journal
 from hivewire.ledger.records import Change, LedgerError
-from hivewire.link import Link, Members
+from hivewire.link import Link, Members, Turn, Turns
 
 
 class LedgerService:
@@ -23,6 +23,7 @@ class LedgerService:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._members = Members()
+        self._turns = Turns()
         self._appending = asyncio.Lock()
         self._author: Link | None = None  # of the entry that is on its way to the storage
         self._bytes = Raw(b"")  # that entry as it came
@@ -79,14 +80,18 @@ class LedgerService:
     def left(self, link: Link) -> None:
         """A connection has ended."""
         self._members.leave(link)
+        self._turns.leave(link)
 
     async def answer(self, gateway: _Gateway, request: wire.Request) -> Any:
         """What the journal answers. Raises what it raises."""
         journal = self._journal
         match request:
             case wire.Append(changes, behind):
-                return await self.append(gateway.link, changes, behind)
+                return await self._turns.append(gateway.link, self.append(gateway.link, changes, behind))
+            case Turn():
+                return await self._turns.take(gateway.link)
             case wire.Confirm(quorum):
+                self._turns.end(gateway.link)  # what it evaluated changes nothing
                 return await journal.confirm(quorum=quorum)
             case wire.History(kind, key, revision, take):
                 return await journal.history(kind, key, revision=revision, take=take)

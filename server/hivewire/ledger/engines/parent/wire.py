@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hivewire.ledger.records import AuditFilter, AuditRow, Change
-from hivewire.link import Keep
+from hivewire.link import Keep, Turn
 
 # Requests: the members of `Journal`, by name. What they answer is what those return.
 
@@ -114,6 +114,7 @@ Request: TypeAlias = (
     Open
     | Begin
     | More
+    | Turn
     | Append
     | Confirm
     | History

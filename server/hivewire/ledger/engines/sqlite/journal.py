@@ -78,7 +78,7 @@ class SqliteJournal:
         self.shared = False
         self.shares_notes = False
         self.keeper = True
-        self.rest = self.append_seconds = 0.0
+        self.append_seconds = 0.0
         self._lock = FileLock(self.path, offline=existing)
         self._existing = existing
         self._accept_loss = accept_loss
@@ -210,6 +210,9 @@ class SqliteJournal:
     async def follow(self, take: Take, recall: Recall) -> None:
         """Only this process appends, so these are the entries of `append`."""
         self._take = take
+
+    async def turn(self) -> None:
+        """Nobody else appends."""
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """One statement, one transaction, one fsync (with a second statement for kinds without history)."""
