@@ -162,6 +162,27 @@ async def test_a_stream_that_was_made_a_moment_ago_is_waited_for(connection: Con
         await connection.api("STREAM.DELETE.HW_late")
 
 
+async def test_servers_that_are_not_all_there_are_waited_for(clusters: Callable[[int], str]) -> None:
+    """A gateway that starts together with them says what it waits for, and why it gives up."""
+    address = address_of(clusters(3).format(site="scarce"))
+    connection = Connection(address, Settings(store_password=PASSWORD), "test")
+    await connection.open(30)
+    wanted = streams.log_configuration("HW_scarce", "hw.scarce.log", "hw.scarce.feed", 5, 64 << 20)
+    asked: list[str] = []
+    ask = connection.api
+
+    async def api(what: str, *rest: Any, **more: Any) -> dict[str, Any]:
+        asked.append(what)
+        return await ask(what, *rest, **more)
+
+    connection.api = api  # type: ignore[method-assign]
+    with capture_logs() as logged, pytest.raises(Unusable, match=r"is not ready: .*no suitable peers"):
+        await streams.create(connection, wanted, 0.3)
+    assert len(asked) > 1
+    assert [entry["event"] for entry in logged] == ["waiting for the store"]
+    await connection.close()
+
+
 async def synced(monitor: str | None, *servers: str, **changed: Any) -> list[str]:
     """The warnings when servers with these names are wanted."""
     with capture_logs() as logged:

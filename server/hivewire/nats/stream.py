@@ -19,6 +19,9 @@ NO_STREAM = 10059
 TAKEN = 10058
 """The error codes of a stream that does not exist, and of one that exists with another configuration."""
 
+NO_PEERS = 10005
+"""The error code when there are too few servers for all copies, such as some seconds after a start of all of them."""
+
 EPOCH = "hivewire.epoch"
 """In the metadata of a stream that is a log."""
 
@@ -97,7 +100,9 @@ async def ensure(connection: Connection, wanted: Mapping[str, Any], seconds: flo
 async def create(connection: Connection, wanted: Mapping[str, Any], seconds: float) -> bool:
     """Make a stream, unless it exists: then False, whatever its configuration. Raises Unusable."""
     try:
-        answer = await patiently(connection, f"STREAM.CREATE.{wanted['name']}", wanted, seconds)
+        answer = await patiently(
+            connection, f"STREAM.CREATE.{wanted['name']}", wanted, seconds, (UNAVAILABLE, NO_PEERS)
+        )
     except Refused as refused:
         if refused.code == TAKEN:
             return False
@@ -168,6 +173,7 @@ async def patiently(
     Raises Refused, and Unusable after so many seconds; Silent and Refused at once with none.
     """
     until = monotonic() + seconds
+    waiting = False
     while True:
         try:
             return await connection.api(what, body, seconds=2.0)
@@ -177,5 +183,9 @@ async def patiently(
             if not seconds:
                 raise
             if monotonic() > until:
-                raise Unusable(f"{connection.address} does not answer: {error}") from error
+                problem = "does not answer" if isinstance(error, Silent) else "is not ready"
+                raise Unusable(f"{connection.address} {problem}: {error}") from error
+            if not waiting:
+                waiting = True
+                log.info("waiting for the store", store=str(connection.address), reason=str(error))
         await asyncio.sleep(PAUSE)
