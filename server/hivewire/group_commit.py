@@ -16,7 +16,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from hivewire.telemetry import log
@@ -93,8 +93,9 @@ class GroupCommit(ABC, Generic[Item]):
     def _is_write(self, outcome: Any) -> bool:
         """Whether an outcome is true only if its batch is written."""
 
-    async def _turn(self) -> None:
-        """Wait before the next batch, if other gateways should go first."""
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        """Within this a batch is made and appended; to enter it may take a while, in which other gateways go first."""
+        return nullcontext()
 
     async def _between(self) -> None:
         """What is done between two commits while `_due` is set."""
@@ -201,10 +202,11 @@ class GroupCommit(ABC, Generic[Item]):
                 if self._due:
                     await self._between()
                 if self._queue:
-                    await self._turn()
-                    await self._gather()
-                    if not self.broken:
-                        await self._commit()
+                    self._waiting = self._seconds()  # whoever gives the turn may be at a standstill
+                    async with self._turn():
+                        await self._gather()
+                        if not self.broken:
+                            await self._commit()
                 elif self._closing:
                     return
                 elif not self._due:

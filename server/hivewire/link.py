@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -228,6 +228,10 @@ class Turn(Struct, array_like=True, tag=True):
     """From a gateway: answered when it is the next to append (`Turns`)."""
 
 
+class Passed(Struct, array_like=True, tag=True):
+    """From a gateway, the only message: it has nothing to append in its turn."""
+
+
 class ParentLink(Link, Generic[M]):
     """A gateway's end of a connection to its parent, for a log that the parent owns.
 
@@ -256,6 +260,7 @@ class ParentLink(Link, Generic[M]):
         self._on_lost = on_lost
         self._closed = False
         self._contended = False  # whether others appended too, when this gateway last did
+        self._used = False  # whether it has appended in its turn
         self._hear: Callable[[M], None] | None = None
         self._waiting: deque[M] = deque()  # what was told before `follow`
         self._waiting_bytes = 0
@@ -287,14 +292,24 @@ class ParentLink(Link, Generic[M]):
 
     async def append(self, request: Any) -> bool:
         """Ask for an append, which the parent answers with `Turns.append`. Whether the entry stands."""
+        self._used = True
         stands, self._contended = await self.ask_for(tuple[bool, bool], request)
         return stands
 
-    async def turn(self) -> None:
-        """While others append too, wait for the turn of this gateway."""
-        if self._contended:
-            with suppress(self._unwritten, self._undecided):  # the append will say so
-                await self.ask(Turn())
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The turn of this gateway, which is waited for while others append too. It ends with an append."""
+        if not self._contended:
+            yield
+            return
+        with suppress(self._unwritten, self._undecided):  # the append will say so
+            await self.ask(Turn())
+        self._used = False
+        try:
+            yield
+        finally:
+            if not self._used:
+                self.tell(Passed())
 
     def close(self) -> None:
         """End the connection, which is no loss."""

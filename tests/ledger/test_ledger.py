@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -620,9 +621,11 @@ async def test_others_may_go_first(ledger: Ledger, journal: GatedJournal, monkey
     """Before each batch the writer waits until the journal says that it is its turn, and takes what came meanwhile."""
     asked, turn = asyncio.Event(), asyncio.Event()
 
-    async def wait() -> None:
+    @asynccontextmanager
+    async def wait() -> AsyncIterator[None]:
         asked.set()
         await turn.wait()
+        yield
 
     monkeypatch.setattr(journal, "turn", wait)
     commit = asyncio.create_task(ledger.commit(put("a")))
@@ -632,6 +635,33 @@ async def test_others_may_go_first(ledger: Ledger, journal: GatedJournal, monkey
     turn.set()
     await commit
     assert [[change.key for change in batch] for batch in journal.batches] == [["a", "meanwhile"]]
+
+
+async def test_who_never_gets_a_turn_is_answered(
+    ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write whose turn does not come in time was not written; when it comes after all, writes work again."""
+    asked, turn = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def wait() -> AsyncIterator[None]:
+        asked.set()
+        await turn.wait()
+        yield
+
+    monkeypatch.setattr(journal, "turn", wait)
+    outcomes: list[Outcome] = []
+    ledger.submit(put("a"), outcomes.append)
+    await asked.wait()
+    ledger._writer.watch(0)
+    assert [type(outcome) for outcome in outcomes] == [NotDurable]
+    with pytest.raises(NotDurable, match="has not answered"):
+        ledger.submit(put("late"), outcomes.append)
+    turn.set()
+    while ledger.failing is not None:
+        await asyncio.sleep(0)
+    await ledger.commit(put("b"))
+    assert [[change.key for change in batch] for batch in journal.batches] == [["b"]]
 
 
 async def test_the_storage_is_not_blamed_for_a_stop_of_the_process(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,9 @@ async def busy(held: Site, monkeypatch: pytest.MonkeyPatch) -> list[Ledger]:
     return ledgers
 
 
-def turns_of(ledger: Ledger) -> Any:
-    """The gateway's end, which asks for turns."""
-    return ledger._journal._link  # type: ignore[attr-defined]
+def turn_of(ledger: Ledger) -> AbstractAsyncContextManager[None]:
+    """A turn that is not used, unless the writer does meanwhile."""
+    return ledger._journal.turn()
 
 
 async def waiting(site: Site, count: int) -> None:
@@ -168,32 +169,29 @@ async def test_busy_gateways_take_turns(held: Site, busy: list[Ledger]) -> None:
 async def test_a_turn_ends_without_an_entry(held: Site, busy: list[Ledger]) -> None:
     """A gateway that has only refusals, and one that has gone, keep nobody waiting."""
     first, second, third = busy
-    await turns_of(first).turn()
-    commit = asyncio.create_task(second.commit(put("b")))
-    await waiting(held, 1)
     with pytest.raises(PreconditionFailed):
         await first.commit(put("a", b"x", Expected(version=1)))
-    await commit
-    await turns_of(first).turn()
-    commits = [asyncio.create_task(ledger.commit(put("b"))) for ledger in (second, third)]
-    await waiting(held, 2)
-    held.parent.links[1].close()  # while it waits
-    with pytest.raises(NotDurable):
-        await commits[0]
-    held.parent.links[0].close()  # while it has the turn
-    await commits[1]
+    await second.commit(put("b"))
+    async with turn_of(first):
+        commits = [asyncio.create_task(ledger.commit(put("b"))) for ledger in (second, third)]
+        await waiting(held, 2)
+        held.parent.links[1].close()  # while it waits
+        with pytest.raises(NotDurable):
+            await commits[0]
+        held.parent.links[0].close()  # while it has the turn
+        await commits[1]
     assert held.parent.service._turns._appended.keys() == {held.parent.links[2]}
 
 
 async def test_a_turn_that_is_not_used_passes(held: Site, busy: list[Ledger], monkeypatch: pytest.MonkeyPatch) -> None:
-    """After TURN_SECONDS nobody waits for a gateway that is at a standstill, and its entry is carried out later."""
+    """After TURN_SECONDS nobody waits for a gateway that is at a standstill."""
     first, second, _ = busy
-    await turns_of(first).turn()
-    monkeypatch.setattr(link, "TURN_SECONDS", 0.01)
-    await second.commit(put("b"))
+    async with turn_of(first):
+        monkeypatch.setattr(link, "TURN_SECONDS", 0.01)
+        await second.commit(put("b"))
     monkeypatch.setattr(link, "TURN_SECONDS", 3_600)
-    await second.commit(put("b"))
-    await first.commit(put("b"))
+    for ledger in (second, first, second):
+        await ledger.commit(put("b"))
     assert held.parent.service.late == 0
 
 

@@ -193,15 +193,15 @@ async def test_who_got_entries_of_others_lets_them_go_first(site: Site, monkeypa
         rested.append(seconds)
 
     assert await mine.append("alone")
-    await mine.log.turn()
-    assert rested == []
+    async with mine.log.turn():
+        assert rested == []
     await other.log.confirm()
     assert await other.append("theirs")
     await mine.log.confirm()
     assert await mine.append("contended")
     monkeypatch.setattr("hivewire.nats.log.asyncio.sleep", rest)
-    await mine.log.turn()
-    assert len(rested) == 1
+    async with mine.log.turn():
+        assert len(rested) == 1
     assert 0 < rested[0] <= mine.log.mean
 
 

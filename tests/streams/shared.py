@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogName
@@ -95,8 +96,9 @@ class SharedView:
                 view._read_on()
                 yield view._follower
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Not waited for."""
+        return nullcontext()
 
     async def append(self, number: int, entry: bytes) -> bool:
         """As the script says; without one, what stands at the number decides."""

@@ -10,7 +10,7 @@ import pytest
 
 from hivewire import link
 from hivewire.streams.contract import LOGS
-from hivewire.streams.message import NotStored
+from hivewire.streams.message import KeyReused, NotStored
 from tests.running import PATIENCE
 from tests.streams.kit import Clocks, draft, messages_on
 from tests.streams.parent import Parent
@@ -38,6 +38,7 @@ async def test_a_gateway_whose_parent_hangs_up_hears_of_it(tmp_path: Path) -> No
 async def test_gateways_that_insert_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each waits for the entry of the one before it, so that no message is stamped again."""
     monkeypatch.setattr(link, "CONTENDED_SECONDS", 3_600)
+    monkeypatch.setattr(link, "TURN_SECONDS", 3_600)
     parent = Parent(tmp_path / "messages")
     engines = [parent.engine() for _ in range(3)]
     gateways = [messages_on(engine, Clocks()) for engine in engines]
@@ -58,5 +59,9 @@ async def test_gateways_that_insert_at_once_take_turns(tmp_path: Path, monkeypat
     for _ in range(5):
         await asyncio.gather(*(gateway.commands.insert(draft()) for gateway in gateways))
     assert late == []
+    for gateway in gateways:  # a turn in which there is nothing to append passes at once
+        await gateway.commands.insert(draft(key="a"))
+        with pytest.raises(KeyReused):
+            await gateway.commands.insert(draft(key="a", value="b"))
     for gateway in gateways:
         await gateway.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest import mock
 
@@ -112,12 +113,19 @@ async def test_newer_messages_go_with_those_that_lost(site: Site) -> None:
     assert [message.place, late[0].place] == [2_048, 2_049]
 
 
+@asynccontextmanager
+async def waited_for(turn: asyncio.Event) -> AsyncIterator[None]:
+    """A turn that comes with an event."""
+    await turn.wait()
+    yield
+
+
 async def test_others_may_go_first(site: Site) -> None:
     """Before a gateway's turn the entry of another one comes, and what it stamps then is not too late."""
     mine, view = await site.gateway()
     other, _ = await site.gateway()
     turn = asyncio.Event()
-    view.turn = turn.wait  # type: ignore[assignment]
+    view.turn = lambda: waited_for(turn)  # type: ignore[method-assign]
     outcomes: list[Outcome] = []
     mine.commands.submit(draft(), outcomes.append)
     theirs = await other.commands.insert(draft())

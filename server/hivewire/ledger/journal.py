@@ -129,10 +129,10 @@ class Journal(Protocol):
         anything is removed.
         """
 
-    async def turn(self) -> None:
-        """Return when an append may well be the next one: while others append too, they may go first.
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Entered when an append may well be the next one: while others append too, they may go first.
 
-        It is awaited before a batch is evaluated, and only saves work: `append` can be too late all the same.
+        Within it one batch is evaluated and appended, or none. It only saves work: `append` can still be too late.
         """
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:

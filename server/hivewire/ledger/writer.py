@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -139,8 +140,8 @@ class Writer(GroupCommit[Transaction]):
     async def _confirm(self) -> None:
         await self._journal.confirm()
 
-    async def _turn(self) -> None:
-        await self._journal.turn()
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return self._journal.turn()
 
     def _is_write(self, outcome: Any) -> bool:
         return isinstance(outcome, list) and bool(outcome)

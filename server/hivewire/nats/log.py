@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -313,10 +313,12 @@ class Log:
 
     # Writing.
 
-    async def turn(self) -> None:
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
         """After an append, while others append too, rest for a part of the time of a commit, so that they go first."""
         if (rest := self._rest_until - perf_counter()) > 0.0:
             await asyncio.sleep(rest)
+        yield
 
     async def append(self, body: Raw, *, behind: int, own: Any = None) -> bool:
         """Append an entry directly behind the one at `behind`. `apply` gets it with `own`.

@@ -17,6 +17,7 @@ storage too, segments and all: then one of them is the keeper, which closes and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -93,10 +94,10 @@ class LogEngine(Protocol):
         Once, in order, on the event loop; own entries before `append` returns, and as the same object.
         """
 
-    async def turn(self) -> None:
-        """Return when an append may well be the next one: while others append too, they may go first.
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Entered when an append may well be the next one: while others append too, they may go first.
 
-        It only saves work: `append` can be too late all the same.
+        Within it one batch is evaluated and appended, or none. It only saves work: `append` can still be too late.
         """
 
     async def append(self, number: int, entry: bytes) -> bool:

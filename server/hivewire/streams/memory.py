@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import READ_BYTES, Follower, Loaded, LogName
@@ -37,8 +38,9 @@ class MemoryLog:
         """Nobody else appends."""
         self._follower = follower
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Nobody else appends."""
+        return nullcontext()
 
     async def append(self, number: int, entry: bytes) -> bool:
         """Into the dictionary, unless `broken`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -172,9 +172,9 @@ class NatsLog:
 
     # Writing.
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """After a rest, while other gateways append too."""
-        await self._log.turn()
+        return self._log.turn()
 
     async def append(self, number: int, entry: bytes) -> bool:
         """What stands directly behind the last message that was applied decides."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -137,7 +138,7 @@ class LogService:
         async def handle(body: Raw) -> Any:
             return await self._handle(link, body)
 
-        link = Link(handle, lost=lambda: self._left(link), expected=StreamError)
+        link = Link(handle, lambda body: self._turns.end(link), lambda: self._left(link), expected=StreamError)
         return link
 
     def _left(self, link: Link) -> None:
@@ -193,7 +194,6 @@ class LogService:
                 self._members.join(link)
                 return begun
             case Confirm():
-                self._turns.end(link)  # what it evaluated adds nothing
                 await engine.confirm()
             case Seal(first, last, header, postings):
                 await engine.seal(first, last, header, postings)
@@ -252,9 +252,9 @@ class ParentLog:
             case Dropped(oldest):
                 self._follower.dropped(oldest)
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """As the parent gives it."""
-        await self._link.turn()
+        return self._link.turn()
 
     async def append(self, number: int, entry: bytes) -> bool:
         """As the parent answers. Raises Undecided when the parent ends before that."""

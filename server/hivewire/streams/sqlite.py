@@ -16,7 +16,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -216,8 +216,9 @@ class SqliteLog:
         """Nobody else appends."""
         self._follower = follower
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Nobody else appends."""
+        return nullcontext()
 
     async def append(self, number: int, entry: bytes) -> bool:
         """One statement, one transaction, one fsync."""

@@ -8,6 +8,7 @@ What waits, fails or comes too late: see `hivewire.group_commit`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from random import getrandbits
 from typing import Any
 
@@ -232,8 +233,8 @@ class Writer(GroupCommit[Draft | Revision]):
     async def _confirm(self) -> None:
         await self._engine.confirm()
 
-    async def _turn(self) -> None:
-        await self._engine.turn()
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return self._engine.turn()
 
     def _is_write(self, outcome: Any) -> bool:
         return type(outcome) is Message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import islice
 
 from msgspec.structs import replace
@@ -56,8 +57,9 @@ class MemoryJournal:
         """Does nothing, because no other process appends."""
         self._take = take
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Nobody else appends."""
+        return nullcontext()
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """At the next places, unless `broken`."""

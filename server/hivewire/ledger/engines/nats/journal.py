@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any
@@ -243,9 +243,9 @@ class NatsJournal:
             if perf_counter() > until:
                 raise NotDurable("other gateways were always first")
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """After a rest, while other gateways append too."""
-        await self.log.turn()
+        return self.log.turn()
 
     # In the local copy only.
 

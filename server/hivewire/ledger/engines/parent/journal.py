@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 from msgspec import Raw
@@ -93,9 +94,9 @@ class ParentJournal:
         self.stopped = Stopped("the parent process has gone", again=False)
         self._on_lost()
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """As the parent gives it."""
-        await self._link.turn()
+        return self._link.turn()
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """As the parent answers. Raises Undecided when the parent ends before that."""

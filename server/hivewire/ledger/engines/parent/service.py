@@ -77,6 +77,10 @@ class LedgerService:
         await self._journal.remember(notes)
         self._members.tell(wire.Told(dict(notes)), link)
 
+    def passed(self, link: Link) -> None:
+        """A gateway has nothing to append in its turn."""
+        self._turns.end(link)
+
     def left(self, link: Link) -> None:
         """A connection has ended."""
         self._members.leave(link)
@@ -91,7 +95,6 @@ class LedgerService:
             case Turn():
                 return await self._turns.take(gateway.link)
             case wire.Confirm(quorum):
-                self._turns.end(gateway.link)  # what it evaluated changes nothing
                 return await journal.confirm(quorum=quorum)
             case wire.History(kind, key, revision, take):
                 return await journal.history(kind, key, revision=revision, take=take)
@@ -128,10 +131,13 @@ class _Gateway:
         self._closing: asyncio.Task[None] | None = None
         self._log: AsyncGenerator[list[Change], None] | None = None
         self._first: list[Change] = []
-        self.link = Link(self._handle, lost=self._lost, expected=LedgerError)
+        self.link = Link(self._handle, told=self._passed, lost=self._lost, expected=LedgerError)
 
     async def _handle(self, body: Raw) -> Any:
         return await self._service.answer(self, wire.request_of(body))
+
+    def _passed(self, body: Raw) -> None:
+        self._service.passed(self.link)
 
     async def begin(self, journal: Journal) -> None:
         """Begin to read the log as it is now."""

@@ -15,7 +15,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from sys import intern
 from time import time_ns
@@ -211,8 +211,9 @@ class SqliteJournal:
         """Only this process appends, so these are the entries of `append`."""
         self._take = take
 
-    async def turn(self) -> None:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Nobody else appends."""
+        return nullcontext()
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """One statement, one transaction, one fsync (with a second statement for kinds without history)."""
