@@ -181,7 +181,7 @@ class Writer(GroupCommit[Draft | Revision]):
         lost = oldest > self.index.next
         self.index.drop_to(oldest, self._elapsed())
         if lost:
-            log.warning("messages have expired before this gateway heard of them")
+            log.warning("messages are gone that this gateway never got: they expired, or a restore left them out")
             safely("an observer of messages failed", self.on_gap)
 
     # What a group commit asks for.
