@@ -15,8 +15,8 @@ _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999,
 
 @lru_cache(maxsize=1_024)  # a change is shown several times, and those of one commit have the same time
 def render(milliseconds: int) -> str:
-    """`2017-07-15T12:46:37.123`: UTC, always three digits, no zone."""
-    second, rest = divmod(milliseconds, 1_000)
+    """`2017-07-15T12:46:37.123`: UTC, always three digits, no zone; of a later time the last one that it can show."""
+    second, rest = divmod(min(milliseconds, _LAST), 1_000)
     return f"{_rendered(second)}.{rest:03}"
 
 

@@ -121,24 +121,50 @@ def test_what_a_path_names_is_looked_for_before_the_body(
         assert client.delete(f"{word.path}/{number}").status_code == 204
 
 
+async def fill_lists(data: Path, number: int) -> None:
+    """A file with an administrator, and so many networks and device types with long names. All networks are its own."""
+    async with AsyncExitStack() as stack:
+        store = await open_store(Settings(data=str(data)), stack)
+        content = UserContent(HASHER.hash(PASSWORD), Role.ADMIN, networks=[*range(1, number + 1)])
+        named = [registry.GroupingContent(f"{each:0128}", "d" * 128) for each in range(1, number + 1)]
+        writes = [registry.insert(kind, each) for kind in (registry.NETWORK, registry.DEVICE_TYPE) for each in named]
+        await store.ledger.commit(store.users.write("admin", content, None))
+        await asyncio.gather(*[store.ledger.commit(Transaction(each)) for each in writes])
+
+
 def test_a_list_over_http_has_no_limit(data: Path) -> None:
-    """A list of more than a mebibyte comes whole, where a socket would say `ask for less`."""
+    """A list of more than a mebibyte comes whole, also that in a user, where a socket would say `ask for less`."""
+    asyncio.run(fill_lists(data, 4_000))
     with RunningGateway(data) as gateway, gateway.socket() as talk, gateway.http() as client:
-        before = len(client.get("/network").json())
-        long = "d" * 128
-        for number in range(4_000):
-            fields = {"name": f"{number:0128}", "description": long}
-            talk.connection.send(json.dumps({"action": "network/insert", "network": fields}), text=True)
-        for _ in range(4_000):
-            assert talk.receive()["status"] == "success"
-        answer = client.get("/network", params={"sortField": "name", "sortOrder": "desc"})
-        assert len(answer.content) > 1 << 20
-        assert answer.headers["content-type"] == "application/json"
-        found = [each["name"] for each in answer.json() if each["description"] == long]
-        assert found == [f"{number:0128}" for number in reversed(range(4_000))]
-        assert len(answer.json()) == before + 4_000
-        refused = talk("network/list", take=5_000)
-        assert (refused["code"], refused["error"]) == (413, "ask for less")
+        answers = {path: client.get(path) for path in ("/network", "/user/1/devicetype", "/user/1", "/user/current")}
+        for path, answer in answers.items():
+            assert (answer.headers["content-type"], len(answer.content) > 1 << 20) == ("application/json", True)
+            full = answer.json()
+            found = full if isinstance(full, list) else full["networks"]
+            assert [int(each["name"]) for each in found] == [*range(1, 4_001)], path
+        assert list(answers["/user/1"].json()) == USER_MEMBERS
+        reverse = client.get("/network", params={"sortField": "name", "sortOrder": "desc"}).json()
+        assert reverse == answers["/network"].json()[::-1]
+        for action, members in (
+            ("network/list", {"take": 5_000}),
+            ("user/getDeviceTypes", {"userId": 1}),
+            ("user/getCurrent", {}),
+        ):
+            refused = talk(action, **members)
+            assert (refused["code"], refused["error"]) == (413, "ask for less")
+
+
+USER_MEMBERS = [
+    "networks",
+    "id",
+    "login",
+    "role",
+    "status",
+    "lastLogin",
+    "data",
+    "introReviewed",
+    "allDeviceTypesAvailable",
+]
 
 
 def test_one_with_many_devices_comes_whole_over_http(data: Path) -> None:

@@ -19,6 +19,7 @@ def test_a_time_is_shown_in_utc_with_three_digits_and_no_zone() -> None:
     assert times.render(MOMENT) == "2017-07-15T12:46:37.123"
     assert times.render(0) == "1970-01-01T00:00:00.000"
     assert times.render(-1) == "1969-12-31T23:59:59.999"
+    assert times.render(253_402_300_800_000) == "9999-12-31T23:59:59.999"
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,13 @@ async def test_bad_inserts_are_refused(world: Messages) -> None:
     number = (await world.order("on", device="lamp"))["id"]
     update = {"deviceId": "lamp", "commandId": number, "command": {"result": large}}
     assert (await world.refused("command/update", **update))[0] is TooLarge
-    assert (await world.refused("command/insert", deviceId="lamp", command={"command": "x" * 129}))[0] is OutOfBounds
+    update["command"] = {"status": "x" * 129}
+    assert (await world.refused("command/update", **update))[0] is OutOfBounds
+    for member in ("command", "status"):
+        assert (await world.refused("command/insert", deviceId="lamp", command={member: "x" * 129}))[0] is OutOfBounds
+    assert (await world.refused("notification/insert", deviceId="lamp", notification={"notification": "x" * 129}))[
+        0
+    ] is OutOfBounds
     assert (await world.names("command"), await world.names("notification")) == (["on"], [])
 
 

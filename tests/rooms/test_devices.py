@@ -21,13 +21,16 @@ from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, del
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Transaction
 from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.coercion import build, decode_members
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
     NotAllowed,
     NotFound,
     OutOfBounds,
+    TooLarge,
     UserNotActive,
     WireError,
 )
@@ -244,6 +247,14 @@ async def test_a_save_is_refused_with_the_texts_of_the_reference(
     assert world.ledger.revision == before
 
 
+async def test_a_device_that_no_answer_could_show_is_refused(world: World) -> None:
+    """Whatever is stored can be read."""
+    await world.put("lamp", data={"text": "d" * (MAX_REPLY - 2_000)})
+    assert len(encode(await world.device("lamp"))) < MAX_REPLY
+    larger = {"name": "n", "data": {"text": "d" * MAX_REPLY}}
+    assert (await world.refused("device/save", deviceId="lamp", device=larger))[0] is TooLarge
+
+
 async def test_the_longest_id_and_name_are_taken(world: World) -> None:
     """48 and 128 characters."""
     await world.put("x" * 48, name="ü" * 128)
@@ -296,14 +307,15 @@ async def test_a_save_over_a_change_of_somebody_else_keeps_it(world: World) -> N
     assert (found["networkId"], found["name"], found["isBlocked"]) == (3, "second", True)
 
 
-async def test_a_save_is_not_repeated_for_a_user_who_was_locked_meanwhile(world: World) -> None:
+@pytest.mark.parametrize(("action", "members"), [("device/save", {"device": {"name": "late"}}), ("device/delete", {})])
+async def test_a_write_is_not_repeated_for_a_user_who_was_locked_meanwhile(
+    world: World, action: str, members: dict[str, Any]
+) -> None:
     """The right to it is checked again where it is evaluated again."""
     await world.put("lamp", networkId=1)
     locked = structs.replace(world.staff["ann"], status=Status.LOCKED_OUT)
     first = asyncio.create_task(world.put("lamp", name="first"))
-    late = asyncio.create_task(
-        world.refused("device/save", world.caller(ANN), deviceId="lamp", device={"name": "late"})
-    )
+    late = asyncio.create_task(world.refused(action, world.caller(ANN), deviceId="lamp", **members))
     await asyncio.sleep(0)
     await world.ledger.commit(world.users.write("ann", locked, None))
     assert (await late)[0] is UserNotActive

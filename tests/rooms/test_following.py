@@ -479,12 +479,17 @@ async def test_what_subscribing_takes(world: World) -> None:
         {"networkIds": [1], "names": []},
         {"deviceIds": ["nowhere"]},
         {"deviceId": "lamp", "networkIds": [2]},
+        {"deviceTypeIds": [3]},  # an administrator needs no assigned types
     ]
+    root = structs.replace(world.staff["root"], all_device_types_available=False)
+    await world.ledger.commit(world.users.write("root", root, None))
+    unlisted = world.peer(n=None)  # a token without networks reaches those that are asked for
+    await world.follow(unlisted, networkIds=[1])
     for members in requests:
-        peer = world.peer()
+        peer = world.peer(ROOT)
         await world.follow(peer, **members)
         await world.order("on")
-        assert names(peer) == ["on"], members
+        assert (names(peer), names(unlisted)) == (["on"], ["on"]), members
     await world.follow(world.peer(EVE))  # a client without a network
 
 
@@ -631,6 +636,21 @@ async def test_another_token_of_the_user_continues_and_one_of_another_user_ends(
     assert peer.taken() == []
 
 
+async def test_who_followed_everything_gets_nothing_with_a_token_that_reaches_less(world: World) -> None:
+    """Of all networks none is left with one that lists networks, and of all types none with one that lists types."""
+    await world.register("fan", 2, 2)
+    of_networks, of_types = world.peer(), world.peer(BEN)
+    await world.follow(of_networks)
+    await world.follow(of_types, networkIds=[2])
+    await world.order("before", "fan")
+    assert (names(of_networks), names(of_types)) == (["before"], ["before"])
+    await world.answer(of_networks, "authenticate", token=world.token(n=["1"]))
+    await world.answer(of_types, "authenticate", token=world.token(BEN, dt=["3"]))
+    for device in ("lamp", "fan"):
+        await world.order("after", device)
+    assert (of_networks.taken(), of_types.taken()) == ([], [])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_subscription_ends_silently_with_its_user(world: World, kind: str) -> None:
     """Locked, and active again: it is still listed, and stays silent; a new one works."""
@@ -690,6 +710,26 @@ async def test_rights_that_end_while_what_is_stored_is_read(world: World, change
     peer.read()
     await world.quiet()
     assert [frame.get("status") for frame in peer.taken()] == ["success"]
+
+
+async def test_a_device_that_is_deleted_while_what_is_stored_is_read(world: World, monkeypatch: Any) -> None:
+    """Nothing of it is pushed to who follows its network."""
+    await world.register("bell")
+    for device in ("lamp", "bell"):
+        await world.send("command", f"of {device}", device)
+    log = world.services.messages.commands
+    replay = log.replay
+
+    async def slow(*about: Any, **bounds: Any) -> Any:
+        found = await replay(*about, **bounds)
+        await world.do("device/delete", deviceId="lamp")
+        return found
+
+    monkeypatch.setattr(log, "replay", slow)
+    peer = world.peer()
+    await world.follow(peer, networkIds=[1], timestamp=0)
+    await world.quiet()
+    assert names(peer) == ["of bell"]
 
 
 async def test_a_socket_that_closes_while_what_is_stored_is_read_leaves_nothing(world: World) -> None:

@@ -25,8 +25,9 @@ from hivewire.services import Services, now
 from hivewire.streams.message import Draft, StreamError
 from hivewire.telemetry import log
 from hivewire_protocol import times
+from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, VersionConflict
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TooLarge, VersionConflict
 from hivewire_protocol.messages import DONE, Reply, WriteReply
 from hivewire_protocol.nouns.device import (
     DEVICE_ID,
@@ -108,9 +109,13 @@ def _test(request: DeviceList | DeviceCount) -> Test[Device]:
 
 # Writing.
 
+MOST_BYTES = MAX_REPLY - (1 << 10)
+"""Bytes of a stored device, so that there is room for the rest of an answer."""
+
 
 async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply:
-    """Create or change a device. Raises InvalidParameters, OutOfBounds or NotAllowed (devices, section 1.4)."""
+    """Create or change a device. Raises InvalidParameters, OutOfBounds, TooLarge or NotAllowed
+    (devices, section 1.4)."""
     device_id = checked_id(required(request.deviceId))
     fields = request.device
     if not isinstance(fields, DeviceFields):
@@ -191,11 +196,14 @@ def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFi
         content.type = content.type if fields.deviceTypeId is None else device_type
     content.data = fields.data if isinstance(fields.data, Raw) else NULL
     content.blocked = content.blocked if fields.isBlocked is None else fields.isBlocked
+    encoded = msgspec.json.encode(content)
+    if len(encoded) > MOST_BYTES:
+        raise TooLarge(f"The device has {len(encoded):,} bytes, more than the {MOST_BYTES:,} that an answer could show")
     expected = Expected(version=0) if former is None else former.unchanged
     moves = former is not None and (former.network, former.type) != (content.network, content.type)
     farewell = former.farewell if former is not None and moves else None
     return Transaction(
-        [Write(KIND, device_id, msgspec.json.encode(content), "application/json", farewell, (expected,))],
+        [Write(KIND, device_id, encoded, "application/json", farewell, (expected,))],
         caller.identity.login,
         (exists(NETWORK, content.network), exists(DEVICE_TYPE, content.type)),
     )

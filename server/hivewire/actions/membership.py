@@ -14,6 +14,7 @@ from msgspec import structs
 from hivewire.access.user_changes import change_user, existing
 from hivewire.access.users import User, UserContent
 from hivewire.actions import devicetype, network
+from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, exists
 from hivewire.ledger.records import Transaction
@@ -27,7 +28,6 @@ from hivewire_protocol.nouns.membership import (
     UserAssignDeviceType,
     UserAssignNetwork,
     UserDeviceTypeReply,
-    UserDeviceTypesReply,
     UserDisallowAllDeviceTypes,
     UserGetDeviceType,
     UserGetDeviceTypes,
@@ -106,12 +106,9 @@ def get_device_type(services: Services, caller: Caller, request: UserGetDeviceTy
 def get_device_types(services: Services, caller: Caller, request: UserGetDeviceTypes) -> Reply:
     """All device types, or those that the user is assigned, by id."""
     content, types = _user(services, request.userId).content, services.registry.device_types
-    found = [
-        devicetype.view(each)
-        for number, each in types.items()
-        if content.all_device_types_available or number in content.device_types
-    ]
-    return UserDeviceTypesReply(found)
+    assigned = types if content.all_device_types_available else frozenset(content.device_types)
+    found = [each for number, each in types.items() if number in assigned]
+    return Listing("deviceTypes", found, devicetype.view)
 
 
 # Writing.

@@ -10,7 +10,7 @@ from hivewire.access.passwords import Busy
 from hivewire.access.user_changes import change_user, existing
 from hivewire.access.users import KIND, User, UserContent
 from hivewire.actions import network
-from hivewire.actions.listing import Listing, arrangement, equal, like, page, search
+from hivewire.actions.listing import Listing, ListingWithin, arrangement, equal, like, page, search
 from hivewire.actions.user_checks import check_changes, check_free, check_new, taken
 from hivewire.caller import Caller
 from hivewire.dispatch import NOT_ADMINISTRATOR, check_administrator
@@ -32,9 +32,7 @@ from hivewire_protocol.nouns.user import (
     UserCount,
     UserCountReply,
     UserCreated,
-    UserCurrentReply,
     UserDelete,
-    UserFull,
     UserGet,
     UserGetCurrent,
     UserInsert,
@@ -42,7 +40,6 @@ from hivewire_protocol.nouns.user import (
     UserInsertReply,
     UserList,
     UserListed,
-    UserReply,
     UserUpdate,
     UserUpdateCurrent,
     UserUpdateFields,
@@ -58,7 +55,7 @@ def get(services: Services, caller: Caller, request: UserGet) -> Reply:
     user = existing(services.users, request.userId)
     if user.id != caller.identity.user_id and not _is_administrator(services, caller):
         raise NotFound(f"User with id = {user.id} not found")
-    return UserReply(_full(services, user))
+    return _full("user", services, user)
 
 
 def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> Reply:
@@ -66,14 +63,14 @@ def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> 
     user = services.users.by_id(caller.identity.user_id)
     if user is None:
         raise Unauthorized
-    return UserCurrentReply(_full(services, user))
+    return _full("current", services, user)
 
 
-def _full(services: Services, user: User) -> UserFull:
-    """A user with the networks that it belongs to, by id."""
+def _full(name: str, services: Services, user: User) -> Reply:
+    """A user with the networks that it belongs to, by id; over HTTP they may be any number."""
     networks = services.registry.networks
-    shown = [network.view(networks[each]) for each in sorted(user.content.networks) if each in networks]
-    return UserFull(shown, *_members(services, user))
+    own = [networks[each] for each in sorted(user.content.networks) if each in networks]
+    return ListingWithin(name, own, network.view, "networks", UserListed(*_members(services, user)))
 
 
 async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
