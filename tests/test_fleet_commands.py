@@ -52,12 +52,16 @@ def test_layers_labels_and_what_counts(logged_in: Run, device: str) -> None:
 def test_a_device_s_token_reports_and_its_value_is_adopted(
     logged_in: Run, device: str, shared_gateway: RunningGateway
 ) -> None:
-    """`token --device` makes a token that reports; `device adopt` makes what it reported the desired value."""
+    """`token --device` makes a token that reports; `device adopt` makes what it reported the desired value. What only
+    the device has is shown without a value."""
     logged_in("put", "cmd.baud", "9600", "--layer", "cmd")
     token = logged_in("token", "--device", device).out.strip()
     assert logged_in("device", "adopt", device, "cmd.baud").code == 1
     with shared_gateway.socket(token) as talk:
-        talk("device/report", deviceId=device, report=[{"name": "cmd.baud", "value": "4800"}])
+        said = {"cmd.baud": "4800", "own.firmware": "1.4"}
+        talk("device/report", deviceId=device, report=[{"name": name, "value": said[name]} for name in said])
+    shown = logged_in("device", "effective", device, "own.*", "-o", "table").out
+    assert shown.split("\n")[1].split() == ["own.firmware", "local", "1.4"]
     tried = logged_in("device", "adopt", device, "cmd.baud", "--dry-run")
     assert tried.out == "cmd.baud of cmd-1 is not written; it would be 4800\n"
     assert logged_in("device", "adopt", device, "cmd.baud").out.startswith("cmd.baud of cmd-1 is 4800 (revision ")

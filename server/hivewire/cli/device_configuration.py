@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Columns = {
     "name": lambda row: row["name"],
-    "value": shown,
+    "value": lambda row: "" if row["layer"] is None else shown(row),  # only the device has it
     "layer": lambda row: row["layer"] or "",
     "hides": lambda row: ", ".join(row.get("hidden", ())),
     "state": lambda row: row["state"],
