@@ -36,6 +36,9 @@ AGAIN_SECONDS = 1.0
 AT_ONCE = 500
 """Schedules that are carried out at the same time."""
 
+TIDY = 1_000
+"""Schedules that are noted until those are looked for that nothing waits for any more."""
+
 MINUTE = 60_000
 
 
@@ -46,6 +49,7 @@ class Timers:
         self._dispatcher = dispatcher
         self._ledger = dispatcher.ledger
         self._due: list[tuple[int, int, str]] = []  # a heap: when, and the revision and key of the record
+        self._noted = 0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._ledger.observe(self._note, KIND)
@@ -56,6 +60,7 @@ class Timers:
                 scheduled = scheduled_of(change)
                 if scheduled.failed is None:
                     heapq.heappush(self._due, (scheduled.at, change.revision, change.key))
+                    self._noted += 1
                     self._changed.set()
 
     async def fire(self) -> None:
@@ -66,6 +71,17 @@ class Timers:
             for error in results:
                 if error is not None:
                     raise error
+        if self._noted >= TIDY:
+            await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Remove the expiries of what was written since. They would stay until their time, and count as schedules."""
+        self._noted, live = 0, self._ledger.kind(KIND).live
+        stale = [change for change in live.values() if is_expiry(change) and expiring(self._ledger, change) is None]
+        for start in range(0, len(stale), AT_ONCE):
+            await asyncio.gather(*map(self._expire, stale[start : start + AT_ONCE]))
+        self._due = [each for each in self._due if each[2] in live and live[each[2]].revision == each[1]]
+        heapq.heapify(self._due)
 
     def _take(self) -> list[Change]:
         """The next records that are due, in the order of their times."""

@@ -10,6 +10,7 @@ import pytest
 from msgspec import UNSET, Raw, structs
 
 from hivewire import actions, schedules
+from hivewire import timers as timers_module
 from hivewire.access.users import UserContent
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.records import NotDurable
@@ -369,6 +370,24 @@ async def test_there_is_room_for_so_many(world: World, monkeypatch: pytest.Monke
     with pytest.raises(NotAllowed):
         await plan(world, 60, change("c"))
     await put(world, "c")
+
+
+async def test_an_expiry_that_nothing_waits_for_takes_no_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was deleted or put again long before its time is forgotten, on disk and in memory; what waits is not."""
+    monkeypatch.setattr(timers_module, "TIDY", 10)
+    timers, longest = timers_of(world), 86_400
+    await put(world, "waits", ttl=longest)
+    for number in range(20):
+        await put(world, f"n{number}", ttl=longest)
+        await world.ask(ConfigurationDelete(name=f"n{number}"))
+        await put(world, "renewed", ttl=longest + number)
+    await timers.fire()
+    assert {*world.ledger.kind("schedule").live} == {"configuration/waits", "configuration/renewed"}
+    assert len(timers._due) == 2
+    await after(world, timers, longest)
+    assert (value(world, "waits"), value(world, "renewed")) == (None, "v")
+    await after(world, timers, 19)
+    assert value(world, "renewed") is None
 
 
 async def test_what_is_overdue_at_a_start_is_carried_out_once() -> None:
