@@ -118,7 +118,8 @@ async def test_membership_is_true_at_once() -> None:
 
 
 async def test_a_layer_s_configurations_have_versions_and_history() -> None:
-    """Put, get, list, history, rollback and delete are those of plain configurations, beside them."""
+    """Put, get, list, history, rollback and delete are those of plain configurations, beside them. A write that names a
+    device in place of its layer is refused."""
     async with fleet("a") as world:
         await world.layer("x", 5)
         put = {"name": "n", "layer": "x"}
@@ -155,6 +156,13 @@ async def test_a_layer_s_configurations_have_versions_and_history() -> None:
         [only] = (await world.do("configuration/list", layer="global", after="n"))["configurations"]
         assert only["name"] == "z"
         assert (await world.do("configuration/list"))["count"] == 1
+        refused, revision = (400, "name the layer device/a"), world.ledger.revision
+        changes = [{"operation": "put", "name": "n", "value": "1"}]
+        assert await world.no("configuration/put", deviceId="a", name="n", value="1") == refused
+        assert await world.no("configuration/delete", deviceId="a", name="n") == refused
+        assert await world.no("configuration/rollback", deviceId="a", name="n", to=1) == refused
+        assert await world.no("configuration/transact", deviceId="a", changes=changes) == refused
+        assert world.ledger.revision == revision
         await world.do("configuration/delete", **put)
         assert (await world.no("configuration/get", **put))[0] == 404
 

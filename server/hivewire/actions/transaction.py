@@ -8,7 +8,7 @@ from typing import NamedTuple
 from msgspec import UNSET, structs
 
 from hivewire import schedules
-from hivewire.actions.writing import Judged, affecting_of, delete_of, put_of, settled
+from hivewire.actions.writing import Judged, affecting_of, delete_of, put_of, refuse_device, settled
 from hivewire.caller import Caller
 from hivewire.fleet.conditions import guards_of
 from hivewire.ledger.pending import PendingWrite, commit
@@ -48,6 +48,7 @@ class Planned(NamedTuple):
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> Judged:
     """Several writes, all or nothing. The error names the first one that was refused."""
+    refuse_device(request)
     if request.at is not None:
         return _schedule(services, caller, request, request.at)
     if not request.changes or len(request.changes) > MAX_TRANSACTION:

@@ -34,7 +34,7 @@ from hivewire_protocol.errors import (
     InvalidParameters,
     OutOfBounds,
 )
-from hivewire_protocol.messages import Reply
+from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.nouns.configuration import (
     RESERVED,
     TEXT,
@@ -49,6 +49,7 @@ from hivewire_protocol.nouns.configuration import (
     is_media_type,
     json_problem,
 )
+from hivewire_protocol.nouns.device import MAX_DEVICE_ID
 from hivewire_protocol.nouns.layer import key_of, split
 from hivewire_protocol.patterns import EVERYTHING
 
@@ -155,6 +156,7 @@ def pending_of(
     answer: Callable[[list[Change]], Reply],
 ) -> PendingWrite[Reply]:
     """The write of one configuration, or its dry run."""
+    refuse_device(request)
     transaction = Transaction((write,), caller.identity.login)
     if request.layer is not None:
         transaction.guards = guards_of((write,))
@@ -162,6 +164,12 @@ def pending_of(
         transaction.dry_run = True
         answer = _would_delete if write.content is None else partial(_would_write, services)
     return PendingWrite(transaction, answer, services.resources.refusal)
+
+
+def refuse_device(request: Request) -> None:
+    """Raise InvalidParameters for a `deviceId`: without a layer no device sees what is written."""
+    if request.deviceId is not None:
+        raise InvalidParameters(f"name the layer device/{request.deviceId[:MAX_DEVICE_ID]}")
 
 
 def judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> Judged:
