@@ -63,13 +63,15 @@ function useCounts(asked) {
 }
 
 function Filter({layer = "", label, layers}) {
+  const [text, setText] = useState(label);
+  useEffect(() => setText(label), [label]);
   const choose = (change) => refine({state: undefined, after: undefined, ...change});
   return html`<form class="row-of" onSubmit=${(event) => event.preventDefault()}>
     <select aria-label="Layer" value=${layer} onChange=${(event) => choose({layer: event.currentTarget.value})}>
       <option value="">All devices</option>
       ${layers.map((each) => html`<option value=${each.layer}>${plain(each.layer)}</option>`)}
     </select>
-    <input class="grow" type="search" aria-label="Labels" list="labels" placeholder="site=bonn, floor=2" value=${label} onChange=${(event) => choose({label: event.currentTarget.value.trim()})} />
+    <input class="grow" type="search" aria-label="Labels" list="labels" placeholder="site=bonn, floor=2" value=${text} onInput=${(event) => setText(event.currentTarget.value)} onChange=${() => choose({label: text.trim()})} />
     <datalist id="labels">${[...new Set(layers.flatMap(({target}) => written(target.labels).split("\n")))].filter(Boolean).map((each) => html`<option value=${each}></option>`)}</datalist>
   </form>`;
 }
