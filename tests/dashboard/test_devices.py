@@ -23,6 +23,7 @@ async def test_a_command_is_sent_and_its_answer_comes(visit: Visit, gateway: Run
         await visit.open("device/lamp-a")
         await expect(visit.page.locator("h1")).to_contain_text("offline")
         await expect(visit.page.get_by_role("heading", name="No commands")).to_be_visible()
+        await expect(visit.page.locator(".empty pre")).to_contain_text("hivewire command send")
         await visit.page.get_by_label("Command", exact=True).fill("on")
         await visit.page.get_by_label("Parameters, as JSON").fill("{")
         await expect(visit.page.get_by_text("This is not JSON")).to_be_visible()

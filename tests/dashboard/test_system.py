@@ -195,6 +195,13 @@ MARKUP = "main :is(script, img:not(.cm-widgetBuffer), iframe, object, embed, bas
 """What stored text could become. The editor has empty images of its own beside what it shows in place of characters."""
 
 
+HIDDEN = r"""
+() => [...document.querySelectorAll("main :is(bdi, th, td, dd, h1, a, p, option, button, legend, figcaption)")]
+    .map(each => each.textContent).filter(text => /[\p{Cc}\p{Cf}]/u.test(text.replace(/\n */g, "")))
+"""
+"""Texts with characters that are not seen or turn others around: these show as escapes, but in what can be copied."""
+
+
 async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: RunningGateway) -> None:
     """Names, values, descriptions, devices and their messages: no element comes of them, and no script runs."""
     refused = 0
@@ -208,6 +215,8 @@ async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: Run
             command = {"command": text[:120], "parameters": {"text": text}}
             talk("command/insert", deviceId="hostile-0", command=command)
             talk("notification/insert", deviceId="hostile-0", notification={"notification": text[:100]})
+        talk("network/insert", network={"name": HOSTILE[8]})
+        talk("layer/put", layer="hostile", rank=666, target={"labels": {text[:64]: [text[:64]] for text in HOSTILE}})
         assert refused < len(HOSTILE)
     for place in (
         "c?q=hostile.",
@@ -220,12 +229,15 @@ async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: Run
         "device/hostile-0",
         "device/hostile-0?tab=notifications",
         "device/hostile-0?tab=data",
+        "layers",
     ):
         await visit.open(place)
         await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned"))
         assert await visit.page.locator(MARKUP).count() == 0
         assert await visit.page.title() != "owned"
+        assert not await visit.page.evaluate(HIDDEN)
         await visit.fits()
+    await expect(visit.page.locator("td bdi[dir=ltr]", has_text="=שלום עולם")).to_be_visible()
     await visit.open("c?q=hostile.8")
     await expect(visit.row("hostile.8")).to_contain_text("\\u202Eevil\\u202C")
     await visit.accessible()

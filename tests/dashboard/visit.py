@@ -115,10 +115,10 @@ class Visit:
             assert not broken, (theme, broken)
 
     async def fits(self) -> None:
-        """Nothing has to be scrolled sideways on a screen of 320 pixels, the tabs of a page neither."""
+        """Nothing has to be scrolled sideways on a screen of 320 pixels: neither the page, nor its tabs and tables."""
         await self.page.set_viewport_size(NARROW)
         widths = await self.page.evaluate(
-            "[document.documentElement, ...document.querySelectorAll('.tabs')].map(each => each.scrollWidth)"
+            "[document.documentElement, ...document.querySelectorAll('.tabs, .scroll')].map(each => each.scrollWidth)"
         )
         await self.page.set_viewport_size(WIDE)
         assert max(widths) <= 320, widths

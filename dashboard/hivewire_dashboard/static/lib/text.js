@@ -13,9 +13,10 @@ function escaped(character) {
 
 /**
  * Stored text, isolated from the direction of the text around it, with hidden characters as escapes. `lines` keeps line
- * breaks and tabs; at most `most` characters are shown.
+ * breaks and tabs; at most `most` characters are shown. `words` is for a sentence of the page with stored text in it,
+ * which runs from left to right whatever it begins with.
  */
-export function Text({of, lines = false, most = Infinity, mono = false}) {
+export function Text({of, lines = false, most = Infinity, mono = false, words = false}) {
   const text = String(of ?? "");
   const shown = text.length > most ? text.slice(0, most) : text;
   const parts = [];
@@ -27,7 +28,7 @@ export function Text({of, lines = false, most = Infinity, mono = false}) {
   }
   parts.push(shown.slice(end));
   if (shown !== text) parts.push("…");
-  return html`<bdi class=${mono ? "mono" : undefined}>${parts}</bdi>`;
+  return html`<bdi class=${mono ? "mono" : undefined} dir=${words ? "ltr" : undefined}>${parts}</bdi>`;
 }
 
 /** The same as one plain string, for titles, labels and announcements. */

@@ -93,7 +93,8 @@ function Clients() {
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   return html`<section class="stack" aria-label="Clients">
     <div class="row-of"><p class="grow quiet">Programs with privileges in tenants, which log in by OAuth.</p><${Button} kind="primary" onClick=${() => setOpen({})}>New client<//></div>
-    ${value?.length === 0 && html`<${Empty} title="There are no clients"><p>A client gets an id and a secret, and with them tokens from <code>/oauth/token</code>.</p><//>`}
+    ${value?.length === 0 && html`<${Empty} title="There are no clients"><p>A client gets an id and a secret, and with them tokens from <code>/oauth/token</code>.</p>
+      <${Copied} label="Terminal" text="hivewire client add shop" /><//>`}
     ${value?.length > 0 && html`<${Table} label="Clients" head=${["Id", "Privileges", html`<span class="unseen">Actions</span>`]}>
       ${value.map((client) => html`<tr key=${client.clientId}>
         <th scope="row"><${Text} of=${client.clientId} mono /></th>
@@ -158,7 +159,8 @@ function Tenants() {
       <${Button} kind="primary" type="submit" busy=${busy || !id}>Make it<//>
     </form>
     ${refused && html`<${Problem} error=${refused} />`}
-    ${value?.length === 0 && html`<${Empty} title="There are no tenants"><p>A tenant has a configuration document, which its clients read and write.</p><//>`}
+    ${value?.length === 0 && html`<${Empty} title="There are no tenants"><p>A tenant has a configuration document, which its clients read and write.</p>
+      <${Copied} label="Terminal" text="hivewire tenant add shop" /><//>`}
     ${value?.length > 0 && html`<${Table} label="Tenants" head=${["Id", html`<span class="unseen">Actions</span>`]}>
       ${value.map(({tenantId}) => html`<tr key=${tenantId}>
         <th scope="row"><a href=${to("tenant", tenantId)}><${Text} of=${tenantId} mono /></a></th>

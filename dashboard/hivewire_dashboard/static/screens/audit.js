@@ -77,7 +77,7 @@ function ChangeRow({row, look}) {
     <td>${configuration.layer
       ? html`<${Text} of=${configuration.name} mono /> <span class="quiet">in <${Text} of=${configuration.layer} mono /></span>`
       : html`<a href=${to("one", configuration.name)}><${Text} of=${configuration.name} mono /></a>`}</td>
-    <td>${operation === "delete" ? "deleted" : `version ${configuration.entityVersion}`}</td>
+    <td>${operation === "delete" ? "deleted" : `version\u00a0${configuration.entityVersion}`}</td>
     <td><${Text} of=${description ?? ""} /></td>
     <td><${Button} kind="small" onClick=${look} aria-label=${`Difference of ${plain(configuration.name)}, revision ${row.revision}`}>Difference<//></td>
   </tr>`;

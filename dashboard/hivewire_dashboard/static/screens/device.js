@@ -88,7 +88,8 @@ function Commands({id}) {
     ${send && html`<${Send} id=${id} names=${sent} messages=${messages} take=${take} />`}
     <section aria-label="Commands that were sent" class="stack">
       ${error && html`<${Problem} error=${error} retry=${again} />`}
-      ${!waiting && !error && !messages.length && html`<${Empty} title="No commands"><p>${send && "Send the first one."} Those that were sent stay here until they expire.</p><//>`}
+      ${!waiting && !error && !messages.length && html`<${Empty} title="No commands"><p>${send && "Send the first one."} Those that were sent stay here until they expire.</p>
+        ${send && html`<${Copied} label="Terminal: send one, and wait for the answer" text=${sending(id)} />`}<//>`}
       ${messages.length > 0 && html`<ol class="cards" aria-label="Commands">${messages.map((each) => html`<${Command} key=${each.id} command=${each} />`)}</ol>`}
     </section>
   </div>`;
@@ -160,7 +161,8 @@ function Notifications({id}) {
   return html`<section class="stack" aria-label="Notifications">
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${messages.length > 0 && html`<div class="row-of"><input type="search" aria-label="Only these notifications" placeholder="Name" value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></div>`}
-    ${!waiting && !error && !messages.length && html`<${Empty} title="No notifications"><p>What the device says appears here as it comes. It is kept for a while (<code>notifications_retention</code>).</p><//>`}
+    ${!waiting && !error && !messages.length && html`<${Empty} title="No notifications"><p>What the device says appears here as it comes. It is kept for a while (<code>notifications_retention</code>).</p>
+      ${may("CreateDeviceNotification") && html`<${Copied} label="Terminal: say something for it" text=${`hivewire notification send ${quoted(id)} temperature '{"celsius": 21.5}'`} />`}<//>`}
     ${shown.length > 0 && html`<ol class="cards" aria-label="Notifications">${shown.map((each) => html`<li class="card" key=${each.id}>
       <span class="grow"><strong><${Text} of=${each.notification} mono /></strong> <${Json} value=${each.parameters} /></span>
       <span class="quiet"><${When} time=${each.timestamp} /></span>
@@ -169,11 +171,13 @@ function Notifications({id}) {
   </section>`;
 }
 
+const quoted = (id) => `'${id.replace(/'/g, "'\\''")}'`;
+const sending = (id) => `hivewire command send ${quoted(id)} on '{"level": 3}' --wait`;
+
 function Lines({id}) {
-  const quoted = `'${id.replace(/'/g, "'\\''")}'`;
   return html`<div class="stack lines">
-    <${Copied} label="Terminal: send a command, and wait for the answer" text=${`hivewire command send ${quoted} on '{"level": 3}' --wait`} />
-    <${Copied} label="Terminal: follow what it says" text=${`hivewire notification watch ${quoted}`} />
+    <${Copied} label="Terminal: send a command, and wait for the answer" text=${sending(id)} />
+    <${Copied} label="Terminal: follow what it says" text=${`hivewire notification watch ${quoted(id)}`} />
     <${Copied} label="A frame on the WebSocket" text=${JSON.stringify({action: "command/insert", requestId: 1, deviceId: id, command: {command: "on"}})} />
   </div>`;
 }

@@ -7,7 +7,7 @@ import {Grid} from "../lib/grid.js";
 import {toTable} from "../lib/keys.js";
 import {go, refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
-import {count, Text, When} from "../lib/text.js";
+import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction} from "../lib/ui.js";
 import {Table} from "./access.js";
 
@@ -54,7 +54,7 @@ function All({query}) {
   }, [version, text, network, type, presence]);
   const online = useMemo(() => devices.sorted.filter((each) => each.online).length, [version]);
   const choice = (label, key, value, options) => html`<select aria-label=${label} value=${value} onChange=${(event) => refine({[key]: event.currentTarget.value || undefined})}>
-    ${options.map(([id, name]) => html`<option value=${id}>${name}</option>`)}</select>`;
+    ${options.map(([id, name]) => html`<option value=${id}>${plain(name)}</option>`)}</select>`;
   if (devices.error.value) return html`<${Problem} error=${devices.error.value} />`;
   return html`
     <form class="search" role="search" onSubmit=${toTable}>
@@ -118,8 +118,8 @@ export function DeviceForm({device, close}) {
     <form class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
       ${!device && html`<${Field} label="Id" value=${id} onInput=${setId} hint="Letters, digits and hyphens. It cannot be changed later." autofocus />`}
       <${Field} label="Name" value=${name} onInput=${setName} />
-      <${Field} as="select" label="Network" value=${network} onInput=${setNetwork}>${networks.sorted.map((each) => html`<option value=${each.id}>${each.name}</option>`)}<//>
-      <${Field} as="select" label="Type" value=${type} onInput=${setType}>${types.sorted.map((each) => html`<option value=${each.id}>${each.name}</option>`)}<//>
+      <${Field} as="select" label="Network" value=${network} onInput=${setNetwork}>${networks.sorted.map((each) => html`<option value=${each.id}>${plain(each.name)}</option>`)}<//>
+      <${Field} as="select" label="Type" value=${type} onInput=${setType}>${types.sorted.map((each) => html`<option value=${each.id}>${plain(each.name)}</option>`)}<//>
       <${Field} as="textarea" label="Data, as JSON" value=${data} onInput=${setData} wrong=${wrong} rows="4" class="mono" />
       <label class="check"><input type="checkbox" checked=${blocked} onChange=${() => setBlocked(!blocked)} /> Blocked</label>
       ${error && html`<${Problem} error=${error} />`}
@@ -147,7 +147,8 @@ function Groupings({what, noun, followed, member}) {
   if (followed.error.value) return html`<${Problem} error=${followed.error.value} />`;
   return html`<div class="padded stack">
     ${change && html`<div class="row-of"><${Button} kind="primary" onClick=${() => setOpen({})}>New ${what}<//></div>`}
-    ${followed.ready.value && !followed.sorted.length && html`<${Empty} title=${`There are no ${what}s`}><p>Each device belongs to one.</p><//>`}
+    ${followed.ready.value && !followed.sorted.length && html`<${Empty} title=${`There are no ${what}s`}><p>Each device belongs to one.</p>
+      <${Copied} label="Terminal" text=${`hivewire ${query} add first`} /><//>`}
     ${followed.sorted.length > 0 && html`<${Table} label=${`All ${what}s`} head=${["Name", "Description", "Devices", html`<span class="unseen">Actions</span>`]}>
       ${followed.sorted.map((each) => html`<tr key=${each.id}>
         <th scope="row"><${Text} of=${each.name} /></th>

@@ -37,7 +37,7 @@ export default function Layer({rest: [layer = ""]}) {
       </div>`}
     </header>
     ${device !== undefined && html`<p class="facts">Only the device <a href=${to("device", device, {tab: "configuration"})}><${Text} of=${device} mono /></a>; above all other layers.</p>`}
-    ${of && html`<p class="facts">Rank <strong>${of.rank}</strong> · <${Text} of=${described(of.target)} /> · ${count(of.devices, "device")}</p>`}
+    ${of && html`<p class="facts">Rank <strong>${of.rank}</strong> · <${Text} of=${described(of.target)} words /> · ${count(of.devices, "device")}</p>`}
     ${!ready && html`<p class="quiet" role="status">Reading…</p>`}
     ${ready && !entries.size && html`<${Empty} title="This layer holds nothing yet">
       <p>Its devices have what lower layers say.</p><${Copied} label="Terminal" text=${`hivewire put baud 9600 --layer ${layer}`} /><//>`}

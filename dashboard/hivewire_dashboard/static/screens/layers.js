@@ -30,7 +30,7 @@ export default function Layers() {
     ${value && html`<${Table} label="All layers, the highest first" head=${["Layer", "Rank", "Which devices", "Devices", "Configurations"]}>
       ${value.map(({layer, rank, target, devices, configurations}) => html`<tr key=${layer}>
         <th scope="row"><a href=${to("layer", layer)}><${Text} of=${layer} mono /></a></th>
-        <td>${rank}</td><td><${Text} of=${described(target)} /></td><td>${count(devices)}</td><td>${count(configurations)}</td>
+        <td>${rank}</td><td><${Text} of=${described(target)} words /></td><td>${count(devices)}</td><td>${count(configurations)}</td>
       </tr>`)}
     <//>`}
     ${value?.length === 1 && html`<${Copied} label="Terminal: another layer" text="hivewire layer put cold-chain 500 --label site=bonn" />`}

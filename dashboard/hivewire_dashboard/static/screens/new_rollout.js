@@ -148,7 +148,7 @@ function Preview({layer, steps, gates, set}) {
   return html`<ol class="cards" aria-label="What these steps are">${steps.map((each, index) => {
     usual = {...usual, ...filled(gates[index - 1])};
     return html`<li class="card" key=${index}>
-      <span class="tag">${index + 1}</span><span class="grow"><${Text} of=${described(each)} /></span>
+      <span class="tag">${index + 1}</span><span class="grow"><${Text} of=${described(each)} words /></span>
       <span class="quiet">${value?.[index] !== undefined && `${each.percent === undefined || each.percent === 100 ? "" : "about "}${count(value[index], "device")}`}</span>
       ${index > 0 && html`<details class="whole"><summary>${each.gate ? `From here on: ${gated(each.gate)}` : "Another gate from here on"}</summary><${GateFields} gate=${gates[index]} usual=${usual} set=${(gate) => set(index, gate)} /></details>`}</li>`;
   })}</ol>`;

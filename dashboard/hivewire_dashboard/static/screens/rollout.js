@@ -96,7 +96,7 @@ function Steps({rollout}) {
   const now = state === "completed" ? steps.length + 1 : step;
   return html`<ol class="cards" aria-label="Steps">${steps.map((each, index) => html`<li class="card" key=${index} aria-current=${index + 1 === now ? "step" : undefined}>
     <span class=${`tag ${index + 1 < now ? "new" : index + 1 === now && going ? "changed" : ""}`}>${index + 1 < now ? "done" : index + 1 > now ? (going ? "later" : "never") : going ? "now" : "ended"}</span>
-    <span class="grow"><${Text} of=${described(each)} />${each.gate && html` <span class="quiet">${gated(each.gate)}</span>`}</span>
+    <span class="grow"><${Text} of=${described(each)} words />${each.gate && html` <span class="quiet">${gated(each.gate)}</span>`}</span>
   </li>`)}</ol>`;
 }
 

@@ -3,7 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
 import {may} from "../lib/session.js";
-import {moment} from "../lib/text.js";
+import {moment, plain} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
 /** The rights that programs usually need, and all rights. */
@@ -56,7 +56,7 @@ function Mint({made}) {
     <div class="filters">
       <${Field} as="select" label="Of the user" value=${user} onInput=${setUser}>
         <option value="">you</option>
-        ${(users.value || []).filter(({id}) => id !== me.value?.id).map(({id, login}) => html`<option value=${String(id)}>${login}</option>`)}
+        ${(users.value || []).filter(({id}) => id !== me.value?.id).map(({id, login}) => html`<option value=${String(id)}>${plain(login)}</option>`)}
       <//>
       <${Field} as="select" label="Good for" value=${span} onInput=${setSpan}>${SPANS.map(([seconds, words]) => html`<option value=${seconds}>${words}</option>`)}<//>
     </div>
