@@ -20,13 +20,14 @@ much. And for long work that nobody waits for."""
 _T = TypeVar("_T")
 
 
-async def in_slices(steps: Steps[_T]) -> _T:
-    """The result of long work that yields after each of its steps.
+async def in_slices(steps: Steps[_T], *, background: bool = False) -> _T:
+    """The result of long work that yields after each of its steps. The slices of `background` work are short.
 
     After its first slice it takes turns with all other such work: one slice for each iteration of the event loop,
     however many there are.
     """
-    most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else SLICE_SECONDS
+    usual = SHORT_SECONDS if background else SLICE_SECONDS
+    most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else usual
     began = perf_counter()
     while True:
         try:
@@ -36,7 +37,7 @@ async def in_slices(steps: Steps[_T]) -> _T:
             return result
         if perf_counter() - began > most:
             await _turn()
-            began, most = perf_counter(), SLICE_SECONDS
+            began, most = perf_counter(), usual
 
 
 _waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[asyncio.Future[None]]] = WeakKeyDictionary()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hivewire.fleet import fleet as fleets
-from hivewire.fleet import source
+from hivewire.fleet import followers, source
+from hivewire.fleet.views import View
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
 from tests.rooms.test_hub import Peer
 
@@ -303,7 +304,7 @@ async def test_only_a_device_s_own_token_follows_its_configurations() -> None:
 
 async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile whoever asks sees the truth, edits are pushed, and no position lets a device miss its move."""
-    monkeypatch.setattr(fleets, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(fleets, "SWEEP_SECONDS", 0.0)
     ids = [f"d-{number:03}" for number in range(100)]
     async with fleet(*ids) as world:
         await world.layer("x", 5, networkIds=[2])
@@ -316,8 +317,9 @@ async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.Mo
         moving = world.dispatcher.carry_out(world.admin, world_request("layer/put", put))
         moving.send(None)
         await world.put("global", m="1")
+        await world.put("x", n="y")
         last = world.follow(ids[-1])
-        assert await world.has(ids[50]) == {"n": "x", "m": "1"}
+        assert await world.has(ids[50]) == {"n": "y", "m": "1"}
         early = [frame for frame in devices[99].peer.taken() if "position" in frame]
         moving.close()
         for frame in early:
@@ -326,8 +328,43 @@ async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.Mo
         devices[99].connect()
         for device in devices:
             await device.listen()
-            assert device.have == {"n": "x", "m": "1"}
+            assert device.have == {"n": "y", "m": "1"}
         assert last.frames
+
+
+async def test_what_a_move_changes_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all devices that move from one view to another, in however many slices."""
+    monkeypatch.setattr(fleets, "SWEEP_SECONDS", 0.0)
+    compared: list[View] = []
+    differences = View.differences
+    monkeypatch.setattr(View, "differences", lambda *views: (compared.append(views[0]), differences(*views))[1])
+    ids = [f"d-{number}" for number in range(20)]
+    async with fleet(*ids) as world:
+        await world.layer("x", 5, networkIds=[2])
+        await world.put("x", n="x")
+        devices = [Device(world, each) for each in ids]
+        await world.layer("x", 5)
+        for device in devices:
+            await device.listen()
+            assert device.have == {"n": "x"}
+        assert len(compared) == 1
+
+
+async def test_devices_with_layers_of_their_own_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a view, more than those of which the differences are kept."""
+    monkeypatch.setattr(followers, "KEPT_MOVES", 3)
+    ids = [f"d-{number}" for number in range(10)]
+    async with fleet(*ids) as world:
+        await world.layer("x", 5, networkIds=[2])
+        await world.put("x", n="x")
+        own = {each: "mn"[number % 2] for number, each in enumerate(ids)}
+        for each, name in own.items():
+            await world.put(f"device/{each}", **{name: each})
+        devices = [Device(world, each) for each in ids]
+        await world.layer("x", 5)
+        for device in devices:
+            await device.listen()
+            assert device.have == {"n": "x"} | {own[device.id]: device.id}
 
 
 def world_request(action: str, members: Any) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from hivewire.fleet import fleet as fleets
+from hivewire.fleet import notes
 from hivewire.fleet.reports import Rates
 from hivewire_protocol.errors import TooManyReports
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
@@ -166,6 +169,30 @@ async def test_a_save_that_is_broken_off_loses_no_report(monkeypatch: pytest.Mon
             await asyncio.gather(saving, return_exceptions=True)
         await world.services.notes.save()
         assert {*await world.ledger.notes()} == {"report/a"}
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+async def test_saving_waits_for_devices_that_change_views(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """But not for long: what devices report is saved within seconds, whatever happens."""
+    monkeypatch.setattr(fleets, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(notes, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(notes, "SETTLE_SECONDS", seconds)
+    ids = [f"d-{number}" for number in range(200)]
+    async with fleet(*ids) as world:
+        await reported(world, ids[0], {"name": "n", "value": "1"})
+        moved: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def remember(notes: Mapping[str, str]) -> None:
+            moved.set_result(sum(view.members for view in world.services.fleet.views if len(view.layers) > 1))
+
+        monkeypatch.setattr(world.journal, "remember", remember)
+        moving = asyncio.create_task(world.layer("x", 5))
+        while not world.services.fleet.layers.ranks:
+            await asyncio.sleep(0)
+        world.services.notes.start()
+        assert (await moved == 200) is bool(seconds)
+        await world.services.notes.close()
+        await moving
 
 
 async def test_equal_reports_are_one_object() -> None:

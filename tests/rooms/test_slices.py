@@ -27,6 +27,24 @@ async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch
     assert await in_slices(steps()) is None  # type: ignore[arg-type]
 
 
+async def test_background_work_has_short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, so that whoever waits for something else hardly notices."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 1e9)
+    monkeypatch.setattr(slices, "SHORT_SECONDS", -1)
+    served: list[int] = []
+
+    def steps() -> Steps[list[int]]:
+        for number in range(3):
+            asyncio.get_running_loop().call_soon(served.append, number)
+            yield
+        return served.copy()
+
+    assert await in_slices(steps()) == []
+    await asyncio.sleep(0)
+    served.clear()
+    assert await in_slices(steps(), background=True) == [0, 1, 2]
+
+
 async def test_works_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """In an iteration of the event loop only one of them has a slice, in order; one that was cancelled has none."""
     monkeypatch.setattr(slices, "SLICE_SECONDS", -1)

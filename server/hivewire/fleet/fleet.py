@@ -28,7 +28,6 @@ from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Precondition, Write
 from hivewire.resources import LAYERED
-from hivewire.slices import SHORT_SECONDS
 from hivewire.telemetry import Gauges
 from hivewire_protocol.nouns.device_configuration import Reported
 from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, key_of
@@ -36,6 +35,10 @@ from hivewire_protocol.tenant.steps import Steps
 
 LOOK = 20
 """Devices that are looked at in one step of a slice."""
+
+SWEEP_SECONDS = 0.000_03
+"""Seconds that devices move to other views before the event loop serves others: less than a get takes. The pushes are
+sent after it, and take as long again."""
 
 
 class Sweep(NamedTuple):
@@ -65,6 +68,7 @@ class Fleet:
         self._defined = 0
         self._rolled: dict[str, int] = {}
         self._sweeps: list[Sweep] = []
+        self._moves = Moves(0)
         self._task: asyncio.Task[None] | None = None
         self._source = FleetSource(ledger)
         hub.add(SOURCE, self._source)
@@ -222,6 +226,7 @@ class Fleet:
         touched: dict[str, None] = {}
         insisted: list[tuple[Desired, list[Subscription]]] = []
         self.changes += 1
+        self._moves = Moves(self.ledger.revision)
         for change in changes:
             if change.kind == LAYERED:
                 items += self._edit(change, touched, insisted)
@@ -242,8 +247,8 @@ class Fleet:
         self._unsettle((), ())
         for item, subs in insisted:
             self.followers.send_again(item, subs)
-        if touched:
-            self._move_all(touched)
+        for device in touched:
+            self._place(device)
         if self._sweeps and self._task is None and not self._sweep():
             self._task = asyncio.get_running_loop().create_task(self._keep_sweeping(), name="devices change views")
 
@@ -297,19 +302,16 @@ class Fleet:
         self._source.unsettled = min(first, default=None)
 
     def _sweep(self) -> bool:
-        """Move devices for a slice of time. Whether all have moved.
-
-        A short slice: moving half a large fleet takes a second or two in any case, and every request waits for a slice.
-        """
+        """Move devices for a slice of time. Whether all have moved."""
         began = perf_counter()
-        moves = Moves(self.ledger.revision)
         while self._sweeps:
             for device in self._sweeps[0].devices:
-                self._place(device, moves)
-                if perf_counter() - began > SHORT_SECONDS:
+                self._place(device)
+                if perf_counter() - began > SWEEP_SECONDS:
                     return False
             self._sweeps.pop(0)
-        self._unsettle((), ())
+            self._unsettle((), ())
+            self._moves = Moves(self.ledger.revision)  # their positions were those of the sweep
         return True
 
     async def _keep_sweeping(self) -> None:
@@ -321,12 +323,7 @@ class Fleet:
         finally:
             self._task = None
 
-    def _move_all(self, devices: Iterable[str]) -> None:
-        moves = Moves(self.ledger.revision)
-        for device in devices:
-            self._place(device, moves)
-
-    def _place(self, device_id: str, moves: Moves | None = None) -> None:
+    def _place(self, device_id: str) -> None:
         """Give a device the view of its current layers."""
         device, member = self._registry.device(device_id), self.members.by_id.get(device_id)
         before = None if member is None else member.view
@@ -342,7 +339,7 @@ class Fleet:
             self.members.put(device, labels, after)
         if after is not before:
             self.changes += 1
-            self.followers.move(device_id, before, after, moves or Moves(self.ledger.revision))
+            self.followers.move(device_id, before, after, self._moves)
             if before is not None:
                 self.views.forget(before)
 

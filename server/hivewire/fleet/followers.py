@@ -174,9 +174,13 @@ NOWHERE = View(0, (), ())
 """The view of a device that does not exist."""
 
 
+KEPT_MOVES = 64
+"""Most pairs of views whose differences are kept. Devices with a layer of their own have a view each."""
+
+
 class Moves:
-    """What is pushed to devices that get other views at a revision. The differences of two views are found and encoded
-    once."""
+    """What is pushed to devices that get other views, from a revision until the fleet changes again. The differences of
+    two views are found and encoded once."""
 
     def __init__(self, revision: int) -> None:
         self._revision = revision
@@ -187,6 +191,8 @@ class Moves:
         key = before or NOWHERE, after or NOWHERE
         found = self._found.get(key)
         if found is None:
+            if len(self._found) >= KEPT_MOVES:
+                self._found.clear()
             events = [
                 event_of(Desired(name, value, self._revision, frozenset(), (name,)))
                 for name, value in key[0].differences(key[1])

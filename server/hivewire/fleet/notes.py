@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
@@ -29,6 +30,9 @@ NAME = "report/"
 SAVE_SECONDS = 1.0
 """Interval of saving, and of sending to other gateways."""
 
+SETTLE_SECONDS = 2.0
+"""Longest time for which saving waits for devices that change views."""
+
 PART_BYTES = 64 << 10
 """A fact is closed once it holds so much; what one device reports is 256 KiB at most."""
 
@@ -36,7 +40,7 @@ LAG = 2_000
 """Milliseconds after which other gateways know what devices did here."""
 
 
-LOOK = 50
+LOOK = 10
 """Notes that are made in one step of a slice."""
 
 
@@ -179,7 +183,15 @@ class Notes:
     async def _keep_saving(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
+            if self._alone:  # else others wait for what happens here
+                await self._settled()
             await self.save()
+
+    async def _settled(self) -> None:
+        """Wait until devices have their views, but not for long: saving thousands meanwhile would slow requests."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._fleet.settled()
 
     async def save(self) -> None:
         """Keep what is new since the last time, and tell it. What the storage does not take stays in memory."""
@@ -189,7 +201,7 @@ class Notes:
         saved = not devices
         try:
             if devices:
-                await self._ledger.remember(await in_slices(self._notes_of(devices)))
+                await self._ledger.remember(await in_slices(self._notes_of(devices), background=True))
                 saved = True
         except NotDurable:
             pass
@@ -273,7 +285,7 @@ class Notes:
         self._facts.tell(Part(number, part, True, [], []))
 
     async def _answer(self) -> None:
-        await in_slices(self._tell_all())
+        await in_slices(self._tell_all(), background=True)
 
     # Hearing.
 

@@ -49,7 +49,7 @@ from hivewire_protocol.tenant.steps import Steps
 JUDGE_SECONDS = 0.5
 """Interval of looking at all running rollouts."""
 
-LOOK = 200
+LOOK = 50
 """Devices that are counted in one step of a slice."""
 
 OVERRIDDEN = "overridden"
@@ -104,10 +104,10 @@ class Progress:
 
     # Counting.
 
-    async def count(self, rollout: Rollout) -> tuple[RolloutCounts, list[str]]:
+    async def count(self, rollout: Rollout, *, background: bool = False) -> tuple[RolloutCounts, list[str]]:
         """The devices of a rollout now, and the most frequent errors of those that have refused."""
         await self._fleet.settled()
-        return await in_slices(self._count(rollout))
+        return await in_slices(self._count(rollout), background=background)
 
     async def census(self, query: Query, *, each_name: bool) -> FleetCountReply:
         """The devices that a query asks for by their states, with those of its rollout."""
@@ -203,7 +203,7 @@ class Progress:
         lag = self._notes.lag
         if lag is None or self._now() - rollout.content.since < lag:
             return  # other gateways may know more of this step
-        counts, errors = await self.count(rollout)
+        counts, errors = await self.count(rollout, background=True)
         content, now = rollout.content, self._now()
         if content.state != RUNNING:
             return  # another write was first

@@ -115,8 +115,12 @@ class View:
 
     def differences(self, other: View) -> list[tuple[str, Value | None]]:
         """The effective values of another view, for the names for which the tags differ, by name."""
+        if self.layers == other.layers:  # then only what their rollouts set can differ
+            names = {name for each in {*self.overlays} ^ {*other.overlays} for name in each.values}
+        else:
+            names = {*self.names(), *other.names()}
         found = []
-        for name in sorted({*self.names(), *other.names()}):
+        for name in sorted(names):
             after = other.find(name)
             if self.tag(name) != (None if after is None else after.value.tag):
                 found.append((name, None if after is None else after.value))
