@@ -173,3 +173,25 @@ def test_a_device_reads_over_http(shared_gateway: RunningGateway, talk: Talk) ->
             assert '"value":"3"' in data
         assert client.get("/device/other/configuration").status_code in (403, 404)
     talk("device/delete", deviceId="by-http")
+
+
+def test_an_operator_is_not_told_that_nothing_changed_when_a_report_came(
+    shared_gateway: RunningGateway, talk: Talk
+) -> None:
+    """What an operator is shown over HTTP has an etag of its own: states and reports change without a tag."""
+    talk("device/save", deviceId="watched", device={"name": "watched"})
+    talk("configuration/put", name="watched.n", value="1", layer="device/watched")
+    path, params = "/device/watched/configuration", {"names": "watched.*"}
+    device = talk("token/create", payload=MINT | {"deviceIds": ["watched"]})["accessToken"]
+    with shared_gateway.http() as operator, shared_gateway.http(device) as client:
+        first = operator.get(path, params=params)
+        known = {"If-None-Match": first.headers["etag"]}
+        talk("configuration/put", name="other.n", value="1")
+        assert operator.get(path, params=params, headers=known).status_code == 304
+        [shown] = first.json()["configurations"]
+        report = [{"name": "watched.n", "tag": shown["tag"]}]
+        assert client.post("/device/watched/report", json={"report": report}).status_code in (200, 204)
+        again = operator.get(path, params=params, headers=known)
+        assert again.status_code == 200
+        assert [each["state"] for each in again.json()["configurations"]] == ["applied"]
+    talk("device/delete", deviceId="watched")

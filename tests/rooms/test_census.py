@@ -148,9 +148,9 @@ async def test_pages_of_a_list_have_each_device_once(
 async def test_a_secret_is_not_in_the_errors() -> None:
     """What devices say of it is not shown."""
     async with fleet("a") as world:
-        await world.do("schema/put", names="key", secret=True)
         await world.put("global", key="hunter2")
         tag = (await tags(world, "a"))["key"]
+        await world.do("schema/put", names="key", secret=True)
         await reported(world, "a", {"name": "key", "tag": tag, "error": "hunter2 is short"})
         assert (await world.do("fleet/count"))["errors"] == []
         assert "hunter2" not in str(await world.do("fleet/list"))

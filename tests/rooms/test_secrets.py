@@ -294,3 +294,19 @@ async def test_layers_and_what_devices_say_do_not_show_a_secret() -> None:
         assert f"{PLANTED}-6" in text(lamp)
         shown = await world.do("configuration/get", name="kept", layer="global", reveal=True)
         assert shown["configuration"]["value"] == f"{PLANTED}-6"
+
+
+async def test_no_tag_tells_a_secret() -> None:
+    """Equal contents have equal tags, under any name: who may write would find a secret by trying values."""
+    async with fleet("lamp") as world:
+        await world.ask(SchemaPut(names="k*", secret=True))
+        await world.put("global", kept=f"{PLANTED}-5", tried=f"{PLANTED}-5")
+        lamp = world.follow("lamp")
+        await world.quiet()
+        tags = {each["name"]: each["tag"] for each in lamp.frames[0]["configurations"]}
+        assert tags["kept"] == tags["tried"]
+        await world.do("device/report", lamp.caller, deviceId="lamp", report=[{"name": "kept", "tag": tags["kept"]}])
+        found = await world.do("device/effective", world.caller(a=WITHOUT), deviceId="lamp")
+        kept, tried = found["configurations"]
+        assert (kept["state"], tried["tag"]) == ("applied", tags["tried"])
+        assert tags["kept"] not in json.dumps(kept)

@@ -34,13 +34,13 @@ class Reported(Struct, frozen=True):
 class EffectiveConfiguration(Struct, frozen=True):
     """A configuration of a device: its value, and which layer it is from, or None of what only the device has.
 
-    `hidden` are lower layers that have the name too, `rollout` the one whose new value this is. `state` is `applied`,
-    `refused`, `local` or `pending`.
+    A secret value is None without a `tag`, but for the device itself. `hidden` are lower layers that have the name
+    too, `rollout` the one whose new value this is. `state` is `applied`, `refused`, `local` or `pending`.
     """
 
     name: str
     value: str | None
-    tag: str | None
+    tag: str | UnsetType | None = UNSET
     layer: str | None = None
     version: int | None = field(name="entityVersion", default=None)
     content_type: str = field(name="contentType", default=TEXT)

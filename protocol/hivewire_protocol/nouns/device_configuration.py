@@ -40,7 +40,10 @@ class EffectiveConfiguration(Struct, gc=False):
 
     name: _Name
     value: Annotated[str | None, says("Its content; null if binary, or longer than 65,536 characters.")]
-    tag: _Tag
+    tag: Annotated[
+        str | UnsetType | None,
+        says("12 characters that stand for the content; null: gone. Absent of a secret value, but for its device."),
+    ] = UNSET
     layer: Annotated[
         str | UnsetType | None,
         says("The layer that it is from; null if only the device has it. Devices do not get this and what follows."),
@@ -52,7 +55,9 @@ class EffectiveConfiguration(Struct, gc=False):
     rollout: Annotated[int | UnsetType, says("The rollout whose new value this is.")] = UNSET
     hidden: Annotated[list[str] | UnsetType, says("Lower layers that have the name too, the highest first.")] = UNSET
     state: Annotated[str | UnsetType, says("`refused`, `applied`, `local` or `pending`.")] = UNSET
-    reported: Annotated[Reported | UnsetType, says("What the device reported; absent if nothing.")] = UNSET
+    reported: Annotated[
+        Reported | UnsetType, says("What the device reported, if anything; of a secret value only its `error`.")
+    ] = UNSET
 
 
 class DeviceEffectiveReply(Reply, kw_only=True):

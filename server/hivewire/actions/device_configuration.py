@@ -85,7 +85,7 @@ def _shown(
     return EffectiveConfiguration(
         name,
         plain.value,
-        value.tag,
+        UNSET if secret else value.tag,
         found.layer.name,
         value.version,
         plain.contentType,
@@ -99,14 +99,16 @@ def _shown(
 
 
 def _reported(services: Services, report: Report | None, name: str) -> Reported | UnsetType:
-    """What the device reported of a name; of a secret one neither the value nor the error, which may repeat it."""
+    """What the device reported of a name; of a secret one only that it was refused.
+
+    The error may repeat the value, and a tag tells whether two contents are equal: who may write could try values.
+    """
     entry = None if report is None else report.entries.get(name)
     if entry is None:
         return UNSET
     if not services.schemas.is_secret(name):
         return entry
-    hidden = UNSET if isinstance(entry.error, UnsetType) else HIDDEN
-    return Reported(entry.tag, hidden)
+    return UNSET if isinstance(entry.error, UnsetType) else Reported(error=HIDDEN)
 
 
 HIDDEN = "the device refused it; why is not shown, because the value is secret"

@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import chain
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from hivewire.actions.listing import Listing, LongListing
 from hivewire.caller import Caller
@@ -185,9 +185,12 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def _unless_known(request: HttpRequest, reply: DeviceEffectiveReply, response: Response) -> Response:
-    """304 without a body for a client that has exactly these tags already (RFC 9110, section 13.1.2)."""
-    tags = "".join([f"{each.name}\0{each.tag}\0" for each in reply.configurations])
-    etag = f'"{sha256(tags.encode()).hexdigest()[:ETAG_DIGITS]}"'
+    """304 without a body for a client that has exactly this already, at whichever revision (RFC 9110, section 13.1.2).
+
+    A device is shown contents and tags, an operator also what changes without them: states, reports and layers.
+    """
+    shown = structs.replace(reply, revision=0).members()
+    etag = f'"{sha256(shown).hexdigest()[:ETAG_DIGITS]}"'
     known = {each.strip() for each in (request.header("if-none-match") or "").split(",")}
     if etag in known or "*" in known:
         return Response(304, headers={"ETag": etag})
@@ -196,7 +199,7 @@ def _unless_known(request: HttpRequest, reply: DeviceEffectiveReply, response: R
 
 
 ETAG_DIGITS = 32
-"""Hexadecimal digits of the hash over all tags of a device."""
+"""Hexadecimal digits of the hash over all that is shown of a device."""
 
 
 def _headers(reply: Reply) -> dict[str, str]:
