@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire.actions import browsing
-from hivewire.ledger.records import Transaction, Write
+from hivewire.ledger.records import Change, Transaction, Write
 from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.nouns.configuration import (
     TEXT,
@@ -127,7 +127,8 @@ async def audit_is_naive(
         before: int | None = None
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(browsing, "WINDOW", window)
-            patch.setattr(browsing, "WINDOWS", 2)
+            patch.setattr(browsing, "LONG", window)
+            patch.setattr(browsing, "MOST_READ", 2 * window)
             while True:
                 request = ConfigurationAudit(names=names, user=user, before=before, take=take)
                 reply = await world.ask(request, caller)
@@ -139,6 +140,31 @@ async def audit_is_naive(
                 before = reply.before
         assert told == expected
     await world.close()
+
+
+async def test_an_audit_of_long_transactions_reads_few_of_them(world: World) -> None:
+    """One request reads so many changes, and not so many transactions, which may have a thousand changes each."""
+    for _ in range(60):
+        writes = [Write("configuration", f"long.{n:03}", b"v", TEXT) for n in range(200)]
+        await world.ledger.commit(Transaction(writes, "admin"))
+    read = 0
+    since = world.ledger.since
+
+    async def counted(revision: int, *, take: int) -> list[Change]:
+        nonlocal read
+        portion = await since(revision, take=take)
+        read += len(portion)
+        return portion
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.ledger, "since", counted)
+        reply = await world.ask(ConfigurationAudit(take=1))
+        assert len(reply.changes) == 200
+        assert read <= 3_000
+        reply = await world.ask(ConfigurationAudit(user="nobody"))
+        assert reply.changes == []
+        assert reply.before is not None
+        assert read <= 15_000
 
 
 async def test_an_audit_shows_deletes_and_reasons(world: World) -> None:

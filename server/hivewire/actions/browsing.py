@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
 
 from hivewire.actions.checks import checked_patterns, within
 from hivewire.caller import Caller
@@ -13,6 +16,7 @@ from hivewire.services import Services
 from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
+    ChangeInfo,
     ConfigurationAudit,
     ConfigurationAuditReply,
     ConfigurationTree,
@@ -29,10 +33,13 @@ MOST_CHILDREN = 1_000
 AUDIT_TAKE, MOST_CHANGES = 100, 1_000
 
 WINDOW = 200
-"""Revisions that are read from the log at a time, backwards."""
+"""Revisions that are read from the log at a time, backwards; fewer where transactions are long."""
 
-WINDOWS = 50
-"""Most windows of one request: where few changes match, its reply says where to continue."""
+LONG = 2 * WINDOW
+"""Changes above which a window is too long. Reading the rest of it could take seconds, and hundreds of megabytes."""
+
+MOST_READ = 50 * WINDOW
+"""About the most changes that one request reads: where few of them match, its reply says where to continue."""
 
 
 def tree(services: Services, caller: Caller, request: ConfigurationTree) -> Reply:
@@ -93,38 +100,55 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
     if before is not None and before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
     names = checked_patterns(request.names) & caller.identity.names
+
+    def wanted(change: Change) -> bool:
+        return change.kind == KIND and change.key in names and request.user in (None, change.author)
+
     end = min(ledger.revision + 1, before or ledger.revision + 1)
-    found: list[Change] = []
-    for _ in range(WINDOWS):
-        if end <= ledger.oldest or len(found) >= take:
-            break
-        start = max(ledger.oldest, end - WINDOW)
+    found: list[ChangeInfo] = []
+    width, read = WINDOW, 0
+    while end > ledger.oldest and len(found) < take and read < MOST_READ:
+        start = max(ledger.oldest, end - width)
         try:
-            window = await _window(services, start, end)
+            window = await _window(services, start, end, wanted)
         except NotKept:
             break  # the log was shortened
-        wanted = [
-            change
-            for change in window
-            if change.kind == KIND and change.key in names and request.user in (None, change.author)
-        ]
-        while wanted and len(found) < take:  # whole transactions, the last one first
-            end = wanted[0].revision
-            found += [change for change in wanted if change.revision == end]
-            wanted = [change for change in wanted if change.revision < end]
-        end = end if wanted else start
-    more = end if end > ledger.oldest else None
-    return ConfigurationAuditReply([services.resources.change(change, inline=0) for change in found], more)
+        if window is None:
+            width = max(1, width // 4)
+            continue
+        read += window.read
+        for revision, changes in groupby(window.shown, key=attrgetter("revision")):  # whole transactions
+            if len(found) >= take:
+                break
+            end = revision
+            found += changes
+        else:
+            end = start
+    return ConfigurationAuditReply(found, end if end > ledger.oldest else None)
 
 
-async def _window(services: Services, start: int, end: int) -> list[Change]:
-    """The changes from one revision to before another, newest transaction first. Raises NotKept."""
-    found: list[Change] = []
-    at = start - 1
-    while at < end - 1 and (portion := await services.ledger.since(at, take=WINDOW)):
+class _Window(NamedTuple):
+    """What is wanted of a part of the log, without values, newest transaction first. `read`: how many it has."""
+
+    shown: list[ChangeInfo]
+    read: int
+
+
+async def _window(services: Services, start: int, end: int, wanted: Callable[[Change], bool]) -> _Window | None:
+    """The changes from one revision to before another; None where these are too many. Raises NotKept."""
+    shown: list[ChangeInfo] = []
+    at, read = start - 1, 0
+    while at < end - 1 and (portion := await services.ledger.since(at, take=min(WINDOW, end - 1 - at))):
         at = portion[-1].revision
-        found += [change for change in portion if change.revision < end]
-    return sorted(found, key=lambda change: -change.revision)
+        read += len(portion)
+        if read > LONG and at < end - 1:
+            return None
+        shown += [
+            services.resources.change(change, inline=0)
+            for change in portion
+            if change.revision < end and wanted(change)
+        ]
+    return _Window(sorted(shown, key=lambda each: -each.revision), read)
 
 
 READS = {ConfigurationTree: tree, ConfigurationAudit: audit}
