@@ -142,6 +142,7 @@ def refused_rights(world: World) -> list[tuple[Caller, Refusal]]:
     limited = DENIED + "the layer's target is not limited to networks of the token"
     label = {"deviceId": "a", "labels": {"site": "ulm"}}
     not_its = DENIED + "the token is not one of device 'a'"
+    narrow, of_m = world.caller(a=[101], d=["a"], c=["n"]), {"report": [{"name": "m", "value": "1"}]}
     return [
         (world.caller(ANN), ("layer/put", {"layer": "new", "rank": 7, "target": {}}, 403, limited)),
         (
@@ -155,6 +156,7 @@ def refused_rights(world: World) -> list[tuple[Caller, Refusal]]:
         ),
         (reading, ("device/label", label, 403, DENIED + "this needs ManageConfiguration")),
         (stranger, ("device/report", {"deviceId": "a", "report": []}, 403, not_its)),
+        (narrow, ("device/report", of_m, 403, DENIED + "the name 'm' is not among those of the token")),
         (stranger, ("device/effective", {"deviceId": "a"}, 403, not_its)),
     ]
 

@@ -75,7 +75,7 @@ async def test_what_is_gone_is_applied_when_the_device_says_so() -> None:
 
 
 async def test_a_complete_report_replaces_and_another_adds() -> None:
-    """Without `complete` what is not named stays as it was reported."""
+    """Without `complete` what is not named stays as it was reported; so do names that the token does not reach."""
     async with fleet("a") as world:
         await world.put("global", n="1", m="1")
         tag = await tags(world, "a")
@@ -84,6 +84,9 @@ async def test_a_complete_report_replaces_and_another_adds() -> None:
         assert await states(world, "a") == {"n": "applied", "m": "applied"}
         await reported(world, "a", {"name": "m", "tag": tag["m"]}, complete=True)
         assert await states(world, "a") == {"n": "pending", "m": "applied"}
+        narrow = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"], c=["n"])
+        await world.do("device/report", narrow, report=[{"name": "n", "tag": tag["n"]}], complete=True)
+        assert await states(world, "a") == {"n": "applied", "m": "applied"}
 
 
 async def test_no_report_changes_what_is_desired() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from operator import attrgetter
 
@@ -43,7 +44,7 @@ from hivewire_protocol.nouns.device_configuration import (
     Reported,
     ReportEntry,
 )
-from hivewire_protocol.patterns import Patterns
+from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
 
@@ -168,7 +169,7 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
     if member is None:
         raise NotFound(f"Device with such deviceId = {device.id} not found")
     said = dict(_entry(each) for each in request.report)
-    entries = said if request.complete or member.report is None else {**member.report.entries, **said}
+    entries = _known(caller, member.report, said, complete=bool(request.complete))
     for what, found, most in (("a report has", said, 1), ("what a device reports has", entries, REPORTS)):
         if len(found) > MOST_NAMES * most:
             raise TooLarge(f"{what} at most {MOST_NAMES * most:,} names")
@@ -178,6 +179,19 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
         raise TooManyReports(TooManyReports.text.format(milliseconds=wait), retryAfter=ceil(wait / 1_000))
     services.fleet.report(member, entries)
     return NOTHING
+
+
+def _known(
+    caller: Caller, report: Report | None, said: dict[str, Reported], *, complete: bool
+) -> Mapping[str, Reported]:
+    """What is known of a device once it has said this. Raises AccessDenied for names that its token does not reach."""
+    names, before = caller.identity.names, {} if report is None else report.entries
+    if names is EVERYTHING:
+        return said if complete else {**before, **said}
+    for name in said:
+        if name not in names:
+            raise AccessDenied(f"{AccessDenied.text}: the name '{name[:128]}' is not among those of the token")
+    return {name: entry for name, entry in before.items() if not complete or name not in names} | said
 
 
 def _entry(given: ReportEntry) -> tuple[str, Reported]:

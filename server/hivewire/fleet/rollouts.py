@@ -153,18 +153,21 @@ class Decision(NamedTuple):
 def decide(content: RolloutContent, counts: RolloutCounts, now: int, refusals: Sequence[str] = ()) -> Decision | None:
     """What has to be done about a running rollout now; None for nothing. `refusals` are errors of devices."""
     gate = gate_of(content)
-    failed = counts.refused + counts.silent - content.forgiven
+    failed = counts.refused + counts.silent
+    forgiven = min(content.forgiven, failed)  # some of them may have applied it since
+    failed -= forgiven
     success, age = gate.success or 0, now - content.since
     if failed > (gate.failures or 0) and failed * 100 > counts.reached * (100 - success):
         state = ROLLED_BACK if gate.onFailure == "rollback" else HELD
         return Decision(ended(content, state, now, counts, _failure(counts, gate, failed, refusals)))
     enough = counts.reached >= (gate.minimum or 0) or not counts.waiting
-    good = counts.applied * 100 >= (counts.reached - max(0, content.forgiven)) * success
+    good = counts.applied * 100 >= (counts.reached - forgiven) * success
     nobody = not counts.reached and not counts.waiting
     if nobody or (age >= (gate.wait or 0) * 1_000 and enough and counts.reached and good):
         if content.step + 1 == len(content.steps):
             return Decision(ended(content, COMPLETED, now, counts, None), completes=True)
-        return Decision(structs.replace(content, step=content.step + 1, since=now, reason=None, counts=counts))
+        going = {"step": content.step + 1, "since": now, "reason": None, "counts": counts, "forgiven": forgiven}
+        return Decision(structs.replace(content, **going))
     if age >= (gate.limit or 0) * 1_000:
         reason = f"step {content.step + 1} did not pass its gate within {gate.limit:,} s: {_numbers(counts)}"
         return Decision(ended(content, HELD, now, counts, reason))
@@ -183,6 +186,8 @@ def _failure(counts: RolloutCounts, gate: Gate, failed: int, refusals: Sequence[
         parts.append(f"{counts.refused} refused: {words}" if words else f"{counts.refused} refused")
     if counts.silent:
         parts.append(f"{counts.silent} silent")
+    if forgiven := counts.refused + counts.silent - failed:
+        parts.append(f"{forgiven} of them forgiven")
     tolerated = f"tolerated: {gate.failures}, or {100 - (gate.success or 0):g}%"
     return f"{failed} of {counts.reached} reached devices failed ({'; '.join(parts)}); {tolerated}"
 
