@@ -4,6 +4,7 @@ addendum; who gets a message first, and what ends the waiting."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -429,13 +430,36 @@ async def test_a_poll_ends_with_its_user(world: World) -> None:
         (UserContent("", networks=[3, 1], generation=1), TokenRevoked),
     ):
         await set_user(world, "ann", UserContent("", networks=[3, 1]))
-        polls = [world.waiting("command/pollMany", world.caller(ANN)), world.waiting("command/pollMany")]
-        await world.until_waiting(2)
+        number = (await world.order("on"))["id"]
+        other = world.waiting("command/pollMany")
+        polls = [
+            world.waiting("command/pollMany", world.caller(ANN)),
+            world.waiting("command/wait", world.caller(ANN), deviceId="lamp", commandId=number),
+        ]
+        await world.until_waiting(3)
         await set_user(world, "ann", content)
-        with pytest.raises(refusal):
-            await polls[0]
+        for poll in polls:
+            with pytest.raises(refusal):
+                await poll
         await world.order("secret")
-        assert names(await polls[1]) == ["secret"]
+        assert names(await other) == ["secret"]
+
+
+async def test_a_token_that_expires_meanwhile_is_accepted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls are short, and rights are not checked for expiry again (devices, section 6.1)."""
+    number = (await world.order("on"))["id"]
+    polls = [
+        world.waiting("command/pollMany", world.caller(ANN)),
+        world.waiting("command/wait", world.caller(ANN), deviceId="lamp", commandId=number),
+    ]
+    await world.until_waiting(2)
+    later = time.time_ns() + 2 * HOUR * 1_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    admin = world.caller()
+    await world.do("command/insert", admin, deviceId="lamp", command={"command": "late"})
+    await world.do("command/update", admin, deviceId="lamp", commandId=number, command={"status": "done"})
+    assert names(await polls[0]) == ["late"]
+    assert (await polls[1])["status"] == "done"
 
 
 async def test_a_message_and_the_end_of_a_right_at_once(world: World) -> None:

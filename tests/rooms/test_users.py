@@ -418,7 +418,8 @@ async def test_a_wrong_membership_says_why(world: World, request_: Request, erro
 
 
 async def test_a_client_gives_nobody_what_it_does_not_reach(world: World) -> None:
-    """Not to itself either, whatever its token grants; of others it sees only networks that it belongs to."""
+    """Not to itself either, whatever its token grants; of others it sees only networks that it belongs to, and device
+    types that it has."""
     await grouped(world)
     await world.ask(UserAssignNetwork(userId=HELPER, networkId=1))
     await world.ask(UserAssignNetwork(userId=JOHN, networkId=2))
@@ -436,6 +437,12 @@ async def test_a_client_gives_nobody_what_it_does_not_reach(world: World) -> Non
     with pytest.raises(AccessDenied):
         await world.ask(UserAllowAllDeviceTypes(userId=BOUND), bound)
     await world.ask(UserAssignDeviceType(userId=BOUND, deviceTypeId=1), helper)
+    await world.ask(UserDisallowAllDeviceTypes(userId=JOHN))
+    for number in (1, 2):
+        await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=number))
+    assert (await world.ask(UserGetDeviceType(userId=JOHN, deviceTypeId=1), bound)).deviceType.deviceType.id == 1
+    with pytest.raises(NotFound):
+        await world.ask(UserGetDeviceType(userId=JOHN, deviceTypeId=2), bound)
     await world.ask(UserAllowAllDeviceTypes(userId=BOUND), helper)
 
 
