@@ -697,6 +697,21 @@ async def test_a_device_that_moves_leaves_its_subscriptions(world: World) -> Non
     assert (names(by_id), names(first), names(second)) == ([], [], ["on"])
 
 
+async def test_a_network_that_goes_with_its_devices_is_not_told(world: World) -> None:
+    """Nor is a device that is deleted. Subscriptions stay in the list, and follow no new device of that id."""
+    peer = world.peer()
+    await world.register("bell")
+    for wanted in ({}, {"networkIds": [1]}, {"deviceId": "lamp"}, {"deviceId": "bell"}):
+        await world.follow(peer, "notification", **wanted)
+    await world.do("device/delete", deviceId="bell")
+    await world.do("network/delete", networkId=1, force=True)
+    await world.quiet()
+    assert (peer.taken(), len(await listed(world, peer))) == ([], 4)
+    await world.register("lamp", 2)
+    await world.tell("on")
+    assert [frame["subscriptionId"] for frame in peer.taken()] == [1]
+
+
 @pytest.mark.parametrize("changed", [{"status": Status.LOCKED_OUT}, {"networks": [3]}])
 async def test_rights_that_end_while_what_is_stored_is_read(world: World, changed: dict[str, Any]) -> None:
     """Then nothing of it is pushed."""

@@ -371,6 +371,16 @@ async def test_one_with_devices_is_deleted_only_by_force(world: World, word: Wor
     await world.ask(asked(other, "delete", id=1))
 
 
+async def test_devices_that_a_caller_does_not_see_keep_nothing(world: World, word: Word) -> None:
+    """A client that belongs to the other side only: as in DeviceHive, it deletes what it would not be shown."""
+    for each in WORDS.values():
+        await make(world, each, "a")
+    await register(world, "d")
+    await assign(world, BOUND, **({"device_types": [1]} if word.kind == NETWORK else {"networks": [1]}))
+    await world.ask(asked(word, "delete", id=1), world.caller(BOUND))
+    assert world.services.registry.device("d") is None
+
+
 async def test_the_refusal_names_100_devices_at_most(world: World, word: Word) -> None:
     """And says when there are more, so that it is short however many there are."""
     for each in WORDS.values():
