@@ -203,6 +203,17 @@ async def test_what_is_refused_is_refused_in_these_words() -> None:
         assert (await world.do("layer/list"))["layers"][0]["layer"] == "global"
 
 
+async def test_there_are_so_many_layers_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there can be changed."""
+    monkeypatch.setattr("hivewire.fleet.conditions.MOST_LAYERS", 2)
+    async with fleet("a") as world:
+        await world.layer("one", 1)
+        await world.layer("two", 2)
+        refused = await world.no("layer/put", layer="three", target={}, rank=3)
+        assert refused == (400, "there are 2 layers, the most that there can be")
+        await world.layer("two", 3)
+
+
 async def test_the_layer_of_a_device_is_listed_if_it_is_asked_for() -> None:
     """With what it holds, also when that is nothing; not among all layers, and not of who does not reach the device."""
     async with fleet("a", "b") as world:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from hivewire.fleet.rollouts import RolloutContent, decide
-from hivewire_protocol.errors import Conflict
+from hivewire_protocol.errors import Conflict, OutOfBounds
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
 from tests.rooms.fleets import World, fleet
 from tests.rooms.test_device_subscription import Device
@@ -381,6 +381,22 @@ async def test_the_author_s_rights_count_at_each_step() -> None:
         assert (await state(world, number))[::2] == ("held", "its author admin is not active any more")
 
 
+async def test_so_many_rollouts_are_open_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that start at once; one that is over makes room."""
+    monkeypatch.setattr("hivewire.actions.rollout.MOST_OPEN", 2)
+    async with fleet("a") as world:
+        first = await start(world, {"deviceIds": ["a"]}, n0="1")
+        asked = {"layer": "global", "steps": [{"percent": 100}]}
+        starts = [world.do("rollout/start", **asked, changes=put(**{f"n{number}": "1"})) for number in (1, 2, 3)]
+        refused = [
+            each for each in await asyncio.gather(*starts, return_exceptions=True) if isinstance(each, Exception)
+        ]
+        assert [str(each) for each in refused] == ["2 rollouts are open, the most that can be"] * 2
+        assert isinstance(refused[0], OutOfBounds)
+        await world.do("rollout/rollback", rollout=first)
+        await start(world, n0="1")
+
+
 async def test_a_list_shows_rollouts_by_state() -> None:
     """The newest first, with their numbers."""
     async with fleet("a") as world:
@@ -407,6 +423,7 @@ async def test_a_rollout_of_a_secret_shows_it_to_nobody_else() -> None:
         shown += str(await world.do("device/effective", deviceId="a"))
         assert "hunter2" not in shown
         assert "unsupported" not in shown
+        assert "'error': 'the device refused it; why is not shown, because the value is secret'" in shown
         assert (await state(world, number))[2] == "1 of 1 reached devices failed (1 refused); tolerated: 0, or 5%"
 
 

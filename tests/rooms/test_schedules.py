@@ -365,9 +365,9 @@ async def test_there_is_room_for_so_many(world: World, monkeypatch: pytest.Monke
     await put(world, "a", ttl=60)
     await plan(world, 60, change("b"))
     await put(world, "a", ttl=90)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotAllowed, match="There are 2 schedules and expiring configurations already"):
         await put(world, "c", ttl=60)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotAllowed, match="There are 2 schedules and expiring configurations already"):
         await plan(world, 60, change("c"))
     await put(world, "c")
 

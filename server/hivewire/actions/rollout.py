@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from hivewire.fleet.rollouts import (
     RUNNING,
     SCHEDULED,
     STATES,
+    Rollout,
     RolloutContent,
     content_of,
     ended,
@@ -65,15 +66,17 @@ LISTED = 256
 """Characters of a value that a list of rollouts shows."""
 
 
-class Openable(Struct, gc=False):
+class Openable(Struct):
     """A condition: another rollout can be open."""
 
-    open: int
+    rollouts: Mapping[int, Rollout]
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is room for it."""
-        new = sum(1 for change in state.written(ROLLOUT) if change.version == 1)
-        return self.open + new < MOST_OPEN
+        found = {*self.rollouts}
+        for change in state.written(ROLLOUT):
+            (found.add if content_of(change).state in OPEN else found.discard)(change.id)
+        return len(found) < MOST_OPEN
 
     def error(self, last: Change | None) -> WireError:
         """The error for one too many."""
@@ -112,7 +115,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     names = tuple(each.name or "" for each in changes)
     if len({*layer.values, *(each.name for each in changes if each.operation == "put")}) > MOST_NAMES:
         raise Room(fleet.layers, layer.name).error(None)
-    conditions = (Openable(len(fleet.rollouts)), *fleet.unheld(layer.name, *names))
+    conditions = (Openable(fleet.rollouts), *fleet.unheld(layer.name, *names))
     write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
     guards = [*guards_of(writes), *(Guard(each.kind, each.key, (schedules.Lasting(),)) for each in writes)]
     transaction = Transaction([write], caller.identity.login, guards, dry_run=bool(request.dryRun))
