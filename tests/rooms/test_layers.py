@@ -165,6 +165,15 @@ async def test_a_layer_s_configurations_have_versions_and_history() -> None:
         assert world.ledger.revision == revision
         await world.do("configuration/delete", **put)
         assert (await world.no("configuration/get", **put))[0] == 404
+        tags = set()
+        for content_type in ("text/plain", "application/json"):
+            own = {"name": "n", "value": "1", "layer": "device/a", "contentType": content_type}
+            await world.do("configuration/put", **own)
+            tags |= {
+                each["tag"]
+                for each in (await world.do("device/effective", deviceId="a", names=["n"]))["configurations"]
+            }
+        assert len(tags) == 2, "a tag stands for the type too"
 
 
 async def test_what_is_refused_is_refused_in_these_words() -> None:
