@@ -25,6 +25,7 @@ from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
 from hivewire.fleet.census import Asked, Query, query_of
 from hivewire.fleet.device_topics import DeviceTopics
+from hivewire.fleet.effective import EffectiveRows
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layer_topic import LayerTopics
 from hivewire.fleet.notes import Notes
@@ -76,6 +77,7 @@ class Services(Struct, kw_only=True):
     digests: Digests
     device_topics: DeviceTopics
     fleet: Fleet
+    effective: EffectiveRows
     notes: Notes
     progress: Progress
     query: Callable[[Identity, Asked], Query | None]
@@ -176,6 +178,7 @@ def wire(
         digests=Digests(ledger, broadcast, settings.gateway),
         device_topics=DeviceTopics(registry, presence, hub),
         fleet=fleet,
+        effective=EffectiveRows(schemas),
         notes=notes,
         query=query,
         fleet_watch=FleetWatch(fleet, progress, query),

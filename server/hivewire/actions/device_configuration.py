@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from operator import attrgetter
 
-from msgspec import UNSET, UnsetType, json
+from msgspec import UNSET, json
 
 from hivewire.actions.checks import checked_patterns
 from hivewire.actions.identity import too_many_revoked
@@ -14,12 +13,10 @@ from hivewire.actions.layer import check_labels, moved
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.scope import required
+from hivewire.fleet.effective import AS_IT_IS, EffectiveReply, answer_of
 from hivewire.fleet.followers import follows
 from hivewire.fleet.layers import LABEL
-from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, REPORTS, Report, state
-from hivewire.fleet.rollouts import Rollout
-from hivewire.fleet.source import shown as desired
-from hivewire.fleet.views import Effective, View
+from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, REPORTS, Report
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Exists, Expected, Guard, PreconditionFailed, Refused, Transaction, Write
 from hivewire.services import Services, now
@@ -32,19 +29,16 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.messages import DONE, NOTHING, Reply
-from hivewire_protocol.nouns.configuration import resource
 from hivewire_protocol.nouns.device_configuration import (
     DeviceEffective,
-    DeviceEffectiveReply,
     DeviceLabel,
     DeviceLabelReply,
     DeviceReport,
     DeviceRevoke,
-    EffectiveConfiguration,
     Reported,
     ReportEntry,
 )
-from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.patterns import EVERYTHING
 from hivewire_protocol.permissions import Permission
 
 
@@ -58,73 +52,17 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
     member = services.fleet.member(device.id)
     if member is None:
         raise NotFound(f"Device with such deviceId = {device.id} not found")
-    view = member.view
-    found = [(name, view.find(name)) for name in view.names() if name in names]
+    view, report, rows_of = member.view, member.report, services.effective
     revision = services.ledger.revision
     if not manages:
         services.fleet.members.reach(device.id, view)
-        own = [_desired(name, what) for name, what in found if what is not None]
-        return DeviceEffectiveReply(configurations=own, revision=revision)
-    report = member.report
-    shown = [_shown(services, view, report, name, what) for name, what in found if what is not None]
-    shown = sorted([*shown, *_own(services, report, view, names)], key=attrgetter("name"))
+        rows = rows_of.of(view, names, for_device=True)
+        return EffectiveReply(rows, [AS_IT_IS] * len(rows), revision)
+    rows = rows_of.of(view, names)
+    if report is not None and (own := rows_of.own(report, names, rows)):
+        rows = sorted([*rows, *own])
     layers = [layer.name for layer in view.layers]
-    return DeviceEffectiveReply(layers=layers, configurations=shown, revision=revision)
-
-
-def _desired(name: str, found: Effective) -> EffectiveConfiguration:
-    plain = desired(name, found.value)
-    return EffectiveConfiguration(name, plain.value, plain.tag, contentType=plain.contentType, size=plain.size)
-
-
-def _shown(
-    services: Services, view: View, report: Report | None, name: str, found: Effective
-) -> EffectiveConfiguration:
-    value = found.value
-    secret = services.schemas.is_secret(name)
-    plain = resource(name, value.content, value.content_type, value.version, secret=secret)
-    return EffectiveConfiguration(
-        name,
-        plain.value,
-        UNSET if secret else value.tag,
-        found.layer.name,
-        value.version,
-        plain.contentType,
-        plain.size,
-        secret=plain.secret,
-        rollout=found.overlay.number if isinstance(found.overlay, Rollout) else UNSET,
-        hidden=view.hidden(name, found.layer) or UNSET,
-        state=state(view, report, name),
-        reported=_reported(services, report, name),
-    )
-
-
-def _reported(services: Services, report: Report | None, name: str) -> Reported | UnsetType:
-    """What the device reported of a name; of a secret one only that it was refused.
-
-    The error may repeat the value, and a tag tells whether two contents are equal: who may write could try values.
-    """
-    entry = None if report is None else report.entries.get(name)
-    if entry is None:
-        return UNSET
-    if not services.schemas.is_secret(name):
-        return entry
-    return UNSET if isinstance(entry.error, UnsetType) else Reported(error=HIDDEN)
-
-
-HIDDEN = "the device refused it; why is not shown, because the value is secret"
-
-
-def _own(services: Services, report: Report | None, view: View, names: Patterns) -> list[EffectiveConfiguration]:
-    """What only the device has."""
-    entries = {} if report is None else report.entries
-    return [
-        EffectiveConfiguration(
-            name, None, None, None, 0, state=state(view, report, name), reported=_reported(services, report, name)
-        )
-        for name, entry in entries.items()
-        if name in names and view.find(name) is None and entry.tag is not None
-    ]
+    return EffectiveReply(rows, [answer_of(report, row) for row in rows], revision, layers)
 
 
 async def label(services: Services, caller: Caller, request: DeviceLabel) -> Reply:

@@ -71,10 +71,11 @@ class Tagger:
 class Layer:
     """A layer as it is now. `revision` is that of its record's last change, 0 without one.
 
-    `gone` are the revisions at which names were deleted that are not there now, as long as the log covers them.
+    `gone` are the revisions at which names were deleted that are not there now, as long as the log covers them. `edits`
+    counts the writes of its values since the start.
     """
 
-    __slots__ = ("gone", "id", "name", "rank", "revision", "target", "values")
+    __slots__ = ("edits", "gone", "id", "name", "rank", "revision", "target", "values")
 
     def __init__(self, name: str, rank: int, target: Target = EVERYBODY, revision: int = 0, id: int = 0) -> None:
         self.name = name
@@ -84,10 +85,12 @@ class Layer:
         self.id = id
         self.values: dict[str, Value] = {}
         self.gone: dict[str, int] = {}
+        self.edits = 0
 
     def put(self, name: str, value: Value | None, revision: int) -> Value | None:
         """Set or delete a name's value. Returns the one before."""
         before = self.values.get(name)
+        self.edits += 1
         if value is not None:
             self.values[name] = value
             self.gone.pop(name, None)

@@ -78,11 +78,14 @@ class Interned:
 def state(view: View, report: Report | None, name: str) -> str:
     """The state of a name of a device with this view that reported this (fleet.md, section 5)."""
     entry = None if report is None else report.entries.get(name)
-    if entry is None:
-        return PENDING
+    return PENDING if entry is None else state_of(entry, view.tag(name))
+
+
+def state_of(entry: Reported, tag: str | None) -> str:
+    """The state of a name whose effective value has this tag, by what was reported of it."""
     if entry.tag is UNSET:
         return LOCAL
-    if entry.tag == view.tag(name):
+    if entry.tag == tag:
         return APPLIED if entry.error is UNSET else REFUSED
     return PENDING
 

@@ -15,6 +15,7 @@ from hivewire.actions.listing import Listing, LongListing
 from hivewire.caller import Caller
 from hivewire.dialects.devicehive.row import Row
 from hivewire.dialects.devicehive.rows import ROWS
+from hivewire.fleet.effective import EffectiveReply
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
@@ -31,7 +32,6 @@ from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType, WireError
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import ConfigurationReply, RevisionReply
-from hivewire_protocol.nouns.device_configuration import DeviceEffectiveReply
 
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
@@ -92,7 +92,7 @@ class Rest:
         reply = await self._dispatcher.carry_out(
             call.caller, asked, partial(conditions_of, call.request, self._services.resources.change)
         )
-        if isinstance(reply, DeviceEffectiveReply):
+        if isinstance(reply, EffectiveReply):
             return _unless_known(call.request, reply, _render(row, reply))
         return _render(row, reply)
 
@@ -184,7 +184,7 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)  # so that a long list does not block other connections
 
 
-def _unless_known(request: HttpRequest, reply: DeviceEffectiveReply, response: Response) -> Response:
+def _unless_known(request: HttpRequest, reply: EffectiveReply, response: Response) -> Response:
     """304 without a body for a client that has exactly this already, at whichever revision (RFC 9110, section 13.1.2).
 
     A device is shown contents and tags, an operator also what changes without them: states, reports and layers.

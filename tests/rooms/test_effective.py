@@ -1,0 +1,93 @@
+"""Effective values as requests show them, encoded once for all devices with a view."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hivewire.fleet.effective import EffectiveRows
+from hivewire_protocol.nouns.device_configuration import DeviceEffective, DeviceEffectiveReply
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, fleet
+from tests.rooms.test_reports import reported
+
+
+async def test_effective_values_are_put_together_as_they_are_declared() -> None:
+    """From rows that are encoded once: the bytes are those of the declared reply, for operators and for devices."""
+    async with fleet("a", "b") as world:
+        await world.put("global", n="1", m='"ü"', secret="s", gone="2", **{"n.x": "3", "n.y": "4"})
+        await world.put("device/a", n="own")
+        await world.do(
+            "rollout/start",
+            layer="global",
+            changes=[{"operation": "put", "name": "m", "value": "5"}],
+            steps=[{"percent": 100}],
+        )
+        tags = {
+            each["name"]: each["tag"] for each in (await world.do("device/effective", deviceId="a"))["configurations"]
+        }
+        await world.do("schema/put", names="secret", secret=True)
+        await reported(
+            world,
+            "a",
+            {"name": "n", "tag": tags["n"]},
+            {"name": "n.x", "tag": tags["n.x"], "error": "no"},
+            {"name": "gone", "value": "else"},
+            {"name": "secret", "tag": tags["secret"], "error": "s is too short"},
+            {"name": "k", "value": "its own"},
+            {"name": "none", "tag": None},
+        )
+        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
+        for caller in (world.admin, own):
+            for names in (None, ["n*"], ["n.y", "secret", "n.x", "zz"], ["gone", "k", "n*"]):
+                reply = await world.ask(DeviceEffective(deviceId="a", names=names), caller)
+                members = b"{%b}" % reply.members()
+                declared = msgspec.json.decode(members, type=DeviceEffectiveReply)
+                assert msgspec.json.encode(declared) == members
+                wanted = EVERYTHING if names is None else Patterns(names)
+                every = ["gone", "k", "m", "n", "n.x", "n.y", "secret"]
+                shown = [each.name for each in declared.configurations]
+                assert shown == [name for name in every if name in wanted and (caller is world.admin or name != "k")]
+        found = {each["name"]: each for each in (await world.do("device/effective", deviceId="a"))["configurations"]}
+        assert [found[name]["state"] for name in ("n", "n.x", "gone", "secret", "k", "m")] == [
+            "applied",
+            "refused",
+            "local",
+            "refused",
+            "local",
+            "pending",
+        ]
+        assert (found["n"]["hidden"], found["m"]["rollout"], found["secret"]["value"]) == (["global"], 1, None)
+        assert "too short" not in str(found["secret"]) and "tag" not in found["secret"]
+
+
+async def test_encoded_effective_values_are_those_of_now() -> None:
+    """After an edit, and when the values of a name become secret or public."""
+    async with fleet("a") as world:
+        await world.put("global", n="1")
+        assert await world.has("a") == {"n": "1"}
+        await world.put("global", n="2", m="3")
+        assert await world.has("a") == {"n": "2", "m": "3"}
+        await world.do("schema/put", names="n", secret=True)
+        assert await world.has("a") == {"n": None, "m": "3"}
+        await world.do("schema/delete", names="n")
+        await world.put("global", m=None)
+        assert await world.has("a") == {"n": "2"}
+
+
+async def test_encoded_effective_values_take_so_much_memory() -> None:
+    """Those of the view that came first are dropped first."""
+    ids = [f"d-{number}" for number in range(20)]
+    async with fleet(*ids) as world:
+        for each in ids:
+            await world.put(f"device/{each}", n="x" * 1_000)
+        rows = EffectiveRows(world.services.schemas, 5_000)
+        views = [*world.services.fleet.views]
+        assert len(views) == 20
+        for _ in range(2):
+            for view in views:
+                [row] = rows.of(view, EVERYTHING)
+                assert b"x" * 1_000 in row.head
+                assert 0 < rows.size <= 5_000
+        large = EffectiveRows(world.services.schemas, 500)
+        assert [row.name for row in large.of(views[0], EVERYTHING)] == ["n"]
+        assert large.size == 0
