@@ -238,6 +238,8 @@ async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: Run
         assert not await visit.page.evaluate(HIDDEN)
         await visit.fits()
     await expect(visit.page.locator("td bdi[dir=ltr]", has_text="=שלום עולם")).to_be_visible()
+    await visit.open(one("hostile.8"))
+    await expect(visit.page.get_by_role("textbox", name="Value")).to_contain_text("\\u202Eevil\\u202C")
     await visit.open("c?q=hostile.8")
     await expect(visit.row("hostile.8")).to_contain_text("\\u202Eevil\\u202C")
     await visit.accessible()

@@ -5,6 +5,7 @@
 
 import {html, useEffect, useRef, useState} from "../vendor/preact.js";
 import {settings} from "./settings.js";
+import {plain} from "./text.js";
 
 let loaded;
 
@@ -56,7 +57,7 @@ function pane({cm, looks: ours}, {label, json, readOnly}) {
   const {EditorView, EditorState, lineNumbers, highlightSpecialChars, highlightTrailingWhitespace} = cm;
   return [
     lineNumbers(),
-    highlightSpecialChars(),
+    highlightSpecialChars({addSpecialChars: /\p{Cf}/u, render: hidden}),
     highlightTrailingWhitespace(),
     EditorView.lineWrapping,
     EditorView.contentAttributes.of({"aria-label": label, ...(readOnly && {"aria-readonly": "true"})}),
@@ -64,6 +65,14 @@ function pane({cm, looks: ours}, {label, json, readOnly}) {
     readOnly ? [EditorState.readOnly.of(true), EditorView.editable.of(false)] : [],
     ours,
   ];
+}
+
+/** A character that is not seen, or turns others around, as an escape. */
+function hidden(code) {
+  const shown = document.createElement("span");
+  shown.className = "cm-specialChar";
+  shown.textContent = plain(String.fromCodePoint(code));
+  return shown;
 }
 
 function reachable(view, label) {

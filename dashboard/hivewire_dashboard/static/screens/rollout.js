@@ -86,7 +86,7 @@ function Gate({counts: {reached, applied, refused, silent, waiting}, gate}) {
   const least = Math.min(gate.minimum, reached + waiting || gate.minimum); // a step may have fewer
   const part = reached ? ` (${count(Math.floor((applied * 1_000) / reached) / 10)} %)` : "";
   return html`<p>${count(applied)} of ${count(reached)} reached devices have applied it${part}; the next step needs ${gate.success} % of at least ${count(least, "device")}${least < gate.minimum && ", all of this step"}, after ${lasting(gate.wait)}.
-    ${" "}${count(refused + silent)} failed; ${count(gate.failures)} are tolerated in any case. More than that and over ${count(100 - gate.success)} %: it is ${gate.onFailure === "rollback" ? "rolled back" : "held"}.
+    ${" "}${count(refused + silent)} failed; up to ${count(gate.failures)} are tolerated in any case. More than that and over ${count(100 - gate.success)} %: it is ${gate.onFailure === "rollback" ? "rolled back" : "held"}.
     ${" "}<span class="quiet">A device without an answer for ${lasting(gate.silent)} is silent; a step that takes ${lasting(gate.limit)} is held.</span></p>`;
 }
 
