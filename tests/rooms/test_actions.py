@@ -72,6 +72,7 @@ from hivewire_protocol.nouns.user import (
     UserInsertFields,
     UserList,
     UserUpdate,
+    UserUpdateCurrent,
     UserUpdateFields,
 )
 from hivewire_protocol.permissions import CLIENT, Permission
@@ -1231,12 +1232,14 @@ async def test_a_new_role_ends_all_tokens_of_the_user(world: World) -> None:
 
 
 async def test_a_role_that_ends_while_a_password_is_hashed_does_not_count(world: World) -> None:
-    """Neither makes the former administrator a new one, nor sets a password of another user."""
+    """Neither makes the former administrator a new one, nor sets a password: another user's, or its own with a token
+    that ended."""
     await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
     helper = world.caller(HELPER)
     for request in (
         UserInsert(user=UserInsertFields(login="mary", password="mary's one", role=0)),
         UserUpdate(userId=ADMIN, user=UserUpdateFields(password="taken over")),
+        UserUpdateCurrent(user=UserUpdateFields(password="taken over")),
     ):
         hashed = threading.Event()
         world.passwords._others.pool.submit(hashed.wait)  # its only thread, so that the password waits

@@ -206,11 +206,15 @@ async def test_a_clock_that_is_set_drops_nothing_early_and_keeps_the_order(shelf
     assert log.stored == 0
 
 
-async def test_a_start_with_a_clock_that_was_set_back_drops_nothing(shelf: Shelf) -> None:
-    """And the clock goes on behind the highest that is stored."""
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_start_with_a_clock_that_was_set_back_drops_nothing(shelf: Shelf, closed: bool) -> None:
+    """And the clock goes on behind the highest that is stored, in the open segment or in a closed one."""
     log = await shelf.open()
     before = [await log.insert(draft()) for _ in range(6)]
-    shelf.clocks.wall -= HOUR
+    if closed:
+        shelf.clocks.on(HOUR // writer.PARTS)
+        await shelf.tidy()
+    shelf.clocks.wall = START - HOUR
     log = await shelf.reopen()
     await shelf.tidy()
     assert await log.since(log.oldest - 1, take=9) == before
