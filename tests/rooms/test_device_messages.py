@@ -138,6 +138,11 @@ async def test_bad_inserts_are_refused(world: Messages) -> None:
     for action, members, error in (
         ("notification/insert", {"notification": None}, (InvalidParameters, "Notification is required")),
         ("notification/insert", {"notification": {}}, (InvalidParameters, "Notification is required")),
+        (
+            "notification/insert",
+            {"notification": {"notification": ""}},
+            (InvalidParameters, "Notification is required"),
+        ),
         ("command/insert", {}, (InvalidParameters, "Command is required")),
         ("command/insert", {"command": None}, (InvalidParameters, "Command is required")),
     ):
