@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher, Pending
-from hivewire.ledger.pending import PendingWrite, conclude
+from hivewire.ledger.pending import PendingWrite
 from hivewire.streams.pending import PendingMessage
 from hivewire_protocol.codec import Call, RpcBatch, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge, TooManyRequests
@@ -228,7 +228,7 @@ class Session:
                 self._dispatcher.ledger.submit(result.transaction, Session._written, self, call, result)
                 self._log = LEDGER
             elif kind is PendingMessage:
-                result.log.submit(result.draft, Session._written, self, call, result)
+                result.log.submit(result, Session._written, self, call, result)
                 self._log = request.log
             elif kind is CoroutineType:
                 self._wait_for(call, result)
@@ -237,8 +237,7 @@ class Session:
                 self._succeed(call, result)  # it is a Reply, as nothing else is left
                 return
             self._writing += 1
-            if not call.pending:
-                self._wait(call)
+            self._wait(call)
         except Exception as error:
             self._fail_in_order(call, error, self._writing or self._running)
 
@@ -272,17 +271,17 @@ class Session:
 
     def _written(self, call: Call, write: Pending, outcome: Any) -> None:
         self._writing -= 1
-        result: Any = conclude(write, outcome) if type(write) is PendingWrite else write.conclude(outcome)  # type: ignore[union-attr]
+        result = write.conclude(outcome)
         if isinstance(result, Exception):
             self._fail(call, result)
         else:
             self._succeed(call, result)
-        if self._writing:
+        if not self._writing:
+            self._settle()
+        elif not self._settling:
             # The other writes of this session are usually in the same commit and answered right after this one. A
             # callback runs after all of them, so the session settles once.
             self._settle_soon()
-        else:
-            self._settle()
 
     def _waited(self, _: asyncio.Task[Reply | Pending]) -> None:
         """A task has ended: answer those at the head of the line that have."""
@@ -304,7 +303,7 @@ class Session:
             if isinstance(result, PendingWrite):
                 self._dispatcher.ledger.submit(result.transaction, Session._written, self, call, result)
             elif isinstance(result, PendingMessage):
-                result.log.submit(result.draft, Session._written, self, call, result)
+                result.log.submit(result, Session._written, self, call, result)
             else:
                 self._succeed(call, result)
                 return

@@ -792,7 +792,7 @@ LISTS = st.lists(st.integers(1, 4), max_size=2) | st.none()
 
 def device(record_id: int, network: int, device_type: int) -> Device:
     """A device for a filter."""
-    return Device(Change(1, "device", "d", record_id, 1, b"{}", "", 0, "", ""), network, device_type)
+    return Device.of(Change(1, "device", "d", record_id, 1, b"{}", "", 0, "", ""), network, device_type)
 
 
 DEVICES = st.builds(device, IDS, IDS, IDS) | st.none()

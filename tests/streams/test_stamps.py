@@ -74,7 +74,8 @@ def test_a_device_inserts_at_its_rate_and_some_seconds_of_it_at_once(inserts: li
         begun = max(free.get(device, 0.0), now)
         refused = False
         try:
-            rate.count(device, now)
+            rate.begin(now)
+            rate.count(device)
         except TooMany:
             refused = True
         assert refused == (free.get(device, 0.0) > now + BURST * 1_000 - 1_000)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from hivewire_protocol import times
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import KeyReused, NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable
 from hivewire_protocol.messages import IdempotencyKey, Integer, Push, Reply, Request, says
 from hivewire_protocol.nouns.subscription import (
@@ -47,6 +49,11 @@ class CommandView(Struct, gc=False):
     lifetime: Annotated[int | None, says("A number of seconds for applications; the gateway does not act on it.")]
     status: Annotated[str | None, says("How it went, in the device's words.")]
     result: Annotated[Raw, says("What came of it: any JSON object, or null.")]
+
+    def stamped(self, number: int, timestamp: int, changed: int) -> bytes:
+        """Its JSON, with this number and these times in milliseconds."""
+        self.id, self.timestamp, self.lastUpdated = number, times.render(timestamp), times.render(changed)
+        return encode(self)
 
 
 class CommandFields(Struct, gc=False):

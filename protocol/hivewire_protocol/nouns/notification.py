@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from hivewire_protocol import times
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     KeyReused,
     NotAllowed,
@@ -47,6 +49,11 @@ class NotificationView(Struct, gc=False):
     deviceTypeId: Annotated[int | None, says("The type of the device when it was inserted.")]
     timestamp: _Timestamp
     parameters: Annotated[Raw, says("Any JSON object, or null.")]
+
+    def stamped(self, number: int, timestamp: int, changed: int) -> bytes:
+        """Its JSON, with this number and this time in milliseconds."""
+        self.id, self.timestamp = number, times.render(timestamp)
+        return encode(self)
 
 
 class NotificationFields(Struct, gc=False):

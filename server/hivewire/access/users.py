@@ -59,6 +59,12 @@ class User(Struct):
     """Whether the user may log in and its tokens are accepted."""
     revision: int
     """The revision of its last change."""
+    members: frozenset[int] | None = None
+    """The networks that it belongs to; None for an administrator, who needs no membership. Every request about a device
+    asks, so they are worked out once."""
+
+    def __post_init__(self) -> None:
+        self.members = None if self.content.role == Role.ADMIN else frozenset(self.content.networks)
 
     @property
     def unchanged(self) -> Expected:
@@ -81,6 +87,8 @@ class Users:
         self.ledger = ledger
         self._by_login: dict[str, User] = {}
         self._by_id: dict[int, User] = {}
+        self.by_id: Callable[[int], User | None] = self._by_id.get
+        """The user with this id."""
         self._last_logins: dict[int, int] = {}
         self._unsaved: set[int] = set()
         self.on_change: Callable[[], None] = lambda: None
@@ -119,10 +127,6 @@ class Users:
     def by_login(self, login: str) -> User | None:
         """The user with exactly this login."""
         return self._by_login.get(login)
-
-    def by_id(self, user_id: int) -> User | None:
-        """The user with this id."""
-        return self._by_id.get(user_id)
 
     def all(self) -> list[User]:
         """Every user, by id."""

@@ -58,16 +58,16 @@ def json_object(given: Raw | UnsetType) -> Raw:
     if given is UNSET:
         return NULL
     data = bytes(given)
-    if data == b"null":
-        return NULL
     try:
         if not data.isascii():
             data.decode()  # what is copied as it is was checked to be JSON, but not to be UTF-8
     except UnicodeDecodeError:
         raise InvalidParameters(NO_OBJECT) from None
-    if data[:1] != b"{":
-        raise InvalidParameters(NO_OBJECT)
-    return given
+    if data.startswith(b"{"):
+        return given
+    if data == b"null":
+        return NULL
+    raise InvalidParameters(NO_OBJECT)
 
 
 def within(name: str, given: int | None, default: int, most: int) -> int:

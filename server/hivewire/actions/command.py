@@ -13,33 +13,30 @@ from hivewire.actions.device_messages import (
     Sorts,
     check_bound,
     check_device_in_path,
+    checked_key,
     content_of,
-    device_of,
     given_object,
-    key_of,
     moment,
     page,
+    refuse,
     stored,
     text_of,
 )
 from hivewire.actions.following import subscribe, unsubscribe
 from hivewire.actions.waiting import resuming
 from hivewire.caller import Caller
-from hivewire.devices.scope import SHOWN, required
+from hivewire.devices.scope import SHOWN
 from hivewire.services import Services
-from hivewire.streams.message import Draft, Message, Update
+from hivewire.streams.message import Message, Update
 from hivewire.streams.pending import PendingMessage
 from hivewire_protocol import times
-from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds, WireError
+from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.command import (
     CommandChange,
-    CommandCreated,
     CommandFields,
     CommandGet,
     CommandInsert,
-    CommandInsertReply,
     CommandList,
     CommandSubscribe,
     CommandUnsubscribe,
@@ -57,7 +54,7 @@ _view = msgspec.json.Decoder(CommandView)
 
 def insert(services: Services, caller: Caller, request: CommandInsert) -> PendingMessage[Reply]:
     """Insert a command. Raises InvalidParameters, OutOfBounds, AccessDenied, NotFound or TooLarge (devices, 2.1)."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     fields = request.command
     if not isinstance(fields, CommandFields):
         raise InvalidParameters("Command is required")
@@ -65,48 +62,48 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     parameters, result = json_object(fields.parameters), json_object(fields.result)
     check_bound(text_of(name), MAX_NAME, "command")
     check_bound(text_of(status), MAX_NAME, "status")
-    timestamp = moment(fields.timestamp, caller, in_body=True)
-    key = key_of(fields.idempotencyKey, request.idempotencyKey)
+    timestamp = fields.timestamp if fields.timestamp is None else moment(fields.timestamp, caller, in_body=True)
+    key = request.idempotencyKey if fields.idempotencyKey is None else fields.idempotencyKey
     seconds = fields.expiresIn if fields.expiresIn is not None else request.expiresIn
     if seconds is not None and seconds < 1:
         raise OutOfBounds("expiresIn should be at least 1.")
 
-    def make(number: int, timestamp: int, changed: int) -> bytes:
-        view = CommandView(
-            number,
-            name,
-            times.render(timestamp),
-            times.render(changed),
-            user,
-            device.id,
-            device.network,
-            device.type,
-            parameters,
-            lifetime,
-            status,
-            result,
-        )
-        return encode(view)
-
-    draft = Draft(device, name, user, make, status, timestamp=timestamp, size=len(parameters) + len(result))
+    view = CommandView(
+        0, name, "", "", user, device.id, device.network, device.type, parameters, lifetime, status, result
+    )
+    draft: PendingMessage[Reply] = PendingMessage(
+        device,
+        name,
+        user,
+        view.stamped,
+        status,
+        timestamp=timestamp,
+        size=len(parameters) + len(result),
+        log=services.messages.commands,
+        answer=_created,
+    )
     if key is not None:
-        draft.key, draft.content = key, content_of(name, timestamp, parameters, lifetime, status, result, seconds)
+        draft.key = checked_key(key)
+        draft.content = content_of(name, timestamp, parameters, lifetime, status, result, seconds)
     if seconds is not None:
         draft.expires_in = seconds * 1_000
-    return PendingMessage(services.messages.commands, draft, _created)
+    return draft
 
 
 def _created(message: Message) -> Reply:
-    time = times.render(message.timestamp)
-    return CommandInsertReply(CommandCreated(message.id, time, time, message.author))
+    """As CommandInsertReply, encoded."""
+    time = times.render(message.timestamp).encode()
+    created = b'"command":{"id":%d,"timestamp":"%b","lastUpdated":"%b","userId":%d}'
+    return Encoded(created % (message.id, time, time, message.author))
 
 
 async def update(services: Services, caller: Caller, request: CommandUpdate) -> Reply:
     """Store the outcome of a command. Raises InvalidParameters, AccessDenied, NotFound, TooLarge,
     TooManyMessages or Unavailable (devices, section 2.4)."""
     number = request.commandId
-    complaint: WireError | None = InvalidParameters("Command id is wrong or empty") if number is None else None
-    device = device_of(services, caller, request.deviceId, complaint)
+    if number is None:
+        refuse(services, caller, request.deviceId, InvalidParameters("Command id is wrong or empty"))
+    device = services.registry.reach(caller.identity, request.deviceId)
     fields = request.command
     if not isinstance(fields, CommandChange):
         raise InvalidParameters("Command is required")
@@ -117,29 +114,24 @@ async def update(services: Services, caller: Caller, request: CommandUpdate) -> 
         view = _view.decode(last.body)
         view.status = view.status if status is None else status
         view.result = view.result if result is None else result
-
-        def make(_: int, timestamp: int, changed: int) -> bytes:
-            view.lastUpdated = times.render(changed)
-            return encode(view)
-
-        return Update(make, view.status, size=len(view.parameters) + len(view.result))
+        return Update(view.stamped, view.status, size=len(view.parameters) + len(view.result))
 
     try:
-        await stored(services.messages.commands.update(device.record_id, number or 0, change))
+        await stored(services.messages.commands.update(device.record_id, number, change))
     except NotFound:
-        raise _unknown(number or 0) from None
+        raise _unknown(number) from None
     return NOTHING
 
 
 async def get(services: Services, caller: Caller, request: CommandGet) -> Reply:
     """One command. Raises InvalidParameters, AccessDenied or NotFound (devices, section 2.2)."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     if request.commandId is None:
         raise InvalidParameters("Command id is wrong or empty")
     found = await stored(services.messages.commands.get(device.record_id, request.commandId))
     if found is None or (request.returnUpdatedCommands and not found.updated):
         raise _unknown(request.commandId)
-    return Encoded("command", found.body)
+    return Encoded(b'"command":' + found.body)
 
 
 def _unknown(number: int) -> NotFound:
@@ -159,7 +151,7 @@ def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, s
 
 async def list_(services: Services, caller: Caller, request: CommandList) -> Reply:
     """Commands of a device that match, sorted and paged. Raises as `get`."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     log, name, status = services.messages.commands, request.command, request.status
     return await page(log, device, caller, request, "commands", name, _SORTS, status)
 

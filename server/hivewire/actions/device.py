@@ -24,7 +24,6 @@ from hivewire.ledger.records import Change, Expected, Transaction, Write
 from hivewire.services import Services, now
 from hivewire.streams.message import Draft, StreamError
 from hivewire.telemetry import log
-from hivewire_protocol import times
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TooLarge, VersionConflict
@@ -49,7 +48,7 @@ from hivewire_protocol.nouns.notification import NotificationView
 
 def get(services: Services, caller: Caller, request: DeviceGet) -> Reply:
     """One device. Raises AccessDenied or NotFound (addendum, section 4)."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     return DeviceReply(_view(services, request.presence)(device))
 
 
@@ -152,12 +151,9 @@ async def announce(services: Services, caller: Caller, change: Change) -> None:
     """
     name = "$device-add" if change.version == 1 else "$device-update"
     device = Saved(change.id, change.key)
-    shown = Raw(encode(view(Device(change, 0, 0))))
-
-    def make(number: int, timestamp: int, changed: int) -> bytes:
-        return encode(NotificationView(number, name, device.id, None, None, times.render(timestamp), shown))
-
-    draft = Draft(device, name, caller.identity.user_id, make, size=len(shown))
+    shown = Raw(encode(view(Device.of(change, 0, 0))))
+    body = NotificationView(0, name, device.id, None, None, "", shown)
+    draft = Draft(device, name, caller.identity.user_id, body.stamped, size=len(shown))
     try:
         await services.messages.notifications.insert(draft)
     except StreamError as error:

@@ -12,7 +12,6 @@ from hivewire.actions.identity import too_many_revoked
 from hivewire.actions.layer import check_labels, moved
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND as DEVICE
-from hivewire.devices.scope import required
 from hivewire.fleet.effective import AS_IT_IS, EffectiveReply, answer_of
 from hivewire.fleet.followers import follows
 from hivewire.fleet.layers import LABEL
@@ -44,7 +43,7 @@ from hivewire_protocol.permissions import Permission
 
 def effective(services: Services, caller: Caller, request: DeviceEffective) -> Reply:
     """The effective configurations of a device, by name, and their layers. Raises AccessDenied or NotFound."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     manages = caller.identity.may(Permission.GET_CONFIGURATION)
     if not manages and not follows(caller.identity, device.id):
         raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
@@ -67,7 +66,7 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
 
 async def label(services: Services, caller: Caller, request: DeviceLabel) -> Reply:
     """Set the labels of a device, or show them. Raises AccessDenied or NotFound."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     if request.labels is None:
         last = services.ledger.kind(LABEL).last(device.id)  # perhaps a delete, which a write has to expect too
         return DeviceLabelReply(*((json.decode(last.content or b"{}"), last.revision) if last is not None else ({}, 0)))
@@ -98,7 +97,7 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
     identity, device_id = caller.identity, request.deviceId
     if device_id is None and len(identity.devices) == 1:
         [device_id] = identity.devices
-    device = services.registry.reach(identity, required(device_id))
+    device = services.registry.reach(identity, device_id)
     if request.report is None:
         raise InvalidParameters("report is required")
     if not follows(identity, device.id):
@@ -146,7 +145,7 @@ def _entry(given: ReportEntry) -> tuple[str, Reported]:
 
 async def revoke(services: Services, caller: Caller, request: DeviceRevoke) -> Reply:
     """End the tokens of a device. Raises AccessDenied or NotFound."""
-    device = services.registry.reach(caller.identity, required(request.deviceId))
+    device = services.registry.reach(caller.identity, request.deviceId)
     transaction = services.tokens.revocations.revoke_device(device.id, now(), caller.identity.login)
     pending = PendingWrite(transaction, lambda changes: DONE, too_many_revoked)
     return await commit(services.ledger, pending.tried(request.dryRun))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from msgspec import UNSET, Raw, UnsetType
@@ -14,7 +14,6 @@ from hivewire.actions.checks import NULL, json_object
 from hivewire.actions.listing import Listing, LongListing, Paged
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
-from hivewire.devices.scope import required
 from hivewire.services import Services
 from hivewire.streams.filters import Filter
 from hivewire.streams.log import Log
@@ -44,28 +43,22 @@ Sorts: TypeAlias = Mapping[str, Callable[[Message], str]]
 
 
 class Encoded(Reply):
-    """A reply whose only member was encoded already."""
+    """A reply whose only member is encoded already."""
 
-    name: str
-    body: bytes
+    encoded: bytes
+    """The member as JSON with its name, without braces around it."""
 
     def members(self) -> bytes:
-        """The member as JSON, without braces around it."""
-        return b'"%b":%b' % (self.name.encode(), self.body)
+        """The member."""
+        return self.encoded
 
     def member(self, name: str) -> bytes:
-        """The member alone."""
-        return self.body
+        """The member without its name."""
+        return self.encoded[len(f'"{name}":') :]
 
 
-def device_of(services: Services, caller: Caller, device_id: str | None, complaint: WireError | None) -> Device:
-    """The device of a request that may have something else wrong with it, its `complaint`.
-
-    Rights come first, then the complaint, then the device's existence. Raises the complaint, AccessDenied, NotFound,
-    and InvalidParameters without a device id.
-    """
-    if complaint is None:
-        return services.registry.reach(caller.identity, required(device_id))
+def refuse(services: Services, caller: Caller, device_id: str | None, complaint: WireError) -> NoReturn:
+    """Raise the complaint about a request, or AccessDenied: rights come first, and a device's existence last."""
     if device_id is not None:
         with suppress(NotFound):
             services.registry.reach(caller.identity, device_id)
@@ -191,12 +184,11 @@ def given_object(value: UnsetType | Raw) -> Raw | None:
     return None if value is UNSET or value == NULL else json_object(value)
 
 
-def key_of(inner: str | None, outer: str | None) -> str | None:
-    """The idempotency key that a message or its request has, None without one. Raises OutOfBounds."""
-    given = inner if inner is not None else outer
-    if given is not None and not 1 <= len(given) <= MAX_KEY:
+def checked_key(key: str) -> str:
+    """The idempotency key of a message. Raises OutOfBounds."""
+    if not 1 <= len(key) <= MAX_KEY:
         raise OutOfBounds(f"The length of idempotencyKey should be from 1 to {MAX_KEY} symbols.")
-    return given
+    return key
 
 
 def content_of(*members: object) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from typing import NoReturn
 from urllib.parse import unquote
 
 from msgspec import Raw
@@ -14,11 +14,11 @@ from hivewire.actions.device_messages import (
     Sorts,
     check_bound,
     check_device_in_path,
+    checked_key,
     content_of,
-    device_of,
-    key_of,
     moment,
     page,
+    refuse,
     stored,
     text_of,
 )
@@ -28,18 +28,15 @@ from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.scope import SHOWN, required
 from hivewire.services import Services
-from hivewire.streams.message import Draft, Message
+from hivewire.streams.message import Message
 from hivewire.streams.pending import PendingMessage
 from hivewire_protocol import coercion, times
-from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, NotAllowed, NotFound
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.notification import (
-    NotificationCreated,
     NotificationFields,
     NotificationGet,
     NotificationInsert,
-    NotificationInsertReply,
     NotificationList,
     NotificationSubscribe,
     NotificationUnsubscribe,
@@ -56,34 +53,43 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
     """Insert a notification. Raises InvalidParameters, NotAllowed, AccessDenied, NotFound, or TooLarge
     (devices, section 3.1)."""
     fields = request.notification
-    name = fields.notification if isinstance(fields, NotificationFields) else None
-    complaint: InvalidParameters | NotAllowed | None = None
-    if not caller.http and not name:
-        complaint = InvalidParameters("Notification is required")
+    if not isinstance(fields, NotificationFields) or not (name := fields.notification):
+        _refuse_unnamed(services, caller, request)
     if caller.http and name in SPECIAL:
-        complaint = NotAllowed("It's forbidden to insert these special notifications: $device-update, $device-add.")
-    device = device_of(services, caller, request.deviceId, complaint)
-    if not isinstance(fields, NotificationFields) or not name:
-        raise InvalidParameters
+        special = NotAllowed("It's forbidden to insert these special notifications: $device-update, $device-add.")
+        refuse(services, caller, request.deviceId, special)
+    device = services.registry.reach(caller.identity, request.deviceId)
     parameters = json_object(fields.parameters)
     check_bound(name, MAX_NAME, "notification")
-    timestamp = moment(fields.timestamp, caller, in_body=True)
-    key = key_of(fields.idempotencyKey, request.idempotencyKey)
-
-    make = partial(_body, name, device, parameters)
-    draft = Draft(device, name, caller.identity.user_id, make, timestamp=timestamp, size=len(parameters))
+    timestamp = fields.timestamp if fields.timestamp is None else moment(fields.timestamp, caller, in_body=True)
+    view = NotificationView(0, name, device.id, device.network, device.type, "", parameters)
+    draft: PendingMessage[Reply] = PendingMessage(
+        device,
+        name,
+        caller.identity.user_id,
+        view.stamped,
+        timestamp=timestamp,
+        size=len(parameters),
+        log=services.messages.notifications,
+        answer=_created,
+    )
+    key = request.idempotencyKey if fields.idempotencyKey is None else fields.idempotencyKey
     if key is not None:
-        draft.key, draft.content = key, content_of(name, timestamp, parameters)
-    return PendingMessage(services.messages.notifications, draft, _created)
+        draft.key, draft.content = checked_key(key), content_of(name, timestamp, parameters)
+    return draft
 
 
-def _body(name: str, device: Device, parameters: Raw, number: int, timestamp: int, changed: int) -> bytes:
-    moment = times.render(timestamp)
-    return encode(NotificationView(number, name, device.id, device.network, device.type, moment, parameters))
+def _refuse_unnamed(services: Services, caller: Caller, request: NotificationInsert) -> NoReturn:
+    if not caller.http:
+        refuse(services, caller, request.deviceId, InvalidParameters("Notification is required"))
+    services.registry.reach(caller.identity, request.deviceId)
+    raise InvalidParameters
 
 
 def _created(message: Message) -> Reply:
-    return NotificationInsertReply(NotificationCreated(message.id, times.render(message.timestamp)))
+    """As NotificationInsertReply, encoded."""
+    time = times.render(message.timestamp).encode()
+    return Encoded(b'"notification":{"id":%d,"timestamp":"%b"}' % (message.id, time))
 
 
 async def get(services: Services, caller: Caller, request: NotificationGet) -> Reply:
@@ -93,7 +99,7 @@ async def get(services: Services, caller: Caller, request: NotificationGet) -> R
     found: Message | None = await stored(services.messages.notifications.get(device.record_id, number))
     if found is None:
         raise NotFound("Requested notification not found")
-    return Encoded("notification", found.body)
+    return Encoded(b'"notification":' + found.body)
 
 
 def _device(services: Services, caller: Caller, device_id: str | None) -> Device:

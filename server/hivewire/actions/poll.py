@@ -162,7 +162,7 @@ async def wait(services: Services, caller: Caller, request: CommandWait) -> Repl
     polls, seconds = services.polls, _seconds(request.waitTimeout)
     size = caller.head_size()
     found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, size, asked)
-    return Encoded("command", found[0].body) if found else NOTHING
+    return Encoded(b'"command":' + found[0].body) if found else NOTHING
 
 
 check_device_in_path = partial(device_messages.check_device_in_path, follows=True)

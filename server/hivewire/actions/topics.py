@@ -20,7 +20,6 @@ from hivewire.actions.configuration import note_reveal
 from hivewire.actions.feeds import Wanted
 from hivewire.actions.layered import check_read
 from hivewire.caller import Caller
-from hivewire.devices.scope import required
 from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
 from hivewire.fleet.device_topics import PLACES, Sight
@@ -174,7 +173,7 @@ def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe
     for name in ("tenant", "layer", "snapshot", "conflate", "inline", "detail", "reveal"):
         if getattr(request, name) is not None:
             raise InvalidParameters(f"{name} cannot be combined with deviceId")
-    device = services.registry.reach(caller.identity, required(request.deviceId), follows=True)
+    device = services.registry.reach(caller.identity, request.deviceId, follows=True)
     if not caller.identity.may(Permission.SYNC_CONFIGURATION):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.SYNC_CONFIGURATION.wire_name}")
     if not follows(caller.identity, device.id):

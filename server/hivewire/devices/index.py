@@ -38,22 +38,20 @@ class DeviceContent(Struct, kw_only=True, omit_defaults=True, gc=False):
 class Device(Struct, frozen=True, gc=False):
     """A device as it is now. Every change of its record makes a new object.
 
-    `id` is the client's; `record_id` belongs to this life of the device, and no other device ever gets it.
+    `id` is the client's; `record_id` belongs to this life of the device, and no other device ever gets it. Both are
+    those of the change: every message asks for them.
     """
 
     change: Change
     network: int
     type: int
+    id: str
+    record_id: int
 
-    @property
-    def id(self) -> str:
-        """The id that the client chose."""
-        return self.change.key
-
-    @property
-    def record_id(self) -> int:
-        """The id of its record."""
-        return self.change.id
+    @classmethod
+    def of(cls, change: Change, network: int, type: int) -> Device:
+        """The device that a change makes."""
+        return cls(change, network, type, change.key, change.id)
 
     @property
     def content(self) -> DeviceContent:
@@ -180,7 +178,7 @@ class DeviceIndex:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Device] = {}
-        self.get: Callable[[str], Device | None] = self._by_id.get
+        self.get: Callable[[str | None], Device | None] = self._by_id.get  # type: ignore[assignment]
         """The device with exactly this id."""
         self.networks = Groups(attrgetter("network"))
         self.types = Groups(attrgetter("type"))
@@ -194,7 +192,7 @@ class DeviceIndex:
             content = decode(change)
             # The ids of the groups, so that a number takes memory once.
             network, device_type = self.networks.group(content.network).id, self.types.group(content.type).id
-            after = self._by_id[change.key] = Device(change, network, device_type)
+            after = self._by_id[change.key] = Device.of(change, network, device_type)
         self.networks.follow(before, after)
         self.types.follow(before, after)
         return before, after

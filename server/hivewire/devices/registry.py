@@ -18,7 +18,7 @@ from hivewire.access.identity import Identity
 from hivewire.access.users import Users
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import Device, DeviceContent, DeviceIndex, decode
-from hivewire.devices.scope import Scope, scope_of
+from hivewire.devices.scope import EVERYWHERE, Scope, required, scope_of
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     Change,
@@ -139,14 +139,20 @@ class Registry:
         """What a caller reaches now."""
         return scope_of(identity, self.users.by_id(identity.user_id))
 
-    def reach(self, identity: Identity, device_id: str, *, follows: bool = False) -> Device:
-        """The device with this id, if the caller reaches it. Raises AccessDenied or NotFound (addendum, section 4).
+    def reach(self, identity: Identity, device_id: str | None, *, follows: bool = False) -> Device:
+        """The device with this id, if the caller reaches it. Raises AccessDenied or NotFound (addendum, section 4), and
+        InvalidParameters without an id.
 
         `follows`: the request subscribes or polls.
         """
         scope, found = scope_of(identity, self.users.by_id(identity.user_id)), self._devices.get(device_id)
-        if found is None or not (scope.covers(found) and self._shown(found)):
-            raise scope.refusal(device_id, follows=follows)
+        if (
+            found is None
+            or found.network not in self.networks
+            or found.type not in self.device_types
+            or not (scope is EVERYWHERE or scope.covers(found))
+        ):
+            raise scope.refusal(required(device_id), follows=follows)
         return found
 
     async def forget(self, device_id: str) -> None:

@@ -13,7 +13,6 @@ from msgspec import Struct
 from hivewire.access.identity import Identity
 from hivewire.access.users import User
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, WireError
-from hivewire_protocol.nouns.user import Role
 
 
 class Placed(Protocol):
@@ -84,10 +83,10 @@ def scope_of(identity: Identity, user: User | None) -> Scope:
     """The scope of a token of this user; of nobody, nothing."""
     if user is None:
         return NOWHERE
-    content = user.content
-    types = None if content.all_device_types_available else identity.device_types
-    members = None if content.role == Role.ADMIN else frozenset(content.networks)
-    return Scope(identity.networks, types, members)
+    types = None if user.content.all_device_types_available else identity.device_types
+    if types is None and user.members is None and identity.networks is None:
+        return EVERYWHERE
+    return Scope(identity.networks, types, user.members)
 
 
 def required(device_id: str | None) -> str:
@@ -98,6 +97,7 @@ def required(device_id: str | None) -> str:
 
 
 NOWHERE = Scope(frozenset(), frozenset(), frozenset())
+EVERYWHERE = Scope(None, None, None)
 
 SHOWN = 128
 """Characters of an unknown id that an error repeats."""

@@ -149,7 +149,7 @@ class DeviceTopics:
         self.devices = Topic(
             "device",
             DEVICE,
-            _update("device", lambda change: view(Device(change, 0, 0))),
+            _update("device", lambda change: view(Device.of(change, 0, 0))),
             keys_of,
             self._devices_served,
             "devices",
@@ -159,7 +159,7 @@ class DeviceTopics:
             visible=Devices(registry),
         )
         self.devices_with_presence = self.devices._replace(
-            update=_update("device", lambda change: view_with_presence(presence, Device(change, 0, 0))),
+            update=_update("device", lambda change: view_with_presence(presence, Device.of(change, 0, 0))),
             element=lambda device: encode(view_with_presence(presence, device)),
             volatile=True,
         )

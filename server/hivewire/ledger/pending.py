@@ -1,7 +1,7 @@
 """The one way to write: submit a transaction, wait until it is durable, turn its outcome into a reply or an error.
 
-Sockets, REST, site properties, tenant documents and users all end in `conclude`. A session continues meanwhile, so it
-gives the ledger a callback; all others wait with `commit`.
+Sockets, REST, site properties, tenant documents and users all end in `PendingWrite.conclude`. A session continues
+meanwhile, so it gives the ledger a callback; all others wait with `commit`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,15 @@ class PendingWrite(Struct, Generic[R], gc=False):
             self.answer = lambda changes: structs.replace(answer(changes), dryRun=True)
         return self
 
+    def conclude(self, outcome: Outcome) -> R | Exception:
+        """The reply or the error for an outcome of the ledger."""
+        if not isinstance(outcome, list):
+            return self.refuse(outcome) if isinstance(outcome, Refused) else unavailable(outcome)
+        try:
+            return self.answer(outcome)
+        except Exception as error:  # the change is durable anyway, and the caller must get an answer
+            return error
+
 
 async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
     """The reply, once the write is durable. Raises WireError."""
@@ -41,20 +50,10 @@ async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
         outcome = await ledger.commit(pending.transaction)
     except LedgerError as error:
         outcome = error
-    reply = conclude(pending, outcome)
+    reply = pending.conclude(outcome)
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
-    """The reply or the error for an outcome of the ledger."""
-    if not isinstance(outcome, list):
-        return pending.refuse(outcome) if isinstance(outcome, Refused) else unavailable(outcome)
-    try:
-        return pending.answer(outcome)
-    except Exception as error:  # the change is durable anyway, and the caller must get an answer
-        return error
 
 
 def unavailable(error: BaseException) -> Unavailable:

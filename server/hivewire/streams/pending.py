@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from msgspec import Struct
-
 from hivewire.streams.log import Log
 from hivewire.streams.message import (
     Draft,
@@ -28,21 +26,20 @@ from hivewire_protocol.errors import TooManyMessages, Unavailable, WireError
 R = TypeVar("R")
 
 
-class PendingMessage(Struct, Generic[R], gc=False):
-    """The result of a handler that inserts: the log, the draft, and the reply for the message once it is durable."""
+class PendingMessage(Draft, Generic[R], gc=False, kw_only=True):
+    """The result of a handler that inserts: a draft, its log, and the reply for the message once it is durable."""
 
     log: Log
-    draft: Draft
     answer: Callable[[Message], R]
 
     def conclude(self, outcome: Outcome) -> R | WireError:
         """The reply or the error for an outcome of the log."""
-        return wire_error(outcome) if isinstance(outcome, StreamError) else self.answer(outcome)
+        return self.answer(outcome) if type(outcome) is Message else wire_error(outcome)  # type: ignore[arg-type]
 
     async def reply(self) -> R:
         """Insert the message; the reply once it is durable. Raises WireError."""
         try:
-            return self.answer(await self.log.insert(self.draft))
+            return self.answer(await self.log.insert(self))
         except StreamError as error:
             raise wire_error(error) from None
 

@@ -109,22 +109,24 @@ class Rate:
         """A rate of 0 is no limit."""
         self._step = 1_000 / rate if rate else 0.0
         self._free: dict[int, float] = {}
-        self._latest = 0.0  # of them
+        self._now = self._most = 0.0  # now, and the time that no device may be ahead of
 
-    def count(self, device: int, now: int) -> None:
+    def begin(self, now: int) -> None:
+        """Look at the clock. Called once for each commit, before its messages are counted."""
+        if len(self._free) > MOST_DEVICES:
+            self._free = {device: free for device, free in self._free.items() if free > now}
+        self._now, self._most = now, now + BURST * 1_000 - self._step
+
+    def count(self, device: int) -> None:
         """Count a message of a device. Raises TooMany when it is one too many, which does not count."""
         if not self._step:
             return
-        if now >= self._latest and self._free:  # none of them has used up anything
-            self._free.clear()
         free = self._free.get(device, 0.0)
-        if free > now + BURST * 1_000 - self._step:
+        if free < self._now:
+            free = self._now
+        elif free > self._most:
             raise TooMany(f"a device inserts at most {1_000 / self._step:g} messages a second")
-        free = self._free[device] = (free if free > now else now) + self._step
-        if free > self._latest:
-            self._latest = free
-        if len(self._free) > MOST_DEVICES:
-            self._free = {device: free for device, free in self._free.items() if free > now}
+        self._free[device] = free + self._step
 
     def take_back(self, device: int) -> None:
         """A message that was counted is counted again: it needs a new stamp."""

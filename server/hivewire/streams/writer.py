@@ -188,32 +188,34 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def _evaluate(self) -> tuple[int, Awaitable[bool]]:
         """Stamp as much of the queue as fits into one entry."""
-        queue, first, size = self._queue, self.index.next * ROOM, 0
+        queue, place, size = self._queue, self.index.next * ROOM, 0
+        end = place + ROOM
         taken: list[Waiting[Draft | Revision]] = []
         outcome: Outcome
         outcomes: list[Outcome] = []
         self._taken, self._outcomes = taken, outcomes
         messages: list[Message] = []
         keys: dict[int, Known] = {}
-        now = self._elapsed()
         self._clock.begin()
+        self._rate.begin(self._elapsed())
         self._tight = self._crowded or self.index.weight >= self._limits.device_bytes
-        while queue and len(messages) < ROOM and size < ENTRY_BYTES:
+        while queue and place < end and size < ENTRY_BYTES:
             waiting = queue.popleft()
             self._queue_bytes -= waiting[1]
             taken.append(waiting)
-            draft, place = waiting[0], first + len(messages)
+            draft = waiting[0]
             try:
-                if isinstance(draft, Draft):
-                    outcome = self._inserted(draft, place, now, keys)
-                else:
+                if isinstance(draft, Revision):
                     outcome = self._updated(draft, place)
+                else:
+                    outcome = self._inserted(draft, place, keys)
+                if outcome.place == place:  # else it was stored before
+                    messages.append(outcome)
+                    place += 1
+                    size += len(outcome.body)
             except Exception as error:
                 outcome = _failure(error)
             outcomes.append(outcome)
-            if type(outcome) is Message and outcome.place == place:  # else it was stored before
-                messages.append(outcome)
-                size += len(outcome.body)
         return len(messages), self._write(messages) if messages else _stands()
 
     async def _write(self, messages: list[Message]) -> bool:
@@ -248,21 +250,20 @@ class Writer(GroupCommit[Draft | Revision]):
         self._settle()
         self._tidying = False
 
-    def _inserted(self, draft: Draft, place: int, now: int, keys: dict[int, Known]) -> Message:
+    def _inserted(self, draft: Draft, place: int, keys: dict[int, Known]) -> Message:
         """The message of a draft: a new one for this place, or the one that was made of it before."""
-        device, record = draft.device, draft.device.record_id
-        known, key = None, None
+        device = draft.device
+        record = device.record_id
+        key = known = None
         if draft.key is not None:
             key = key_of(draft), digest(draft.content)
-            known = keys.get(key[0]) or self.index.known(key[0])
+            known = self._known(key, keys)
         if known is None:
             if self._tight:
                 self._check_room(record, device.id)
-            self._rate.count(record, now)
+            self._rate.count(record)
             clock = self._clock.stamp(record)
             id = clock << RANDOM_BITS | getrandbits(RANDOM_BITS)
-        elif key is not None and known.content != key[1]:
-            raise KeyReused("other content under this idempotency key")
         else:  # the same content makes the same message again
             place, id = known.place, known.id
             clock = id >> RANDOM_BITS
@@ -287,6 +288,13 @@ class Writer(GroupCommit[Draft | Revision]):
         if key is not None and known is None:
             keys[key[0]] = Known(key[1], place, id)
         return message
+
+    def _known(self, key: tuple[int, int], keys: dict[int, Known]) -> Known | None:
+        """The message under a key, None when there is none. Raises KeyReused for one with another content."""
+        known = keys.get(key[0]) or self.index.known(key[0])
+        if known is not None and known.content != key[1]:
+            raise KeyReused("other content under this idempotency key")
+        return known
 
     def _updated(self, revision: Revision, place: int) -> Message:
         base, update, index = revision.base, revision.update, self.index

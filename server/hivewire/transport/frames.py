@@ -148,39 +148,26 @@ class FrameReader:
         events: list[Event] = []
         position, size, plain = 0, len(data), self._plain
         while position < size:
-            # Nearly all frames are short, complete text messages. The first byte excludes fragments, reserved bits and
-            # control frames, and ASCII is valid UTF-8, so they need no further checks.
+            # Nearly all frames are complete text messages below 64 KiB. The first byte excludes fragments, reserved
+            # bits and control frames, and ASCII is valid UTF-8, so they need no further checks.
             start = position + 6
             if plain and start <= size and data[position] == WHOLE_TEXT:
                 end = start + SHORT_LENGTHS[data[position + 1]]
+                if end > size and data[position + 1] == LONG:  # the length is in the next two bytes
+                    length = data[position + 2] << 8 | data[position + 3]
+                    if length <= self._limit:
+                        start += 2
+                        end = start + length
                 if end <= size:
-                    payload = apply_mask(data[start:end], data[position + 2 : start])
+                    payload = apply_mask(data[start:end], data[start - 4 : start])
                     if payload.isascii():
                         events.append(payload)
                         self.renewed = True
                         position = end
                         continue
-                elif data[position + 1] == LONG and (end := self._long(data, position, events)):
-                    position = end
-                    continue
             position = self._frame(data, position, events)
             plain = self._plain
         return events
-
-    def _long(self, data: bytes, position: int, events: list[Event]) -> int:
-        """Add a complete ASCII text message whose length has two more bytes, such as most inserts, and return the
-        position of the next frame; 0 when `_frame` has to parse it."""
-        start = position + 8
-        length = data[position + 2] << 8 | data[position + 3]
-        end = start + length
-        if end > len(data) or length > self._limit:
-            return 0
-        payload = apply_mask(data[start:end], data[start - 4 : start])
-        if not payload.isascii():
-            return 0
-        events.append(payload)
-        self.renewed = True
-        return end
 
     def _resume(self, data: bytes) -> bytes:
         """The bytes to parse, with those kept from before; none while an incomplete frame is still incomplete."""
