@@ -44,6 +44,18 @@ async def test_a_device_has_the_worst_state_of_its_names() -> None:
         assert "online" not in await counted(world)
 
 
+async def test_the_five_most_frequent_errors_are_counted() -> None:
+    """Of all names and devices, however many there are."""
+    ids = [f"d-{number}" for number in range(8)]
+    async with fleet(*ids) as world:
+        await world.put("global", n="1")
+        tag = (await tags(world, "d-0"))["n"]
+        for number, device in enumerate(ids):
+            await reported(world, device, {"name": "n", "tag": tag, "error": f"error {max(2, number)}"})
+        found = (await world.do("fleet/count"))["errors"]
+        assert (found[0], len(found)) == ({"name": "n", "error": "error 2", "devices": 3}, 5)
+
+
 async def test_a_percentage_of_a_rollout_is_those_that_it_takes_first() -> None:
     """With a salt of its own, too. Without a rollout it is always the same sample, in no relation to them."""
     ids = [f"d-{number}" for number in range(100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -183,6 +184,9 @@ async def test_what_is_refused_is_refused_in_these_words() -> None:
         await world.put("cold-chain", **{f"n{number}": "v" for number in range(12)})
         one = {"layer": "x", "target": {}, "rank": 500}
         assert await world.no("layer/put", **one) == (409, "Rank 500 belongs to layer 'cold-chain'")
+        at_once = [world.do("layer/put", layer=name, target={}, rank=501) for name in ("first", "second")]
+        _, taken = await asyncio.gather(*at_once, return_exceptions=True)
+        assert str(taken) == "Rank 501 belongs to layer 'first'"
         assert await world.no("layer/delete", layer="cold-chain") == (
             409,
             "Layer 'cold-chain' holds 12 configurations",
