@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from structlog.testing import capture_logs
 
-from hivewire.fleet.rollouts import RolloutContent, decide
+from hivewire.fleet.rollouts import RolloutContent, decide, gate_of
 from hivewire_protocol.errors import Conflict, OutOfBounds
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
 from tests.rooms.fleets import World, fleet
@@ -370,8 +371,6 @@ async def test_the_author_s_rights_count_at_each_step() -> None:
         found = world.users.by_id(1)
         assert found is not None
         await world.do("user/insert", user={"login": "root", "password": "password", "role": 0, "status": 0})
-        from msgspec import structs
-
         from hivewire_protocol.nouns.user import Status
 
         locked = structs.replace(found.content, status=Status.LOCKED_OUT)
@@ -425,6 +424,18 @@ async def test_a_rollout_of_a_secret_shows_it_to_nobody_else() -> None:
         assert "unsupported" not in shown
         assert "'error': 'the device refused it; why is not shown, because the value is secret'" in shown
         assert (await state(world, number))[2] == "1 of 1 reached devices failed (1 refused); tolerated: 0, or 5%"
+
+
+def test_a_step_changes_the_gate_from_there_on() -> None:
+    """What neither it nor a step before it says is that of the rollout, or the usual."""
+    steps = [Step(percent=1, gate=Gate(success=99)), Step(percent=50, gate=Gate(failures=7)), Step(percent=100)]
+    content = RolloutContent("global", [], steps, "running", 0, Gate(success=50, wait=5))
+    gates = [gate_of(structs.replace(content, step=step)) for step in range(3)]
+    assert [(gate.success, gate.failures, gate.wait, gate.minimum) for gate in gates] == [
+        (99, 2, 5, 5),
+        (99, 7, 5, 5),
+        (99, 7, 5, 5),
+    ]
 
 
 NUMBERS = st.integers(0, 50)
