@@ -122,6 +122,8 @@ async def test_the_log_says_what_became_of_a_rollout() -> None:
     async with fleet("a", "b", "c") as world:
         devices = Devices(world, "a", "b", "c")
         with capture_logs() as lines:
+            tried = {"layer": "global", "changes": put(n="1"), "steps": [{"percent": 100}]}
+            await world.do("rollout/start", **tried, dryRun=True)
             good = await start(world, {"deviceIds": ["a"]}, n="1")
             for _ in range(2):
                 await devices.listen()
@@ -134,8 +136,10 @@ async def test_the_log_says_what_became_of_a_rollout() -> None:
         told = [(line["event"], line["rollout"], line["step"], line["log_level"], line.get("reason")) for line in lines]
         why = '3 of 3 reached devices failed (3 refused: "unsupported rate"); tolerated: 2, or 5%'
         assert told == [
+            ("a rollout began a step", good, 1, "info", None),
             ("a rollout began a step", good, 2, "info", None),
             ("a rollout was completed", good, 2, "info", None),
+            ("a rollout began a step", bad, 1, "info", None),
             ("a rollout was held", bad, 1, "warning", why),
             ("a rollout began a step", bad, 2, "info", None),
             ("a rollout was rolled back", bad, 2, "warning", "rolled back by admin"),

@@ -17,7 +17,7 @@ from hivewire.caller import Caller
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import MOST_NAMES, Room, guards_of
 from hivewire.fleet.layers import Layer
-from hivewire.fleet.progress import writes_of
+from hivewire.fleet.progress import log_state, writes_of
 from hivewire.fleet.rollouts import (
     COMPLETED,
     HELD,
@@ -121,6 +121,8 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     transaction = Transaction([write], caller.identity.login, guards, dry_run=bool(request.dryRun))
     change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
     if not request.dryRun:
+        if content.state == RUNNING:
+            log_state(change.id, content)
         return RolloutReply(change.id, change.revision)
     return RolloutReply(change.id, dryRun=True, affects=await in_slices(effect.of_names(fleet, {layer.name: names})))
 

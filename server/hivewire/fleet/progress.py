@@ -246,7 +246,7 @@ class Progress:
             changes = await self._fleet.ledger.commit(transaction)
         except Refused:
             return None
-        _log(rollout.number, content)
+        log_state(rollout.number, content)
         return changes[0].revision
 
     def lost_right(self, content: RolloutContent) -> str | None:
@@ -260,7 +260,7 @@ class Progress:
         return None
 
 
-def _log(number: int, content: RolloutContent) -> None:
+def log_state(number: int, content: RolloutContent) -> None:
     """Say what became of a rollout: with its reason as a warning if it does not go on."""
     event, step = EVENTS[content.state], content.step + 1
     if content.reason is None:
