@@ -105,7 +105,7 @@ class Affects(Struct):
     """The devices that a change of layers is about."""
 
     devices: Annotated[int, says("Those that have one of the layers.")]
-    online: Annotated[int, says("Of these, those that follow their configurations at this gateway.")]
+    online: Annotated[int, says("Of these, those that follow their configurations, at any gateway.")]
     hidden: Annotated[int, says("Of these, those that see nothing of it: higher layers have all the names.")]
 
 
