@@ -23,6 +23,19 @@ def not_first(**settings: Any) -> str:
     return f"if (location.protocol.startsWith('http')) localStorage['hivewire.settings'] ??= {stored}"
 
 
+UNTOUCHED = """
+async () => {
+    const lib = name => import(new URL(`lib/${name}.js`, location.href.replace(/#.*/, "")));
+    const [{drafts}, {staged}, {names, status}] = await Promise.all(["drafts", "basket", "gateway"].map(lib));
+    const kept = JSON.stringify([{...localStorage}, {...sessionStorage}]);
+    return kept === JSON.stringify([{"hivewire.settings": '{"start": false}'}, {}])
+        && !drafts.peek().size && !staged.peek().size && names.paused.peek() === undefined
+        && status.peek().state === "live" && !document.querySelector("dialog");
+}
+"""
+"""Whether nothing is left of what somebody did in a page, once its screen is another."""
+
+
 WIDE: ViewportSize = {"width": 1280, "height": 720}
 NARROW: ViewportSize = {"width": 320, "height": 640}
 
@@ -65,9 +78,15 @@ class Visit:
         await self.page.goto(f"{self.gateway.url}/dashboard/#/{place}")
 
     async def again(self) -> None:
-        """Load the page anew, at the configurations: nothing is left of what somebody did there."""
+        """Be at the configurations, with nothing left of what was done in the page. If something is, load it anew."""
         await self.page.emulate_media(color_scheme="light")
         await self.page.set_viewport_size(WIDE)
+        if await self.page.evaluate(UNTOUCHED):
+            await self.open("nothing")
+            await expect(self.page.get_by_role("heading", name="There is no such screen")).to_be_visible()
+            await self.open("c")
+            await expect(self.page.get_by_role("heading", name="Configurations", exact=True)).to_be_visible()
+            return
         # Going there would ask whether what was edited may be lost.
         await self.page.evaluate("localStorage.clear(); sessionStorage.clear(); history.replaceState(null, '', '#/c')")
         await self.page.reload()
