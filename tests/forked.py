@@ -59,9 +59,9 @@ class Forked:
         self, main: str, arguments: list[str], environment: dict[str, str], streams: Sequence[int], folder: str = ""
     ) -> None:
         its = [Connection(os.dup(number)) for number in streams]
-        forkserver.ensure_running()
-        server = vars(forkserver._forkserver)["_forkserver_address"]
-        work = (server, main, arguments, environment, folder or os.getcwd(), its)
+        server = forkserver._forkserver
+        server.ensure_running()  # of the object, which `_run` replaces; the module has the first one for ever
+        work = (vars(server)["_forkserver_address"], main, arguments, environment, folder or os.getcwd(), its)
         self._process = _processes.Process(target=_run, args=work)
         with self._lock:
             self._process.start()

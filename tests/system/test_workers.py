@@ -39,6 +39,12 @@ def pushed(talk: Talk, name: str) -> Any:
     return found
 
 
+def test_gateways_under_test_are_forks_of_one_server(site: Site) -> None:
+    """None of them has loaded the gateway by itself, which takes longer than most tests."""
+    started = [site.gateway.process.pid, *map(site.process, WORKERS)]
+    assert len({Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[1] for each in started}) == 1
+
+
 def test_two_gateways_serve_one_ledger(site: Site, data: Path) -> None:
     """What is written on one is read and pushed on the other, conditional writes do not overwrite one another, metrics
     and logs tell which gateway is which; SIGHUP reaches both, and SIGTERM drains both."""
