@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -43,6 +43,12 @@ def _paths() -> list[tuple[re.Pattern[str], str]]:
     return [(_pattern(path), path) for path in found]
 
 
+@lru_cache(10_000)
+def _templates(path: str) -> list[str]:
+    """The documented paths that a path may be; there are hundreds, and most are asked for again and again."""
+    return [template for pattern, template in _paths() if pattern.fullmatch(path)]
+
+
 def _pattern(path: str) -> re.Pattern[str]:
     words = re.sub(r"\\{(address|file)\\}", ".+", re.escape(path))
     return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", words) + "/?")
@@ -59,7 +65,7 @@ def hold_response(request: httpx.Request, response: httpx.Response) -> None:
     if method == "options":
         return
     paths = document("openapi")["paths"]
-    found = [template for pattern, template in _paths() if pattern.fullmatch(path)]
+    found = _templates(path)
     named = [template for template in found if method in paths[template]]
     if not named or (response.status_code == 405 and named != found):
         assert response.status_code >= 400, f"{method} {path} is not documented, and answers {response.status_code}"
