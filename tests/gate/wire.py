@@ -166,9 +166,14 @@ def opened(gateway: RunningGateway, token: str | None = None, receive_buffer: in
 
 
 def until(holds: Callable[[], Any]) -> None:
-    """Ask until it holds, with a pause in which the gateway can get there; the limit of the test ends the waiting."""
+    """Ask until it holds, with pauses in which the gateway can get there; the limit of the test ends the waiting.
+
+    The pauses grow, because most questions are requests, and take the gateway from what is waited for.
+    """
+    pause = 0.01
     while not holds():
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.1)
 
 
 def guess(once: Callable[[], int]) -> list[int]:
