@@ -197,6 +197,32 @@ async def test_devices_that_fall_silent_hold_a_rollout() -> None:
         await again.messages.close()
 
 
+async def test_a_silent_device_that_comes_again_is_as_silent() -> None:
+    """Its time runs from when it was sent the values first: one that restarts for ever would never fail."""
+    async with fleet("a") as world:
+        gate = {"silent": 120, "failures": 0, "wait": 10}
+        number = await start(world, {"deviceIds": ["a"]}, gate=gate, n="new")
+        for _ in range(3):
+            peer = world.follow("a")
+            await judge(world, 39)
+            peer.session.close()
+        assert (await state(world, number))[0] == "running"
+        world.follow("a")
+        await judge(world, 3)
+        found = await state(world, number)
+        assert found == ("held", 1, "1 of 1 reached devices failed (1 silent); tolerated: 0, or 5%")
+
+
+async def test_a_value_that_does_not_fit_its_schema_is_in_no_rollout() -> None:
+    """Neither when it starts nor when it is tried."""
+    async with fleet("a") as world:
+        await world.do("schema/put", names="n", schema={"type": "integer"})
+        asked = {"layer": "global", "changes": put(n="many"), "steps": [{"percent": 100}]}
+        for more in ({}, {"dryRun": True}):
+            code, text = await world.no("rollout/start", **asked, **more)
+            assert (code, text.startswith("Configuration 'n' does not fit its schema")) == (422, True)
+
+
 async def test_all_offline_is_held_at_the_limit() -> None:
     """Devices that wait are not counted, and are served when they come."""
     async with fleet("a", "b", "c") as world:
