@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from hivewire.fleet.rollouts import RolloutContent, decide, gate_of
 from hivewire_protocol.errors import Conflict, OutOfBounds
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
+from hivewire_protocol.nouns.user import Status
 from tests.rooms.fleets import World, fleet
 from tests.rooms.test_device_subscription import Device
 from tests.rooms.test_hub import Peer
@@ -401,8 +402,6 @@ async def test_the_author_s_rights_count_at_each_step() -> None:
         found = world.users.by_id(1)
         assert found is not None
         await world.do("user/insert", user={"login": "root", "password": "password", "role": 0, "status": 0})
-        from hivewire_protocol.nouns.user import Status
-
         locked = structs.replace(found.content, status=Status.LOCKED_OUT)
         await world.ledger.commit(world.users.replace(found, locked, None))
         await judge(world)
@@ -424,6 +423,25 @@ async def test_so_many_rollouts_are_open_at_most(monkeypatch: pytest.MonkeyPatch
         assert isinstance(refused[0], OutOfBounds)
         await world.do("rollout/rollback", rollout=first)
         await start(world, n0="1")
+
+
+async def test_schema_and_author_are_judged_again_at_its_time() -> None:
+    """A scheduled rollout fails with what is wrong by then."""
+    async with fleet("a") as world:
+        asked: dict[str, Any] = {"layer": "global", "steps": [{"percent": 100}], "at": world.ledger.now() + 1_000}
+        for name in ("typed", "plain"):
+            await world.do("rollout/start", **asked, changes=put(**{name: "many"}))
+        await world.do("schema/put", names="typed", schema={"type": "integer"}, force=True)
+        found = world.users.by_id(1)
+        assert found is not None
+        await world.do("user/insert", user={"login": "root", "password": "password", "role": 0, "status": 0})
+        locked = structs.replace(found.content, status=Status.LOCKED_OUT)
+        await world.ledger.commit(world.users.replace(found, locked, None))
+        await judge(world, 1)
+        world.admin = world.caller(3)
+        one, other = [await state(world, number) for number in (1, 2)]
+        assert (one[0], (one[2] or "").startswith("Configuration 'typed' does not fit its schema")) == ("failed", True)
+        assert other[::2] == ("failed", "its author admin is not active any more")
 
 
 async def test_a_list_shows_rollouts_by_state() -> None:
