@@ -444,6 +444,18 @@ async def test_schema_and_author_are_judged_again_at_its_time() -> None:
         assert other[::2] == ("failed", "its author admin is not active any more")
 
 
+async def test_a_value_that_does_not_fit_by_then_is_not_written() -> None:
+    """The rollout is held in place of its end, and says why."""
+    async with fleet("a") as world:
+        devices = Devices(world, "a")
+        number = await start(world, n="many")
+        await world.do("schema/put", names="n", schema={"type": "integer"}, force=True)
+        await devices.listen()
+        await judge(world)
+        held, _, reason = await state(world, number)
+        assert (held, (reason or "").startswith("Configuration 'n' does not fit its schema")) == ("held", True)
+
+
 async def test_a_list_shows_rollouts_by_state() -> None:
     """The newest first, with their numbers."""
     async with fleet("a") as world:
