@@ -90,7 +90,7 @@ def test_the_paths_of_polls(device: Device) -> None:
     for what in ("command", "notification"):
         answer = device.get(f"/device/{what}/poll", **after | {"deviceId": device.id})
         assert [each["deviceId"] for each in answer.json()] == [device.id]
-        empty = device.get(f"/device/{what}/poll", deviceId=device.id, names="")
+        empty = device.get(f"/device/{what}/poll", **after | {"deviceId": device.id, "names": ""})
         assert (empty.status_code, empty.text) == (200, "[]")
     both = device.get("/device/command/poll", networkIds=["1", "2,3", "x"], waitTimeout=0)
     assert both.json() == {"error": 400, "message": "Invalid request parameters"}
