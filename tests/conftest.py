@@ -79,7 +79,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(10_000, 20, 50)  # as in a gateway
+        gc.set_threshold(10_000, 5, 200)  # as in a gateway
         gc.enable()
 
 
