@@ -340,14 +340,9 @@ def refuse(call: Call, error: WireError) -> bytes:
     return b'{%b"code":%d,"status":"error","error":%b%b}' % (echo, error.code, text, members)
 
 
-def push(noun: str, what: str, subscription_id: int, members: bytes, rpc: bool) -> bytes:
-    """A push; `members` is JSON without the braces."""
-    return _push_form(noun, what, rpc) % (subscription_id, members)
-
-
 @lru_cache(64)
-def _push_form(noun: str, what: str, rpc: bool) -> bytes:
-    """The bytes of a push with places for its number and its members."""
+def push(noun: str, what: str, rpc: bool) -> bytes:
+    """A push, with places for the number of the subscription and for its members, JSON without the braces."""
     action = f"{noun}/{what}".encode()
     if rpc:
         return b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%%d,%%b}}' % action

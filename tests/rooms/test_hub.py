@@ -87,7 +87,7 @@ class Peer:
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
-        return push(topic, what, number, members, rpc) + b"\n"
+        return push(topic, what, rpc) % (number, members) + b"\n"
 
     def push(self, data: bytes) -> None:
         for line in data.splitlines():

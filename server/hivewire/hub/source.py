@@ -121,11 +121,14 @@ class Event(Struct, gc=False):
 def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
     """The events of each offset."""
     group: list[Event] = []
+    offset = 0
     for event in events:
-        if group and event.offset != group[0].offset:
+        if event.offset == offset:
+            group.append(event)
+            continue
+        if group:
             yield group
-            group = []
-        group.append(event)
+        group, offset = [event], event.offset
     if group:
         yield group
 

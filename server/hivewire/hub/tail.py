@@ -22,6 +22,8 @@ _offset: Callable[[Event], int] = attrgetter("offset")
 
 _S = TypeVar("_S")
 
+_NONE: dict[Topic, Any] = {}
+
 
 class Tail(Generic[_S]):
     """The end of a source's log in memory. Subscriptions that are a moment behind catch up without reading the disk.
@@ -114,10 +116,10 @@ class Tail(Generic[_S]):
     def find(self, event: Event) -> Collection[_S]:
         """The subscriptions that match the event, each once."""
         found: Collection[_S] = ()
-        for topic, channel in self.channels.get(event.kind, {}).items():
-            keys, index = topic.keys(event.item), channel.index
+        for topic, channel in self.channels.get(event.kind, _NONE).items():
+            keys = topic.keys(event.item)
             # With one key the index finds a subscription once; with several it may match by more than one of them.
-            matching = index.find(keys[0]) if len(keys) == 1 else index.find_any(keys)
+            matching = channel.index.find(keys[0]) if len(keys) == 1 else channel.index.find_any(keys)
             found = [*found, *matching] if found else matching
         return found
 

@@ -84,7 +84,8 @@ def keys_of(message: Message) -> tuple[str, ...]:
     if network is None or type_ is None:
         return shared
     own = f"{shared[0]}d{message.device}"
-    return (own, *shared) if name is None else (own, _named(own, name), *shared)
+    # The names of `_named`, written out: every message has this one of its own.
+    return (own, *shared) if name is None else (own, f"{own}={name};", *shared)
 
 
 @lru_cache(1_024)

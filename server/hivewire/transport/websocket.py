@@ -379,7 +379,7 @@ class WebSocket(asyncio.Protocol):
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
         """The frame of a push."""
-        data = push(topic, what, number, members, rpc)
+        data = push(topic, what, rpc) % (number, members)
         size = len(data)
         return (TEXT_HEADS[size] if size < SHORT else text_head(size)) + data
 
