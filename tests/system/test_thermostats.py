@@ -1,5 +1,5 @@
 """The thermostats and controllers in `examples`, run unchanged: with the Python client, with the package `devicehive`,
-with `curl`, and in the browser's page."""
+with `websockets` alone, with `curl`, and in the browser's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.system.test_examples import EXAMPLES, environment, line, needs_curl
 from tests.system.test_live_table import DOCUMENT, Page, page
 
 PAGE = EXAMPLES / "thermostats.html"
-WAYS = ("client", "devicehive", "curl")
+WAYS = ("client", "devicehive", "websockets", "curl")
 
 
 def command(what: str, way: str, *arguments: str) -> list[str]:
@@ -31,7 +31,9 @@ def command(what: str, way: str, *arguments: str) -> list[str]:
     return [sys.executable, str(EXAMPLES / f"{what}_{way}.py"), *arguments, *often]
 
 
-@pytest.mark.parametrize(("way", "package"), [("client", "hivewire-client"), ("devicehive", "devicehive")])
+@pytest.mark.parametrize(
+    ("way", "package"), [("client", "hivewire-client"), ("devicehive", "devicehive"), ("websockets", "websockets")]
+)
 @pytest.mark.parametrize("what", ["thermostat", "controller"])
 def test_a_program_says_which_library_it_needs(what: str, way: str, package: str) -> None:
     """In place of a traceback; without `site` there are no installed packages."""
