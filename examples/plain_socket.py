@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from itertools import count
 from typing import Any
 
@@ -72,19 +73,20 @@ async def log_in(socket: ClientConnection) -> None:
 
 async def work_on(work: Work) -> None:
     """Do some work on a socket, and on a new one whenever that is lost, until the work is done."""
-    async for socket in connect(URL):  # it waits longer and longer while there is no gateway
-        known = False
-        try:
-            await log_in(socket)
-            known = True
-            await work(socket)
-            return
-        except ConnectionClosed:
-            continue
-        except Refused as refused:
-            if refused.code not in PASSING or (refused.code == 401 and not known):
-                raise SystemExit(f"refused: {refused}") from None
-            await asyncio.sleep(1)
+    async with aclosing(aiter(connect(URL))) as sockets:  # it waits longer and longer while there is no gateway
+        async for socket in sockets:
+            known = False
+            try:
+                await log_in(socket)
+                known = True
+                await work(socket)
+                return
+            except ConnectionClosed:
+                continue
+            except Refused as refused:
+                if refused.code not in PASSING or (refused.code == 401 and not known):
+                    raise SystemExit(f"refused: {refused}") from None
+                await asyncio.sleep(1)
 
 
 def run(work: Work) -> None:
