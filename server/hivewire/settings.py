@@ -519,8 +519,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
 
 def _from_file(path: Path) -> list[tuple[str, Any, str]]:
     try:
-        with path.open("rb") as file:
-            found = tomllib.load(file)
+        found = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin a file with a byte order mark
     except OSError as error:
         raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

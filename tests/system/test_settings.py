@@ -99,6 +99,12 @@ def test_the_file_can_be_named_in_the_environment(file: Path, tmp_path: Path) ->
     assert settings.load({}, environment, other).settings.port == 2
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(file: Path) -> None:
+    """Editors on Windows write one."""
+    file.write_text("port = 1\n", "utf-8-sig")
+    assert settings.load({}, {}, file).settings.port == 1
+
+
 def test_an_empty_variable_is_as_good_as_none() -> None:
     """HIVEWIRE_PORT= does not hide the file's value or the default."""
     assert settings.load({}, {"HIVEWIRE_PORT": ""}).settings.port == 8080

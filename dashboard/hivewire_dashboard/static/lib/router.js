@@ -20,24 +20,7 @@ function decodeSafely(text) {
 /** The current address: its screen, the parts after it, the query. */
 export const route = signal(read());
 
-/** Functions that are called before the screen is left; each returns a promise of whether to leave. */
-const guards = new Set();
-
-let here = location.hash;
-let going = false;
-
-addEventListener("hashchange", async () => {
-  if (location.hash === here) return;
-  const wanted = location.hash;
-  if (!going && guards.size) {
-    history.replaceState(null, "", here || "#/c");
-    for (const guard of guards) if (!(await guard())) return;
-    history.replaceState(null, "", wanted);
-  }
-  going = false;
-  here = wanted;
-  route.value = read();
-});
+addEventListener("hashchange", () => (route.value = read()));
 
 /** The address of a screen. */
 export function to(screen, ...rest) {
@@ -48,10 +31,8 @@ export function to(screen, ...rest) {
   return `#/${path}${found.length ? `?${new URLSearchParams(found)}` : ""}`;
 }
 
-/** Go to an address; with `force` without asking. */
-export function go(address, {force = false} = {}) {
-  going = force;
-  if (location.hash === address) going = false;
+/** Go to an address. */
+export function go(address) {
   location.hash = address;
 }
 
@@ -60,12 +41,5 @@ export function refine(query) {
   const {screen, rest, query: before} = read();
   const merged = {...Object.fromEntries(before), ...query};
   history.replaceState(null, "", to(screen, ...rest, merged));
-  here = location.hash;
   route.value = read();
-}
-
-/** Ask before this screen is left. Returns a function that ends that. */
-export function guard(question) {
-  guards.add(question);
-  return () => guards.delete(question);
 }
