@@ -188,6 +188,26 @@ HOSTILE = [
     "very" * 30,
     "%2e%2e%2f%00",
     "../../etc/passwd",
+    "<iframe srcdoc='<script>parent.document.title=`owned`</script>'>",
+    "<style>*{display:none}</style>",
+    "<base href=https://example.com/>",
+    "<a href=javascript:alert(1)>click</a>",
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "<!--><script>alert(1)</script>-->",
+    "]]><script>alert(1)</script>",
+    "<template><script>alert(1)</script></template>",
+    "data:text/html,<script>alert(1)</script>",
+    "__proto__",
+    "constructor",
+    "toString",
+    "null",
+    "-0",
+    "9007199254740993",
+    "=cmd|' /C calc'!A0",
+    "'; DROP TABLE change; --",
+    "\u2066isolated\u2069\u200f\u061c",
+    "\ufeffmark\u00ad\u2028\u2029",
+    "Ä\u030aﬁ①Ⅸ",
 ]
 
 
@@ -203,7 +223,7 @@ HIDDEN = r"""
 
 
 async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: RunningGateway) -> None:
-    """Names, values, descriptions, devices and their messages: no element comes of them, and no script runs."""
+    """Names, values, logins, descriptions, devices and their messages: no element comes of them, and no script runs."""
     refused = 0
     with gateway.socket() as talk:
         for number, text in enumerate(HOSTILE):
@@ -215,8 +235,13 @@ async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: Run
             command = {"command": text[:120], "parameters": {"text": text}}
             talk("command/insert", deviceId="hostile-0", command=command)
             talk("notification/insert", deviceId="hostile-0", notification={"notification": text[:100]})
-        talk("network/insert", network={"name": HOSTILE[8]})
-        talk("layer/put", layer="hostile", rank=666, target={"labels": {text[:64]: [text[:64]] for text in HOSTILE}})
+        for text in HOSTILE[::5]:
+            talk("user/insert", user={"login": text[:128], "password": "hostile-password", "role": 1, "status": 0})
+            talk("network/insert", network={"name": text[:128], "description": text})
+            talk("devicetype/insert", deviceType={"name": text[:128], "description": text})
+        talk(
+            "layer/put", layer="hostile", rank=666, target={"labels": {text[:64]: [text[:64]] for text in HOSTILE[::2]}}
+        )
         assert refused < len(HOSTILE)
     for place in (
         "c?q=hostile.",
@@ -229,15 +254,19 @@ async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: Run
         "device/hostile-0",
         "device/hostile-0?tab=notifications",
         "device/hostile-0?tab=data",
+        "devices?of=networks",
+        "devices?of=types",
+        "access",
+        "layer/hostile",
         "layers",
     ):
         await visit.open(place)
-        await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned"))
+        await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned|constructor"))
         assert await visit.page.locator(MARKUP).count() == 0
         assert await visit.page.title() != "owned"
         assert not await visit.page.evaluate(HIDDEN)
         await visit.fits()
-    await expect(visit.page.locator("td bdi[dir=ltr]", has_text="=שלום עולם")).to_be_visible()
+    await expect(visit.page.locator("td bdi[dir=ltr]", has_text="=العربية ١٢٣")).to_be_visible()
     await visit.open(one("hostile.8"))
     await expect(visit.page.get_by_role("textbox", name="Value")).to_contain_text("\\u202Eevil\\u202C")
     await visit.open("c?q=hostile.8")
