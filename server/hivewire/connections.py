@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct, msgpack
 
-from hivewire.access.revocations import OF_DEVICE
+from hivewire.access.revocations import revoked_devices
 from hivewire.broadcast import Broadcast, Facts
 from hivewire.caller import Caller
 from hivewire.devices.neighbours import Neighbours
@@ -155,8 +155,7 @@ class Connections:
 
     def end_revoked(self, changes: Iterable[Change]) -> None:
         """Close the connections of devices whose tokens were revoked, in the next iteration of the event loop too."""
-        devices = {change.key.removeprefix(OF_DEVICE) for change in changes if change.key.startswith(OF_DEVICE)}
-        if devices:
+        if devices := revoked_devices(changes):
             soon = asyncio.get_running_loop().call_soon
             for connection in (each for table in self.tables for each in table.values()):
                 if not devices.isdisjoint(connection.caller.identity.devices) and not connection.ended:

@@ -38,6 +38,15 @@ class Room:
         return last is not None or state.count(REVOCATION) < MOST
 
 
+def revoked_devices(changes: Iterable[Change]) -> set[str]:
+    """The devices whose tokens are revoked by these changes, of whatever kinds."""
+    return {
+        change.key.removeprefix(OF_DEVICE)
+        for change in changes
+        if change.kind == REVOCATION and change.key.startswith(OF_DEVICE)
+    }
+
+
 class Revocations:
     """The ids of revoked tokens; follows every change of the ledger."""
 

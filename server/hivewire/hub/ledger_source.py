@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from hivewire.access.identity import Identity
-from hivewire.access.revocations import OF_DEVICE, REVOCATION
+from hivewire.access.revocations import REVOCATION, revoked_devices
 from hivewire.access.tenants import CLIENT, TENANT
 from hivewire.access.users import KIND as USER
 from hivewire.devices.index import KIND as DEVICE
@@ -128,7 +128,7 @@ def _concerned(changes: Sequence[Change]) -> Callable[[Identity], bool]:
     """Whether these changes may give access to an identity, or end it."""
     changed = {(change.kind, change.id) for change in changes}
     revoked = {change.key for change in changes if change.kind == REVOCATION}
-    devices = {key.removeprefix(OF_DEVICE) for key in revoked if key.startswith(OF_DEVICE)}
+    devices = revoked_devices(changes)
 
     def concerned(identity: Identity) -> bool:
         return (
