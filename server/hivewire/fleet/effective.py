@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
+from sortedcontainers import SortedList
 
 from hivewire.fleet.reports import PENDING, Report, state_of
 from hivewire.fleet.rollouts import Rollout
 from hivewire.fleet.source import shown as desired
 from hivewire.fleet.views import View
+from hivewire.ledger.state import ranges
 from hivewire.schemas.schemas import Schemas
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.messages import Reply
@@ -48,25 +50,16 @@ class Rows:
 
     def __init__(self, view: View, edits: int) -> None:
         self.edits = edits
-        self.names = view.names()
+        self.names = SortedList(view.names())
         self.by_name: dict[str, Row] = {}
         self.size = ENTRY_BYTES * (1 + len(self.names))
 
-    def select(self, names: Patterns) -> list[str]:
+    def select(self, names: Patterns) -> Iterable[str]:
         """Those of the view's names that are among these, in order."""
-        every = self.names
+        every: Iterable[str] = self.names
         if names is EVERYTHING:
             return every
-        found: list[str] = []
-        for prefix in names.prefixes:
-            start = bisect_left(every, prefix)
-            found += every[start : bisect_left(every, True, start, key=_differs_from(prefix))]
-        exact = [name for name in names.exact if every[(at := bisect_left(every, name)) : at + 1] == [name]]
-        return sorted([*found, *exact]) if exact else found
-
-
-def _differs_from(prefix: str) -> Callable[[str], bool]:
-    return lambda name: not name.startswith(prefix)
+        return chain.from_iterable(self.names.islice(*each) for each in ranges(self.names, self.names, names))
 
 
 class EffectiveRows:
@@ -174,6 +167,10 @@ class EffectiveReply(Reply):
 
     def members(self) -> bytes:
         """The members, as DeviceEffectiveReply encodes them."""
+        return b'%b,"revision":%d' % (self.shown(), self.revision)
+
+    def shown(self) -> bytes:
+        """The members without the revision, which changes though nothing of the device does."""
         layers = b"" if isinstance(self.layers, UnsetType) else b'"layers":%b,' % encode(self.layers)
         rows = b",".join([row.head + end for row, end in zip(self.rows, self.ends, strict=True)])
-        return b'%b"configurations":[%b],"revision":%d' % (layers, rows, self.revision)
+        return b'%b"configurations":[%b]' % (layers, rows)

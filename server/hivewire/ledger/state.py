@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedKeyList, SortedList
 
@@ -16,6 +16,29 @@ ID_BITS = 40
 def _place(change: Change) -> int:
     """Orders changes of one kind by revision. Unique, so that a delete is found among a thousand of one revision."""
     return change.revision << ID_BITS | change.id
+
+
+def ranges(keys: SortedList, known: Container[str], names: Patterns) -> Iterator[tuple[int, int]]:
+    """Half-open index ranges of ordered keys that the patterns cover, in order and disjoint. `known`: the same keys."""
+    found = []
+    for name in names.exact:
+        if name in known:
+            start = keys.bisect_left(name)
+            found.append((start, start + 1))
+    for prefix in names.prefixes:
+        found.append((keys.bisect_left(prefix), _end_of(keys, prefix)))
+    return iter(sorted(found))
+
+
+def _end_of(keys: SortedList, prefix: str) -> int:
+    """The index after the last key with this prefix."""
+    # Where the next prefix of this length would begin: its last character is one higher. After the highest character
+    # there is none, and the shorter prefix has the same end.
+    while prefix:
+        if prefix[-1] < "\U0010ffff":
+            return int(keys.bisect_left(prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+        prefix = prefix[:-1]
+    return len(keys)
 
 
 class Kind:
@@ -82,14 +105,7 @@ class Kind:
 
     def ranges(self, names: Patterns) -> Iterator[tuple[int, int]]:
         """Half-open index ranges of the ordered keys that the patterns cover, in order and disjoint."""
-        found = []
-        for name in names.exact:
-            if name in self.live:
-                start = self.keys.bisect_left(name)
-                found.append((start, start + 1))
-        for prefix in names.prefixes:
-            found.append((self.keys.bisect_left(prefix), self._end_of(prefix)))
-        return iter(sorted(found))
+        return ranges(self.keys, self.live, names)
 
     def within(self, names: Patterns, after: str = "") -> Iterator[str]:
         """The keys that the patterns cover, in order; only those after the key `after`."""
@@ -97,16 +113,6 @@ class Kind:
         for start, end in self.ranges(names):
             if end > first:
                 yield from self.keys.islice(max(start, first), end)
-
-    def _end_of(self, prefix: str) -> int:
-        """The index after the last key with this prefix."""
-        # Where the next prefix of this length would begin: its last character is one higher. After the highest
-        # character there is none, and the shorter prefix has the same end.
-        while prefix:
-            if prefix[-1] < "\U0010ffff":
-                return int(self.keys.bisect_left(prefix[:-1] + chr(ord(prefix[-1]) + 1)))
-            prefix = prefix[:-1]
-        return len(self.keys)
 
 
 class State:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import chain
 
 import msgspec
-from msgspec import UNSET, Raw, structs
+from msgspec import UNSET, Raw
 
 from hivewire.actions.listing import Listing, LongListing
 from hivewire.caller import Caller
@@ -93,7 +93,7 @@ class Rest:
             call.caller, asked, partial(conditions_of, call.request, self._services.resources.change)
         )
         if isinstance(reply, EffectiveReply):
-            return _unless_known(call.request, reply, _render(row, reply))
+            return _unless_known(call.request, row, reply)
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Admitted) -> Response:
@@ -184,16 +184,17 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)  # so that a long list does not block other connections
 
 
-def _unless_known(request: HttpRequest, reply: EffectiveReply, response: Response) -> Response:
-    """304 without a body for a client that has exactly this already, at whichever revision (RFC 9110, section 13.1.2).
+def _unless_known(request: HttpRequest, row: Row, reply: EffectiveReply) -> Response:
+    """The answer, or 304 without a body for a client that has exactly this already, at whichever revision.
 
-    A device is shown contents and tags, an operator also what changes without them: states, reports and layers.
+    A device is shown contents and tags, an operator also what changes without them: states, reports and layers (RFC
+    9110, section 13.1.2).
     """
-    shown = structs.replace(reply, revision=0).members()
-    etag = f'"{sha256(shown).hexdigest()[:ETAG_DIGITS]}"'
+    etag = f'"{sha256(reply.shown()).hexdigest()[:ETAG_DIGITS]}"'
     known = {each.strip() for each in (request.header("if-none-match") or "").split(",")}
     if etag in known or "*" in known:
         return Response(304, headers={"ETag": etag})
+    response = _render(row, reply)
     response.headers["ETag"] = etag
     return response
 
