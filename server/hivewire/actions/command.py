@@ -62,7 +62,7 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     parameters, result = json_object(fields.parameters), json_object(fields.result)
     check_bound(text_of(name), MAX_NAME, "command")
     check_bound(text_of(status), MAX_NAME, "status")
-    timestamp = fields.timestamp if fields.timestamp is None else moment(fields.timestamp, caller, in_body=True)
+    timestamp = moment(fields.timestamp, caller, in_body=True)
     key = request.idempotencyKey if fields.idempotencyKey is None else fields.idempotencyKey
     seconds = fields.expiresIn if fields.expiresIn is not None else request.expiresIn
     if seconds is not None and seconds < 1:

@@ -61,7 +61,7 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
     device = services.registry.reach(caller.identity, request.deviceId)
     parameters = json_object(fields.parameters)
     check_bound(name, MAX_NAME, "notification")
-    timestamp = fields.timestamp if fields.timestamp is None else moment(fields.timestamp, caller, in_body=True)
+    timestamp = moment(fields.timestamp, caller, in_body=True)
     view = NotificationView(0, name, device.id, device.network, device.type, "", parameters)
     draft: PendingMessage[Reply] = PendingMessage(
         device,

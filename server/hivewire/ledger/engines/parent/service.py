@@ -131,13 +131,10 @@ class _Gateway:
         self._closing: asyncio.Task[None] | None = None
         self._log: AsyncGenerator[list[Change], None] | None = None
         self._first: list[Change] = []
-        self.link = Link(self._handle, told=self._passed, lost=self._lost, expected=LedgerError)
+        self.link = Link(self._handle, lambda body: service.passed(self.link), self._lost, expected=LedgerError)
 
     async def _handle(self, body: Raw) -> Any:
         return await self._service.answer(self, wire.request_of(body))
-
-    def _passed(self, body: Raw) -> None:
-        self._service.passed(self.link)
 
     async def begin(self, journal: Journal) -> None:
         """Begin to read the log as it is now."""
