@@ -617,22 +617,28 @@ async def test_a_log_that_is_not_followed_any_more_stops_the_gateway(
     assert type(outcomes[1]) is NotDurable
 
 
-async def test_others_may_go_first(ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each batch the writer waits until the journal says that it is its turn, and takes what came meanwhile."""
-    asked, turn = asyncio.Event(), asyncio.Event()
+class Turn:
+    """The turn of a journal: it is `asked` for, and comes with `given`."""
+
+    def __init__(self, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.given = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(journal, "turn", self._wait)
 
     @asynccontextmanager
-    async def wait() -> AsyncIterator[None]:
-        asked.set()
-        await turn.wait()
+    async def _wait(self) -> AsyncIterator[None]:
+        self.asked.set()
+        await self.given.wait()
         yield
 
-    monkeypatch.setattr(journal, "turn", wait)
+
+async def test_others_may_go_first(ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each batch the writer waits until the journal says that it is its turn, and takes what came meanwhile."""
+    turn = Turn(journal, monkeypatch)
     commit = asyncio.create_task(ledger.commit(put("a")))
-    await asked.wait()
+    await turn.asked.wait()
     ledger.submit(put("meanwhile"), lambda outcome: None)
     assert journal.batches == []
-    turn.set()
+    turn.given.set()
     await commit
     assert [[change.key for change in batch] for batch in journal.batches] == [["a", "meanwhile"]]
 
@@ -641,23 +647,15 @@ async def test_who_never_gets_a_turn_is_answered(
     ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write whose turn does not come in time was not written; when it comes after all, writes work again."""
-    asked, turn = asyncio.Event(), asyncio.Event()
-
-    @asynccontextmanager
-    async def wait() -> AsyncIterator[None]:
-        asked.set()
-        await turn.wait()
-        yield
-
-    monkeypatch.setattr(journal, "turn", wait)
+    turn = Turn(journal, monkeypatch)
     outcomes: list[Outcome] = []
     ledger.submit(put("a"), outcomes.append)
-    await asked.wait()
+    await turn.asked.wait()
     ledger._writer.watch(0)
     assert [type(outcome) for outcome in outcomes] == [NotDurable]
     with pytest.raises(NotDurable, match="has not answered"):
         ledger.submit(put("late"), outcomes.append)
-    turn.set()
+    turn.given.set()
     while ledger.failing is not None:
         await asyncio.sleep(0)
     await ledger.commit(put("b"))

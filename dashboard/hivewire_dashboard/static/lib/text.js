@@ -36,6 +36,11 @@ export function plain(text) {
   return String(text ?? "").replace(HIDDEN, escaped);
 }
 
+/** A text as one argument of a command in a terminal. */
+export function quoted(text) {
+  return `'${text.replace(/'/g, "'\\''")}'`;
+}
+
 /** The current time in milliseconds, updated each second while the page is visible. */
 export const clock = signal(Date.now());
 setInterval(() => {

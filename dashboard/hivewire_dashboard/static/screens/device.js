@@ -7,7 +7,7 @@ import {hw} from "../lib/gateway.js";
 import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
-import {count, plain, Text, When} from "../lib/text.js";
+import {count, plain, quoted, Text, When} from "../lib/text.js";
 import {announce, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
 import {Effective} from "./effective.js";
 import {DeviceForm, Presence, problem} from "./devices.js";
@@ -171,7 +171,6 @@ function Notifications({id}) {
   </section>`;
 }
 
-const quoted = (id) => `'${id.replace(/'/g, "'\\''")}'`;
 const sending = (id) => `hivewire command send ${quoted(id)} on '{"level": 3}' --wait`;
 
 function Lines({id}) {

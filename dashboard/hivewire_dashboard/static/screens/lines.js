@@ -2,9 +2,8 @@
 
 import {html, useEffect} from "../vendor/preact.js";
 import {reached} from "../lib/start.js";
+import {quoted} from "../lib/text.js";
 import {Copied} from "../lib/ui.js";
-
-const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
 
 export function Lines({name, layer, entry}) {
   useEffect(() => reached("lines"), []);
