@@ -10,7 +10,6 @@ Callers hand in bytes that are valid UTF-8, so a raw requestId can be echoed unc
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Union
 
@@ -340,10 +339,9 @@ def refuse(call: Call, error: WireError) -> bytes:
     return b'{%b"code":%d,"status":"error","error":%b%b}' % (echo, error.code, text, members)
 
 
-@lru_cache(64)
-def push(noun: str, what: str, rpc: bool) -> bytes:
-    """A push, with places for the number of the subscription and for its members, JSON without the braces."""
+def push(noun: str, what: str, rpc: bool, number: int) -> bytes:
+    """A push of the subscription with a number, with a place for its members, JSON without the braces."""
     action = f"{noun}/{what}".encode()
     if rpc:
-        return b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%%d,%%b}}' % action
-    return b'{"action":"%b","subscriptionId":%%d,%%b}' % action
+        return b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%d,%%b}}' % (action, number)
+    return b'{"action":"%b","subscriptionId":%d,%%b}' % (action, number)

@@ -25,6 +25,7 @@ from hivewire.caller import Caller
 from hivewire.documents import HeadLine
 from hivewire.hub import catchup, hub, tail
 from hivewire.hub.feed import Copy, Feed
+from hivewire.hub.frames import Frame
 from hivewire.hub.index import Index
 from hivewire.hub.ledger_source import LedgerSource, Records, event_of, key_of
 from hivewire.hub.source import Event, NotCovered, Topic
@@ -86,8 +87,9 @@ class Peer:
         self.session = Session(world.dispatcher, self.caller, self._take, lambda: None)
 
     @staticmethod
-    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
-        return push(topic, what, rpc) % (number, members) + b"\n"
+    def framing(topic: str, number: int, rpc: bool, what: str) -> Frame:
+        form = push(topic, what, rpc, number)
+        return lambda members, position: form % members + b"\n"
 
     def push(self, data: bytes) -> None:
         for line in data.splitlines():

@@ -14,6 +14,7 @@ from hivewire.access.tenants import CLIENT, Tenants
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.caller import Caller
 from hivewire.hub.feed import Feed
+from hivewire.hub.frames import Frame
 from hivewire.services import now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -539,8 +540,8 @@ class Peer:
         self.suspended = 0
 
     @staticmethod
-    def frame(*_: object) -> bytes:
-        return b""
+    def framing(*_: object) -> Frame:
+        return lambda members, position: b""
 
     def push(self, data: bytes) -> None: ...
 

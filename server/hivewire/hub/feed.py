@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from hivewire.access.identity import Identity
-from hivewire.hub.frames import draining, shape_of
+from hivewire.hub.frames import Frame, draining, shape_of
 from hivewire.hub.source import Event, Topic
 from hivewire.hub.tail import Channel, Tail
 from hivewire_protocol import times
@@ -31,9 +31,9 @@ class Listener(Protocol):
     outlives_token: bool
 
     @staticmethod
-    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None, /) -> bytes:
-        """Encode a push. `what` is `update`, `snapshot` or `bookmark`; `number` is the subscription's; `rpc` says that
-        it was made in JSON-RPC; `members` is JSON without braces and includes `position`, if there is one."""
+    def framing(topic: str, number: int, rpc: bool, what: str, /) -> Frame:
+        """What frames a push. `what` is its last word, such as `update`; `number` is the subscription's; `rpc` says
+        that it was made in JSON-RPC."""
 
     def push(self, data: bytes) -> None:
         """Send one or several encoded frames."""
@@ -131,7 +131,7 @@ class Subscription:
     def __init__(self, feed: Feed, channel: Channel[Subscription], number: int, wanted: Patterns) -> None:
         self.feed = feed
         self.channel = channel
-        self.shape = shape_of(feed.listener.frame, channel.topic, number, False)
+        self.shape = shape_of(feed.listener.framing, channel.topic, number, False)
         self.wanted = wanted
         self.served = channel.topic.served(feed.identity, wanted)
         self.offset = self.last_position = channel.tail.source.tip
@@ -316,7 +316,7 @@ class Feed:
             self.paused = False
         for sub in starting:
             if rpc:
-                sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
+                sub.shape = shape_of(self.listener.framing, sub.topic, sub.id, True)
             # The source may have moved on since the request; then the subscription catches up before it is live.
             current = sub.offset == sub.channel.tail.source.tip
             waits = sub.copy is not None or sub.reset or sub.resuming or sub.replay is not None

@@ -83,12 +83,14 @@ class Index(Generic[_S]):
         """The subscriptions that match one of the keys, each once."""
         if self._lengths:
             return dict.fromkeys(chain.from_iterable(map(self.find, keys)))
-        # Messages of devices have a dozen keys, of which mostly one is followed: then nothing has to be merged.
-        matching = [*filter(None, map(self._exact.get, keys))]
-        if len(matching) == 1:
-            found = matching[0]
+        # Messages of devices have a dozen keys, of which mostly none or one is followed: then nothing has to be merged.
+        followed = self._exact.keys() & keys
+        if not followed:
+            return ()
+        if len(followed) == 1:
+            found = self._exact[followed.pop()]
             return found if type(found) is tuple else list(found)
-        return dict.fromkeys(chain.from_iterable(matching))
+        return dict.fromkeys(chain.from_iterable([self._exact[key] for key in keys if key in followed]))
 
     def find(self, key: str) -> list[_S]:
         """The subscriptions that match the key, each once."""

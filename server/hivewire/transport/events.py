@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.feed import Feed
-from hivewire.hub.frames import draining
+from hivewire.hub.frames import Frame, draining
 from hivewire.services import now
 from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
@@ -76,7 +76,7 @@ class EventStreams:
             milliseconds = max(LEAST_RETRY, random.randrange(int(spread * 1_000) + 1))  # noqa: S311 - no secret
             reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)
             others = self.dispatcher.services.settings.other_gateways
-            stream.push(stream.frame("server", 0, False, "draining", draining(others, milliseconds), None))
+            stream.push(stream.framing("server", 0, False, "draining")(draining(others, milliseconds), None))
             stream.finish(Code.GOING_AWAY, reason, b"retry: %d\n" % milliseconds)
 
 
@@ -104,10 +104,14 @@ class EventStream:
     # The listener that the hub pushes to.
 
     @staticmethod
-    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
-        """One event; its id is the position, so that `Last-Event-ID` resumes."""
-        identity = b"id: %b\n" % position.encode() if position is not None else b""
-        return b"event: %b\n%bdata: {%b}\n\n" % (what.encode(), identity, members)
+    def framing(topic: str, number: int, rpc: bool, what: str) -> Frame:
+        """What makes one event; its id is the position, so that `Last-Event-ID` resumes."""
+
+        def frame(members: bytes, position: str | None) -> bytes:
+            identity = b"id: %b\n" % position.encode() if position is not None else b""
+            return b"event: %b\n%bdata: {%b}\n\n" % (what.encode(), identity, members)
+
+        return frame
 
     def push(self, data: bytes) -> None:
         """Queue an event. When the queue is full, the feed pauses until half of it is written."""
@@ -150,7 +154,7 @@ class EventStream:
         client that resumes from that position would never get the reset."""
         if isinstance(reply.position, str) and reply.mode != "reset":
             members = b'"position":"%b"' % reply.position.encode()
-            self.push(self.frame("", 0, False, "bookmark", members, reply.position))
+            self.push(self.framing("", 0, False, "bookmark")(members, reply.position))
 
     @property
     def feed(self) -> Feed:

@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
+from hivewire.hub.frames import Frame
 from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_SLICE_SECONDS, CONNECTION_SLICE_SECONDS, Session
 from hivewire.settings import Settings
 from hivewire.telemetry import log
@@ -377,11 +378,16 @@ class WebSocket(asyncio.Protocol):
             self._flush()
 
     @staticmethod
-    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
-        """The frame of a push."""
-        data = push(topic, what, rpc) % (number, members)
-        size = len(data)
-        return (TEXT_HEADS[size] if size < SHORT else text_head(size)) + data
+    def framing(topic: str, number: int, rpc: bool, what: str) -> Frame:
+        """What makes the frame of a push."""
+        form = push(topic, what, rpc, number)
+
+        def frame(members: bytes, position: str | None) -> bytes:
+            data = form % members
+            size = len(data)
+            return (TEXT_HEADS[size] if size < SHORT else text_head(size)) + data
+
+        return frame
 
     def push(self, data: bytes) -> None:
         """Write frames of pushes, after the answers so far."""
