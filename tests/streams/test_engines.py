@@ -521,13 +521,14 @@ async def test_damage_is_found_when_it_is_read(path: Path) -> None:
     await engine.close()
 
 
-async def test_nothing_is_written_to_a_file_that_was_replaced(path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_nothing_is_written_to_a_file_that_was_replaced(path: Path, suffix: str) -> None:
     """What would be lost at the next start is refused."""
     await written(path)
     engine = await opened(path)
     log = engine.log("commands")
     await log.load()
-    path.rename(path.with_name("elsewhere"))
+    path.with_name(path.name + suffix).rename(path.with_name("elsewhere"))
     with pytest.raises(NotStored, match="replaced or removed"):
         await log.append(2, b"entry")
     await engine.close()

@@ -23,7 +23,7 @@ from zlib import crc32
 
 import aiosqlite
 
-from hivewire.files import beside, free_name, uri
+from hivewire.files import beside, free_name, identity, uri
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Follower, Loaded, LogName, StoreError
 from hivewire.streams.message import NotStored, Unreadable
@@ -79,7 +79,7 @@ class SqliteEngine:
         self._writers: aiosqlite.Connection | None = None
         self._readers: aiosqlite.Connection | None = None
         self._one_writer = asyncio.Lock()
-        self._file: tuple[int, int] | None = None  # the device and inode that was opened
+        self._files: dict[str, tuple[int, int] | None] = {}  # the file and its WAL that were opened
         self._logs = {name: SqliteLog(self, name) for name in LOGS}
 
     def log(self, name: LogName) -> SqliteLog:
@@ -112,8 +112,7 @@ class SqliteEngine:
             "PRAGMA secure_delete = FAST;"
             "UPDATE meta SET value = '1' WHERE name = 'open'; PRAGMA wal_checkpoint(TRUNCATE);"
         )
-        found = self.path.stat()
-        self._file = found.st_dev, found.st_ino
+        self._files = {name: identity(name) for name in (str(self.path), str(beside(_real(self.path), "-wal")))}
         self._readers = await aiosqlite.connect(uri(self.path, "rw"), uri=True, isolation_level=None)
         await self._readers.execute("PRAGMA query_only = ON")
 
@@ -132,21 +131,15 @@ class SqliteEngine:
         async with self._one_writer:
             if self._writers is None:
                 raise NotStored(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
-            if not self._is_ours():
-                raise NotStored(f"{self.path} was replaced or removed; put it back or restart the gateway")
+            for name, opened in self._files.items():
+                if identity(name) != opened:
+                    raise NotStored(f"{name} was replaced or removed; put it back or restart the gateway")
             try:
                 if self._writers.in_transaction:  # an earlier one failed, and could not be rolled back
                     await self._writers.execute("ROLLBACK")
                 yield self._writers
             except sqlite3.Error as error:
                 raise NotStored(str(error)) from error
-
-    def _is_ours(self) -> bool:
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._file
 
     async def fetch(self, query: str, parameters: Iterable[Any] = ()) -> list[Any]:
         """Rows. Every error of SQLite becomes Unreadable."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from hivewire.files import identity
 from hivewire.ledger.records import JournalError
 
 NO_RUN = "0" * 16
@@ -115,11 +116,11 @@ class FileLock:
         """The note of the previous process; None when there is none."""
         self._guarded = path
         self._offline = offline
-        self._name = str(path)  # `os.stat` takes half as long for it as for a Path
+        self._name = str(path)
         self._descriptors: list[int] = []
         self._made: list[Path] = []  # empty files of this process, the data file before its lock
         self._writable = False
-        self._identity = (0, 0)
+        self._identity: tuple[int, int] | None = None
         self._run = b""
 
     def acquire(self) -> None:
@@ -182,8 +183,7 @@ class FileLock:
         os.pwrite(self._descriptors[0], text.encode(), _TAIL_AT)
         os.fsync(self._descriptors[0])
         self._run = note.run.encode()
-        found = os.stat(self._guarded)  # not earlier: on some file systems the first write changes the inode number
-        self._identity = (found.st_dev, found.st_ino)
+        self._identity = identity(self._name)  # not earlier: on some file systems the first write changes the inode
 
     def note_tail(self, tail: int) -> None:
         """Note how far the log reaches. Without a sync: that takes a microsecond, and survives the process only."""
@@ -203,11 +203,10 @@ class FileLock:
         Not when the file was replaced or removed, or when another host took it on a share whose locks do not work.
         """
         try:
-            found = os.stat(self._name)
             run = os.pread(self._descriptors[0], _RUN_WIDTH, _RUN_AT)
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._identity and run == self._run
+        return run == self._run and identity(self._name) == self._identity is not None
 
     def release(self) -> None:
         """Release the lock, and remove what was made for nothing."""

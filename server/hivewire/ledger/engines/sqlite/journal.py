@@ -25,7 +25,7 @@ import aiosqlite
 import msgspec
 from msgspec.structs import replace
 
-from hivewire.files import beside
+from hivewire.files import beside, identity
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import ROOM, Origin, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
@@ -86,6 +86,8 @@ class SqliteJournal:
         self._writers: aiosqlite.Connection | None = None
         # Without it a statement could run within another task's open transaction, and be answered before its commit.
         self._one_writer = asyncio.Lock()
+        self._wal_name = str(beside(self.path, "-wal"))
+        self._wal: tuple[int, int] | None = None  # its identity while this process writes to it
         self._take: Take = lambda entry: None
         self._in_doubt = False  # whether the last append failed, for whatever reason
 
@@ -107,6 +109,11 @@ class SqliteJournal:
                 raise NotDurable(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
             if not self._lock.is_ours():
                 raise NotDurable(f"{self.path} or its lock was replaced or removed; put it back or restart the gateway")
+            if identity(self._wal_name) != self._wal:
+                raise NotDurable(
+                    f"{self._wal_name} was replaced or removed; put it back or restart the gateway, but do not kill it:"
+                    " only a stop saves the changes in it"
+                )
             try:
                 if self._writers.in_transaction:
                     # An earlier one failed and could not be rolled back. New writes would be lost with it.
@@ -152,6 +159,7 @@ class SqliteJournal:
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
             [(self.tip,)] = await self._reading.execute_fetchall(f"SELECT ifnull(max(place), 0) / {ROOM} FROM change")
             await self._require_own()
+            self._wal = identity(self._wal_name)  # not earlier: the first read makes it
             if rows and self._writers is not None and not self._existing:
                 await self._tell_restored(self._writers, rows[0][0])
         except (OSError, sqlite3.Error) as error:

@@ -176,8 +176,9 @@ def loss_of(path: Path, header: Header | None, note: LockNote | None) -> str | N
     foreign = _is_foreign(path, header, note)
     # Nothing is lost when another program that opened the file wrote the WAL back.
     whole = note is not None and not foreign and (note.shut or tail_of(path) >= note.tail)
-    if header.version >= RUNS and not wal.exists() and not whole:
-        return f"{path} was not closed, and its last changes are in {wal.name}, which is missing: move it here too"
+    if header.version >= RUNS and not written and not whole:
+        state = "empty: put it back" if wal.exists() else "missing: move it here too"
+        return f"{path} was not closed, and its last changes are in {wal.name}, which is {state}"
     if foreign and written:
         return (
             f"{path} is not the file that was served here last, and may not be the one that {wal.name} belongs to:"
