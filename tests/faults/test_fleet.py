@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -150,9 +151,12 @@ def test_a_network_goes_with_its_devices_beside_traffic(
 
 @pytest.mark.timeout(600)
 def test_a_device_that_was_away_gets_everything(fleet: Fleet, gateway: RunningGateway, record_property: Any) -> None:
-    """As many commands as there are devices, in order, once, by polling from the last one on; memory is bounded."""
+    """As many commands as there are devices, in order, once: by polling from the last one on, and by resuming. Memory
+    is bounded."""
     number = fleet.devices
     before = memory(gateway)
+    with gateway.socket() as talk:
+        position = talk("command/subscribe", deviceId="s-2", resumable=True)["position"]
     with gateway.http() as http, gateway.socket() as talk:
         for start in range(0, number, 500):
             for order in range(start, min(number, start + 500)):
@@ -167,9 +171,16 @@ def test_a_device_that_was_away_gets_everything(fleet: Fleet, gateway: RunningGa
         while found := polled(http, last):
             names += [each["command"] for each in found]
             last = found[-1]["timestamp"]
-        grown = [f"{(figure - before) / MEBI:.1f}" for figure in (stored, memory(gateway))]
-        record_property("MiB after the inserts, after the polls", ", ".join(grown))
+        after = memory(gateway)
         assert names == [str(order) for order in range(number)]
+        with gateway.socket() as device:
+            assert device("command/subscribe", deviceId="s-2", since=position)["mode"] == "resumed"
+            pushes = iter(device.receive, None)
+            inserts = (push for push in pushes if push["action"] == "command/insert")
+            assert [push["command"]["command"] for push in islice(inserts, number)] == names
+            assert device.receive()["live"] is True
+        grown = [f"{(figure - before) / MEBI:.1f}" for figure in (stored, after, memory(gateway))]
+        record_property("MiB after the inserts, after the polls, after resuming", ", ".join(grown))
         assert memory(gateway) - before < STORED
         newest = http.get("/device/s-2/command", params={"take": 1}).json()
         assert [each["command"] for each in newest] == [str(number - 1)]

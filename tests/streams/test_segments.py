@@ -11,12 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hivewire import slices
-from hivewire.streams import reader, segment, writer
+from hivewire.streams import reader, segment, stamps, writer
 from hivewire.streams.contract import StreamEngine
 from hivewire.streams.log import Log
-from hivewire.streams.message import KeyReused, NotFound, NotKept, Overloaded, TooLarge, TooMany, Update
+from hivewire.streams.memory import MemoryEngine
+from hivewire.streams.message import (
+    ROOM,
+    KeyReused,
+    NotFound,
+    NotKept,
+    Overloaded,
+    TooLarge,
+    TooMany,
+    Update,
+    pack,
+)
 from hivewire.streams.messages import Messages
 from hivewire.streams.page import Selection
 from hivewire.streams.sqlite import SqliteEngine
@@ -109,6 +121,39 @@ async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:
         assert await log.replay(lambda message: True, after=10, most=2) == expected[:2]
         assert await log.replay(lambda message: True, after=50) == []
         log = await shelf.reopen()
+
+
+async def test_messages_of_one_time_are_in_the_order_of_their_inserts(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first of them was updated later, and where devices share a millisecond of the server's clock."""
+    monkeypatch.setattr(stamps, "LEAD", 2)
+    log = await shelf.open()
+    first, second = [await log.insert(draft(timestamp=10)) for _ in range(2)]
+    updated = await log.update(1, first.id, updating("later"))
+    shared = [await log.insert(draft(device)) for device in (LAMP, DOOR) * 4]
+    assert len({message.timestamp for message in shared}) < len(shared)
+    last = sorted(shared, key=lambda message: (message.timestamp, message.place))
+    for _ in range(2):
+        assert await log.replay(lambda message: True, after=0) == [updated, second, *last]
+        assert await log.of_device(1, Selection(take=2)) == [updated, second]
+        log = await shelf.reopen()
+
+
+async def test_what_is_stored_and_not_announced_yet_is_not_read() -> None:
+    """A reader of the storage is not ahead of those who follow."""
+    engine = MemoryEngine()
+    log = messages_on(engine, Clocks()).commands
+    await log.load()
+    await log.start()
+    inserted = [await log.insert(draft()) for _ in range(12)]
+    log.tidy()
+    while log.is_tidying:
+        await asyncio.sleep(0)
+    place = (inserted[-1].place // ROOM + 1) * ROOM
+    vars(engine.log("commands"))["_entries"][place // ROOM] = pack([replace(inserted[-1], place=place)])
+    assert await log.since(log.oldest - 1, take=100) == inserted
+    await log.close()
 
 
 async def test_a_replay_of_updates_goes_by_the_time_of_the_update(shelf: Shelf) -> None:
@@ -281,7 +326,8 @@ async def test_a_full_store_drops_what_is_old_and_refuses_otherwise(shelf: Shelf
 
 
 async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
-    """Another one is not; after a restart it still is; when its messages expire it may insert again."""
+    """Another one is not; after a restart it still is; when its messages expire it may insert again, however much
+    others have."""
     log = await shelf.open(device_bytes=1_000)
     with pytest.raises(TooMany, match="device lamp has 1,000 bytes of messages stored"):
         for _ in range(20):
@@ -293,9 +339,15 @@ async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
     [message, *_] = await log.of_device(1)
     with pytest.raises(TooMany, match="device lamp has"):
         await log.update(1, message.id, updating("b"))
-    shelf.clocks.on(HOUR)
+    shelf.clocks.on(HOUR // 2)
+    with pytest.raises(TooMany, match="device door has"):
+        for _ in range(20):
+            await log.insert(draft(DOOR, "x" * 100))
+    shelf.clocks.on(HOUR // 2)
     await shelf.tidy()
     await log.insert(draft())
+    with pytest.raises(TooMany, match="device door has"):
+        await log.insert(draft(DOOR))
 
 
 async def test_a_device_is_limited_in_its_rate(shelf: Shelf) -> None:
