@@ -83,6 +83,22 @@ def hold_file(page: httpx.Client, path: str) -> None:
     assert page.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        ("gzip", True),
+        ("br;q=1, GZIP ; q=0.5", True),
+        ("gzip;q=0", False),
+        ("br, gzip; q=0.000", False),
+        ("x-gzips", False),
+    ],
+)
+def test_a_file_is_compressed_for_who_takes_that(page: httpx.Client, accepted: str, zipped: bool) -> None:
+    """A weight of 0 says that the coding is not acceptable."""
+    answer = page.get("app.css", headers={"Accept-Encoding": accepted})
+    assert ("content-encoding" in answer.headers) is zipped
+
+
 def test_all_files_together_are_small() -> None:
     """At most 320 KB compressed."""
     assert sum(len(gzip.compress((STATIC / path).read_bytes())) for path in FILES) <= 320_000

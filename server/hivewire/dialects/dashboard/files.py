@@ -61,9 +61,15 @@ async def answer(request: HttpRequest) -> Response:
     if file.tag in (request.header("if-none-match") or ""):
         return Response(304, headers=headers)
     media_type = MEDIA_TYPES[path.suffix]
-    if "gzip" in (request.header("accept-encoding") or ""):
+    if _takes_gzip(request.header("accept-encoding") or ""):
         return Response(200, memoryview(file.zipped), media_type, headers | {"Content-Encoding": "gzip"})
     return Response(200, memoryview(file.plain), media_type, headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether gzip is among the codings of `Accept-Encoding`, and not with the weight 0 (RFC 9110, section 12.5.3)."""
+    codings = ("".join(coding.lower().split()).partition(";q=") for coding in accepted.split(","))
+    return any(name == "gzip" and (not weighted or weight.strip("0.")) for name, weighted, weight in codings)
 
 
 @cache
