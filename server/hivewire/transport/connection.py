@@ -181,7 +181,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._account()  # instead of the handshake
         else:
             self._enter(peer_address(transport))
-        self._expect_head()
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the admission, unless a WebSocket has taken it over."""
@@ -264,6 +264,8 @@ class HttpProtocol(HttpToolsProtocol):
                 self._head_bytes += len(piece)
                 if self._head_bytes > self.admission.settings.head_bytes:
                     self.refuse(self._head_too_large())
+                elif self._head_timer is None:
+                    self._wait_for_head()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The peer half-closes: its complete requests are answered, then the connection is closed.
@@ -342,7 +344,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         super().on_message_begin()
         if self._head_complete:
-            self._expect_head()
+            # Most heads arrive whole. `_feed` limits the time of the others.
+            self._head_complete = False
+            self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer of a chunked body. Trailers are limited as headers are."""
@@ -540,11 +544,6 @@ class HttpProtocol(HttpToolsProtocol):
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
-
-    def _expect_head(self) -> None:
-        self._head_complete = False
-        self._head_bytes = 0
-        self._wait_for_head()
 
     def _wait_for_head(self) -> None:
         self._stop_timer()
