@@ -39,7 +39,8 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	if [ -z "$$python" ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
 	echo "Testing with $$($$python --version), $$python ..."; \
 	set -e; [ -e $(VENV)/newest/.test ] || $$python -m venv --clear $(VENV)/newest; \
-	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check $(CLIENT) --editable '.[test]'; \
+	install="$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check"; \
+	$$install --require-hashes --requirement requirements-test.lock; $$install $(CLIENT) --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
 	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE)
 
