@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -88,7 +89,7 @@ async def seen(ledger: Ledger, journal: Any) -> Any:
 
 def test_a_data_file_becomes_a_shared_log(site: Site, run: Run) -> None:
     """Everything in it is there, under another epoch; the file stays as it is. While its gateway runs it is refused,
-    and so is a second time."""
+    and so is a second time. Both streams are named on standard error, beside the result."""
     file = site.folder / "own.db"
 
     async def fill() -> Any:
@@ -108,6 +109,8 @@ def test_a_data_file_becomes_a_shared_log(site: Site, run: Run) -> None:
     made = run("cluster", "init", "--from", str(file), "-o", "json")
     assert made.code == 0, made.err
     assert json.loads(made.out)["frames"] >= 1
+    assert re.findall(r"stream=(HWB?)_", made.err) == ["HWB", "HW"]
+    assert "no entries are behind the checkpoint" in run("cluster", "check").out
     assert file.read_bytes() == content
     found = asyncio.run(site.serve("a", seen))
     assert found[:2] == before[:2]

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from hivewire.settings import Settings
 from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import KeyReused, Message, NotStored, Outcome, Overloaded, Undecided, Update
-from hivewire.streams.messages import Messages
+from hivewire.streams.messages import Messages, messages_of
 from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on
 
 
@@ -138,8 +139,9 @@ async def test_a_storage_that_hangs_blocks_nobody(log: Log, held: Held, clocks: 
 
 
 async def test_inserts_are_refused_before_a_commit_is_given_up(held: Held, clocks: Clocks) -> None:
-    """Where an answer may take long: who comes later is not kept waiting, and who waits may still be answered."""
-    messages = messages_on(held.engine, clocks, stall_seconds=15.0, refuse_seconds=2.0)
+    """Of a store that takes long: who comes later is not kept waiting, and who waits may still be answered."""
+    settings = Settings(store="nats://n1/site")
+    messages = messages_of(settings, lambda: clocks.wall, held.engine, lambda: clocks.monotonic)
     await messages.open("ledger")
     outcomes: list[Outcome] = []
     held.go.clear()

@@ -138,10 +138,10 @@ def check(store: str | None, config: Path | None, form: str | None) -> None:
     entries, found = _run(work.check(_settings(store, config)))
     unknown = [gateway.name for gateway in found.gateways if not gateway.digests]
     gateways = len(found.gateways) - len(unknown)
-    words = (
-        f"{entries:,} entries from {found.first} to {found.tip} continue one another;"
-        f" {gateways} gateways have the records that follow"
-    )
+    read = f"{entries:,} entries from {found.first} to {found.tip} continue one another"
+    if not entries:
+        read = "no entries are behind the checkpoint"
+    words = f"{read}; {gateways} gateways have the records that follow"
     if unknown:
         words += f"; unknown of older versions, which cannot tell: {', '.join(unknown)}"
     row = {"entries": entries, "first": found.first, "tip": found.tip, "gateways": gateways, "unknown": unknown}

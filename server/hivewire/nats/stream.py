@@ -92,8 +92,8 @@ async def ensure(connection: Connection, wanted: Mapping[str, Any], seconds: flo
 
     Of several gateways at once one makes it.
     """
-    if await inspect(connection, wanted["name"], seconds) is None and await create(connection, new, seconds):
-        log.info("a stream was made", store=str(connection.address), stream=wanted["name"])
+    if await inspect(connection, wanted["name"], seconds) is None:
+        await create(connection, new, seconds)
     return await require_configuration(connection, wanted, seconds)
 
 
@@ -107,7 +107,9 @@ async def create(connection: Connection, wanted: Mapping[str, Any], seconds: flo
         if refused.code == TAKEN:
             return False
         raise Unusable(f"cannot make the stream {wanted['name']}: {refused}") from refused
-    return bool(answer.get("did_create", True))
+    if made := bool(answer.get("did_create", True)):
+        log.info("a stream was made", store=str(connection.address), stream=wanted["name"])
+    return made
 
 
 async def inspect(connection: Connection, name: str, seconds: float = 0.0) -> Info | None:
