@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from bench import turns
-from bench.servers import GENERATOR_CORES, pin
+from bench.servers import GENERATOR_CORES, accepted, pin
 from bench.turns import fail
 
 NAMES = 10_000
@@ -203,22 +203,29 @@ def _same(connection: Connection) -> Connection:
     return connection
 
 
-async def connect(options: argparse.Namespace, count: int, kind: type[Connection] = Connection) -> list[Connection]:
-    """This many connections of a kind, ready."""
+async def connect(
+    options: argparse.Namespace, count: int, kind: type[Connection] = Connection, process: int | None = None
+) -> list[Connection]:
+    """This many connections of a kind, ready. With `process` all are with that one of the server's processes."""
     loop = asyncio.get_running_loop()
     token = options.token or None
-    found = []
-    for number in range(count):
-        connection = kind(options.path, token, frames(options.kind, number), proof(options.kind))
-        await loop.create_connection(functools.partial(_same, connection), "127.0.0.1", options.port)
+    found: list[Connection] = []
+    while len(found) < count:
+        connection = kind(options.path, token, frames(options.kind, len(found)), proof(options.kind))
+        make = functools.partial(_same, connection)
+        transport, _ = await loop.create_connection(make, "127.0.0.1", options.port)
         await connection.ready
-        found.append(connection)
+        if process is None or accepted(process, options.port, transport.get_extra_info("sockname")[1]):
+            found.append(connection)
+        else:
+            connection.finished = True
+            transport.close()
     return found
 
 
 async def load(options: argparse.Namespace) -> None:
     """Requests per second."""
-    connections = await connect(options, options.connections)
+    connections = await connect(options, options.connections, process=options.process)
     for connection in connections:
         connection.in_flight = options.in_flight
     await turns.measure(connections, options)
@@ -242,6 +249,7 @@ def main() -> None:
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")
     parser.add_argument("--in-flight", type=int, default=1)
+    parser.add_argument("--process", type=int, help="keep only connections that this process accepted")
     options = parser.parse_args()
     pin(GENERATOR_CORES)
     uvloop.run(hold(options) if options.kind == "hold" else load(options))

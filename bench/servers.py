@@ -58,6 +58,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def accepted(pid: int, port: int, peer: int) -> bool:
+    """Whether a process has the server's end of the loopback connection between these ports (proc(5): `net/tcp`)."""
+    ends = f" 0100007F:{port:04X} 0100007F:{peer:04X} "
+    table = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()
+    sockets = {f"socket:[{line.split()[9]}]" for line in table if ends in line}
+    return any(os.path.islink(file) and os.readlink(file) in sockets for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def pin(cores: set[int]) -> None:
     """Keep this process to some cores, where there are enough."""
     if (os.cpu_count() or 1) >= 2:

@@ -1,8 +1,13 @@
 """`python -m bench.workers`: processor time of a request with `hivewire serve --workers N`, and in one process.
 
-Both gateways get the same load in turns, each turn a second, because the speed of a shared machine drifts. A figure is
-the processor time of all processes of a gateway, its parent among them, for each request that it answered; the ratio is
-the median of the rounds' ratios. Rates depend on the cores that are free, so they are printed and not bounded.
+Both gateways get the same load in turns of half a second, because the speed of a shared machine drifts. They are
+started several times, because equal processes differ by up to 5 % as long as they live. A figure is the processor time
+of all processes of a gateway, its parent among them, for each request that it answered; the ratio is the median of the
+rounds' ratios. Rates depend on the cores that are free, so they are printed and not bounded.
+
+All processes share one core here, which in use they do not. Two that are busy on one core evict each other's caches,
+also when they have nothing to do with each other. So for what a get costs in a worker, the workers take turns too, each
+with as many connections as the single process has.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,13 +31,27 @@ from bench.measures import fill_names, log_in
 from bench.servers import Server, Turn
 
 HERE = Path(__file__).parent
+TURN_SECONDS = 0.5
 
-LOADS: dict[str, tuple[str, int, float | None]] = {
-    "get, 50 x 16": ("get", 16, 1.05),
-    "durable put, 50 x 16": ("put", 16, 1.6),
-    "durable put, 50 x 1": ("put", 1, None),
+
+class Load(NamedTuple):
+    """The kind of request, how many each of 50 connections has in flight, and the bound of the ratio.
+
+    `each`: every worker has 50 connections, and only those of one are busy in a turn. Else 50 are spread over them.
+    """
+
+    kind: str
+    in_flight: int
+    bound: float | None = None
+    each: bool = False
+
+
+LOADS = {
+    "get, 50 x 16 at each worker": Load("get", 16, 1.05, each=True),
+    "get, 50 x 16": Load("get", 16),
+    "durable put, 50 x 16": Load("put", 16, 1.6),
+    "durable put, 50 x 1": Load("put", 1),
 }
-"""The kind of request, how many each connection has in flight, and the bound of the ratio."""
 
 ANSWERED = re.compile(r'^hivewire_requests_total\{.*action="configuration/(?:get|put)".*\} (\S+)$', re.MULTILINE)
 
@@ -43,10 +62,28 @@ class Side(NamedTuple):
     server: Server
     token: str
 
+    def workers(self) -> list[int]:
+        """The processes that the parent has started; none of a gateway that is alone."""
+        return [*map(int, Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split())]
+
     def seconds(self) -> float:
         """Processor time of the process and of those that it started."""
-        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text().split()
-        return sum(map(servers.cpu_seconds, [self.server.pid, *map(int, children)]))
+        return sum(map(servers.cpu_seconds, [self.server.pid, *self.workers()]))
+
+    @contextmanager
+    def loaded(self, load: Load) -> Iterator[list[Turn]]:
+        """The turns of a load, warm: one, or one for each worker."""
+        options = {"path": "/api/websocket", "in_flight": load.in_flight, "seconds": TURN_SECONDS}
+        options |= {"port": self.server.port, "token": self.token}
+        only = [{"process": pid} for pid in self.workers()] if load.each else []
+        with ExitStack() as stack:
+            turns = [
+                stack.enter_context(servers.turns("bench.generator", load.kind, **options, **one))
+                for one in only or [{}]
+            ]
+            for turn in turns:
+                turn()
+            yield turns
 
     def answered(self) -> float:
         """Requests so far."""
@@ -55,7 +92,7 @@ class Side(NamedTuple):
 
 
 class Found(NamedTuple):
-    """One turn: microseconds of processor time for each request, and requests a second."""
+    """Microseconds of processor time for each request, and requests a second."""
 
     microseconds: float
     rate: float
@@ -70,38 +107,27 @@ def started(folder: Path, workers: int) -> Iterator[Side]:
         yield Side(server, token)
 
 
-def measured(side: Side, turn: Turn) -> Found:
-    """Take a turn. What it costs to ask for the metrics is not counted."""
+def measured(side: Side, turns: Sequence[Turn]) -> Found:
+    """Take these turns, one after the other. What it costs to ask for the metrics is not counted."""
     answered = side.answered()
     seconds = side.seconds()
-    rate = turn()["rate"]
+    rate = statistics.mean(turn()["rate"] for turn in turns)
     seconds = side.seconds() - seconds
     return Found(seconds / (side.answered() - answered) * 1e6, rate)
 
 
-def compare(folder: Path, workers: int, rounds: int) -> dict[str, list[tuple[Found, Found]]]:
-    """For each load the turns of one process and of several, round by round."""
-    found: dict[str, list[tuple[Found, Found]]] = {}
+def compare(folder: Path, workers: int, rounds: int) -> Iterator[tuple[str, Found, Found]]:
+    """What one process and several took, both just started: for each load, round by round."""
     with ExitStack() as gateways:
         sides = [gateways.enter_context(started(folder, count)) for count in (1, workers)]
-        for name, (kind, in_flight, _) in LOADS.items():
+        for name, load in LOADS.items():
             print(f"  {name}", file=sys.stderr, flush=True)
-            options = {"path": "/api/websocket", "in_flight": in_flight, "seconds": 1}
             with ExitStack() as stack:
-                turns = [
-                    stack.enter_context(
-                        servers.turns("bench.generator", kind, port=side.server.port, token=side.token, **options)
-                    )
-                    for side in sides
-                ]
-                for turn in turns:
-                    turn()  # warms up
-                found[name] = []
+                turns = [stack.enter_context(side.loaded(load)) for side in sides]
                 for number in range(rounds):
                     order = (0, 1) if number % 2 else (1, 0)
                     pair = {which: measured(sides[which], turns[which]) for which in order}
-                    found[name].append((pair[0], pair[1]))
-    return found
+                    yield name, pair[0], pair[1]
 
 
 def show(found: dict[str, list[tuple[Found, Found]]], workers: int) -> bool:
@@ -111,7 +137,7 @@ def show(found: dict[str, list[tuple[Found, Found]]], workers: int) -> bool:
     for name, turns in found.items():
         one, several = ([turn[which].microseconds for turn in turns] for which in (0, 1))
         ratio = statistics.median(b / a for a, b in zip(one, several, strict=True))
-        bound = LOADS[name][2]
+        bound = LOADS[name].bound
         kept = kept and (bound is None or ratio <= bound)
         cost = (f"{statistics.median(each):.1f}" for each in (one, several))
         table.add_row(name, *cost, "µs of processor time", f"{ratio:.2f}", "" if bound is None else f"{bound:g}")
@@ -125,10 +151,14 @@ def main() -> None:
     """Measure, print a table, and exit with 1 when a bound is exceeded."""
     parser = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
     parser.add_argument("--workers", type=int, default=2, help="processes beside one (default 2)")
-    parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds of each load (default 10)")
+    parser.add_argument("--starts", type=int, default=3, help="how often both are started (default 3)")
+    parser.add_argument("--rounds", type=int, default=4, help="interleaved rounds of each load then (default 4)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=HERE, prefix=".data-") as folder:
-        found = compare(Path(folder), options.workers, options.rounds)
+    found: dict[str, list[tuple[Found, Found]]] = {name: [] for name in LOADS}
+    for _ in range(options.starts):
+        with tempfile.TemporaryDirectory(dir=HERE, prefix=".data-") as folder:
+            for name, one, several in compare(Path(folder), options.workers, options.rounds):
+                found[name].append((one, several))
     if not show(found, options.workers):
         raise SystemExit(1)
 
