@@ -101,8 +101,7 @@ async def test_bursts_of_changes_leave_an_open_editor_and_a_dialog_alone(visit: 
     await asyncio.gather(burst(client, 2), keyboard.type("said in peace", delay=5))
     await expect(why).to_have_value("said in peace")
     await expect(why).to_be_focused()
-    await keyboard.press("Escape")
-    await expect(editor).to_be_focused()
+    await keyboard.press("Escape")  # what is typed at once goes into the editor again
     await asyncio.gather(burst(client, 3), keyboard.type("really ", delay=5))
     await expect(editor).to_have_text("an edit that really nothing disturbs")
     await visit.save("after all that")
