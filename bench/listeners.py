@@ -33,6 +33,8 @@ MANY = 1 << 60
 """Frames that nobody waits for."""
 QUIET = 0.5
 """Seconds without a frame after which a rollout's step has reached everybody."""
+SAVED = 3.0
+"""Seconds without a frame after which the gateway has nothing left to do for a step."""
 GROUP, AT_ONCE = 250, 50
 """Devices of one token, which has to fit into a frame; devices that connect at the same time."""
 IN_FLIGHT, SPAN, NAMES_READ = 16, 50, 1_000
@@ -42,7 +44,7 @@ IN_FLIGHT, SPAN, NAMES_READ = 16, 50, 1_000
 class Listener(Connection):
     """A connection that counts down a latch for each frame with one of its marks."""
 
-    def __init__(self, options: argparse.Namespace, latch: Latch, token: str, marks: tuple[bytes, ...]) -> None:
+    def __init__(self, options: argparse.Namespace, latch: Latch, token: str | None, marks: tuple[bytes, ...]) -> None:
         super().__init__(options.path, token, [], None)
         self.latch, self.marks = latch, marks
         self.seen = b""
@@ -67,10 +69,10 @@ class Site:
         self.options = options
         self.latch, self.answers = Latch(), Latch()
         self.devices: list[Listener] = []
-        self.tokens: list[str] = []
+        self.tokens: list[str | None] = []
         self.number = 0
 
-    async def connect(self, latch: Latch, token: str, *marks: bytes) -> Listener:
+    async def connect(self, latch: Latch, token: str | None, *marks: bytes) -> Listener:
         """One more connection."""
         listener = Listener(self.options, latch, token, marks)
         await self._open(listener)
@@ -90,12 +92,12 @@ class Site:
         return found
 
     async def open(self) -> None:
-        """Connect all: devices, or with `plain` followers of plain configurations."""
+        """Connect all: devices, with `plain` followers of plain configurations, without a token to a raw fan-out."""
         options = self.options
         self.admin = await self.connect(self.answers, options.token, SUCCESS)
         for first in range(0, options.devices, GROUP):
             ids = [device_of(number) for number in range(first, min(first + GROUP, options.devices))]
-            if options.plain:
+            if options.plain or options.token is None:
                 self.tokens.append(options.token)
             else:
                 made = await self.request(action="token/create", payload=MINT | {"deviceIds": ids})
@@ -171,11 +173,19 @@ class Site:
         """The times from the start of a rollout's step for so many devices until the last frame of it has come."""
         steps = [{"percent": percent}, {"percent": 100}]
         change = {"operation": "put", "name": "n.02", "value": "rolled"}
+        return await self._until_quiet(QUIET, action="rollout/start", layer="global", changes=[change], steps=steps)
+
+    async def rollback(self, rollout: int) -> dict[str, Any]:
+        """Undo a rollout, and wait until the gateway has saved what it knows of the devices."""
+        return await self._until_quiet(SAVED, action="rollout/rollback", rollout=rollout)
+
+    async def _until_quiet(self, seconds: float, **request: Any) -> dict[str, Any]:
+        """When a request was sent, and when the last frame came before so many seconds without one."""
         self.latch.expect(MANY)
         before = left = MANY
         began = ended = time.perf_counter()
-        await self.request(action="rollout/start", layer="global", changes=[change], steps=steps)
-        while left < before or time.perf_counter() - ended < QUIET:
+        await self.request(**request)
+        while left < before or time.perf_counter() - ended < seconds:
             if left < before:
                 ended = time.perf_counter()
             await asyncio.sleep(0.02)
@@ -241,6 +251,7 @@ WORKS: dict[str, Callable[[Site, int], Awaitable[dict[str, Any]]]] = {
     "few": Site.few,
     "resume": Site.resume,
     "rollout": Site.rollout,
+    "rollback": Site.rollback,
     "gets": Site.gets,
     "rates": Site.rates,
 }
@@ -262,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/")
-    parser.add_argument("--token", default="")
+    parser.add_argument("--token", help="none for a server with nothing but a fan-out")
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--plain", action="store_true", help="followers of plain configurations instead of devices")
     parser.add_argument("--first", action="store_true", help="run before other processes, where that is allowed")

@@ -15,29 +15,39 @@ SLICE_SECONDS = 0.002
 
 SHORT_SECONDS = SLICE_SECONDS / 20
 """The same for work that begins while other work waits for its turn: short work need not wait, but there may be
-much. And for long work that nobody waits for."""
+much."""
+
+BACKGROUND_SECONDS, BACKGROUND_SHARE = 0.000_01, 0.25
+"""The same for long work that nobody waits for: a fifth of what a get takes, so that requests hardly notice. Where
+others keep the event loop busy it is more, in proportion to what they took: the work has its share of the time."""
+
+
+def background_seconds(others: float) -> float:
+    """Seconds that work may take that nobody waits for, after others had the event loop for so many."""
+    return min(SLICE_SECONDS, max(BACKGROUND_SECONDS, BACKGROUND_SHARE * others))
+
 
 _T = TypeVar("_T")
 
 
 async def in_slices(steps: Steps[_T], *, background: bool = False) -> _T:
-    """The result of long work that yields after each of its steps. The slices of `background` work are short.
+    """The result of long work that yields after each of its steps. `background`: nobody waits for it.
 
     After its first slice it takes turns with all other such work: one slice for each iteration of the event loop,
     however many there are.
     """
-    usual = SHORT_SECONDS if background else SLICE_SECONDS
-    most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else usual
-    began = perf_counter()
+    most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else SLICE_SECONDS
+    began, most = perf_counter(), background_seconds(0) if background else most
     while True:
         try:
             next(steps)
         except StopIteration as end:
             result: _T = end.value
             return result
-        if perf_counter() - began > most:
+        if (ended := perf_counter()) - began > most:
             await _turn()
-            began, most = perf_counter(), usual
+            began = perf_counter()
+            most = background_seconds(began - ended) if background else SLICE_SECONDS
 
 
 _waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[asyncio.Future[None]]] = WeakKeyDictionary()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hivewire.fleet import fleet as fleets
+from hivewire import slices
 from hivewire.fleet import followers, source
 from hivewire.fleet.views import View
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
@@ -304,7 +304,7 @@ async def test_only_a_device_s_own_token_follows_its_configurations() -> None:
 
 async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile whoever asks sees the truth, edits are pushed, and no position lets a device miss its move."""
-    monkeypatch.setattr(fleets, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     ids = [f"d-{number:03}" for number in range(100)]
     async with fleet(*ids) as world:
         await world.layer("x", 5, networkIds=[2])
@@ -334,7 +334,7 @@ async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.Mo
 
 async def test_what_a_move_changes_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """For all devices that move from one view to another, in however many slices."""
-    monkeypatch.setattr(fleets, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     compared: list[View] = []
     differences = View.differences
     monkeypatch.setattr(View, "differences", lambda *views: (compared.append(views[0]), differences(*views))[1])

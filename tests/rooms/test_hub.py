@@ -1102,6 +1102,42 @@ async def test_a_change_for_very_many_is_pushed_to_the_others_as_it_is(
     assert (at_once, read) == ([2, 2], [])
 
 
+async def test_a_change_for_very_many_waits_for_who_does_not_read_and_ends_with_a_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with those who would get it a moment later: who reads again is told when it is up to date."""
+    monkeypatch.setattr(hub, "FRAMES", 1)
+    first, unread, expired = peers = [world.peer() for _ in range(3)]
+    for peer in peers:
+        peer.subscribe(snapshot=False)
+        peer.taken()
+    unread.session.pause()
+    assert expired.caller.feed is not None
+    expired.caller.feed.expires = 1
+    revision = await world.put("a")
+    await world.quiet()
+    assert [len(peer.frames) for peer in peers] == [1, 0, 0]
+    assert expired.suspended == 1
+    unread.read()
+    await world.quiet()
+    assert shown(unread.frames)[0] == shown(first.frames)[0] == ("a", 1, revision)
+    assert unread.frames[-1]["live"] is True
+
+
+async def test_a_connection_that_stops_reading_gets_no_second_frame_of_a_change(world: World) -> None:
+    """Each of its subscriptions is looked at when the frame of the one before was pushed."""
+    peer = world.peer()
+    for _ in range(3):
+        peer.subscribe(snapshot=False)
+    peer.taken()
+    peer.room = 2
+    await world.put("a")
+    assert [frame["subscriptionId"] for frame in peer.frames] == [1, 2]
+    peer.read()
+    await world.quiet()
+    assert [frame["subscriptionId"] for frame in peer.frames if "configuration" in frame] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("together", [False, True])
 async def test_what_happens_before_a_change_for_very_many_is_pushed(
     world: World, monkeypatch: pytest.MonkeyPatch, together: bool

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hivewire.fleet import fleet as fleets
+from hivewire import slices
 from hivewire.fleet import notes
 from hivewire.fleet.reports import Rates
 from hivewire_protocol.errors import TooManyReports
@@ -177,7 +177,7 @@ async def test_a_save_that_is_broken_off_loses_no_report(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("seconds", [60.0, 0.0])
 async def test_saving_waits_for_devices_that_change_views(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """But not for long: what devices report is saved within seconds, whatever happens."""
-    monkeypatch.setattr(fleets, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(notes, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(notes, "SETTLE_SECONDS", seconds)
     ids = [f"d-{number}" for number in range(200)]

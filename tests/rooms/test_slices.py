@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from hivewire import slices
-from hivewire.slices import in_slices
+from hivewire.slices import background_seconds, in_slices
 from hivewire_protocol.tenant.steps import Steps
 
 
@@ -30,7 +30,8 @@ async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch
 async def test_background_work_has_short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, so that whoever waits for something else hardly notices."""
     monkeypatch.setattr(slices, "SLICE_SECONDS", 1e9)
-    monkeypatch.setattr(slices, "SHORT_SECONDS", -1)
+    monkeypatch.setattr(slices, "BACKGROUND_SECONDS", 0)
+    monkeypatch.setattr(slices, "BACKGROUND_SHARE", 0)
     served: list[int] = []
 
     def steps() -> Steps[list[int]]:
@@ -43,6 +44,13 @@ async def test_background_work_has_short_slices(monkeypatch: pytest.MonkeyPatch)
     await asyncio.sleep(0)
     served.clear()
     assert await in_slices(steps(), background=True) == [0, 1, 2]
+
+
+def test_background_work_has_its_share_of_a_busy_event_loop() -> None:
+    """Very little of a quiet one, and never more than any other work."""
+    assert background_seconds(0.0) == background_seconds(0.000_01) == slices.BACKGROUND_SECONDS
+    assert background_seconds(0.004) == 0.001
+    assert background_seconds(1.0) == slices.SLICE_SECONDS
 
 
 async def test_works_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

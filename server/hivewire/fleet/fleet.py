@@ -28,6 +28,7 @@ from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Precondition, Write
 from hivewire.resources import LAYERED
+from hivewire.slices import background_seconds
 from hivewire.telemetry import Gauges
 from hivewire_protocol.nouns.device_configuration import Reported
 from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, key_of
@@ -35,10 +36,6 @@ from hivewire_protocol.tenant.steps import Steps
 
 LOOK = 20
 """Devices that are looked at in one step of a slice."""
-
-SWEEP_SECONDS = 0.000_03
-"""Seconds that devices move to other views before the event loop serves others: less than a get takes. The pushes are
-sent after it, and take as long again."""
 
 
 class Sweep(NamedTuple):
@@ -301,13 +298,13 @@ class Fleet:
             first += [change.revision for change in changes]
         self._source.unsettled = min(first, default=None)
 
-    def _sweep(self) -> bool:
-        """Move devices for a slice of time. Whether all have moved."""
-        began = perf_counter()
+    def _sweep(self, others: float = 0) -> bool:
+        """Move devices for a slice of time, before which others had so many seconds. Whether all have moved."""
+        began, most = perf_counter(), background_seconds(others)
         while self._sweeps:
             for device in self._sweeps[0].devices:
                 self._place(device)
-                if perf_counter() - began > SWEEP_SECONDS:
+                if perf_counter() - began > most:
                     return False
             self._sweeps.pop(0)
             self._unsettle((), ())
@@ -316,10 +313,12 @@ class Fleet:
 
     async def _keep_sweeping(self) -> None:
         try:
+            ended = perf_counter()
             while True:
                 await asyncio.sleep(0)  # other work runs between two slices
-                if self._sweep():
+                if self._sweep(perf_counter() - ended):
                     return
+                ended = perf_counter()
         finally:
             self._task = None
 
@@ -345,8 +344,8 @@ class Fleet:
 
     def _view(self, device: Placed) -> View:
         layers = self.layers.of(device)
-        shown = tuple(each for each in self.rollouts.values() if each.layer in layers and each.shows(device))
-        return self.views.view(layers, shown)
+        shown = [each for each in self.rollouts.values() if each.layer in layers and each.shows(device)]
+        return self.views.view(layers, tuple(shown))
 
     def _remove(self, member: Member) -> None:
         """Forget a deleted device, its report, and what it was sent."""

@@ -40,7 +40,7 @@ LAG = 2_000
 """Milliseconds after which other gateways know what devices did here."""
 
 
-LOOK = 10
+LOOK = 2
 """Notes that are made in one step of a slice."""
 
 

@@ -49,7 +49,7 @@ from hivewire_protocol.tenant.steps import Steps
 JUDGE_SECONDS = 0.5
 """Interval of looking at all running rollouts."""
 
-LOOK = 50
+LOOK = 10
 """Devices that are counted in one step of a slice."""
 
 OVERRIDDEN = "overridden"

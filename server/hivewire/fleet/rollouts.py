@@ -52,7 +52,8 @@ class RolloutContent(Struct, omit_defaults=True):
 
 
 class Rollout(Overlay):
-    """A rollout as it is now. `reached` are the devices that were sent its values, and when."""
+    """A rollout as it is now. `reached` are the devices that were sent its values, and when; `salt` decides which
+    devices a percentage selects."""
 
     def __init__(self, change: Change, layer: Layer, tagger: Tagger) -> None:
         self.number = change.id
@@ -65,12 +66,12 @@ class Rollout(Overlay):
     def follow(self, change: Change) -> None:
         """Take what a change of the record says."""
         self.change = change
-        self.content = content_of(change)
-
-    @property
-    def salt(self) -> str:
-        """The salt that decides which devices a percentage selects."""
-        return self.content.salt or f"rollout/{self.number}"
+        self.content = content = content_of(change)
+        self.salt = content.salt or f"rollout/{self.number}"
+        self._targets = [
+            Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent)
+            for step in content.steps[: content.step + 1]
+        ]
 
     @property
     def gate(self) -> Gate:
@@ -79,10 +80,7 @@ class Rollout(Overlay):
 
     def has(self, device: Placed) -> bool:
         """Whether a device is in one of the steps so far."""
-        return any(
-            targets(Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent), device, self.salt)
-            for step in self.content.steps[: self.content.step + 1]
-        )
+        return any(targets(target, device, self.salt) for target in self._targets)
 
     def shows(self, device: Placed) -> bool:
         """Whether a device of the layer has the new values: while it runs those of its steps, while it is held those

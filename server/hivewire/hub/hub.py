@@ -13,7 +13,7 @@ from weakref import WeakSet
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
 from hivewire.hub.catchup import CatchUp
-from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription
+from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription, push_all
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, Topic, transactions
@@ -248,36 +248,44 @@ class Hub:
     def _publish(self, tail: Tail[Subscription], event: Event, moment: int, room: int) -> int:
         """Push a transaction of one event to live subscriptions; returns how many got it.
 
-        This is the path of nearly every put. The frame is made once for each shape, not for each subscription.
+        This is the path of nearly every put. The frame is made once for each shape, not for each subscription. Those of
+        one shape are looked through before any of them is pushed to: each write is a system call, after which code and
+        data have to be fetched again, so to do both in turn costs a quarter more.
         """
         found = tail.find(event)
         if not found:
             return 0
         offset, position, pushed = event.offset, "", 0
         frames: dict[Shape, bytes] = {}
-        later: list[Subscription] = []
-        for sub in found:
+        later: Sequence[Subscription] = ()
+        ready: list[Listener] = []
+        shape, frame = None, b""
+        rest = iter(found)
+        for sub in rest:
+            if pushed >= room:
+                later = [sub, *rest]
+                break
+            if sub.shape is not shape:  # another one: that of nobody before, or of a feed that may be stalled by now
+                push_all(ready, frame)
+                shape, ready = sub.shape, []
+                frame = frames.get(shape, b"")
             if not sub.live:
                 continue
             feed = sub.feed
             if feed.stalled or feed.expires < moment:
                 self._leave_behind(sub, moment)
                 continue
-            if pushed >= room:
-                later.append(sub)
-                continue
-            shape = sub.shape
-            frame = frames.get(shape)
-            if frame is None:
+            if not frame:
                 if not position and not shape.topic.plain:
                     position = tail.position(offset)
                 frame = frames[shape] = shape.update(event, position)
             sub.last_position = offset
             pushed += 1
-            feed.listener.push(frame)
+            ready.append(feed.listener)
+        push_all(ready, frame)
         self.catch_up.pushes += pushed
         if later:
-            self.catch_up.push_later(later, event, frames)
+            self.catch_up.push_later(later, event, frames, moment)
         return pushed
 
     def _publish_all(self, tail: Tail[Subscription], transaction: list[Event], moment: int, room: int) -> int:

@@ -82,7 +82,8 @@ class Index(Generic[_S]):
     def find_any(self, keys: Sequence[str]) -> Collection[_S]:
         """The subscriptions that match one of the keys, each once."""
         if self._lengths:
-            return dict.fromkeys(chain.from_iterable(map(self.find, keys)))
+            matching = [*filter(None, map(self.find, keys))]
+            return matching[0] if len(matching) == 1 else dict.fromkeys(chain.from_iterable(matching))
         # Messages of devices have a dozen keys, of which mostly none or one is followed: then nothing has to be merged.
         followed = self._exact.keys() & keys
         if not followed:
