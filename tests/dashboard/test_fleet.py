@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
+from tests.dashboard.hostile import HOSTILE, MARKUP
 from tests.dashboard.test_devices import device
-from tests.dashboard.test_system import HOSTILE, MARKUP
 from tests.dashboard.visit import Visit
 from tests.running import RunningGateway, Talk
 

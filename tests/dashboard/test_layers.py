@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
+from tests.dashboard.hostile import HOSTILE, MARKUP
 from tests.dashboard.test_fleet import done
-from tests.dashboard.test_system import HOSTILE, MARKUP
 from tests.dashboard.visit import Visit
 from tests.running import RunningGateway
 

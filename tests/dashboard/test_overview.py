@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
+from tests.dashboard.hostile import HOSTILE, MARKUP
 from tests.dashboard.test_devices import device
 from tests.dashboard.test_fleet import QUICK, done, following
-from tests.dashboard.test_system import HOSTILE, MARKUP
 from tests.dashboard.visit import NARROW, WIDE, Visit
 from tests.running import RunningGateway
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from playwright.async_api import expect
 
+from tests.dashboard.hostile import HOSTILE, MARKUP
 from tests.dashboard.test_fleet import done
 from tests.dashboard.test_one import put
-from tests.dashboard.test_system import HOSTILE, MARKUP
 from tests.dashboard.visit import Visit
 from tests.running import RunningGateway
 

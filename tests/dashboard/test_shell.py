@@ -11,6 +11,7 @@ import httpx
 from playwright.async_api import Browser, expect
 
 from tests.browser import guarded
+from tests.dashboard.hostile import HOSTILE, harmless
 from tests.dashboard.visit import NARROW, Visit
 from tests.running import PASSWORD, RunningGateway
 
@@ -56,10 +57,12 @@ async def test_a_wrong_password_says_so_and_too_many_count_down(browser: Browser
         async with guarded(browser) as guard:
             visit = Visit(guard, await guard.page(), gateway)
             await visit.open()
-            await visit.page.get_by_label("Login").fill("admin")
-            await visit.page.get_by_label("Password").fill("wrong")
-            await visit.button("Log in").click()
-            await expect(visit.page.get_by_role("alert")).to_have_text("Invalid credentials")
+            for login, says in ((HOSTILE[1] + "\u202e", "onerror"), ("admin", "Invalid credentials")):
+                await visit.page.get_by_label("Login").fill(login)
+                await visit.page.get_by_label("Password").fill("wrong")
+                await visit.button("Log in").click()
+                await expect(visit.page.get_by_role("alert")).to_contain_text(says)
+                await harmless(visit)
             headers = {"Hivewire-Dashboard": "1"}
             for _ in range(12):
                 body = {"login": "admin", "password": "wrong"}

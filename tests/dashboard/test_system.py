@@ -1,4 +1,4 @@
-"""The screens about the gateway itself, the documents of tenants, and hostile texts on all screens."""
+"""The screens about the gateway itself, and the documents of tenants."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from urllib.parse import quote
 import httpx
 from playwright.async_api import expect
 
+from tests.dashboard.hostile import HOSTILE, MARKUP
 from tests.dashboard.test_one import put
-from tests.dashboard.visit import Visit, one
+from tests.dashboard.visit import Visit
 from tests.running import PATIENCE, RunningGateway
 
 STORE = "configuration/entityTypes/Store"
@@ -165,113 +166,6 @@ async def test_the_api_explorer_sends_what_it_describes(visit: Visit, gateway: R
     await visit.page.get_by_label("Members, as JSON").fill('{"names": 7}')
     await visit.button("Send").click()
     await expect(visit.page.get_by_role("textbox", name="Answer")).to_contain_text("400")
-
-
-HOSTILE = [
-    "<script>document.title='owned'</script>",
-    "<img src=x onerror=\"document.title='owned'\">",
-    "'\"><svg onload=alert(1)>",
-    "{{constructor.constructor('alert(1)')()}}",
-    "${alert(1)}",
-    "javascript:alert(1)",
-    "</textarea></style></title><h1>big",
-    "&lt;b&gt; &amp; &#x3c;script>",
-    "\u202eevil\u202c",
-    "\u2067right\u2069 to left",
-    "a\u0000b\u0007c\u001bd",
-    "zero\u200bwidth\u2060",
-    "line\nbreak\r\ntab\t",
-    "שלום עולם",
-    "العربية ١٢٣",
-    "👩‍👩‍👧‍👦 🇩🇪",
-    "e\u0301\u0301\u0301\u0301\u0301\u0301",
-    "very" * 30,
-    "%2e%2e%2f%00",
-    "../../etc/passwd",
-    "<iframe srcdoc='<script>parent.document.title=`owned`</script>'>",
-    "<style>*{display:none}</style>",
-    "<base href=https://example.com/>",
-    "<a href=javascript:alert(1)>click</a>",
-    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
-    "<!--><script>alert(1)</script>-->",
-    "]]><script>alert(1)</script>",
-    "<template><script>alert(1)</script></template>",
-    "data:text/html,<script>alert(1)</script>",
-    "__proto__",
-    "constructor",
-    "toString",
-    "null",
-    "-0",
-    "9007199254740993",
-    "=cmd|' /C calc'!A0",
-    "'; DROP TABLE change; --",
-    "\u2066isolated\u2069\u200f\u061c",
-    "\ufeffmark\u00ad\u2028\u2029",
-    "Ä\u030aﬁ①Ⅸ",
-]
-
-
-MARKUP = "main :is(script, img:not(.cm-widgetBuffer), iframe, object, embed, base, style)"
-"""What stored text could become. The editor has empty images of its own beside what it shows in place of characters."""
-
-
-HIDDEN = r"""
-() => [...document.querySelectorAll("main :is(bdi, th, td, dd, h1, a, p, option, button, legend, figcaption)")]
-    .map(each => each.textContent).filter(text => /[\p{Cc}\p{Cf}]/u.test(text.replace(/\n */g, "")))
-"""
-"""Texts with characters that are not seen or turn others around: these show as escapes, but in what can be copied."""
-
-
-async def test_hostile_texts_are_text_on_every_screen(visit: Visit, gateway: RunningGateway) -> None:
-    """Names, values, logins, descriptions, devices and their messages: no element comes of them, and no script runs."""
-    refused = 0
-    with gateway.socket() as talk:
-        for number, text in enumerate(HOSTILE):
-            for name in (f"hostile.{number}", text):
-                answer = talk("configuration/put", name=name[:128], value=text, description=text[:1_000])
-                refused += answer["status"] != "success"
-            named = {"name": text[:120], "data": {"text": text}, "networkId": 1, "deviceTypeId": 1}
-            talk("device/save", deviceId=f"hostile-{number}", device=named)
-            command = {"command": text[:120], "parameters": {"text": text}}
-            talk("command/insert", deviceId="hostile-0", command=command)
-            talk("notification/insert", deviceId="hostile-0", notification={"notification": text[:100]})
-        for text in HOSTILE[::5]:
-            talk("user/insert", user={"login": text[:128], "password": "hostile-password", "role": 1, "status": 0})
-            talk("network/insert", network={"name": text[:128], "description": text})
-            talk("devicetype/insert", deviceType={"name": text[:128], "description": text})
-        talk(
-            "layer/put", layer="hostile", rank=666, target={"labels": {text[:64]: [text[:64]] for text in HOSTILE[::2]}}
-        )
-        assert refused < len(HOSTILE)
-    for place in (
-        "c?q=hostile.",
-        "c?q=<",
-        *(one(f"hostile.{number}") for number in (0, 1, 8, 12)),
-        one("hostile.0") + "?tab=history",
-        one(HOSTILE[0]) + "?tab=lines",
-        "audit?name=hostile.*",
-        "devices?q=hostile",
-        "device/hostile-0",
-        "device/hostile-0?tab=notifications",
-        "device/hostile-0?tab=data",
-        "devices?of=networks",
-        "devices?of=types",
-        "access",
-        "layer/hostile",
-        "layers",
-    ):
-        await visit.open(place)
-        await expect(visit.page.locator("main")).to_contain_text(re.compile("hostile|owned|constructor"))
-        assert await visit.page.locator(MARKUP).count() == 0
-        assert await visit.page.title() != "owned"
-        assert not await visit.page.evaluate(HIDDEN)
-        await visit.fits()
-    await expect(visit.page.locator("td bdi[dir=ltr]", has_text="=العربية ١٢٣")).to_be_visible()
-    await visit.open(one("hostile.8"))
-    await expect(visit.page.get_by_role("textbox", name="Value")).to_contain_text("\\u202Eevil\\u202C")
-    await visit.open("c?q=hostile.8")
-    await expect(visit.row("hostile.8")).to_contain_text("\\u202Eevil\\u202C")
-    await visit.accessible()
 
 
 async def test_an_address_that_leads_nowhere_says_so(visit: Visit) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.running import unmeasured
+
+ROOT = Path(__file__).parents[2]
 
 FAILURES = """
 import ast, os
@@ -53,7 +58,7 @@ def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # all others take longer to load than this test
     )
     assert "3 failed, 2 passed" in found.stdout, found.stdout + found.stderr
@@ -61,6 +66,31 @@ def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
         assert f"FAILED test_failures.py::{name}" in found.stdout
     assert "test_failures.py:7: in down" in found.stdout
     assert "INTERNALERROR" not in found.stdout
+
+
+SKIPPED = {
+    "tests/dashboard/test_shell.py::test_it_is_in_no_frame": "there is no Chromium",
+    "tests/gate/test_browser.py": "there is no Node with a WebSocket like that of browsers",
+}
+"""A test of each program that may be missing, and what is said then."""
+
+
+def test_without_chromium_and_node_the_suite_passes_and_says_what_it_skipped(tmp_path: Path) -> None:
+    """The summary names the file, the line and the program."""
+    kept = {name: value for name, value in unmeasured().items() if name != "BROWSER_TESTS" and "PYTEST" not in name}
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", *SKIPPED, "-p", "asyncio", "-p", "timeout", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=kept | {"PATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "passed" not in found.stdout
+    for test, why in SKIPPED.items():
+        line = rf"^SKIPPED \[\d+\] {test.partition('::')[0]}:\d+: {why}$"
+        assert re.search(line, found.stdout, re.MULTILINE), found.stdout
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -80,8 +110,7 @@ def test_targets_of_make_do_what_their_help_says(target: list[str], command: str
     """An option is given only if its variable is: without SHORT a siege measures times."""
     ours = ("SHORT", "SECONDS", "PORT", "MAKEFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    folder = Path(__file__).parents[2]
     # make says where it is when another make has called it, as `make test` does.
     done = ["make", "--dry-run", "--always-make", "--no-print-directory", *target]
-    found = subprocess.run(done, capture_output=True, text=True, check=True, cwd=folder, env=environment)
+    found = subprocess.run(done, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
     assert found.stdout.splitlines()[-1].rstrip().endswith(command)

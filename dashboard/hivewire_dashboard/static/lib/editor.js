@@ -3,7 +3,7 @@
  * a style sheet to its root, and the policy of the page does not allow that in the document.
  */
 
-import {html, useEffect, useRef, useState} from "../vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {settings} from "./settings.js";
 import {plain} from "./text.js";
 
@@ -106,8 +106,8 @@ export function Editor({value, label, json = false, check = false, onChange, foc
   const told = useRef();
   told.current = onChange;
   const shown = useRef();
-  useEffect(() => {
-    if (focus) shown.current?.focus();
+  useLayoutEffect(() => {
+    if (focus) shown.current?.focus(); // before the next key: what is typed earlier would be lost
   }, [focus]);
   const host = useMounted(
     (parts, root) => {

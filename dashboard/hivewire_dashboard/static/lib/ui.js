@@ -178,10 +178,10 @@ effect(() => {
 
 /**
  * Show a notice on the current screen, or on the one that `go` was called for. `action` is `{label, run}` or `{label,
- * href}`; `version` is the version that the notice is about; `wrong` marks a failure.
+ * href}`; `version` is the version that the notice is about; `wrong` marks a failure. Stored text may be in `text` as it is.
  */
 export function tell(text, action, {version, wrong} = {}) {
-  notice.value = {text, action, version, wrong, of: screen()};
+  notice.value = {text: plain(text), action, version, wrong, of: screen()};
 }
 
 /** The action that undoes the last one. `work` returns the text of the next notice; if it fails, the notice links to `history`. */
@@ -190,7 +190,7 @@ export function undoing(work, history) {
     try {
       tell(await work());
     } catch (error) {
-      tell(`It could not be undone: ${plain(error.message)}`, {label: "History", href: history}, {wrong: true});
+      tell(`It could not be undone: ${error.message}`, {label: "History", href: history}, {wrong: true});
     }
   };
   return {label: "Undo", run};

@@ -73,7 +73,7 @@ export default function Basket() {
   useKeys({"Ctrl+Enter": () => edits.length && !busy && commit()});
 
   if (!edits.length && done) return html`<${Written} ...${done} />`;
-  if (!edits.length) {
+  if (!edits.length && !open?.conflict) { // what is merged has left the basket
     return html`<${Empty} title="The basket is empty">
       <p>Edits and deletes that belong together are staged here, and written all or none: stage an edit instead of saving it, or select several <a href=${to("c")}>configurations</a>. Those of layers can be among them.</p>
     <//>`;

@@ -124,7 +124,7 @@ function Send({id, names, messages, take}) {
     const made = (await hw.call("command/insert", members)).command;
     take([{...fields, status: null, result: null, ...made}]);
     setLast(made.id);
-    tell(`Sent ${plain(command)}.`);
+    tell(`Sent ${command}.`);
   });
   const ready = command && !wrong;
   const form = useRef();
@@ -186,11 +186,11 @@ function Remove({device, close}) {
     await hw.call("device/delete", {deviceId: device.id});
     close();
     go(to("devices"));
-    tell(`Deleted ${plain(device.name)}.`);
+    tell(`Deleted ${device.name}.`);
   });
   return html`<${Dialog} title="Delete this device?" close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${remove}>Delete<//>`}>
-    <div class="stack"><p>Its commands and notifications are deleted with it.</p>${error && html`<${Problem} error=${error} />`}</div>
+    <div class="stack"><p><strong><${Text} of=${device.name} /></strong>: its commands and notifications are deleted with it.</p>${error && html`<${Problem} error=${error} />`}</div>
   <//>`;
 }
 

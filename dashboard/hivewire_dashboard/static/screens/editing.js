@@ -120,5 +120,5 @@ export async function written(name, {layer, value, contentType, expect, why, bef
     else await hw.rollback(name, {...options, to: base}); // it is secret
     return base ? "Put back as it was." : "Deleted again.";
   };
-  tell(`Saved version ${saved.version} of ${plain(name)}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);
+  tell(`Saved version ${saved.version} of ${name}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);
 }

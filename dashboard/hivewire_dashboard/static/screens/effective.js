@@ -58,7 +58,7 @@ function LabelForm({id, before, revision, close, done}) {
     await hw.call("device/label", {deviceId: id, labels: Object.fromEntries(pairs), revision});
     close();
     done();
-    tell(`Saved the labels of ${plain(id)}.`);
+    tell(`Saved the labels of ${id}.`);
   });
   return html`<${Dialog} title="Labels of this device" close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || wrong} onClick=${() => !wrong && save()}>Save<//>`}>
@@ -77,7 +77,7 @@ async function adopted(id, {name, layer, entityVersion, reported}) {
     await (expect ? hw.rollback(name, {to: expect, ...options}) : hw.delete(name, options));
     return "It is as it was.";
   };
-  tell(`${plain(name)} of ${plain(id)} should be what it is.`, undoing(undo, toOne(name, own, {tab: "history"})));
+  tell(`${name} of ${id} should be what it is.`, undoing(undo, toOne(name, own, {tab: "history"})));
 }
 
 function Row({adopt, ...row}) {

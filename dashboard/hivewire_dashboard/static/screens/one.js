@@ -175,7 +175,7 @@ function Remove({entry, layer, close}) {
     await hw.delete(entry.name, {layer, expect: entry.version, description: why || undefined});
     close();
     go(layer === undefined ? to("c") : to("layer", layer));
-    tell(`Deleted ${plain(entry.name)}.`, undoing(() => restored(entry, layer), toOne(entry.name, layer, {tab: "history"})));
+    tell(`Deleted ${entry.name}.`, undoing(() => restored(entry, layer), toOne(entry.name, layer, {tab: "history"})));
   });
   return html`<${Dialog} title="Delete this configuration?" close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${remove}>Delete<//>`}>

@@ -215,7 +215,7 @@ async function written(names, {value, secret, base, why, force}, stored) {
     if (stored) await put(names, stored.text, {...options, secret: stored.secret, force: true});
     else await hw.call("schema/delete", {names, ...options});
   });
-  tell(`Saved version ${schema.entityVersion} of the schema of ${plain(names)}.`, undo);
+  tell(`Saved version ${schema.entityVersion} of the schema of ${names}.`, undo);
 }
 
 /** The action that undoes a change of the schema of `names`. */
@@ -227,8 +227,8 @@ function Remove({names, found: {text, secret, entityVersion}, close}) {
   const run = async () => {
     await hw.call("schema/delete", {names, entityVersion});
     go(to("schemas"));
-    tell(`Deleted the schema of ${plain(names)}.`, back(names, () => put(names, text, {secret, force: true, entityVersion: 0})));
+    tell(`Deleted the schema of ${names}.`, back(names, () => put(names, text, {secret, force: true, entityVersion: 0})));
   };
   return html`<${Sure} title="Delete this schema?" word="Delete" close=${close} run=${run}>
-    <p>Then its names have the schema of a shorter prefix, or any value.${secret && " Their values are shown to everybody who reads them."}</p><//>`;
+    <p><strong><${Text} of=${names} mono /></strong>: then its names have the schema of a shorter prefix, or any value.${secret && " Their values are shown to everybody who reads them."}</p><//>`;
 }

@@ -65,7 +65,7 @@ function Document({id, stored, again}) {
       return setConflict(await load(id));
     }
     setConflict(undefined);
-    tell(`Saved the document of ${plain(id)}.`);
+    tell(`Saved the document of ${id}.`);
     again();
   });
   const replace = (path, element) => {

@@ -28,7 +28,7 @@ function Form({user, close}) {
     if (fresh) await hw.call("user/insert", {user: fields});
     else if (Object.keys(changed).length) await hw.call("user/update", {userId: user.id, user: changed});
     close();
-    tell(`Saved ${plain(login)}.`);
+    tell(`Saved ${login}.`);
   });
   const ready = login && (!fresh || password);
   return html`<form class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
@@ -86,7 +86,7 @@ function Ends({user, close}) {
       run=${async () => (await hw.call("token/revoke", {userId: user.id}), tell("Ended."))}>
       <p>All that <${Text} of=${user.login} /> has, on open connections too.${own && " You will have to log in again."}</p><//>`}
     ${open === "user" && html`<${Sure} title="Delete this user?" word="Delete" close=${() => setOpen()}
-      run=${async () => (await hw.call("user/delete", {userId: user.id}), close(), tell(`Deleted ${plain(user.login)}.`))}>
+      run=${async () => (await hw.call("user/delete", {userId: user.id}), close(), tell(`Deleted ${user.login}.`))}>
       <p><${Text} of=${user.login} /> cannot log in any more, and all tokens end.</p><//>`}
   </div>`;
 }
