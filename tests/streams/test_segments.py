@@ -168,6 +168,9 @@ async def test_a_replay_of_updates_goes_by_the_time_of_the_update(shelf: Shelf) 
     assert await log.replay(lambda message: True, after=last[0].changed, updated=True) == last[1:]
     assert await log.replay(lambda message: True, after=before) == []
     assert len(await log.replay(lambda message: True, after=0)) == 9
+    for _ in range(12):  # so that the updates are in memory no longer
+        await log.insert(draft(DOOR, timestamp=1))
+    assert await log.replay(lambda message: True, after=before, updated=True) == last
 
 
 async def test_messages_expire_by_segments(shelf: Shelf) -> None:

@@ -269,6 +269,29 @@ async def test_one_gateway_closes_and_drops_segments_for_all(site: Site, monkeyp
     assert (other.oldest, other.stored, other.bytes) == (8 * 1_024, 0, 0)
 
 
+async def test_a_key_that_comes_while_a_segment_is_closed_is_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to the segment behind that one."""
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 2)
+    mine, _ = await site.gateway()
+    other, _ = await site.gateway()
+    theirs: list[Message] = []
+    store = site.store.logs["commands"].store
+    seal = store.seal
+
+    async def meanwhile(*closed: Any) -> None:
+        if not theirs:
+            theirs.append(await other.commands.insert(draft(key="k")))
+        await seal(*closed)
+
+    monkeypatch.setattr(store, "seal", meanwhile)
+    for number in range(4):
+        await mine.commands.insert(draft(value=f"{number}"))
+        await tidied(mine.commands)
+        assert not theirs or await mine.commands.insert(draft(key="k")) == theirs[0]
+    assert theirs
+    assert len(site.stored()) == 5
+
+
 async def test_nobody_reads_over_a_gap(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the keeper has dropped a moment ago is missing, though this gateway has not been told yet."""
     _, other = await segments(site, monkeypatch)
