@@ -306,8 +306,12 @@ async def test_expired_commands_are_not_delivered(shelf: Shelf) -> None:
     short = await log.insert(draft(expires_in=1_000))
     long = await log.insert(draft(expires_in=9_000))
     assert await log.replay(lambda message: True, after=0) == [short, long]
-    shelf.clocks.on(1_000)
+    shelf.clocks.on(999)
+    assert await log.replay(lambda message: True, after=0) == [short, long]
+    assert not log.is_over(short)
+    shelf.clocks.on(1)
     assert await log.replay(lambda message: True, after=0) == [long]
+    assert [log.is_over(message) for message in (short, long)] == [True, False]
     assert await log.get(1, short.id) == short
     assert (short.expires, long.expires) == (START + 1_000, START + 1 + 9_000)
 
