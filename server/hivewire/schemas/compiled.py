@@ -51,8 +51,9 @@ CACHED, CACHED_BYTES = 256, 64 << 20
 PATTERN_BYTES = 100_000
 """A compiled pattern. Larger ones take a tenth of a second for a value of 64 KiB."""
 
-MAX_STATES, STATE_BYTES = 10_000, 3_000
-"""Of all patterns of a schema, as `_states_of` counts: more take over a tenth of a second and 20 MB to be compiled."""
+MAX_STATES, STATE_BYTES = 10_000, 300
+"""Of all patterns of a schema, as `_states_of` counts: more take over 20 ms to be compiled, during which no thread can
+run. A state takes a microsecond or two, and so much memory."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -225,7 +226,16 @@ _PARTS = (
 
 _REFUSED = ("$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor")
 
-_COUNT = re.compile(r"\{(\d{1,6})(?:,(\d{0,6}))?\}")
+_ATOM = re.compile(
+    r"\{(?P<least>\d{1,6})(?:,(?P<most>\d{0,6}))?\}"
+    r"|(?P<wide>\.|\\[DSW]|\[\^\]?(?:\\.|[^\]\\])*\]?|[^\x00-\x7f])"
+    r"|\\[pP]\{[^}]{0,64}\}|\\.|\[\]?(?:\\.|[^\]\\])*\]?|.",
+    re.DOTALL,
+)
+"""A part of a pattern: a count, what is wide, a class of Unicode, an escape, a class of characters, a character."""
+_PROPERTIES = re.compile(r"\\[pP]")
+_WIDE, _PROPERTY, _PATTERN = 6, 400, 40
+"""States of what stands for nearly all characters, and for one of Unicode's classes, and of a pattern in itself."""
 _PATTERN_UNIT = 16
 _FRACTION = 250
 """A division of decimals takes as long as hundreds of other rules."""
@@ -283,15 +293,15 @@ class _Measure:
                 raise SchemaError(f"{keyword} cannot be used here; refer with $ref to #/$defs/NAME")
         if depth and "$id" in schema:
             raise SchemaError("only the whole schema may have an $id")
-        states = sum(map(_states_of, _patterns(schema)))
+        patterns = [_states_of(pattern) for pattern in _patterns(schema)]
         if id(schema) not in self._seen:
             self._seen.add(id(schema))
-            self.states += states
+            self.states += sum(patterns) + _PATTERN * len(patterns)
         same = [self._follow(schema["$ref"], depth, within)] if "$ref" in schema else []
         same += [self._walk(child, depth + 1, within) for child in _children(schema, *_SAME)]
         parts = [self._walk(child, depth + 1, within) for child in _children(schema, *_PARTS)]
         evaluate = sum(each.judge + each.evaluate for each in same)
-        judge = 1 + _extra(schema) + states + sum(each.judge for each in (*same, *parts))
+        judge = 1 + _extra(schema) + sum(patterns) // _PATTERN_UNIT + sum(each.judge for each in (*same, *parts))
         return _Cost(judge + (evaluate if schema.keys() & _UNEVALUATED else 0), evaluate)
 
     def _follow(self, reference: Any, depth: int, within: tuple[str, ...]) -> _Cost:
@@ -349,9 +359,21 @@ def _patterns(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _states_of(pattern: str) -> int:
-    """About a sixteenth of the states that a pattern has, through all of which a value may have to go. Repeats that are
-    counted become as many."""
-    times = 1
-    for least, most in _COUNT.findall(pattern):
-        times = min(times * max(int(least), int(most or 0), 1), MAX_BYTES)
-    return len(pattern) * times // _PATTERN_UNIT
+    """About the states that a pattern has, through all of which a value may have to go. What is counted in braces is
+    there as many times."""
+    groups, last = [0], 0  # the states of each group that is open, and of what was read last
+    for atom in _ATOM.finditer(pattern):
+        text = atom[0]
+        if atom["least"]:
+            times = max(int(atom["least"]), int(atom["most"] or 0), 1)
+            groups[-1] += last * (times - 1)
+            last = min(last * times, MAX_BYTES)
+        elif text == "(":
+            groups.append(0)
+        elif text == ")" and len(groups) > 1:
+            last = min(groups.pop(), MAX_BYTES)
+            groups[-1] += last
+        elif text not in "*+?|^$":
+            last = (_WIDE if atom["wide"] else 1) + len(text) // 4 + _PROPERTY * len(_PROPERTIES.findall(text))
+            groups[-1] += last
+    return sum(groups)
