@@ -46,6 +46,21 @@ async def test_a_device_is_online_at_every_gateway(site: Site) -> None:
     assert len(told) == 2
 
 
+async def test_a_device_at_two_others_is_online_until_both_have_lost_it(site: Site) -> None:
+    """And never counts as one of this gateway."""
+    one, two, third = [await site.gateway() for _ in range(3)]
+    peers = [gateway.peer() for gateway in (one, two)]
+    for gateway, peer in zip((one, two), peers, strict=True):
+        await gateway.follow(peer, deviceId="lamp")
+    await settle()
+    for peer, online in zip(peers, (True, False), strict=True):
+        peer.session.close()
+        await settle()
+        third.linger()
+        assert (await third.presence())[0] is online
+        assert third.services.presence.local() == []
+
+
 async def test_a_gateway_that_starts_later_hears_of_all(site: Site) -> None:
     """It asks when it hears the first beat."""
     mine = await site.gateway()
