@@ -48,12 +48,6 @@ class Listener(Protocol):
         """The identity is no longer valid. Nothing is pushed until the connection has another one."""
 
 
-def push_all(listeners: Iterable[Listener], frame: bytes) -> None:
-    """Send a frame to all of these."""
-    for listener in listeners:
-        listener.push(frame)
-
-
 class Copy:
     """The progress of copying the state to a subscription: by key and, for conflated runs, by offset.
 

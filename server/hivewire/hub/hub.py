@@ -13,7 +13,7 @@ from weakref import WeakSet
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
 from hivewire.hub.catchup import CatchUp
-from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription, push_all
+from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, Topic, transactions
@@ -266,7 +266,8 @@ class Hub:
                 later = [sub, *rest]
                 break
             if sub.shape is not shape:  # another one: that of nobody before, or of a feed that may be stalled by now
-                push_all(ready, frame)
+                for listener in ready:
+                    listener.push(frame)
                 shape, ready = sub.shape, []
                 frame = frames.get(shape, b"")
             if not sub.live:
@@ -282,7 +283,8 @@ class Hub:
             sub.last_position = offset
             pushed += 1
             ready.append(feed.listener)
-        push_all(ready, frame)
+        for listener in ready:
+            listener.push(frame)
         self.catch_up.pushes += pushed
         if later:
             self.catch_up.push_later(later, event, frames, moment)
