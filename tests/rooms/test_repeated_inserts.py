@@ -100,12 +100,15 @@ async def test_rights_come_before_keys(world: World) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 async def test_bounds_of_keys_and_of_time(world: World, kind: str) -> None:
-    """1 to 64 characters, at least one second; 400 for anything else."""
+    """One key of 1 to 64 characters, at least one second; 400 for anything else."""
     texts = "The length of idempotencyKey should be from 1 to 64 symbols.", "expiresIn should be at least 1."
     for key in ("", "x" * 65):
         ask: dict[str, Any]
         for ask in ({"idempotencyKey": key, kind: {kind: "a"}}, {kind: {kind: "a", "idempotencyKey": key}}):
             assert await world.refused(f"{kind}/insert", deviceId="lamp", **ask) == (OutOfBounds, texts[0])
+    differ: dict[str, Any] = {"idempotencyKey": "k", kind: {kind: "a", "idempotencyKey": "l"}}
+    refused = await world.refused(f"{kind}/insert", deviceId="lamp", **differ)
+    assert refused == (OutOfBounds, "idempotencyKey is there twice, and differs.")
     for key in ("x", "\U0001f511" * 64):
         members: dict[str, Any] = {kind: {kind: "a"}}
         await world.do(f"{kind}/insert", deviceId="lamp", idempotencyKey=key, **members)

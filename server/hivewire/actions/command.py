@@ -13,9 +13,9 @@ from hivewire.actions.device_messages import (
     Sorts,
     check_bound,
     check_device_in_path,
-    checked_key,
     content_of,
     given_object,
+    key_of,
     moment,
     page,
     refuse,
@@ -63,7 +63,7 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     check_bound(text_of(name), MAX_NAME, "command")
     check_bound(text_of(status), MAX_NAME, "status")
     timestamp = moment(fields.timestamp, caller, in_body=True)
-    key = request.idempotencyKey if fields.idempotencyKey is None else fields.idempotencyKey
+    key = key_of(request.idempotencyKey, fields.idempotencyKey)
     seconds = fields.expiresIn if fields.expiresIn is not None else request.expiresIn
     if seconds is not None and seconds < 1:
         raise OutOfBounds("expiresIn should be at least 1.")
@@ -83,7 +83,7 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
         answer=_created,
     )
     if key is not None:
-        draft.key = checked_key(key)
+        draft.key = key
         draft.content = content_of(name, timestamp, parameters, lifetime, status, result, seconds)
     if seconds is not None:
         draft.expires_in = seconds * 1_000

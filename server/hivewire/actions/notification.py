@@ -14,8 +14,8 @@ from hivewire.actions.device_messages import (
     Sorts,
     check_bound,
     check_device_in_path,
-    checked_key,
     content_of,
+    key_of,
     moment,
     page,
     refuse,
@@ -73,9 +73,9 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
         log=services.messages.notifications,
         answer=_created,
     )
-    key = request.idempotencyKey if fields.idempotencyKey is None else fields.idempotencyKey
+    key = key_of(request.idempotencyKey, fields.idempotencyKey)
     if key is not None:
-        draft.key, draft.content = checked_key(key), content_of(name, timestamp, parameters)
+        draft.key, draft.content = key, content_of(name, timestamp, parameters)
     return draft
 
 
