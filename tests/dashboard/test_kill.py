@@ -8,16 +8,16 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from playwright.async_api import Browser, BrowserContext, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
 from tests.dashboard.test_many import export, preview
 from tests.dashboard.test_one import put, value_of
-from tests.dashboard.visit import one, visiting
+from tests.dashboard.visit import Visit, one, visiting
 from tests.running import RunningGateway
 
 
-async def stop_amid_an_import(context: BrowserContext, gateway: RunningGateway) -> asyncio.Event:
-    """Stop the gateway when a page sends the second transaction of an import, which then stays unread."""
+async def stop_amid_an_import(page: Page, gateway: RunningGateway) -> asyncio.Event:
+    """Stop the gateway when a page, which is still empty, sends the second transaction of an import, which then stays unread."""
     sent: list[str] = []
     stopped = asyncio.Event()
 
@@ -35,7 +35,7 @@ async def stop_amid_an_import(context: BrowserContext, gateway: RunningGateway) 
 
         socket.on_message(forward)
 
-    await context.route_web_socket(re.compile("^ws"), through)
+    await page.route_web_socket(re.compile("^ws"), through)
     return stopped
 
 
@@ -48,10 +48,11 @@ async def test_a_kill_loses_nothing_that_was_typed(browser: Browser, data: Path)
         for name in ("a.table", "edit.a"):
             put(first, name, "before")
         table = await stack.enter_async_context(visiting(browser, first))
-        stopped = await stop_amid_an_import(table.guard.context, first)
-        edit, commit, import_ = [
-            await stack.enter_async_context(table.window(place)) for place in (one("edit.a"), "transfer", "transfer")
-        ]
+        edit, commit = [await stack.enter_async_context(table.window(place)) for place in (one("edit.a"), "transfer")]
+        import_ = Visit(table.guard, await table.guard.page(), first)
+        stopped = await stop_amid_an_import(import_.page, first)
+        await import_.open("transfer")
+        await import_.live()
         await edit.button("Edit").click()
         await edit.type("edit.a", "typed")
         await preview(commit, export(data.parent, {f"commit.{number}": "new" for number in range(50)}))

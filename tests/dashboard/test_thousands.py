@@ -69,8 +69,8 @@ async def held(hw: Hivewire) -> dict[str, list[str]]:
 
 
 async def burst(hw: Hivewire, number: int) -> None:
-    """Some hundred changes, each sent before the first of them is answered: values, new names, and deletes."""
-    changed = [hw.put(name, f"burst {number} of {name}") for name in NAMES[number + 1 :: 10]]
+    """A hundred changes, each sent before the first of them is answered: values, new names, and deletes."""
+    changed = [hw.put(name, f"burst {number} of {name}") for name in NAMES[number + 1 :: 20]]
     made = [hw.put(f"thousands.new.{number}.{each}", "new") for each in range(5)]
     await asyncio.gather(*changed, *made, hw.delete(NAMES[-number - 1]))
 
