@@ -48,7 +48,7 @@ async def administrator(browser: Browser, gateway: RunningGateway) -> AsyncItera
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(administrator: Visit) -> AsyncIterator[Visit]:
-    """The administrator, at the configurations."""
+    """The administrator, at no screen yet."""
     await administrator.again()
     yield administrator
     administrator.guard.check()

@@ -17,7 +17,7 @@ from tests.running import RunningGateway
 
 
 async def stop_amid_an_import(page: Page, gateway: RunningGateway) -> asyncio.Event:
-    """Stop the gateway when a page, which is still empty, sends the second transaction of an import, which then stays unread."""
+    """Stop the gateway when a page, still empty, sends the second transaction of an import, which then stays unread."""
     sent: list[str] = []
     stopped = asyncio.Event()
 

@@ -166,6 +166,7 @@ async def test_it_is_in_no_frame(visit: Visit) -> None:
 
 async def test_the_layout_fits_and_the_theme_follows(visit: Visit) -> None:
     """Dark as the system is dark, and no sideways scroll at 320 pixels, with the screens behind a button."""
+    await visit.open("c")
     await visit.page.emulate_media(color_scheme="dark")
     ground = await visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert ground == "rgb(19, 20, 23)"

@@ -78,19 +78,18 @@ class Visit:
         await self.page.goto(f"{self.gateway.url}/dashboard/#/{place}")
 
     async def again(self) -> None:
-        """Be at the configurations, with nothing left of what was done in the page. If something is, load it anew."""
+        """Be at no screen, with nothing left of what was done in the page. If something is, load it anew."""
         await self.page.emulate_media(color_scheme="light")
         await self.page.set_viewport_size(WIDE)
         if await self.page.evaluate(UNTOUCHED):
             await self.open("nothing")
-            await expect(self.page.get_by_role("heading", name="There is no such screen")).to_be_visible()
-            await self.open("c")
-            await expect(self.page.get_by_role("heading", name="Configurations", exact=True)).to_be_visible()
-            return
-        # Going there would ask whether what was edited may be lost.
-        await self.page.evaluate("localStorage.clear(); sessionStorage.clear(); history.replaceState(null, '', '#/c')")
-        await self.page.reload()
-        await self.live()
+        else:
+            # Going there would ask whether what was edited may be lost.
+            leave = "localStorage.clear(); sessionStorage.clear(); history.replaceState(null, '', '#/nothing')"
+            await self.page.evaluate(leave)
+            await self.page.reload()
+            await self.live()
+        await expect(self.page.get_by_role("heading", name="There is no such screen")).to_be_visible()
 
     @asynccontextmanager
     async def window(self, place: str = "") -> AsyncIterator[Visit]:
