@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from bench.nodes import PASSWORD, USER, Nodes
 from msgspec.structs import replace
+from nats.aio.client import Client
 from structlog.testing import capture_logs
 
 from hivewire.ledger.engines.nats.journal import NatsJournal
@@ -21,6 +23,7 @@ from hivewire.nats import stream as streams
 from hivewire.nats.connection import Connection, Unusable, address_of
 from hivewire.nats.monitor import ask_later, require_synced
 from hivewire.settings import Settings
+from tests.running import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,19 @@ async def test_nobody_there_is_an_error_after_a_while(connection: Connection) ->
     with pytest.raises(Unusable, match=r"cannot connect to nats://127\.0\.0\.1:1/"):
         await nowhere.open(0.2)
     await nowhere.close()
+
+
+async def test_an_attempt_that_swallows_a_cancellation_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails at the moment at which the time is over, and the library would try again for ever."""
+
+    async def connect(*_: object, **__: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Client, "connect", connect)
+    with pytest.raises(Unusable, match="no answer"):
+        await asyncio.wait_for(Connection(address_of("nats://h1/s"), Settings(), "test").open(0.01), PATIENCE)
 
 
 async def test_files_for_tls_that_cannot_be_used_are_named(connection: Connection, tmp_path: Path) -> None:

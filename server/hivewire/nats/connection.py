@@ -198,8 +198,10 @@ class Connection:
                 self._client = None  # there is nothing to close
                 raise Unusable(f"cannot connect to {self.address}: {str(error) or type(error).__name__}") from error
         finally:
-            for task in (connecting, refused):
-                task.cancel()
+            refused.cancel()
+            while not connecting.done():  # an attempt that fails at the same moment may swallow a cancellation
+                connecting.cancel()
+                await asyncio.wait({connecting}, timeout=RECONNECT_SECONDS)
             await asyncio.gather(connecting, refused, return_exceptions=True)
 
     async def _on_error(self, error: Exception) -> None:
