@@ -42,6 +42,9 @@ if HARD != resource.RLIM_INFINITY:
 SLOW = min(500, PLACES - 10)
 """Slow requests at a time."""
 
+DRIP_SECONDS = 0.3
+"""Pause of a slow request: ten bytes come before its time is over."""
+
 CUT = 0
 """In place of a status: the connection was cut."""
 
@@ -186,7 +189,7 @@ def drip(besieged: Besieged, stack: ExitStack, number: int, begun: bytes, drop: 
         for wire in waiting:
             poll.register(wire.socket, selectors.EVENT_READ, wire)
         for turn in count():
-            while answered := poll.select(0.1):
+            while answered := poll.select(DRIP_SECONDS):
                 for key, _ in answered:
                     poll.unregister(key.fileobj)
                     statuses.append(key.data.head()[0])
