@@ -113,6 +113,9 @@ async def test_bounds_of_keys_and_of_time(world: World, kind: str) -> None:
         members: dict[str, Any] = {kind: {kind: "a"}}
         await world.do(f"{kind}/insert", deviceId="lamp", idempotencyKey=key, **members)
     if kind == "command":
+        differ = {"expiresIn": 30, kind: {kind: "a", "expiresIn": 60}}
+        refused = await world.refused("command/insert", deviceId="lamp", **differ)
+        assert refused == (OutOfBounds, "expiresIn is there twice, and differs.")
         for seconds in (0, -1):
             for ask in ({"expiresIn": seconds, kind: {kind: "a"}}, {kind: {kind: "a", "expiresIn": seconds}}):
                 assert await world.refused("command/insert", deviceId="lamp", **ask) == (OutOfBounds, texts[1])

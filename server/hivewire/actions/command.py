@@ -17,6 +17,7 @@ from hivewire.actions.device_messages import (
     given_object,
     key_of,
     moment,
+    one_of,
     page,
     refuse,
     stored,
@@ -64,7 +65,7 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     check_bound(text_of(status), MAX_NAME, "status")
     timestamp = moment(fields.timestamp, caller, in_body=True)
     key = key_of(request.idempotencyKey, fields.idempotencyKey)
-    seconds = fields.expiresIn if fields.expiresIn is not None else request.expiresIn
+    seconds = one_of("expiresIn", request.expiresIn, fields.expiresIn)
     if seconds is not None and seconds < 1:
         raise OutOfBounds("expiresIn should be at least 1.")
 

@@ -184,14 +184,17 @@ def given_object(value: UnsetType | Raw) -> Raw | None:
     return None if value is UNSET or value == NULL else json_object(value)
 
 
+def one_of(what: str, asked: T | None, own: T | None) -> T | None:
+    """A member that is in the request or in the message itself. Raises OutOfBounds when both have one, and differ."""
+    if asked is not None and own is not None and asked != own:
+        raise OutOfBounds(f"{what} is there twice, and differs.")
+    return asked if own is None else own
+
+
 def key_of(asked: str | None, own: str | None) -> str | None:
-    """The idempotency key of a message, which is in the request or in the message itself. Raises OutOfBounds."""
-    key = asked if own is None else own
-    if key is None:
-        return None
-    if asked is not None and asked != key:
-        raise OutOfBounds("idempotencyKey is there twice, and differs.")
-    if not 1 <= len(key) <= MAX_KEY:
+    """The idempotency key of a message. Raises OutOfBounds."""
+    key = one_of("idempotencyKey", asked, own)
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
         raise OutOfBounds(f"The length of idempotencyKey should be from 1 to {MAX_KEY} symbols.")
     return key
 
