@@ -114,8 +114,8 @@ export function DeviceForm({device, close}) {
   });
   const ready = id && name && !wrong;
   return html`<${Dialog} title=${device ? "Change this device" : "New device"} close=${close}
-    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || !ready} onClick=${() => ready && save()}>Save<//>`}>
-    <form class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" type="submit" form="device" busy=${busy || !ready}>Save<//>`}>
+    <form id="device" class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
       ${!device && html`<${Field} label="Id" value=${id} onInput=${setId} hint="Letters, digits and hyphens. It cannot be changed later." autofocus />`}
       <${Field} label="Name" value=${name} onInput=${setName} />
       <${Field} as="select" label="Network" value=${network} onInput=${setNetwork}>${networks.sorted.map((each) => html`<option value=${each.id}>${plain(each.name)}</option>`)}<//>
@@ -174,8 +174,8 @@ function GroupingForm({what, noun, member, grouping, close}) {
     tell(`Saved ${name}.`);
   });
   return html`<${Dialog} title=${grouping.id ? `Change this ${what}` : `New ${what}`} close=${close}
-    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || !name} onClick=${() => name && save()}>Save<//>`}>
-    <form class="stack" onSubmit=${(event) => (event.preventDefault(), name && save())}>
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" type="submit" form="grouping" busy=${busy || !name}>Save<//>`}>
+    <form id="grouping" class="stack" onSubmit=${(event) => (event.preventDefault(), name && save())}>
       <${Field} label="Name" value=${name} onInput=${setName} autofocus />
       <${Field} label="Description" value=${description} onInput=${setDescription} />
       ${error && html`<${Problem} error=${error} />`}

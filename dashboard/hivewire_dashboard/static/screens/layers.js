@@ -68,8 +68,8 @@ export function LayerForm({of, close, done}) {
     onInput=${() => {}} onChange=${(event) => choose([...event.currentTarget.selectedOptions].map((option) => Number(option.value)))}>
     ${followed.sorted.map((each) => html`<option value=${String(each.id)} selected=${chosen.includes(each.id)}>${plain(each.name)}</option>`)}<//>`;
   return html`<${Dialog} title=${of ? "Change this layer" : "New layer"} close=${close}
-    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || !ready} onClick=${() => ready && save()}>Save<//>`}>
-    <form class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
+    actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" type="submit" form="layer" busy=${busy || !ready}>Save<//>`}>
+    <form id="layer" class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
       ${!of && html`<${Field} label="Name" value=${name} onInput=${setName} autofocus hint="Up to 32 small letters, digits, dots and hyphens." />`}
       <${Field} label="Rank" type="number" min="1" max="9999" value=${rank} onInput=${setRank} hint="1 to 9,999; higher ones win." />
       <p>A device has the layer when all of these hold; without any, every device has it.</p>

@@ -1,0 +1,139 @@
+"""Every task without a mouse: keys lead to the screens, Tab to what can be pressed, and the focus is never lost."""
+
+from __future__ import annotations
+
+from playwright.async_api import Locator, expect
+
+from tests.dashboard.test_one import put, value_of
+from tests.dashboard.visit import Visit
+from tests.running import RunningGateway
+
+MOST = 100
+"""Stops of Tab, after which something counts as out of reach."""
+
+
+async def keys(visit: Visit, *names: str) -> None:
+    """Press keys, one after the other."""
+    for name in names:
+        await visit.page.keyboard.press(name)
+
+
+async def to(visit: Visit, target: Locator, *names: str) -> None:
+    """Press Tab until the target has the focus, and then these keys."""
+    await expect(target).to_be_visible()
+    for _ in range(MOST):
+        if await target.evaluate("each => each.matches(':focus')"):
+            return await keys(visit, *names)
+        await keys(visit, "Tab")
+    raise AssertionError(f"Tab does not lead to {target}")
+
+
+async def press(visit: Visit, name: str) -> None:
+    """Reach a button of what is in front by its words, and press it."""
+    front = visit.dialog.last if await visit.dialog.count() else visit.page
+    await to(visit, front.get_by_role("button", name=name, exact=True), "Enter")
+
+
+async def fill(visit: Visit, label: str, text: str) -> None:
+    """Reach a field and replace what is in it."""
+    front = visit.dialog.last if await visit.dialog.count() else visit.page
+    await to(visit, front.get_by_label(label, exact=True), "Control+a")
+    await visit.page.keyboard.type(text)
+
+
+async def search(visit: Visit, text: str, found: int) -> None:
+    """Search the table, which has so many rows then."""
+    await expect(visit.page.get_by_role("searchbox")).to_be_visible()
+    await keys(visit, "/", "Control+a")
+    await visit.page.keyboard.type(text)
+    await expect(visit.page.locator(".grid .row")).to_have_count(found)
+
+
+async def told(visit: Visit, text: str) -> None:
+    """A message says that it was done."""
+    await expect(visit.page.get_by_role("status").filter(has_text=text)).to_be_visible()
+
+
+async def test_configurations_are_changed_by_keys_alone(visit: Visit, gateway: RunningGateway) -> None:
+    """Two are copied together, one is deleted and put back, a conflict is resolved, and the audit opens what it was."""
+    page = visit.page
+    for number in (1, 2):
+        put(gateway, f"keyed.{number}", str(number))
+    await visit.open("c")
+    await search(visit, "keyed.", 2)
+    await keys(visit, "Enter", "Space", "ArrowDown", "Space")
+    await press(visit, "Copy or rename…")
+    await fill(visit, "by", "copied.")
+    await press(visit, "Stage")
+    await told(visit, "2 edits staged")
+    await keys(visit, "b")
+    await press(visit, "Commit all or nothing")
+    await told(visit, "2 changes written")
+    assert [value_of(gateway, f"copied.{number}") for number in (1, 2)] == ["1", "2"]
+    await keys(visit, "g", "c")
+    await search(visit, "copied.1", 1)
+    await keys(visit, "Enter", "Enter")
+    await press(visit, "Delete…")
+    await press(visit, "Delete")
+    await told(visit, "Deleted copied.1")
+    await press(visit, "Undo")
+    await expect(page.locator(".facts")).to_contain_text("Version 1")
+    await keys(visit, "e")
+    await expect(page.get_by_label("Value of copied.1")).to_be_focused()
+    await keys(visit, "Control+a", "7")
+    put(gateway, "copied.1", "theirs")
+    await expect(page.get_by_role("alert")).to_contain_text("Your edit is untouched")
+    await keys(visit, "Control+s")
+    await to(visit, visit.dialog.get_by_role("radio", name="Theirs"), "ArrowRight")
+    await press(visit, "Save merged")
+    await told(visit, "Saved version 3")
+    assert value_of(gateway, "copied.1") == "7"
+    await keys(visit, "g", "a")
+    await fill(visit, "Name", "copied.1")
+    await expect(page.locator("tbody tr")).to_have_count(5)
+    button = page.get_by_role("button", name="Difference of copied.1").first
+    await to(visit, button, "Enter")
+    await expect(visit.dialog.get_by_role("textbox", name="After")).to_contain_text("7")
+    await keys(visit, "Escape")
+    await expect(button).to_be_focused()
+
+
+async def test_schemas_people_and_rollouts_are_managed_by_keys_alone(visit: Visit, gateway: RunningGateway) -> None:
+    """A schema, a user, a device, a layer, and a rollout that is rolled back."""
+    page = visit.page
+    await keys(visit, "g", "s")
+    await to(visit, page.get_by_role("main").get_by_role("link", name="New", exact=True), "Enter")
+    await fill(visit, "Names", "keyschema.*")
+    await keys(visit, "Enter")
+    await to(visit, page.get_by_label("Schema of keyschema.*"), "Control+s")
+    await expect(visit.dialog.get_by_label("Why")).to_be_focused()
+    await keys(visit, "Control+Enter")
+    await told(visit, "Saved version 1")
+    await keys(visit, "g", "u")
+    await press(visit, "New user")
+    await fill(visit, "Login", "keyed.user")
+    await fill(visit, "Password", "keyed password")
+    await keys(visit, "Enter")
+    await told(visit, "Saved keyed.user")
+    await keys(visit, "g", "d")
+    await press(visit, "New")
+    await fill(visit, "Id", "keyed-device")
+    await fill(visit, "Name", "Keyed")
+    await keys(visit, "Enter")
+    await told(visit, "Saved Keyed")
+    await keys(visit, "g", "y")
+    await expect(page.get_by_role("heading", name="Layers")).to_be_visible()
+    await press(visit, "New")
+    await fill(visit, "Name", "keyed")
+    await fill(visit, "Rank", "777")
+    await keys(visit, "Enter")
+    await told(visit, "Saved the layer keyed")
+    await to(visit, page.get_by_role("link", name="Roll out…"), "Enter")
+    await fill(visit, "Name", "keyed.rate")
+    await fill(visit, "Value", "9600")
+    await press(visit, "Start")
+    await told(visit, "is started")
+    await press(visit, "Roll back…")
+    await press(visit, "Roll back")
+    await expect(page.locator("h1")).to_contain_text("rolled back")
+    gateway.token("keyed.user", "keyed password")
