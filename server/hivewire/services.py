@@ -157,7 +157,7 @@ def wire(
     resources, fleet = Resources(ledger, schemas), Fleet(ledger, registry, hub)
     notes = Notes(fleet, broadcast, ledger.now)
     query = partial(query_of, fleet, registry, schemas.is_secret)
-    progress = Progress(fleet, notes, users, schemas, ledger.now)
+    progress = Progress(fleet, notes, users, tokens, schemas, ledger.now)
     return Services(
         settings=settings,
         ledger=ledger,

@@ -15,7 +15,7 @@ from hivewire.fleet.rollouts import RolloutContent, decide, gate_of
 from hivewire_protocol.errors import Conflict, OutOfBounds
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
 from hivewire_protocol.nouns.user import Status
-from tests.rooms.fleets import World, fleet
+from tests.rooms.fleets import ANN, World, fleet
 from tests.rooms.test_device_subscription import Device
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_reports import reported, tags
@@ -407,6 +407,33 @@ async def test_the_author_s_rights_count_at_each_step() -> None:
         await judge(world)
         world.admin = world.caller(3)
         assert (await state(world, number))[::2] == ("held", "its author admin is not active any more")
+
+
+@pytest.mark.parametrize("lost", ["networks", "types", "token"])
+async def test_the_token_and_what_it_reaches_count_at_each_step(lost: str) -> None:
+    """A rollout is held when its author has lost a network or a device type, or the token was revoked."""
+    async with fleet("a") as world:
+        await world.layer("x", 5, networkIds=[1])
+        ann = world.users.by_id(ANN)
+        assert ann is not None
+        with_types = structs.replace(ann.content, all_device_types_available=True)
+        await world.ledger.commit(world.users.replace(ann, with_types, None))
+        asked = {"layer": "x", "steps": [{"deviceIds": ["a"]}, {"percent": 100}], "changes": put(n="1")}
+        number = (await world.do("rollout/start", world.caller(ANN, dt=["1"]), **asked))["rollout"]
+        await judge(world)
+        assert (await state(world, number))[::2] == ("running", None)
+        if lost == "token":
+            await world.do("token/revoke", userId=ANN)
+        else:
+            less: dict[str, Any] = {"networks": []} if lost == "networks" else {"all_device_types_available": False}
+            ann = world.users.by_id(ANN)
+            assert ann is not None
+            await world.ledger.commit(world.users.replace(ann, structs.replace(ann.content, **less), None))
+        await judge(world)
+        why = "its author ann does not reach all devices of layer 'x' any more"
+        if lost == "token":
+            why = "the token with which its author ann started it was revoked"
+        assert (await state(world, number))[::2] == ("held", why)
 
 
 async def test_so_many_rollouts_are_open_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
         request.salt or "",
         at=at,
         author=caller.identity.login,
-        author_id=caller.identity.user_id,
+        rights=schedules.Rights.of(caller.identity),
         before=_undo(layer, changes),
     )
     writes = writes_of(content)

@@ -173,12 +173,12 @@ class Fleet:
         """Whether a layer is that of a device that does not exist any more."""
         return layer.rank > TOP_RANK and self._registry.device(layer.name.removeprefix(OF_DEVICE)) is None
 
-    def networks_of(self, layer: Layer) -> Sequence[int] | None:
-        """The networks to which a layer is limited; None if it is not."""
+    def limits(self, layer: Layer) -> tuple[Sequence[int] | None, Sequence[int] | None]:
+        """The networks and the device types to which a layer is limited; None if it is not."""
         if layer.rank <= TOP_RANK:
-            return layer.target.networkIds
+            return layer.target.networkIds, layer.target.deviceTypeIds
         device = self._registry.device(layer.name.removeprefix(OF_DEVICE))
-        return () if device is None else (device.network,)
+        return ((), ()) if device is None else ((device.network,), (device.type,))
 
     def online(self, device_id: str) -> bool:
         """Whether a device follows its configurations, at any gateway."""

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import msgspec
 from msgspec import structs
 
+from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
+from hivewire.devices.scope import scope_of
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
 from hivewire.fleet.conditions import guards_of, missing
@@ -43,7 +45,6 @@ from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.nouns.fleet import FleetCountReply
 from hivewire_protocol.nouns.layer import key_of
 from hivewire_protocol.nouns.rollout import RolloutCounts
-from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.tenant.steps import Steps
 
 JUDGE_SECONDS = 0.5
@@ -70,10 +71,13 @@ SHOWN_ERRORS = 3
 class Progress:
     """Looks at each running rollout, and makes the decision that is due."""
 
-    def __init__(self, fleet: Fleet, notes: Notes, users: Users, schemas: Schemas, now: Callable[[], int]) -> None:
+    def __init__(
+        self, fleet: Fleet, notes: Notes, users: Users, tokens: Tokens, schemas: Schemas, now: Callable[[], int]
+    ) -> None:
         self._fleet = fleet
         self._notes = notes
         self._users = users
+        self._tokens = tokens
         self._schemas = schemas
         self._now = now
         self._task: asyncio.Task[None] | None = None
@@ -251,12 +255,17 @@ class Progress:
 
     def lost_right(self, content: RolloutContent) -> str | None:
         """Why the author may not write the layer any more; None while it may."""
-        user = self._users.by_id(content.author_id)
-        if user is None or not user.active:
-            return f"its author {content.author} is not active any more"
-        networks = self._fleet.networks_of(self._fleet.layers.layer(content.layer))
-        if user.content.role != Role.ADMIN and (networks is None or not {*user.content.networks}.issuperset(networks)):
-            return f"its author {content.author} does not reach all devices of layer '{content.layer}' any more"
+        rights, who = content.rights, f"its author {content.author}"
+        user = None if rights is None else self._users.by_id(rights.user)
+        if rights is None or user is None or not user.active:
+            return f"{who} is not active any more"
+        identity = rights.identity(user.login, self._now())
+        if self._tokens.revoked(identity):
+            return f"the token with which {who} started it was revoked"
+        scope, layer = scope_of(identity, user), self._fleet.layers.layer(content.layer)
+        for own, named in zip((scope.reached, scope.types), self._fleet.limits(layer), strict=True):
+            if own is not None and (named is None or not own.issuperset(named)):
+                return f"{who} does not reach all devices of layer '{content.layer}' any more"
         return None
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from hivewire.fleet.layers import Layer, Placed, Tagger, Value, targets
 from hivewire.fleet.views import Overlay
 from hivewire.ledger.records import Change, EvaluatedState
+from hivewire.schedules import Rights
 from hivewire_protocol.errors import Conflict, WireError
 from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.nouns.layer import Target
@@ -46,7 +47,7 @@ class RolloutContent(Struct, omit_defaults=True):
     reason: str | None = None
     at: int | None = None
     author: str | None = None
-    author_id: int = 0
+    rights: Rights | None = None
     before: list[RolloutChange] = []
     counts: RolloutCounts = msgspec.field(default_factory=lambda: RolloutCounts(0, 0, 0, 0, 0, 0))
 
