@@ -129,7 +129,13 @@ class FleetSubscribe(Request, tag="fleet/subscribe"):
 
     target: _Target = None
     names: _Names = None
-    rollout: _Rollout = None
+    rollout: Annotated[
+        Integer | None,
+        says(
+            "Only the devices that see this rollout, and its names. When it is over, which is for ever, nothing more is"
+            " pushed: see `rollout/get`."
+        ),
+    ] = None
     state: Annotated[str | None, says("Only rows in this state.")] = None
     rows: Annotated[
         Integer | None,
