@@ -118,6 +118,34 @@ async def test_a_rollout_shows_itself_step_by_step_and_is_written_at_the_end() -
         assert (last["revision"], last["description"], last["modifiedBy"]) == (before + 1, f"rollout {number}", "admin")
 
 
+async def test_a_device_that_leaves_a_step_is_not_counted_any_more() -> None:
+    """It was reached, and has none of the rollout's values now; it comes back as it was."""
+    async with fleet("a", "b") as world:
+        for device in ("a", "b"):
+            await world.label(device, site="bonn")
+        devices = Devices(world, "a", "b")
+        number = await start(world, {"labels": {"site": ["bonn"]}}, n="1")
+        await devices.listen(silent=["b"])
+        assert await counts(world, number) == {"reached": 2, "applied": 1}
+        await world.label("b")
+        assert await counts(world, number) == {"reached": 1, "applied": 1}
+        await world.label("b", site="bonn")
+        assert await counts(world, number) == {"reached": 2, "applied": 1}
+
+
+async def test_a_held_rollout_shows_itself_to_who_another_gateway_has_reached() -> None:
+    """As soon as that is known here, without any other change."""
+    async with fleet("a", "b") as world:
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        await world.do("rollout/hold", rollout=number)
+        await world.quiet()
+        assert await world.has("b") == {}
+        known = world.services.fleet.known("b")
+        assert known is not None
+        assert world.services.fleet.merge("b", known._replace(reached={number: world.clock.time}))
+        assert await world.has("b") == {"n": "1"}
+
+
 async def test_the_log_says_what_became_of_a_rollout() -> None:
     """Which step it began, and how it ended; as a warning with the reason where it does not go on."""
     async with fleet("a", "b", "c") as world:
