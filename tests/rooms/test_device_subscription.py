@@ -302,6 +302,15 @@ async def test_only_a_device_s_own_token_follows_its_configurations() -> None:
         assert not world.services.fleet.online("a")
 
 
+async def test_a_device_with_two_connections_is_online_until_both_have_ended() -> None:
+    """It counts once for as long as one of them follows."""
+    async with fleet("a") as world:
+        first, second = world.follow("a"), world.follow("a")
+        for peer, online in ((first, True), (second, False)):
+            peer.ask("configuration/unsubscribe", subscriptionId=1)
+            assert world.services.fleet.online("a") is online
+
+
 async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile whoever asks sees the truth, edits are pushed, and no position lets a device miss its move."""
     monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)

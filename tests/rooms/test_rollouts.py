@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from structlog.testing import capture_logs
 
+from hivewire import slices
 from hivewire.fleet.rollouts import RolloutContent, decide, gate_of
 from hivewire_protocol.errors import Conflict, OutOfBounds
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
@@ -131,6 +132,22 @@ async def test_a_device_that_leaves_a_step_is_not_counted_any_more() -> None:
         assert await counts(world, number) == {"reached": 1, "applied": 1}
         await world.label("b", site="bonn")
         assert await counts(world, number) == {"reached": 2, "applied": 1}
+
+
+async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was counted was about another state."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    ids = [f"d-{number}" for number in range(30)]
+    async with fleet(*ids) as world:
+        devices = Devices(world, *ids)
+        number = await start(world, {"deviceIds": ids}, n="1")
+        await devices.listen()
+        judging = asyncio.create_task(world.services.progress.judge())
+        await asyncio.sleep(0)
+        await world.do("rollout/hold", rollout=number)
+        assert not judging.done(), "it counts"
+        await judging
+        assert (await state(world, number))[:2] == ("held", 1)
 
 
 async def test_a_held_rollout_shows_itself_to_who_another_gateway_has_reached() -> None:
