@@ -107,6 +107,21 @@ async def test_a_page_comes_in_portions_of_a_few_megabytes(shelf: Shelf, monkeyp
         log = await shelf.reopen()
 
 
+async def test_what_readers_keep_in_memory_is_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay returns the oldest messages until they have so many bytes; of the postings the last ones are kept."""
+    monkeypatch.setattr(reader, "REPLAY_BYTES", 1_000)
+    monkeypatch.setattr(reader, "POSTINGS", 2)
+    log = await shelf.open()
+    inserted = [await log.insert(draft(value="x" * 100)) for _ in range(40)]
+    found = await log.replay(lambda message: True, after=0)
+    assert found == inserted[: len(found)]
+    assert 1_000 <= sum(len(message.body) for message in found) < 1_000 + 2 * len(inserted[0].body)
+    for _ in range(2):
+        assert await log.of_device(1) == inserted
+        assert len(log._postings) == 2
+        log = await shelf.reopen()
+
+
 async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:
     """Of messages of one device and of a replay; those with the same timestamp are in the order of their inserts."""
     log = await shelf.open()
