@@ -16,7 +16,7 @@ from tests.dashboard.test_fleet import done
 from tests.dashboard.test_many import export, preview
 from tests.dashboard.test_one import put
 from tests.dashboard.test_system import DOCUMENT, Tenant
-from tests.dashboard.visit import Visit, one
+from tests.dashboard.visit import NARROW, Visit, one
 from tests.running import RunningGateway, Talk
 
 
@@ -157,6 +157,7 @@ async def test_the_worst_text_is_text_in_every_dialog(visit: Visit, gateway: Run
     """As a name, a value, a reason, a label, a title: on each screen and in each dialog that shows one of them."""
     with gateway.socket() as talk:
         made = seed(gateway, talk)
+    await visit.page.set_viewport_size(NARROW)  # `again` makes it wide again
     for place, *buttons in screens(**made):
         await visit.open(place)
         await shows(visit)
@@ -187,6 +188,7 @@ async def test_the_worst_text_is_text_while_it_is_edited(visit: Visit, gateway: 
         await shows(visit)
         await keyboard.press("Escape")
 
+    await visit.page.set_viewport_size(NARROW)
     put(gateway, name, WORST)
     await review(one(name) + "?edit=1")
     put(gateway, name, "theirs " + WORST, description=WORST)

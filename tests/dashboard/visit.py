@@ -65,6 +65,12 @@ PARSE_ONCE = """
 """axe parses the few colours of a page thousands of times, which takes a fifth of its time."""
 
 
+WIDTHS = """
+[document.documentElement, ...document.querySelectorAll(".tabs, .scroll, dialog, dialog .content")]
+    .map(each => each.scrollWidth)
+"""
+
+
 class Visit:
     """A page at the dashboard of a gateway."""
 
@@ -150,12 +156,13 @@ class Visit:
             assert not broken, (theme, broken)
 
     async def fits(self) -> None:
-        """Nothing has to be scrolled sideways on a screen of 320 pixels: neither the page, nor its tabs and tables."""
-        await self.page.set_viewport_size(NARROW)
-        widths = await self.page.evaluate(
-            "[document.documentElement, ...document.querySelectorAll('.tabs, .scroll')].map(each => each.scrollWidth)"
-        )
-        await self.page.set_viewport_size(WIDE)
+        """Nothing has to be scrolled sideways on a screen of 320 pixels: not the page, its tabs, tables and dialogs."""
+        before = self.page.viewport_size or WIDE
+        if before != NARROW:
+            await self.page.set_viewport_size(NARROW)
+        widths = await self.page.evaluate(WIDTHS)
+        if before != NARROW:
+            await self.page.set_viewport_size(before)
         assert max(widths) <= 320, widths
 
 
