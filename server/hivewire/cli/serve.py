@@ -190,10 +190,12 @@ def _usable(url: str) -> str:
 
 def _welcome(started: Any) -> None:
     """Print the addresses, the first commands to try, and the generated password, which is shown only here."""
-    command = Path(sys.argv[0]).absolute()
-    hivewire = shlex.quote(str(command)) if command.name == "hivewire" else f"{shlex.quote(sys.executable)} -m hivewire"
-    if Path.cwd() in command.parents and command.name == "hivewire":
-        hivewire = str(command.relative_to(Path.cwd()))
+    command, here = Path(sys.argv[0]).absolute(), Path.cwd()
+    if command.name != "hivewire":
+        hivewire = f"{shlex.quote(sys.executable)} -m hivewire"
+    else:
+        nearer = here in command.parents and here != Path(here.anchor)  # from the root it would only lack its slash
+        hivewire = shlex.quote(str(command.relative_to(here) if nearer else command))
     web = started.url.replace("http", "ws", 1)
     dashboard = [f"Dashboard            {_usable(started.url)}/dashboard/"] if started.dashboard else []
     lines = [
