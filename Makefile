@@ -29,10 +29,10 @@ cluster: $(VENV)/.test ## start three gateways on three NATS nodes, all on this 
 test test-bench test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test $(VENV)/.clients ## run the whole suite
-	$(BIN)/python -m pytest --processes auto --ignore tests/bench
+	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --ignore tests/bench
 
 test-bench: $(VENV)/.test ## test what measures: the short forms of bench-peers, soak and siege
-	$(BIN)/python -m pytest --processes auto tests/bench
+	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal tests/bench
 
 test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
 	@python=$$($(BIN)/python .ci/newest-python); \
@@ -42,17 +42,17 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	install="$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check"; \
 	$$install --require-hashes --requirement requirements-test.lock; $$install $(CLIENT) --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
-	$(VENV)/newest/bin/python -m pytest --processes auto $(PORTABLE)
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE)
 
 test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty, and 200 requests for each of the API (some minutes)
-	$(BIN)/python -m pytest --processes auto --long tests/protocol tests/rooms tests/ledger \
+	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
 		tests/gate/test_api_tools.py tests/gate/test_fleet_device.py tests/gate/test_watchers.py tests/gate/test_schemathesis.py \
 		tests/system/test_wheel.py tests/clients/test_device.py tests/clients/test_gateway.py tests/clients/test_javascript.py
 
 coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches that it does not reach (AGAIN=1: failures twice)
 	@rm -rf .coverage && mkdir .coverage
 	@$(BIN)/coverage run --source server,protocol,clients/python/hivewire_client -m hivewire --version >/dev/null  # names each file, also what nothing loads
-	$(BIN)/coverage run -m pytest --processes auto $(if $(AGAIN),|| { \
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 6 --dist worksteal $(if $(AGAIN),|| { \
 		echo "What failed is tried once more and alone. Red again is red. What passes now depends on the load: mend it." >&2; \
 		$(BIN)/coverage run -m pytest --maxfail 1 --last-failed --last-failed-no-failures none; })
 	@$(BIN)/coverage combine --quiet

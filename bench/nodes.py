@@ -6,7 +6,6 @@ its data. All of it is synchronous, so that it can be used from tests, programs 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import os
@@ -61,15 +60,12 @@ def find() -> str | None:
     return shutil.which(PROGRAM, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
-@functools.cache
-def _ports() -> Iterator[int]:
-    """Each once only: a server may bind it much later. In an order of this process, which forks do not share."""
-    return iter(random.sample(PORTS, len(PORTS)))
+_ports = iter(random.sample(PORTS, len(PORTS)))  # each once only: a server may bind it much later
 
 
 def steady_port() -> int:
     """A port that nobody has, and that no outgoing connection gets later."""
-    for port in _ports():
+    for port in _ports:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise RuntimeError(f"no port in {PORTS} is free")

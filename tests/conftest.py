@@ -10,8 +10,9 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from hivewire import cli
-from tests import reporting, sharing
+from tests import reporting
 from tests.command import Outcome, Run
-from tests.forked import start_server
 from tests.node_js import has_websocket
 from tests.nodes import shared
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
@@ -48,9 +48,14 @@ vars(httpx._transports.default)["create_ssl_context"] = lambda *given, **named: 
 )
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two more processes than there are cores: tests wait now and then, and each process loads all of them."""
+    return (os.cpu_count() or 1) + 2
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`: the tests that take minutes too."""
-    pluginmanager.register(sharing)  # it has an option too
     parser.addoption("--long", action="store_true", help="run the long forms of the tests as well")
 
 
@@ -69,9 +74,8 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     Nor at what they leave behind after every few hundred objects.
     """
     gc.disable()
-    if sharing.count(session.config) > 1:
-        start_server()  # it loads the gateway meanwhile
     try:
+        _import_own_part(session.config)
         return (yield)
     finally:
         gc.freeze()
@@ -85,6 +89,22 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
         gc.freeze()
+
+
+def _import_own_part(config: pytest.Config) -> None:
+    """Each process of several first imports other modules.
+
+    pytest rewrites the assertions of a module that is imported for the first time on a machine, which takes longer than
+    all else. Processes that begin with the same module would all do that, with every module.
+    """
+    name, count = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if name is None or count is None:
+        return
+    places = [config.rootpath / place.partition("::")[0] for place in config.args]
+    modules = sorted({file for place in places for file in (place.rglob("test_*.py") if place.is_dir() else [place])})
+    for file in modules[int(name.removeprefix("gw")) :: int(count)]:
+        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it is said when it is collected
+            import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -169,9 +189,10 @@ def logged_in(run: Run, shared_gateway: RunningGateway) -> Run:
 
 
 @pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], str]]:
+def clusters(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Callable[[int], str]]:
     """The address of sites, with {site} in it, on a cluster of one or of three servers, started when it is needed."""
-    folder = sharing.common_folder(tmp_path_factory)
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
     found: dict[int, str] = {}
     with ExitStack() as stack:
 

@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import CDLL, c_uint32
-from importlib.metadata import version
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pkgutil import resolve_name
@@ -44,16 +43,6 @@ _processes.set_forkserver_preload(
         "tests.measured",  # last: it measures what comes after the loading
     ]
 )
-
-
-version("hivewire")  # it looks through all packages that are installed, and remembers them
-
-
-def start_server() -> None:
-    """Start the server of forks now. Processes that this one forks use it too."""
-    server = forkserver._forkserver
-    server.ensure_running()
-    vars(server).update(ensure_running=lambda: None)  # which asks for its exit code: the server is no child of theirs
 
 
 class Forked:

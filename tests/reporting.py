@@ -10,8 +10,9 @@ from pluggy import PluggyTeardownRaisedWarning
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Only the process that prints does so; the others tell it what they found (`sharing.py`)."""
-    config.pluginmanager.register(NamesAtOnce(config), "names-at-once")
+    """Only the process that prints does so; the others tell it what they found."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(NamesAtOnce(config))
 
 
 class NamesAtOnce:
