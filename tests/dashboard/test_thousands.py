@@ -45,7 +45,7 @@ TALL: ViewportSize = {"width": 1280, "height": 1_700}
 
 async def shown(visit: Visit) -> Any:
     """What the table shows, all of it."""
-    await expect(visit.row(EDITED)).to_be_visible()
+    await expect(visit.page.locator(".grid .row").first).to_be_visible()
     await visit.page.set_viewport_size(TALL)
     found = await visit.page.evaluate(SHOWN)
     await visit.page.set_viewport_size(WIDE)
