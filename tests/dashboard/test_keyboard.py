@@ -107,6 +107,7 @@ async def test_schemas_people_and_rollouts_are_managed_by_keys_alone(visit: Visi
     await keys(visit, "Enter")
     await to(visit, page.get_by_label("Schema of keyschema.*"), "Control+s")
     await expect(visit.dialog.get_by_label("Why")).to_be_focused()
+    await expect(visit.dialog.get_by_text("All stored values fit.")).to_be_visible()
     await keys(visit, "Control+Enter")
     await told(visit, "Saved version 1")
     await keys(visit, "g", "u")
