@@ -137,7 +137,7 @@ async def test_a_device_that_leaves_a_step_is_not_counted_any_more() -> None:
 async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was counted was about another state."""
     monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
-    ids = [f"d-{number}" for number in range(30)]
+    ids = [f"d-{number}" for number in range(300)]
     async with fleet(*ids) as world:
         devices = Devices(world, *ids)
         number = await start(world, {"deviceIds": ids}, n="1")

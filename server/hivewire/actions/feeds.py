@@ -54,7 +54,10 @@ def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
         if not sub.channel.stateful:
             reply.position = sub.position
         return reply
-    return SubscribeReply(sub.id, mode) if mode == "snapshot" else SubscribeReply(sub.id, mode, sub.position)
+    if mode == "snapshot":
+        return SubscribeReply(sub.id, mode)
+    # What was missed is not sent yet: whoever gets no more than this reply has to resume from the same position again.
+    return SubscribeReply(sub.id, mode, sub.position if sub.copy is None else sub.channel.tail.position(sub.copy.floor))
 
 
 def _since(text: str | None) -> tuple[str, int] | None:
