@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from playwright.async_api import Locator, expect
 
+from tests.dashboard.test_many import export
 from tests.dashboard.test_one import put, value_of
 from tests.dashboard.visit import Visit
 from tests.running import RunningGateway
@@ -138,3 +141,41 @@ async def test_schemas_people_and_rollouts_are_managed_by_keys_alone(visit: Visi
     await press(visit, "Roll back")
     await expect(page.locator("h1")).to_contain_text("rolled back")
     gateway.token("keyed.user", "keyed password")
+
+
+async def test_access_and_imports_are_managed_by_keys_alone(
+    visit: Visit, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """A token that is ended, a tenant, a client, an import, and a table that holds still."""
+    page = visit.page
+    await keys(visit, "g", "u")
+    await to(visit, page.get_by_role("link", name="Tokens", exact=True), "Enter")
+    await fill(visit, "Only these configurations", "keyed.*")
+    await press(visit, "Make it")
+    number = await visit.dialog.get_by_role("figure", name="Id, to end it").locator("code").inner_text()
+    await press(visit, "Done")
+    await fill(visit, "The token, or its id", number)
+    await press(visit, "End it")
+    await told(visit, "Ended")
+    await to(visit, page.get_by_role("link", name="Tenants", exact=True), "Enter")
+    await fill(visit, "Id of a new tenant", "keyedshop")
+    await press(visit, "Make it")
+    await expect(visit.row("keyedshop")).to_be_visible()
+    await to(visit, page.get_by_role("link", name="Clients", exact=True), "Enter")
+    await press(visit, "New client")
+    await fill(visit, "Id", "keyed-till")
+    await to(visit, visit.dialog.get_by_role("group", name="keyedshop").get_by_label("READ"), "Space")
+    await press(visit, "Save")
+    await press(visit, "Done")
+    await expect(visit.row("keyed-till")).to_contain_text("keyedshop: READ")
+    await visit.open("transfer")
+    async with page.expect_file_chooser() as chosen:
+        await to(visit, page.locator("main input[type=file]"), "Enter")
+    await (await chosen.value).set_files(export(tmp_path, {"keyed.imported": "1"}))
+    await press(visit, "Import 1")
+    await told(visit, "Imported 1")
+    await visit.open("c?below=keyed.")
+    await press(visit, "Pause")
+    put(gateway, "keyed.imported", "2")
+    await press(visit, "Paused, 1 change")
+    await expect(visit.row("keyed.imported")).to_contain_text("2")
