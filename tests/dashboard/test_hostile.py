@@ -103,6 +103,7 @@ def seed(gateway: RunningGateway, talk: Talk) -> dict[str, Any]:
     done(talk, "rollout/hold", rollout=number)
     user = {"login": "worst", "password": "hostile-password", "role": 1, "status": 0}
     done(talk, "user/insert", user=user)
+    assert talk("token", login=WORST, password="hostile-password")["status"] == "error"  # the audit of people has it
     Tenant(gateway, "worst").put(DOCUMENT | {"entityTypes": [DOCUMENT["entityTypes"][0] | {"label": WORST}]})
     return {"rollout": number, **groups}
 
@@ -116,6 +117,7 @@ def screens(rollout: int, **groups: int) -> list[tuple[str, ...]]:
         (one(WORST) + "?tab=lines",),
         (f"one/{name}/worst",),
         (f"audit?name={name}", "Difference of"),
+        ("audit?of=people",),
         ("devices?q=worst",),
         ("device/worst", "Change"),
         ("device/worst", "Delete"),
