@@ -57,7 +57,7 @@ def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
     if mode == "snapshot":
         return SubscribeReply(sub.id, mode)
     # What was missed is not sent yet: whoever gets no more than this reply has to resume from the same position again.
-    return SubscribeReply(sub.id, mode, sub.position if sub.copy is None else sub.channel.tail.position(sub.copy.floor))
+    return SubscribeReply(sub.id, mode, sub.resumable)
 
 
 def _since(text: str | None) -> tuple[str, int] | None:

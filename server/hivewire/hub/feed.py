@@ -163,6 +163,11 @@ class Subscription:
         return self.channel.tail.position(self.offset)
 
     @property
+    def resumable(self) -> str:
+        """The position from which its client could resume now: what a conflated run brings is behind its floor."""
+        return self.channel.tail.position(self.offset if self.copy is None else self.copy.floor)
+
+    @property
     def lag(self) -> int:
         """How many offsets of its source were not sent to it yet: 0 while it is live, at least 1 during a copy."""
         return 0 if self.live else max(self.channel.tail.source.tip - self.offset, int(self.copy is not None))
