@@ -21,6 +21,7 @@ from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import (
     ROOM,
     KeyReused,
+    Message,
     NotFound,
     NotKept,
     Overloaded,
@@ -120,6 +121,17 @@ async def test_what_readers_keep_in_memory_is_bounded(shelf: Shelf, monkeypatch:
         assert await log.of_device(1) == inserted
         assert len(log._postings) == 2
         log = await shelf.reopen()
+
+
+def test_a_replay_holds_little_more_than_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many match: of those found so far the latest are dropped again and again, by their number or bytes."""
+    monkeypatch.setattr(reader, "REPLAY_BYTES", 10_000)
+    for most, size in ((2, 1), (None, 100)):
+        found = reader.Oldest(most)
+        for time in range(5_000, 0, -1):
+            found.add(Message(time, time << 11, time, time, time, 1, "lamp", 1, 1, "on", 1, b"x" * size))
+            assert len(found._found) <= 2 * (most or 100) + ROOM
+        assert [message.timestamp for message in found.all()] == list(range(1, 1 + (most or 100)))
 
 
 async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:

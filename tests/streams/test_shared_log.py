@@ -155,6 +155,18 @@ async def test_a_lost_message_counts_once_for_its_device(site: Site) -> None:
         await mine.commands.insert(draft())
 
 
+async def test_an_update_that_comes_too_late_gives_its_device_no_room(site: Site) -> None:
+    """It does not count for the rate, however often it is stamped."""
+    mine, follower = await site.gateway(device_rate=1)
+    other, _ = await site.gateway()
+    inserted = [await mine.commands.insert(draft()) for _ in range(10)]
+    follower.script.append(lambda: other.commands.insert(draft()))
+    await mine.commands.update(1, inserted[0].id, updating("new"))
+    assert len(site.stored()) == 12
+    with pytest.raises(TooMany):
+        await mine.commands.insert(draft())
+
+
 async def test_a_key_is_known_on_every_gateway(site: Site) -> None:
     """The same content under it is the same message, also when both are inserted at once; other content is refused."""
     mine, follower = await site.gateway()
@@ -179,6 +191,25 @@ async def test_updates_on_two_gateways_lose_nothing_of_one_another(site: Site) -
     follower.script.append(lambda: other.commands.update(1, message.id, adding("b")))
     assert (await mine.commands.update(1, message.id, adding("a"))).status == "ba"
     assert (await other.commands.update(1, message.id, adding("c"))).status == "bac"
+
+
+async def test_an_update_may_be_behind_another_one_in_a_closed_segment(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So much came meanwhile that the other one is not in memory any more: it is read, and lost by nobody."""
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 1)
+    other, _ = await site.gateway()  # the keeper
+    mine, follower = await site.gateway()
+    message = await mine.commands.insert(draft())
+
+    async def rival() -> None:
+        await other.commands.update(1, message.id, adding("b"))
+        for _ in range(3):
+            await tidied(other.commands)
+            await other.commands.insert(draft())
+
+    follower.script.append(rival)
+    assert (await mine.commands.update(1, message.id, adding("a"))).status == "ba"
 
 
 async def test_a_command_that_another_gateway_has_just_got_can_be_updated(site: Site) -> None:

@@ -81,3 +81,13 @@ def test_a_device_inserts_at_its_rate_and_some_seconds_of_it_at_once(inserts: li
         assert refused == (free.get(device, 0.0) > now + BURST * 1_000 - 1_000)
         if not refused:
             free[device] = begun + 1_000
+
+
+def test_devices_that_insert_no_more_are_forgotten() -> None:
+    """A table has a few thousand devices, and else only those whose last inserts still count."""
+    rate = Rate(1)
+    for now in range(0, 100_000, 10):
+        rate.begin(now)
+        for device in range(10):
+            rate.count(now + device)
+        assert len(rate._free) <= stamps.MOST_DEVICES + 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from hivewire.settings import Settings
 from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.memory import MemoryEngine
-from hivewire.streams.message import KeyReused, Message, NotStored, Outcome, Overloaded, Undecided, Update
+from hivewire.streams.message import KeyReused, Message, NotStored, Outcome, Overloaded, Undecided, Update, pack
 from hivewire.streams.messages import Messages, messages_of
 from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on
 
@@ -90,12 +91,6 @@ async def test_whether_a_storage_works_again_is_found_out_without_an_insert(
     log: Log, held: Held, clocks: Clocks
 ) -> None:
     """Nobody may come who tries, because nobody is sent here; what is refused says nothing about the storage."""
-
-    async def tidied() -> None:
-        log.tidy()
-        while log.is_tidying:
-            await asyncio.sleep(0)
-
     await log.insert(draft(key="k"))
     held.log.broken = "disk full"
     with pytest.raises(NotStored):
@@ -104,10 +99,10 @@ async def test_whether_a_storage_works_again_is_found_out_without_an_insert(
         await log.insert(draft(value="other", key="k"))
     assert log.failing == "disk full"
     held.log.broken = "disk gone"
-    await tidied()
+    await tidied(log)
     assert (log.failing, log.waiting_seconds()) == ("disk gone", 0)
     held.log.broken = None
-    await tidied()
+    await tidied(log)
     assert log.failing is None
 
 
@@ -276,17 +271,45 @@ async def test_what_cannot_be_dropped_is_told_once_and_dropped_later(
     clocks.on(HOUR)
     held.log.broken = "disk full"
     for _ in range(3):
-        log.tidy()
-        while log.is_tidying:
-            await asyncio.sleep(0)
-    assert capsys.readouterr().err.count("expired messages were not dropped") <= 1
+        await tidied(log)
+    assert capsys.readouterr().err.count("messages were not closed or dropped") == 1
     assert log.stored == 1
     held.log.broken = None
+    await tidied(log)
+    assert log.stored == 0
+    assert [await log.insert(draft(DOOR))] == await log.since(log.oldest - 1, take=9)
+
+
+@pytest.mark.parametrize("bound", ["SEGMENT_MESSAGES", "SEGMENT_BYTES"])
+async def test_inserts_are_refused_where_segments_cannot_be_closed(
+    log: Log, held: Held, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """The open one is in memory: with the messages of two, or their bytes, it takes no more until it can be closed."""
+    seal, reasons = held.log.seal, ["disk full"]
+
+    async def failing(*given: Any) -> None:
+        for reason in reasons:
+            raise NotStored(reason)
+        await seal(*given)
+
+    vars(held.log)["seal"] = failing
+    first = await log.insert(draft())
+    monkeypatch.setattr(segment, bound, {"SEGMENT_MESSAGES": 3, "SEGMENT_BYTES": 3 * len(pack([first]))}[bound])
+    for _ in range(6):
+        await log.insert(draft())
+        await tidied(log)
+    with pytest.raises(Overloaded, match="disk full"):
+        await log.insert(draft())
+    reasons.clear()
+    await tidied(log)
+    await log.insert(draft())
+
+
+async def tidied(log: Log) -> None:
+    """Close and drop what is due."""
     log.tidy()
     while log.is_tidying:
         await asyncio.sleep(0)
-    assert log.stored == 0
-    assert [await log.insert(draft(DOOR))] == await log.since(log.oldest - 1, take=9)
 
 
 async def test_updates_of_one_command_lose_nothing_of_one_another(log: Log, held: Held) -> None:

@@ -42,10 +42,9 @@ class Filter(Struct, frozen=True, gc=False):
         )
 
     def covers(self, other: Filter) -> bool:
-        """Whether it wants all that another one wants."""
-        sides = (self.networks, other.networks), (self.types, other.types), (self.names, other.names)
-        whole = all(mine is None or (their is not None and their <= mine) for mine, their in sides)
-        return not len(other) or (whole and self.device in (None, other.device))
+        """Whether it wants all that another one of the same device and names wants."""
+        sides = (self.networks, other.networks), (self.types, other.types)
+        return all(mine is None or (their is not None and their <= mine) for mine, their in sides)
 
     def __len__(self) -> int:
         """The number of its keys."""
@@ -72,7 +71,7 @@ class Keys(Patterns):
         self.filter = filter
 
     def covers(self, other: Patterns) -> bool:
-        """Whether its filter wants all that the other one's wants."""
+        """Whether its filter wants all that the other one's wants. Both are of one subscription."""
         return self.filter.covers(other.filter) if isinstance(other, Keys) else super().covers(other)
 
 

@@ -96,9 +96,9 @@ class Recent:
         return head, rest
 
     @property
-    def is_full(self) -> bool:
-        """Whether it should be closed because of its size."""
-        return self.bytes >= SEGMENT_BYTES or len(self.messages) >= SEGMENT_MESSAGES
+    def fill(self) -> float:
+        """How full it is: from 1 on it should be closed because of its size."""
+        return max(self.bytes / SEGMENT_BYTES, len(self.messages) / SEGMENT_MESSAGES)
 
     def after(self, place: int) -> int:
         """The index of the first message after a place."""

@@ -109,12 +109,14 @@ class Rate:
         """A rate of 0 is no limit."""
         self._step = 1_000 / rate if rate else 0.0
         self._free: dict[int, float] = {}
+        self._room = MOST_DEVICES
         self._now = self._most = 0.0  # now, and the time that no device may be ahead of
 
     def begin(self, now: int) -> None:
         """Look at the clock. Called once for each commit, before its messages are counted."""
-        if len(self._free) > MOST_DEVICES:
+        if len(self._free) > self._room:
             self._free = {device: free for device, free in self._free.items() if free > now}
+            self._room = max(MOST_DEVICES, 2 * len(self._free))  # not again with every commit where most are needed
         self._now, self._most = now, now + BURST * 1_000 - self._step
 
     def count(self, device: int) -> None:

@@ -38,7 +38,7 @@ from hivewire.streams.message import (
     pack,
     unpack,
 )
-from hivewire.streams.segment import SEGMENT_MESSAGES, Known, close, digest, header_of, key_of
+from hivewire.streams.segment import Known, close, digest, header_of, key_of
 from hivewire.streams.stamps import Clock, Rate
 from hivewire.telemetry import log
 from hivewire.unexpected import log_unexpected, safely
@@ -54,6 +54,8 @@ PARTS = 16
 
 YOUNG = 120_000
 """Milliseconds for which a message is never dropped, however little room there is (addendum, section 1)."""
+
+FULL = "the store of messages is full, and nothing in it is old enough to be dropped"
 
 LATEST = 1 << 50
 """Times are clipped to this many milliseconds, 36,000 years, so that everything computed from them can be stored."""
@@ -113,8 +115,8 @@ class Writer(GroupCommit[Draft | Revision]):
         self._rate = Rate(limits.device_rate)
         self._own: tuple[bytes, list[Message]] = b"", []  # the entry that is on its way
         self._tidying = False
-        self._undropped = False  # whether to drop something failed the last time
-        self._crowded = False  # whether it is full, and nothing is old enough to be dropped
+        self._undropped = False  # whether to close or drop something failed the last time
+        self._crowded: str | None = None  # why there is no room for any message
         self._tight = False  # whether there may be no room for more of some device
 
     def submit(self, draft: Draft | Revision, done: Done, *about: Any) -> None:
@@ -156,7 +158,7 @@ class Writer(GroupCommit[Draft | Revision]):
         except Exception as error:
             self._break(error)
             return
-        if index.open.is_full or index.bytes > self._limits.stored_bytes:
+        if index.open.fill >= 1 or index.bytes > self._limits.stored_bytes:
             self._due = True
             self._wake()
         for observe in self.observers:
@@ -198,7 +200,7 @@ class Writer(GroupCommit[Draft | Revision]):
         keys: dict[int, Known] = {}
         self._clock.begin()
         self._rate.begin(self._elapsed())
-        self._tight = self._crowded or self.index.weight >= self._limits.device_bytes
+        self._tight = self._crowded is not None or self.index.weight >= self._limits.device_bytes
         while queue and place < end and size < ENTRY_BYTES:
             waiting = queue.popleft()
             self._queue_bytes -= waiting[1]
@@ -309,8 +311,8 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def _check_room(self, record: int, device: str) -> None:
         """Raise Overloaded or TooMany where there is no room for another message of a device."""
-        if self._crowded:
-            raise Overloaded("the store of messages is full, and nothing in it is old enough to be dropped")
+        if self._crowded is not None:
+            raise Overloaded(self._crowded)
         if self.index.devices.get(record, 0) >= self._limits.device_bytes:
             raise TooMany(f"device {device} has {self._limits.device_bytes:,} bytes of messages stored, the maximum")
 
@@ -319,7 +321,7 @@ class Writer(GroupCommit[Draft | Revision]):
         index, limits, now = self.index, self._limits, self._elapsed()
         segment = index.open
         try:
-            full = segment.is_full or now - segment.began >= limits.retention // PARTS
+            full = segment.fill >= 1 or now - segment.began >= limits.retention // PARTS
             if segment.messages and full and self._engine.keeper:
                 header, encoded, postings = close(segment)
                 await self._engine.seal(header.first, header.last, encoded, postings)
@@ -331,12 +333,13 @@ class Writer(GroupCommit[Draft | Revision]):
                     await self._engine.drop(oldest, self._clock.latest())
                     index.drop_to(oldest, now)
                     self._due = True  # one at a time: a commit may come between
-            self._crowded = index.bytes > limits.stored_bytes and not self._due
+            self._crowded = FULL if index.bytes > limits.stored_bytes and not self._due else None
             self._undropped = False
         except Exception as error:
-            self._crowded = index.bytes > limits.stored_bytes or len(segment.messages) > 2 * SEGMENT_MESSAGES
+            full = index.bytes > limits.stored_bytes or segment.fill > 2
+            self._crowded = f"messages were not closed or dropped: {error}" if full else None
             if not self._undropped:
-                log.warning("expired messages were not dropped; trying again and again", reason=str(error))
+                log.warning("messages were not closed or dropped; trying again and again", reason=str(error))
             self._undropped = True
 
 
