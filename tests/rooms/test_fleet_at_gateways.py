@@ -241,7 +241,8 @@ async def test_gateways_agree_at_rest(data: st.DataObject) -> None:
             member = world.services.fleet.member(data.draw(st.sampled_from(DEVICES)))
             if member is not None:
                 value = data.draw(st.sampled_from("123"))
-                world.services.fleet.report(member, {"n": Reported(value=value)})
+                complete = data.draw(st.booleans())
+                world.services.fleet.report(member, {"n": Reported(value=value)}, complete=complete)
         elif what == "lose":
             site.bus.lose = data.draw(st.integers(1, 5))
         elif what == "second":

@@ -55,6 +55,16 @@ async def judge(world: World, seconds: float = 0) -> None:
     await world.quiet()
 
 
+async def restarted(world: World) -> World:
+    """A gateway that starts with what another one has saved."""
+    await world.services.notes.save()
+    again = World(world.journal, world.clock)
+    await again.load()
+    await again.services.notes.load()
+    again.admin = again.caller()
+    return again
+
+
 class Devices:
     """Devices that apply what they are sent, or do not."""
 
@@ -233,11 +243,7 @@ async def test_devices_that_fall_silent_hold_a_rollout() -> None:
         await judge(world, 119)
         assert (await state(world, number))[0] == "running"
         assert await counts(world, number) == {"reached": 60, "applied": 10}
-        await world.services.notes.save()
-        again = World(world.journal, world.clock)
-        await again.load()
-        await again.services.notes.load()
-        again.admin = again.caller()
+        again = await restarted(world)
         await judge(again, 1)
         found = await state(again, number)
         assert found == ("held", 1, "50 of 60 reached devices failed (50 silent); tolerated: 2, or 5%")
@@ -388,6 +394,38 @@ async def test_a_completed_rollout_says_what_would_undo_it() -> None:
         await judge(world)
         assert devices.values("n") == {"a": "old"}
         assert await world.has("a") == {"n": "old"}
+
+
+@pytest.mark.parametrize("lower", [None, "0"])
+async def test_a_rollout_can_delete_a_name(lower: str | None) -> None:
+    """Its devices get what a lower layer has, or nothing. One that says which names it has, and not this one, has
+    applied that; one that says so of some names has not."""
+    async with fleet("a", "b") as world:
+        await world.layer("x", 5)
+        await world.put("x", n="1", m="1")
+        if lower is not None:
+            await world.put("global", n=lower)
+        devices = Devices(world, "a", "b")
+        await devices.listen(silent=["b"])
+        asked = {"layer": "x", "changes": [{"operation": "delete", "name": "n"}], "steps": [{"percent": 100}]}
+        number = (await world.do("rollout/start", **asked, gate=SOON))["rollout"]
+        await devices.listen(silent=["a", "b"])
+        assert devices.values("n") == {"a": lower, "b": lower}
+        await judge(world)
+        assert await counts(world, number) == {"reached": 2}
+        tag = {name: tag for name, tag in (await tags(world, "a")).items() if tag is not None}
+        entries = [{"name": name, "tag": tag[name]} for name in tag]
+        await reported(world, "a", *entries, complete=True)
+        for device in ("a", "b"):
+            await reported(world, device, {"name": "m", "tag": tag["m"]})
+        assert await counts(world, number) == {"reached": 2, "applied": 1}
+        await reported(world, "b", *entries, complete=True)
+        again = await restarted(world)
+        assert await counts(again, number) == {"reached": 2, "applied": 2}
+        await judge(again)
+        assert (await state(again, number))[0] == "completed"
+        assert [each["name"] for each in (await again.do("configuration/list", layer="x"))["configurations"]] == ["m"]
+        await again.messages.close()
 
 
 async def test_a_rollout_of_secrets_is_undone_by_its_number() -> None:

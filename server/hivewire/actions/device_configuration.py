@@ -114,7 +114,8 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
             raise TooLarge(f"{what} at most {MOST_BYTES * most:,} bytes")
     if wait := services.fleet.rates.wait(device.record_id, services.ledger.now() / 1_000):
         raise TooManyReports(TooManyReports.text.format(milliseconds=wait), retryAfter=ceil(wait / 1_000))
-    services.fleet.report(member, entries)
+    complete = bool(request.complete) or (member.report is not None and member.report.complete)
+    services.fleet.report(member, entries, complete=complete)
     return NOTHING
 
 

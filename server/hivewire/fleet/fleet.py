@@ -140,10 +140,10 @@ class Fleet:
         self.changes += new
         return new
 
-    def report(self, member: Member, entries: Mapping[str, Reported]) -> None:
-        """Count the report of a device, which is complete."""
+    def report(self, member: Member, entries: Mapping[str, Reported], *, complete: bool) -> None:
+        """Count all that is known of a device by its reports. `complete`: it has no other names."""
         at = max(self.ledger.now(), member.reported_at + 1)  # later than what is known, whatever the clock says
-        self.members.report(member, self._interned.report(entries), at)
+        self.members.report(member, self._interned.report(entries, complete=complete), at)
         self.members.unsaved[member.device.id] = None
         self.changes += 1
 

@@ -31,13 +31,18 @@ RATE, BURST = 1.0, 20.0
 
 
 class Report:
-    """What a device has reported, by name."""
+    """What a device has reported, by name. `complete`: it has no other names.
 
-    __slots__ = ("__weakref__", "content", "entries")
+    `content` is the entries as JSON, within an array if they are complete.
+    """
+
+    __slots__ = ("__weakref__", "complete", "content", "entries")
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.entries: Mapping[str, Reported] = msgspec.json.decode(content, type=dict[str, Reported])
+        self.complete = content.startswith(b"[")
+        entries = content[1:-1] if self.complete else content
+        self.entries: Mapping[str, Reported] = msgspec.json.decode(entries, type=dict[str, Reported])
 
 
 class Known(NamedTuple):
@@ -61,9 +66,10 @@ class Interned:
     def __init__(self) -> None:
         self._known: WeakValueDictionary[bytes, Report] = WeakValueDictionary()
 
-    def report(self, entries: Mapping[str, Reported]) -> Report | None:
-        """The report with these entries; None without any."""
-        return self.of(msgspec.json.encode(dict(sorted(entries.items())))) if entries else None
+    def report(self, entries: Mapping[str, Reported], *, complete: bool) -> Report | None:
+        """The report with these entries; None without any that are not complete."""
+        content = msgspec.json.encode(dict(sorted(entries.items())))
+        return self.of(b"[%b]" % content if complete else content)
 
     def of(self, content: bytes) -> Report | None:
         """The report with this content."""
@@ -78,7 +84,9 @@ class Interned:
 def state(view: View, report: Report | None, name: str) -> str:
     """The state of a name of a device with this view that reported this (fleet.md, section 5)."""
     entry = None if report is None else report.entries.get(name)
-    return PENDING if entry is None else state_of(entry, view.tag(name))
+    if entry is not None:
+        return state_of(entry, view.tag(name))
+    return APPLIED if report is not None and report.complete and view.tag(name) is None else PENDING
 
 
 def state_of(entry: Reported, tag: str | None) -> str:
