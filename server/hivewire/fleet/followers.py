@@ -30,12 +30,11 @@ from hivewire.hub.index import ByKey
 from hivewire.hub.source import Event, Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire_protocol.close import Code
-from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
 FRAME_ROOM = 512
-"""Bytes of a frame for what is around a value."""
+"""Bytes of a frame for what is around a name and its value."""
 
 
 class Followers:
@@ -63,11 +62,11 @@ class Followers:
         self.topic = Topic(
             "configuration",
             KIND,
-            update_of(INLINE_CHARACTERS * 4),
+            update_of(),
             lambda item: item.keys,
             self._served,
             "configurations",
-            element_of(INLINE_CHARACTERS * 4),
+            element_of(),
             source=SOURCE,
             scoped=True,
             visible=Present(ledger),

@@ -22,7 +22,7 @@ from hivewire.hub.ledger_source import OfLedger
 from hivewire.hub.source import Event, NotCovered, Row
 from hivewire.ledger.ledger import Ledger
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, resource
+from hivewire_protocol.nouns.configuration import resource
 from hivewire_protocol.nouns.device_configuration import DesiredConfiguration
 from hivewire_protocol.patterns import Patterns
 
@@ -82,12 +82,14 @@ def wants(item: Desired, served: Patterns) -> bool:
     )
 
 
-def shown(name: str, value: Value | None, most: int = INLINE_CHARACTERS) -> DesiredConfiguration:
-    """A configuration as devices see it; a value of more than `most` bytes or characters is left out."""
+def shown(name: str, value: Value | None, most: int | None = None) -> DesiredConfiguration:
+    """A configuration as devices see it; a value that takes more than `most` bytes with its name is left out."""
     if value is None:
         return DesiredConfiguration(name, None, None)
-    found = resource(name, value.content, value.content_type, 1, min(most, INLINE_CHARACTERS))
-    text = found.value if found.value is None or len(encode(found.value)) <= most else None
+    found = resource(name, value.content, value.content_type, 1)
+    text = found.value
+    if text is not None and most is not None and len(encode(name)) + len(encode(text)) > most:
+        text = None
     left_out = text is None
     size = len(value.content) if left_out else found.size
     content_type = value.content_type if left_out else found.contentType
@@ -156,8 +158,8 @@ def event_of(item: Desired) -> Event:
     return Event(item.revision, KIND, item, size, removed=item.value is None)
 
 
-def update_of(most: int) -> Callable[[Desired], bytes]:
-    """The function that encodes the members of a push; values of more than `most` bytes are left out."""
+def update_of(most: int | None = None) -> Callable[[Desired], bytes]:
+    """The function that encodes the members of a push; values that take more than `most` bytes are left out."""
 
     def update(item: Desired) -> bytes:
         operation = "put" if item.value is not None else "delete"
@@ -171,7 +173,7 @@ def update_of(most: int) -> Callable[[Desired], bytes]:
     return update
 
 
-def element_of(most: int) -> Callable[[Desired], bytes]:
+def element_of(most: int | None = None) -> Callable[[Desired], bytes]:
     """The same for an element of a snapshot."""
     return lambda item: encode(shown(item.name, item.value, most))
 
