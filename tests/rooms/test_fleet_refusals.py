@@ -31,6 +31,7 @@ Refusal = tuple[str, dict[str, Any], int, str]
 def layers() -> list[Refusal]:
     """Of layers; most are about `layer/put`."""
     good = {"layer": "new", "rank": 7, "target": {}}
+    label: dict[str, Any] = {"deviceId": "b", "labels": {}}
     puts: list[tuple[dict[str, Any], int, str]] = [
         ({"layer": None}, 400, "layer is required"),
         ({"rank": None}, 400, "target and rank are required"),
@@ -53,6 +54,11 @@ def layers() -> list[Refusal]:
     ]
     return [
         *(("layer/put", good | changed, code, text) for changed, code, text in puts),
+        ("layer/put", good | {"layer": "full", "revision": 1}, 409, "Layer 'full' is at revision 18, not 1"),
+        ("device/label", label | {"revision": 1}, 409, "The label record of device 'b' is at revision 11, not 1"),
+        ("device/label", label | {"entityVersion": 7}, 409, "The label record of device 'b' is at version 1, not 7"),
+        ("device/label", {"deviceId": "x", "labels": {}}, 404, "Device with such deviceId = x not found"),
+        ("device/effective", {"deviceId": "x"}, 404, "Device with such deviceId = x not found"),
         ("layer/list", {"layer": "x"}, 404, "Layer 'x' does not exist"),
         ("layer/delete", {"layer": "x"}, 404, "Layer 'x' does not exist"),
         ("layer/delete", {"layer": "cold"}, 409, "Layer 'cold' holds 2 configurations"),
@@ -191,6 +197,7 @@ async def test_each_refusal_has_its_words() -> None:
         await world.layer("cold", 5, labels={"site": ["bonn"]})
         await world.put("cold", n="1", other="1")
         await world.put("global", n="1")
+        await world.label("b", site="ulm")
         await world.do("configuration/put", name="short", value="1", layer="global", ttl=60)
         await world.layer("empty", 6, labels={"site": ["nowhere"]})
         assert await start(world, layer="empty", done="1") == 1

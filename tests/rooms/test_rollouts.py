@@ -611,6 +611,43 @@ def test_a_step_changes_the_gate_from_there_on() -> None:
     ]
 
 
+NEXT = "running"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "seconds", "expected"),
+    [
+        ((100, 95, 5, 0, 0, 0), 60, NEXT),  # as many as the gate allows
+        ((100, 95, 5, 0, 0, 0), 59.999, None),
+        ((100, 94, 3, 3, 0, 0), 0, "held"),
+        ((3, 1, 1, 1, 0, 0), 86_399.999, None),  # few failed, and too few have applied
+        ((3, 1, 1, 1, 0, 0), 86_400, "held"),
+        ((3, 0, 2, 1, 0, 0), 0, "held"),
+        ((100, 94, 0, 0, 0, 0), 60, None),
+        ((4, 4, 0, 0, 1, 0), 60, None),
+        ((5, 5, 0, 0, 1, 0), 60, NEXT),
+        ((4, 4, 0, 0, 0, 0), 60, NEXT),  # these are all of the step
+        ((0, 0, 0, 0, 0, 0), 0, NEXT),
+        ((0, 0, 0, 0, 0, 9), 0, NEXT),
+        ((0, 0, 0, 0, 1, 0), 60, None),
+        ((0, 0, 0, 0, 1, 0), 86_400, "held"),
+    ],
+)
+def test_the_usual_gate(numbers: tuple[int, ...], seconds: float, expected: str | None) -> None:
+    """By how many devices were reached, applied, refused, fell silent, wait and are overridden, and the age of a step:
+    the rollout takes the next step, is held, or goes on waiting."""
+    content = RolloutContent("global", [], [Step(percent=1), Step(percent=100)], "running", 0)
+    found = decide(content, RolloutCounts(*numbers), round(seconds * 1_000))
+    assert (None if found is None else found.content.state) == expected
+    assert found is None or found.content.step == (expected == NEXT)
+
+
+def test_a_gate_is_that_of_the_contract_unless_it_is_given() -> None:
+    """A rollout says nothing about the other members either."""
+    content = RolloutContent("global", [], [Step(percent=100)], "running", 0, Gate(failures=1))
+    assert gate_of(content) == Gate(95, 1, 5, 60, 86_400, 120, "hold")
+
+
 NUMBERS = st.integers(0, 50)
 
 

@@ -46,7 +46,9 @@ Layer = Annotated[
     str | None,
     says("The layer that it is in: `global`, `device/ID`, or one that `layer/put` made; a plain one when absent."),
 ]
-_AnyLayer = Annotated[str | None, says("Those of this layer; `*` for those of all, plain ones when absent.")]
+_AnyLayer = Annotated[
+    str | None, says("Those of this layer; `*` for those of all, by rank, then name; plain ones when absent.")
+]
 AtLeast = Annotated[
     Integer | None,
     says("Wait until the gateway has this revision, that of the reply to a write; after 5 s 503."),

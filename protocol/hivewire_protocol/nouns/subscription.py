@@ -98,7 +98,10 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     names: Annotated[
         list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
     ] = None
-    layer: Annotated[str | None, says("Those of this layer; `*` for those of all, plain ones when absent.")] = None
+    layer: Annotated[
+        str | None,
+        says("Those of this layer; `*` for those of all, in the order of the layers' names; plain ones when absent."),
+    ] = None
     tenant: Annotated[str | None, says("A tenant whose document to follow, in place of `names`.")] = None
     since: Annotated[str | None, says("The last `position` that the client has: resume after it.")] = None
     snapshot: Annotated[bool | None, says("False: only changes, without the state at the beginning.")] = None

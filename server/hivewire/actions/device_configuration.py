@@ -88,7 +88,7 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
 
 def _refusal(refused: Refused) -> WireError:
     if isinstance(refused, PreconditionFailed) and isinstance(refused.failed, Expected):
-        return moved(f"The labels of device '{refused.write.key}'", refused.failed, refused.last)
+        return moved(f"The label record of device '{refused.write.key}'", refused.failed, refused.last)
     return NotFound(f"Device with such deviceId = {refused.write.key} not found")
 
 
