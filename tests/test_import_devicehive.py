@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from hivewire.cli import devicehive_server
+from hivewire_protocol.nouns.configuration import TEXT
 from tests.command import Outcome, Run
 from tests.forked import Piped
 from tests.running import PASSWORD, PATIENCE, SECRET, RunningGateway
@@ -349,6 +351,33 @@ def test_named_configurations_are_imported(imported: Callable[..., Outcome]) -> 
     assert not any("jwt.secret" in asked for asked in old.asked)
 
 
+def test_a_configuration_has_the_name_that_was_asked_for(imported: Callable[..., Outcome], tmp_path: Path) -> None:
+    """A server that ignores case may tell another one, such as that of its signing key, which no list may show."""
+    old = OldServer()
+    odd = {"value": "1", "contentType": "text/plain\r\nx: y"}
+    old.answers["/configuration/JWT.SECRET"] = (200, {"name": "jwt.secret", **odd})
+    old.answers["/configuration/unnamed"] = (200, odd)
+    outcome = imported(old, "--configuration", "JWT.SECRET", "--configuration", "unnamed")
+    assert outcome.code == 0, outcome.err
+    with closing(sqlite3.connect(tmp_path / "new.db")) as data:
+        found = data.execute(
+            "SELECT key, content_type FROM change WHERE kind = 'configuration' ORDER BY key"
+        ).fetchall()
+    assert found == [("JWT.SECRET", TEXT), ("unnamed", TEXT)]
+
+
+@pytest.mark.parametrize("token", ["secret\r\nx: y", "secret\u4e00"])
+def test_a_token_that_no_header_can_have_is_refused_without_showing_it(
+    imported: Callable[..., Outcome], token: str
+) -> None:
+    """As one from a file with other line breaks."""
+    outcome = imported(OldServer(), credentials=("--token", token))
+    assert (outcome.code, json.loads(outcome.err)["error"]) == (
+        1,
+        "the token is none: a header cannot have its characters",
+    )
+
+
 def test_a_broken_connection_and_an_overloaded_server_are_tried_again(imported: Callable[..., Outcome]) -> None:
     """Each request fails once; nothing is missing and nothing is there twice."""
     old = OldServer()
@@ -422,6 +451,16 @@ def test_nothing_is_left_behind_when_it_fails(
         ),
         ("/device/count", (200, {"count": 7}), "/device has 7 entries, but 0 were read"),
         ("/user", (200, [{"id": 9}, {"id": 9}]), "was read twice"),
+        ("/user/9", (200, {"id": 8, "login": "other"}), "the user 9 is gone"),
+        ("/network", (200, [{"id": 2**63}]), "Expected `int` <= "),
+        ("/network", (200, [{"id": -1}]), "Expected `int` >= 0"),
+        ("/device", (200, [{"id": "", "networkId": 4}]), "Expected `str` of length >= 1"),
+        ("/device", (200, b'[{"id":"d","networkId":4,"data":' + b"[" * 100_000), "no answer of a DeviceHive server"),
+        (
+            "/configuration",
+            (200, {"configurations": [{"name": "same", "value": "1"}]}),
+            "the configuration same was read twice",
+        ),
         ("/user/current", (200, {"id": 9, "role": 1}), "not that of an administrator"),
         ("/user/current", (404, None), "not that of an administrator"),
         ("/info", (200, b"<html>"), "is not the REST API of a DeviceHive server"),
@@ -443,9 +482,10 @@ def test_a_narrow_token_is_refused(imported: Callable[..., Outcome]) -> None:
     """An administrator's token for some networks would show only a part, without any error."""
     import jwt
 
-    narrow = jwt.encode({"payload": {"a": [0], "u": 9, "n": ["4"], "dt": ["*"]}}, SECRET, "HS256")
-    outcome = imported(OldServer(), credentials=("--token", narrow))
-    assert (outcome.code, "all networks" in outcome.err) == (1, True)
+    for networks in (["4"], 4):
+        narrow = jwt.encode({"payload": {"a": [0], "u": 9, "n": networks, "dt": ["*"]}}, SECRET, "HS256")
+        outcome = imported(OldServer(), credentials=("--token", narrow))
+        assert (outcome.code, "all networks" in outcome.err) == (1, True)
 
 
 def test_the_service_for_tokens_may_be_elsewhere(imported: Callable[..., Outcome]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -55,12 +56,14 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def unfinished_file(target: Path) -> Iterator[Path]:
-    """An empty file beside `target`, readable by its owner only, to be filled and renamed. Raises OSError.
+    """An empty file beside `target`, readable by its owner only, to be filled and renamed.
 
     It is removed at the end if it is still there, and by the next one in that directory if the process was killed.
+    Raises OSError, also while another process fills it.
     """
     unfinished = beside(target, UNFINISHED)
     remove_unfinished(target.parent)
+    _require_unlocked(unfinished)
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -70,6 +73,14 @@ def unfinished_file(target: Path) -> Iterator[Path]:
         for path in (unfinished, beside(unfinished, "-journal")):
             path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _require_unlocked(path: Path) -> None:
+    with suppress(FileNotFoundError, PermissionError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(errno.EBUSY, "another process is writing it") from None
 
 
 def remove_unfinished(folder: Path) -> None:

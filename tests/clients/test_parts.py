@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import random
@@ -251,4 +252,7 @@ async def test_a_token_is_renewed_at_three_quarters_of_its_life() -> None:
 def test_a_subject_is_whose_token_it_is_and_what_it_reaches() -> None:
     """A renewed token has the same one; what cannot be read has none of its own."""
     gateway = FakeGateway()
-    assert subject_of(gateway.token()) == subject_of(gateway.token(5)) != subject_of("text") == subject_of("other.a.b")
+    deep = base64.urlsafe_b64encode(b'{"payload":' + b"[" * 100_000).decode()
+    unreadable = {subject_of(token) for token in ("text", "other.a.b", f"a.{deep}.b")}
+    assert subject_of(gateway.token()) == subject_of(gateway.token(5))
+    assert len(unreadable) == 1 and subject_of(gateway.token()) not in unreadable

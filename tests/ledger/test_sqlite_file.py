@@ -20,6 +20,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hivewire import portions
+from hivewire.files import unfinished_file
 from hivewire.ledger.backup import backup
 from hivewire.ledger.engines.sqlite import journal
 from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, creation_script
@@ -553,6 +554,15 @@ BACKUP = """
     sys.argv = ["hivewire", "backup", "--data", sys.argv[1], sys.argv[2]]
     cli.main()
     """
+
+
+async def test_of_two_backups_to_one_name_the_second_is_refused(data: Path, tmp_path: Path) -> None:
+    """It does not remove what the first one is writing."""
+    await filled(data)
+    with unfinished_file(tmp_path / "copy.db") as first:
+        with pytest.raises(JournalError, match="another process is writing it"):
+            backup(data, tmp_path / "copy.db")
+        assert first.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -149,7 +149,7 @@ def claims_of(token: str) -> dict[str, Any]:
         part = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["payload"]
         return claims if isinstance(claims, dict) else {}
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         return {}
 
 

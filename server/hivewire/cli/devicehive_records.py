@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from hivewire.access.users import KIND as USER
 from hivewire.access.users import UserContent
@@ -21,7 +21,7 @@ from hivewire.ledger.dump import Note
 from hivewire.ledger.records import Change
 from hivewire.resources import KIND as CONFIGURATION
 from hivewire_protocol import times
-from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character
+from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 from hivewire_protocol.nouns.user import Role, Status
 
 AUTHOR_NOTE = "imported from DeviceHive"
@@ -38,11 +38,14 @@ WORDS = {NETWORK: "network", DEVICE_TYPE: "device type"}
 
 Item: TypeAlias = Change | Note
 
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+"""An id or a version, as far as JSON is exact."""
+
 
 class OldGrouping(Struct):
     """A network or a device type. Some versions nest a network of a user in a member of its own."""
 
-    id: int = 0
+    id: Number = 0
     name: str | None = None
     description: str | None = None
     network: OldGrouping | None = None
@@ -51,7 +54,7 @@ class OldGrouping(Struct):
 class OldUser(Struct):
     """A user; only what is read of a single one has networks."""
 
-    id: int
+    id: Number
     login: str | None = None
     role: int | None = None
     status: int | None = None
@@ -65,11 +68,11 @@ class OldUser(Struct):
 class OldDevice(Struct):
     """A device."""
 
-    id: str
+    id: Annotated[str, Meta(min_length=1)]
     name: str | None = None
     data: Raw = NULL
-    networkId: int | None = None
-    deviceTypeId: int | None = None
+    networkId: Number | None = None
+    deviceTypeId: Number | None = None
     isBlocked: bool | None = None
 
 
@@ -78,7 +81,7 @@ class OldConfiguration(Struct):
 
     name: str = ""
     value: str | None = None
-    entityVersion: int | None = None
+    entityVersion: Number | None = None
     contentType: str | None = None
 
 
@@ -198,7 +201,7 @@ class Reading:
             raise Changed("the server has no list of users")
         for listed in found:
             user = self._server.find(f"/user/{listed.id}", OldUser)
-            if user is None:
+            if user is None or user.id != listed.id:
                 raise Changed(f"the user {listed.id} is gone")
             yield self._user(user)
             if user.lastLogin:
@@ -281,12 +284,17 @@ class Reading:
     # Configurations.
 
     def _configurations(self, names: tuple[str, ...]) -> Iterator[Change]:
+        seen: set[str] = set()
         for number, found in enumerate(self._readable(names), 1):
-            if not found.value or forbidden_character(found.name) is not None:
+            if found.name in seen:
+                raise Changed(f"the configuration {printable(found.name)} was read twice")
+            seen.add(found.name)
+            if not found.value or not _is_name(found.name):
                 self._remark(f"the configuration {found.name} is left out: too long, empty, no text or an odd name")
                 continue
             change = self._change(CONFIGURATION, found.name, number, found.value.encode(), AUTHOR_NOTE)
-            change.content_type = found.contentType or TEXT
+            given = found.contentType
+            change.content_type = given if given is not None and is_media_type(given) else TEXT
             change.version = change.ordinal = max(found.entityVersion or 1, 1)
             self.report.add("configurations")
             yield change
@@ -301,6 +309,7 @@ class Reading:
             if found is None:
                 self._remark(f"there is no configuration {name}")
             else:
+                found.name = name  # a server that ignores case may tell another one
                 yield found
         page = None if names else self._server.find("/configuration", ConfigurationPage, take=PAGE)
         while page is not None and page.configurations:
@@ -312,8 +321,14 @@ class Reading:
 PAGE = 1_000
 
 
+def _is_name(name: str) -> bool:
+    """Whether a configuration can have this name."""
+    return bool(name) and name != RESERVED and forbidden_character(name) is None
+
+
 def is_whole(claims: Mapping[str, Any], all_types: bool | None) -> bool:
     """Whether a token reaches all networks and device types, as far as its claims can be read."""
     if not claims:
         return True
-    return "*" in (claims.get("n") or ()) and (all_types is not False or "*" in (claims.get("dt") or ()))
+    networks, types = ("*" in found if isinstance(found := claims.get(name), list) else False for name in ("n", "dt"))
+    return networks and (all_types is not False or types)

@@ -33,6 +33,9 @@ BASES = ("/api/rest", "/dh/rest", "/rest")
 
 OVERLOADED = (429, 500, 502, 503, 504)
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a body raises that is not the expected JSON, or nested without end."""
+
 T = TypeVar("T")
 
 
@@ -102,7 +105,7 @@ class DeviceHiveServer:
 
     def _is_there(self) -> bool:
         status, body = self._once("GET", f"{self._base}/info")
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        with suppress(*NOT_JSON):
             return status == 200 and msgspec.json.decode(body, type=Info).apiVersion is not None
         return False
 
@@ -179,7 +182,7 @@ class DeviceHiveServer:
     def _decoded(self, body: bytes, kind: type[T], target: str) -> T:
         try:
             return msgspec.json.decode(body, type=kind, strict=False)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise Unreachable(f"{self.url}: {target} is no answer of a DeviceHive server: {error}") from None
 
     # Requests.
@@ -226,7 +229,7 @@ class DeviceHiveServer:
             self._connection = made(self._place, timeout=self._seconds)
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if self.token is not None and body is None:
-            headers["Authorization"] = f"Bearer {self.token}"
+            headers["Authorization"] = _bearer(self.token)
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         answer = response.read(MAX_BODY + 1)
@@ -250,10 +253,17 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def _bearer(token: str) -> str:
+    """The header `Authorization`. Raises ClickException without showing the token, as HTTPConnection would."""
+    if not token.isascii() or not token.isprintable():
+        raise click.ClickException("the token is none: a header cannot have its characters")
+    return f"Bearer {token}"
+
+
 def _message(status: int, body: bytes) -> str:
     """What the server says of an error, on one line."""
     try:
         told = msgspec.json.decode(body, type=Refusal).message
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         told = None
     return f"{shorten(' '.join(told.split()), 300)} ({status})" if told else f"HTTP {status}"
