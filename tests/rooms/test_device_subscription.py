@@ -135,6 +135,26 @@ async def test_a_transaction_is_one_group() -> None:
         assert [each["configuration"]["name"] for each in (first, last)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3])
+async def test_a_transaction_that_insists_and_gives_a_device_its_layer_is_got_whole(frames: int) -> None:
+    """However many of its frames come before the connection ends: what the device has at last is all of it."""
+    async with fleet("a") as world:
+        await world.put("global", n="1", o="1")
+        device = Device(world, "a")
+        await device.listen()
+        equal = [{"operation": "put", "name": "n", "value": "1", "layer": "global"}]
+        own = [{"operation": "put", "name": name, "value": "2", "layer": "device/a"} for name in ("m", "o")]
+        await world.do("configuration/transact", changes=[*equal, *own])
+        await world.quiet()
+        assert [frame["configuration"]["name"] for frame in device.peer.frames] == ["n", "m", "o"]
+        del device.peer.frames[frames:]
+        await device.listen()
+        device.peer.session.close()
+        device.connect()
+        await device.listen()
+        assert device.have == {"n": "1", "m": "2", "o": "2"}
+
+
 async def test_labels_network_and_target_push_what_they_change() -> None:
     """A name that has left is a delete; one with the same tag is not pushed."""
     async with fleet("a") as world:
@@ -377,16 +397,18 @@ async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.Mo
         put = {"layer": "x", "rank": 5, "target": {}}
         moving = world.dispatcher.carry_out(world.admin, world_request("layer/put", put))
         moving.send(None)
-        await world.put("global", m="1")
         await world.put("x", n="y")
+        for _ in range(2):
+            await world.put("global", m="1")  # the second one insists: nobody has applied it
         last = world.follow(ids[-1])
         assert await world.has(ids[50]) == {"n": "y", "m": "1"}
-        early = [frame for frame in devices[99].peer.taken() if "position" in frame]
+        early = [frame for frame in devices[98].peer.taken() if "position" in frame]
+        assert [frame["configuration"]["name"] for frame in early] == ["m", "m"], "it has not moved yet"
         moving.close()
         for frame in early:
-            devices[99].position = frame["position"]
-        devices[99].peer.session.close()
-        devices[99].connect()
+            devices[98].position = frame["position"]
+        devices[98].peer.session.close()
+        devices[98].connect()
         for device in devices:
             await device.listen()
             assert device.have == {"n": "y", "m": "1"}

@@ -104,7 +104,7 @@ async def test_no_report_changes_what_is_desired() -> None:
 
 
 async def test_an_equal_put_insists() -> None:
-    """It is pushed to the devices that have not applied the value, and to no others."""
+    """It is pushed to the devices that have not applied the value, and to no others; in a higher layer too."""
     async with fleet("a", "b") as world:
         await world.put("global", n="1")
         one, other = world.follow("a"), world.follow("b")
@@ -119,6 +119,18 @@ async def test_an_equal_put_insists() -> None:
         [again] = other.taken()
         assert again["configuration"] == {"name": "n", "value": "1", "tag": tag}
         assert "position" in again
+        await world.layer("x", 5)
+        await world.put("x", n="1")
+        [again] = other.taken()
+        assert (again["configuration"]["value"], one.taken()) == ("1", [])
+        for device in ("a", "b"):  # the layer is new, which has its device move
+            await world.put(f"device/{device}", n="1")
+        [again] = other.taken()
+        assert again["configuration"] == {"name": "n", "value": "1", "tag": tag}
+        await world.put("device/b", n="1")
+        assert len(other.taken()) == 1
+        await world.put("device/b", n=None)
+        assert [*one.taken(), *other.taken()] == [], "a delete that leaves the same value is no put"
 
 
 async def test_reports_outlive_a_restart_and_not_their_device() -> None:

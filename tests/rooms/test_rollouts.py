@@ -128,6 +128,33 @@ async def test_a_rollout_shows_itself_step_by_step_and_is_written_at_the_end() -
         assert (last["revision"], last["description"], last["modifiedBy"]) == (before + 1, f"rollout {number}", "admin")
 
 
+async def test_steps_add_up() -> None:
+    """A later step that names other devices takes nothing away from those of the steps before."""
+    async with fleet("a", "b", "c") as world:
+        devices = Devices(world, "a", "b", "c")
+        number = await start(world, {"deviceIds": ["a"]}, {"deviceIds": ["b"]}, n="1")
+        await devices.listen()
+        assert devices.values("n") == {"a": "1", "b": None, "c": None}
+        await judge(world)
+        await devices.listen()
+        assert (await state(world, number))[1] == 2
+        assert devices.values("n") == {"a": "1", "b": "1", "c": None}
+
+
+async def test_a_device_with_a_value_of_its_own_has_neither_applied_nor_failed() -> None:
+    """It has answered, so it is not silent; and a step that needs it waits until the limit."""
+    async with fleet("a") as world:
+        gate = {"failures": 0, "wait": 0, "silent": 10, "limit": 100}
+        number = await start(world, {"deviceIds": ["a"]}, gate=gate, n="1")
+        world.follow("a")
+        await reported(world, "a", {"name": "n", "value": "2"})
+        await judge(world, 99)
+        assert await counts(world, number) == {"reached": 1}
+        assert (await state(world, number))[:2] == ("running", 1)
+        await judge(world, 1)
+        assert (await state(world, number))[0] == "held"
+
+
 async def test_a_device_that_leaves_a_step_is_not_counted_any_more() -> None:
     """It was reached, and has none of the rollout's values now; it comes back as it was."""
     async with fleet("a", "b") as world:
@@ -174,6 +201,19 @@ async def test_a_held_rollout_shows_itself_to_who_another_gateway_has_reached() 
         assert known is not None
         assert world.services.fleet.merge("b", known._replace(reached={number: world.clock.time}))
         assert await world.has("b") == {"n": "1"}
+
+
+async def test_of_two_times_at_which_a_device_was_reached_the_first_one_counts() -> None:
+    """Whichever gateway it was at, and whichever is heard first: its silence lasts since then."""
+    async with fleet("a") as world:
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        rollout, merge = world.services.fleet.rollouts[number], world.services.fleet.merge
+        known = world.services.fleet.known("a")
+        assert known is not None
+        found = [
+            (merge("a", known._replace(reached={number: at})), rollout.reached["a"]) for at in (50, 70, 50, 40, 60)
+        ]
+        assert found == [(True, 50), (False, 50), (False, 50), (True, 40), (False, 40)]
 
 
 async def test_the_log_says_what_became_of_a_rollout() -> None:

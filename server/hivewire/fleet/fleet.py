@@ -241,9 +241,9 @@ class Fleet:
         self._unsettle(changes, touched)
         if items:
             self._source.announce(items)
-        self._unsettle((), ())
         for item, subs in insisted:
             self.followers.send_again(item, subs)
+        self._unsettle((), ())
         for device in touched:
             self._place(device)
         if self._sweeps and self._task is None and not self._sweep():
@@ -254,12 +254,14 @@ class Fleet:
     ) -> list[Desired]:
         """What an edit of a layer changes in the views that are followed. A put of the same value is sent again to the
         devices that have not applied it."""
-        layer, name, before, _ = self.layers.write(change)
+        layer, name, before, value = self.layers.write(change)
         if layer.rank > TOP_RANK:
             device = layer.name.removeprefix(OF_DEVICE)
             member = self.members.by_id.get(device)
             if member is None or layer not in member.view.layers or self._registry.device(device) is None:
                 touched[device] = None  # the layer is new, or goes with its device
+                if member is not None and value is not None and value.tag == member.view.tag(name):
+                    insisted += self._again(desired(name, value, change.revision, ()), self.followers.of(device))
                 return []
         found: dict[int, tuple[Value | None, list[View]]] = {}
         for view in self.views.followed(layer):
@@ -272,9 +274,14 @@ class Fleet:
             after = None if value is None else value.tag
             if tag != after:
                 found.setdefault(id(value), (value, []))[1].append(view)
-            elif value is not None and change.content is not None and (subs := self.followers.behind(view, name)):
-                insisted.append((desired(name, value, change.revision, [view]), subs))
+            elif value is not None and change.content is not None:
+                insisted += self._again(desired(name, value, change.revision, ()), view.followers)
         return [desired(name, value, change.revision, views) for value, views in found.values()]
+
+    def _again(self, item: Desired, subs: Iterable[Subscription]) -> list[tuple[Desired, list[Subscription]]]:
+        """An item with those of the subscriptions whose devices have not applied it, if there are any."""
+        behind = self.followers.behind(subs, item.name)
+        return [(item, behind)] if behind else []
 
     def _roll(self, change: Change) -> Iterable[str]:
         """Follow a change of a rollout. Returns the devices that may see something else then."""

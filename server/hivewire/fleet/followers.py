@@ -132,9 +132,13 @@ class Followers:
 
     # Pushes that the hub does not make from events alone.
 
-    def behind(self, view: View, name: str) -> list[Subscription]:
-        """The subscriptions to a view that see a name, and whose devices have not applied its value."""
-        return [sub for sub in view.followers if not self._applied(sub, name)]
+    def of(self, device_id: str) -> Iterable[Subscription]:
+        """The subscriptions of a device."""
+        return self._by_device.get(device_id, ())
+
+    def behind(self, subs: Iterable[Subscription], name: str) -> list[Subscription]:
+        """Those of the subscriptions that see a name, and whose devices have not applied its value."""
+        return [sub for sub in subs if not self._applied(sub, name)]
 
     def _applied(self, sub: Subscription, name: str) -> bool:
         served = sub.served
