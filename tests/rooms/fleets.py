@@ -61,6 +61,15 @@ class World(tests.world.World):
             return error.code, str(error)
         raise AssertionError(f"{action} was not refused")
 
+    async def restarted(self) -> World:
+        """A gateway that starts with what this one has saved."""
+        await self.services.notes.save()
+        again = World(self.journal, self.clock)
+        await again.load()
+        await again.services.notes.load()
+        again.admin = again.caller()
+        return again
+
     async def layer(self, name: str, rank: int, **target: Any) -> int:
         """A layer; how many devices have it."""
         return int((await self.do("layer/put", layer=name, rank=rank, target=target))["devices"])

@@ -119,8 +119,10 @@ async def test_counts_are_those_of_a_recount() -> None:
             pages += page
             after = page[-1]["deviceId"]
         assert {each["deviceId"]: each["state"] for each in pages} == worst
-        number = await start(world, {"percent": 99.99}, gate={"wait": 100}, n="2")
-        assert await counted(world, rollout=number) == {"devices": 60, "pending": 60, "waiting": 60}
+        number = await start(world, {"deviceIds": ids[:9]}, gate={"wait": 100}, n="2")
+        assert await counted(world, rollout=number) == {"devices": 9, "pending": 9, "waiting": 9}
+        listed = (await world.do("fleet/list", rollout=number))["devices"]
+        assert [each["deviceId"] for each in listed] == ids[:9]
         assert (await world.no("fleet/count", rollout=99))[0] == 404
         assert (await world.no("fleet/list", state="lost"))[0] == 400
 

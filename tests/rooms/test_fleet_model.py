@@ -154,11 +154,7 @@ class Run:
         """Nothing of the gateway is left but its log and its notes; devices come back with the positions they have."""
         for device in self.devices.values():
             await device.listen()
-        await self.world.services.notes.save()
-        again = World(self.world.journal, self.world.clock)
-        await again.load()
-        await again.services.notes.load()
-        again.admin = again.caller()
+        again = await self.world.restarted()
         await self.world.messages.close()
         self.world = again
         for device in self.devices.values():

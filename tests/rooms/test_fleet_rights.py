@@ -55,6 +55,34 @@ async def test_rollouts_of_single_devices_are_for_who_reaches_them() -> None:
         assert len((await world.do("rollout/list"))["rollouts"]) == 1
 
 
+async def test_rollouts_are_changed_by_who_may_write_their_layer() -> None:
+    """Who has some networks sees one of all devices, and neither holds, resumes nor ends it."""
+    async with fleet("a") as world:
+        ann, asked = world.caller(ANN), {"steps": [{"deviceIds": ["a"]}, {"percent": 100}]}
+        denied = (403, "Access is denied: the layer's target is not limited to networks of the token")
+        assert await world.no("rollout/start", ann, layer="global", changes=put(n="1"), **asked) == denied
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        assert (await world.do("rollout/get", ann, rollout=number))["rollout"]["state"] == "running"
+        for action in ("hold", "rollback"):
+            assert await world.no(f"rollout/{action}", ann, rollout=number) == denied
+        await world.do("rollout/hold", rollout=number)
+        assert await world.no("rollout/resume", ann, rollout=number) == denied
+
+
+async def test_who_follows_a_layer_sees_the_names_of_its_token() -> None:
+    """In the state and in changes, of one layer and of all."""
+    async with fleet("a") as world:
+        await world.put("global", seen="1", hidden="1")
+        for layer in ("global", "*"):
+            peer = Peer(world, world.caller(c=["seen"]).identity)  # type: ignore[arg-type]
+            peer.subscribe(layer=layer)
+            await world.put("global", seen="2", hidden="2")
+            await world.quiet()
+            text = str(peer.taken())
+            assert ("'seen'" in text, "'hidden'" in text) == (True, False)
+            peer.session.close()
+
+
 @pytest.mark.parametrize(
     ("action", "more"), [("layer/delete", {"force": True}), ("layer/put", {"rank": 7, "target": {"deviceIds": ["a"]}})]
 )

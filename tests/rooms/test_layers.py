@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
 
+from hivewire import schedules
+from hivewire.access.bootstrap import SECRET, TAG_KEY
+from hivewire.actions import layer, rollout
+from hivewire.fleet import conditions
+from hivewire.ledger.records import Transaction, Write
+from hivewire.schemas import schemas
 from hivewire_protocol.nouns.layer import bucket
-from tests.rooms.fleets import ANN, World, fleet
+from tests.rooms.fleets import ANN, fleet
 
 TAG = 12
 
@@ -26,6 +34,26 @@ TAG = 12
 def test_buckets_are_those_of_the_contract(salt: str, device: str, expected: int) -> None:
     """Anybody can work out which devices a percentage has."""
     assert bucket(salt, device) == expected
+
+
+def test_bounds_are_those_of_the_contract() -> None:
+    """Operators plan with them (fleet.md, section 10)."""
+    assert (conditions.MOST_LAYERS, conditions.MOST_NAMES) == (1_000, 1_000)
+    assert (layer.MOST_LABELS, layer.MOST_LABEL) == (32, 64)
+    assert (rollout.MOST_OPEN, rollout.MOST_STEPS, rollout.MOST_CHANGES) == (100, 20, 100)
+    assert (schemas.MAX_SCHEMAS, schedules.MAX_SCHEDULES) == (1_000, 10_000)
+
+
+async def test_a_tag_is_the_keyed_hash_of_type_and_content() -> None:
+    """With a key of the ledger, so that nobody finds out a content by trying values."""
+    async with fleet("a") as world:
+        await world.ledger.commit(Transaction([Write(SECRET, TAG_KEY, b"key")]))
+        await world.put("global", n="1")
+        again = await world.restarted()
+        [found] = (await again.do("device/effective", deviceId="a"))["configurations"]
+        digest = hmac.digest(b"key", b"text/plain; charset=utf-8\0" + b"1", "sha256")
+        assert found["tag"] == urlsafe_b64encode(digest).decode()[:12]
+        await again.messages.close()
 
 
 async def test_the_highest_layer_that_has_a_name_wins() -> None:
@@ -276,6 +304,21 @@ async def test_a_deleted_device_takes_its_labels_and_its_layer_along() -> None:
         assert not [key for key in world.ledger.kind("layerConfiguration").live if key.startswith("device/")]
 
 
+@pytest.mark.parametrize("first", ["put", "delete"])
+async def test_a_value_that_comes_while_its_device_is_deleted_does_not_stay(first: str) -> None:
+    """It is refused behind the delete, and goes with the device before it; another device of the id has nothing."""
+    async with fleet("a") as world:
+        put = world.do("configuration/put", layer="device/a", name="n", value="1")
+        delete = world.do("device/delete", deviceId="a")
+        both = (put, delete) if first == "put" else (delete, put)
+        done = await asyncio.gather(*both, return_exceptions=True)
+        assert [str(each) for each in done if isinstance(each, Exception)] == (
+            [] if first == "put" else ["Device with such deviceId = a not found"]
+        )
+        await world.register("a")
+        assert await world.has("a") == {}
+
+
 async def test_tokens_of_some_networks_write_the_layers_of_their_devices() -> None:
     """A layer's target must name only networks of the token; everybody else's are 403."""
     async with fleet("a") as world:
@@ -293,6 +336,7 @@ async def test_tokens_of_some_networks_write_the_layers_of_their_devices() -> No
         for target in ({}, {"networkIds": [2]}, {"labels": {"a": ["b"]}}):
             assert (await world.no("layer/put", ann, layer="one", rank=7, target=target))[0] == 403
         assert (await world.no("layer/delete", ann, layer="both", force=True))[0] == 403
+        assert (await world.no("layer/put", ann, layer="both", rank=6, target={"networkIds": [1]}))[0] == 403
         named = world.caller(c=["m*"])
         assert (await world.no("configuration/put", named, **put, layer="one"))[0] == 403
         assert (await world.do("device/effective", named, deviceId="a"))["configurations"] == []
@@ -308,8 +352,6 @@ async def test_a_restart_finds_the_same() -> None:
         await world.put("device/b", o="own")
         await world.put("site", m=None)
         before = [await world.do("device/effective", deviceId=device) for device in "ab"]
-        again = World(world.journal, world.clock)
-        await again.load()
-        again.admin = again.caller()
+        again = await world.restarted()
         assert [await again.do("device/effective", deviceId=device) for device in "ab"] == before
         await again.messages.close()

@@ -143,10 +143,7 @@ async def test_reports_outlive_a_restart_and_not_their_device() -> None:
         await world.services.notes.save()
         await world.do("device/delete", deviceId="b")
         await world.register("b")
-        again = World(world.journal, world.clock)
-        await again.load()
-        await again.services.notes.load()
-        again.admin = again.caller()
+        again = await world.restarted()
         assert await states(again, "a") == {"n": "applied"}
         assert await states(again, "b") == {"n": "pending"}
         await again.messages.close()

@@ -55,16 +55,6 @@ async def judge(world: World, seconds: float = 0) -> None:
     await world.quiet()
 
 
-async def restarted(world: World) -> World:
-    """A gateway that starts with what another one has saved."""
-    await world.services.notes.save()
-    again = World(world.journal, world.clock)
-    await again.load()
-    await again.services.notes.load()
-    again.admin = again.caller()
-    return again
-
-
 class Devices:
     """Devices that apply what they are sent, or do not."""
 
@@ -283,7 +273,7 @@ async def test_devices_that_fall_silent_hold_a_rollout() -> None:
         await judge(world, 119)
         assert (await state(world, number))[0] == "running"
         assert await counts(world, number) == {"reached": 60, "applied": 10}
-        again = await restarted(world)
+        again = await world.restarted()
         await judge(again, 1)
         found = await state(again, number)
         assert found == ("held", 1, "50 of 60 reached devices failed (50 silent); tolerated: 2, or 5%")
@@ -358,6 +348,27 @@ async def test_failures_are_forgiven_by_who_resumes() -> None:
         assert (await world.no("rollout/resume", rollout=number, step=3))[0] == 400
         await world.do("rollout/resume", rollout=number, step=1)
         assert await state(world, number) == ("running", 1, None)
+
+
+async def test_a_step_begins_anew_when_it_is_resumed() -> None:
+    """Its shortest and its longest time count from then on."""
+    async with fleet("a", "b") as world:
+        gate = {"wait": 60, "limit": 100, "minimum": 2}
+        number = await start(world, {"deviceIds": ["a", "b"]}, gate=gate, n="1")
+        devices = Devices(world, "a")
+        await devices.listen()
+        await judge(world, 100)
+        assert (await state(world, number))[0] == "held"
+        world.clock.time += 60_000
+        await world.do("rollout/resume", rollout=number)
+        await judge(world, 59)
+        devices.peers["b"] = world.follow("b")
+        devices.have["b"] = {}
+        await devices.listen()
+        await judge(world)
+        assert (await state(world, number))[:2] == ("running", 1)
+        await judge(world, 1)
+        assert (await state(world, number))[:2] == ("running", 2)
 
 
 async def test_who_was_forgiven_and_applies_it_forgives_no_other() -> None:
@@ -460,7 +471,7 @@ async def test_a_rollout_can_delete_a_name(lower: str | None) -> None:
             await reported(world, device, {"name": "m", "tag": tag["m"]})
         assert await counts(world, number) == {"reached": 2, "applied": 1}
         await reported(world, "b", *entries, complete=True)
-        again = await restarted(world)
+        again = await world.restarted()
         assert await counts(again, number) == {"reached": 2, "applied": 2}
         await judge(again)
         assert (await state(again, number))[0] == "completed"
