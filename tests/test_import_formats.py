@@ -6,8 +6,11 @@ import base64
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -299,6 +302,44 @@ def test_the_output_of_etcdctl_is_imported(logged_in: Run, etcd: str) -> None:
         [*command, "get", "--prefix", "ctl.", "-w", "json"], env={"ETCDCTL_API": "3"}, check=True, capture_output=True
     ).stdout
     assert logged_in("import", "-", "--from", "etcd", stdin=output).err == "2 created, 0 updated, 0 unchanged\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"header": {"revision": "7"}, "kvs": [{"key": "YQ==", "value": "MQ=="}], "more": True}, "do not go on"),
+        ({"header": {"revision": "7"}, "more": True}, "do not go on"),
+        ('{"x":' + "[" * 100_000, "does not answer as etcd does"),
+    ],
+)
+def test_a_server_whose_pages_do_not_go_on_is_no_etcd(logged_in: Run, answer: Any, words: str) -> None:
+    """Pages that repeat themselves are not asked for without end."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        told = logged_in("import", f"http://127.0.0.1:{server.server_address[1]}", "--from", "etcd")
+        server.shutdown()
+        thread.join()
+    assert (told.code, words in told.err) == (3, True), told.err
+
+
+@pytest.mark.parametrize("host", ["a..b", "x\u202e"])
+def test_what_is_no_name_of_a_host_is_no_etcd(logged_in: Run, host: str) -> None:
+    """As any other server that is not there."""
+    told = logged_in("import", f"http://{host}", "--from", "etcd")
+    assert (told.code, "does not answer as etcd does" in told.err) == (3, True), told.err
 
 
 def test_a_server_that_is_no_etcd_is_named(logged_in: Run, shared_gateway: object) -> None:

@@ -324,9 +324,10 @@ def test_a_port_in_use_is_an_error(data: Path) -> None:
     assert os.listdir(data.parent) == []
 
 
-def test_an_address_of_another_machine_is_an_error(data: Path) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "a" * 64, "\u202e"])
+def test_an_address_of_another_machine_or_of_none_is_an_error(data: Path, host: str) -> None:
     """The error names the address, and no file is created."""
-    fails(hivewire("serve", "--host", "192.0.2.1", "--data", data), "cannot listen on 192.0.2.1", "--host")
+    fails(hivewire("serve", "--host", host, "--data", data), f"cannot listen on {host}", "--host")
     assert os.listdir(data.parent) == []
 
 

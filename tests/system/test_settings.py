@@ -9,7 +9,8 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from hivewire import app, settings
-from hivewire.settings import Settings, SettingsError
+from hivewire.access.bootstrap import key_of
+from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.transport.admission import SHARES
 
 
@@ -50,6 +51,14 @@ def test_limits_that_contradict_the_common_budget_cause_a_warning(
     with capture_logs() as logged:
         app.check(structs.replace(Settings(), **given))
     assert [entry.items() >= beyond.items() for entry in logged] == [True] * bool(beyond)
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "jwt_previous_secret"])
+def test_a_secret_that_cannot_be_used_is_named(name: str) -> None:
+    """By its setting, because there are two of them, and without the secret."""
+    given = Settings(jwt_secret="x" * 32, jwt_previous_secret="y" * 32)
+    with pytest.raises(StartError, match=f"^{name} is shorter than 32 bytes"):
+        key_of(structs.replace(given, **{name: "short"}), "short", "short")
 
 
 def test_by_default_the_gateway_listens_on_loopback() -> None:

@@ -112,7 +112,8 @@ def key_of(settings: Settings, secret: str, given: str | None) -> Key:
         # `jwt_key_derivation` is for a secret that was set; a generated one is always used as it is.
         return Key(secret, settings.jwt_key_derivation if given is not None else "utf8")
     except SecretError as error:
-        raise StartError(str(error)) from None
+        name = "jwt_secret" if given == settings.jwt_secret else "jwt_previous_secret"
+        raise StartError(f"{name} {error}") from None
 
 
 def _stored_secret(ledger: Ledger) -> str:

@@ -25,13 +25,13 @@ class Key:
             self.value = secret.encode()
             if len(self.value) < 32:
                 raise SecretError(
-                    "the JWT secret is shorter than 32 bytes; make one with `openssl rand -base64 48`, or remove the"
+                    "is shorter than 32 bytes; make one with `openssl rand -base64 48`, or remove the"
                     " setting to have one generated"
                 )
         else:
             self.value = _lenient_base64(secret)
             if not self.value:
-                raise SecretError("the JWT secret becomes an empty key with `jwt_key_derivation = devicehive`")
+                raise SecretError("becomes an empty key with `jwt_key_derivation = devicehive`")
             if self.weak:
                 # The gateway warns once at start; PyJWT would warn again for every token.
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)

@@ -81,6 +81,8 @@ def etcd_at(address: str) -> bytes:
         pairs += page.kvs
         if not page.more:
             return msgspec.json.encode(_Range(page.header, pairs))
+        if not page.kvs or page.kvs[-1].key < first:
+            raise Unreachable(f"{address} does not answer as etcd does: its pages do not go on")
         first = page.kvs[-1].key + b"\0"
 
 
@@ -92,7 +94,7 @@ def _ask(url: str, members: Mapping[str, Any]) -> _Range:
     try:
         with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             return msgspec.json.decode(answer.read(), type=_Range, strict=False)
-    except (OSError, HTTPException, msgspec.DecodeError) as error:
+    except (OSError, HTTPException, ValueError, msgspec.DecodeError, RecursionError) as error:
         hint = (
             "if it wants a login or a certificate, use: etcdctl get --prefix '' -w json | hivewire import - --from etcd"
         )

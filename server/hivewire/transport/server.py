@@ -163,8 +163,8 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         except OSError:
             sock.close()
             raise
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, UnicodeError) as error:
+        reason = "no name of a host" if isinstance(error, UnicodeError) else error.strerror or error
         raise StartError(
             f"cannot listen on {host} port {port}: {reason}; choose others with --host and --port"
         ) from None
