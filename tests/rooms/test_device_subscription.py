@@ -133,6 +133,15 @@ async def test_a_transaction_is_one_group() -> None:
         assert (first["more"], "position" in first) == (True, False)
         assert last["position"].endswith(f"-{revision}")
         assert [each["configuration"]["name"] for each in (first, last)] == ["a", "b"]
+        await world.layer("x", 5)
+        both = [
+            {"operation": "put", "name": name, "value": layer, "layer": layer}
+            for layer in ("global", "x")
+            for name in "ab"
+        ]
+        await world.do("configuration/transact", changes=both)
+        pushed = [(each["configuration"]["name"], each["configuration"]["value"]) for each in peer.taken()]
+        assert pushed == [("a", "x"), ("b", "x")], "of each name only what counts at last"
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])

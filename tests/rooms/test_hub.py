@@ -25,7 +25,7 @@ from hivewire.caller import Caller
 from hivewire.documents import HeadLine
 from hivewire.hub import catchup, hub, tail
 from hivewire.hub.feed import Copy, Feed
-from hivewire.hub.frames import Frame
+from hivewire.hub.frames import Frame, Shape
 from hivewire.hub.index import Index
 from hivewire.hub.ledger_source import LedgerSource, Records, event_of, key_of
 from hivewire.hub.source import Event, NotCovered, Topic
@@ -1081,10 +1081,12 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
         assert shown(peer.frames)[1:] == [(name, 1, revision) for name in "abcd"]
 
 
-async def test_a_change_for_very_many_is_pushed_to_the_others_as_it_is(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("names", ["a", "abc"])
+async def test_what_is_for_very_many_is_pushed_to_the_others_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, names: str
 ) -> None:
-    """Beyond a number of frames at once, the other subscribers get the same frame soon, without reading the log."""
+    """Beyond a number of frames at once, the other subscribers get the same frames soon, without reading the log. Each
+    change is encoded once."""
     monkeypatch.setattr(hub, "FRAMES", 2)
     monkeypatch.setattr(catchup, "PUSHES", 2)
     peers = [world.peer() for _ in range(7)]
@@ -1093,13 +1095,24 @@ async def test_a_change_for_very_many_is_pushed_to_the_others_as_it_is(
         peer.taken()
     at_once: list[int] = []
     read: list[Any] = []
+    encoded: list[Any] = []
     monkeypatch.setattr(world.hub.catch_up, "_deliver_or_skip", lambda *given: read.append(given))
+    update = Shape.update
+
+    def noted(*given: Any) -> bytes:
+        encoded.append(given)
+        return update(*given)
+
+    monkeypatch.setattr(Shape, "update", noted)
     world.ledger.observe(lambda changes: at_once.append(sum(len(peer.frames) for peer in peers)))
     for version in (1, 2):
-        revision = await world.put("a")
+        revision = await world.put(*names)
         await world.quiet()
-        assert [shown(peer.taken()) for peer in peers] == [[("a", version, revision)]] * 7
-    assert (at_once, read) == ([2, 2], [])
+        for peer in peers:
+            frames = peer.taken()
+            assert shown(frames) == [(name, version, revision) for name in names]
+            assert ["position" in frame for frame in frames] == [name == names[-1] for name in names]
+    assert (at_once, read, len(encoded)) == ([max(2, len(names))] * 2, [], 2 * len(names))
 
 
 async def test_a_change_for_very_many_waits_for_who_does_not_read_and_ends_with_a_token(

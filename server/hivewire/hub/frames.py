@@ -60,6 +60,11 @@ class Shape:
         what = "update" if topic.what is None else topic.what(event.item)
         return self.frame(what, head + event.members(topic), position)
 
+    def group(self, events: Sequence[Event], position: str) -> bytes:
+        """The frames of events that belong together: only that of the last one has the position."""
+        *others, last = events
+        return b"".join([*(self.update(event, None) for event in others), self.update(last, position)])
+
     def notice(self, noun: str, what: str, members: bytes) -> bytes:
         """The frame of a push about the subscription itself."""
         return self._framing(noun, self.id, self.rpc, what)(members, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
-from hivewire.hub.catchup import CatchUp
+from hivewire.hub.catchup import CatchUp, is_shared
 from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
@@ -239,23 +239,24 @@ class Hub:
         moment, room = self._now(), FRAMES
         for transaction in transactions(added):
             if len(transaction) == 1 and not transaction[0].parts:
-                room -= self._publish(tail, transaction[0], moment, room)
+                room -= self._publish(tail, transaction, tail.find(transaction[0]), moment, room)
             else:
                 room -= self._publish_all(tail, transaction, moment, room)
             # Not before all were pushed: a subscription that falls behind in this loop starts before the transaction.
             tail.offset = transaction[0].offset
 
-    def _publish(self, tail: Tail[Subscription], event: Event, moment: int, room: int) -> int:
-        """Push a transaction of one event to live subscriptions; returns how many got it.
+    def _publish(
+        self, tail: Tail[Subscription], events: list[Event], found: Collection[Subscription], moment: int, room: int
+    ) -> int:
+        """Push a transaction to live subscriptions that get all of it; returns how many frames were pushed.
 
         This is the path of nearly every put. The frame is made once for each shape, not for each subscription. Those of
         one shape are looked through before any of them is pushed to: each write is a system call, after which code and
         data have to be fetched again, so to do both in turn costs a quarter more.
         """
-        found = tail.find(event)
         if not found:
             return 0
-        offset, position, pushed = event.offset, "", 0
+        offset, position, pushed, size = events[0].offset, "", 0, len(events)
         frames: dict[Shape, bytes] = {}
         later: Sequence[Subscription] = ()
         ready: list[Listener] = []
@@ -279,20 +280,25 @@ class Hub:
             if not frame:
                 if not position and not shape.topic.plain:
                     position = tail.position(offset)
-                frame = frames[shape] = shape.update(event, position)
+                frame = frames[shape] = (
+                    shape.update(events[0], position) if size == 1 else shape.group(events, position)
+                )
             sub.last_position = offset
-            pushed += 1
+            pushed += size
             ready.append(feed.listener)
         for listener in ready:
             listener.push(frame)
         self.catch_up.pushes += pushed
         if later:
-            self.catch_up.push_later(later, event, frames, moment)
+            self.catch_up.push_later(later, events, frames, moment)
         return pushed
 
     def _publish_all(self, tail: Tail[Subscription], transaction: list[Event], moment: int, room: int) -> int:
-        """The same for a transaction of several events; returns how many frames were pushed."""
-        concerned = Counter(chain.from_iterable(map(tail.find, transaction)))
+        """The same for a transaction of several events, of which each subscription may get others."""
+        matching = [*map(tail.find, transaction)]
+        if is_shared(transaction, matching):
+            return self._publish(tail, transaction, matching[0], moment, room)
+        concerned = Counter(chain.from_iterable(matching))
         offset, pushed = transaction[0].offset, 0
         for sub, count in concerned.items():
             if not sub.live:
@@ -343,10 +349,7 @@ class Hub:
             return
         frame = frames.get(sub.shape)
         if frame is None:
-            *others, last = events
-            made = [sub.shape.update(event, None) for event in others]
-            made.append(sub.shape.update(last, sub.channel.tail.position(last.offset)))
-            frame = frames[sub.shape] = b"".join(made)
+            frame = frames[sub.shape] = sub.shape.group(events, sub.channel.tail.position(events[-1].offset))
         self.catch_up.pushes += len(events)
         sub.last_position = events[-1].offset
         sub.feed.listener.push(frame)
