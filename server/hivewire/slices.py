@@ -17,9 +17,11 @@ SHORT_SECONDS = SLICE_SECONDS / 20
 """The same for work that begins while other work waits for its turn: short work need not wait, but there may be
 much."""
 
-BACKGROUND_SECONDS, BACKGROUND_SHARE = 0.000_01, 0.25
+BACKGROUND_SECONDS, BACKGROUND_SHARE = 0.000_01, 0.1
 """The same for long work that nobody waits for: a fifth of what a get takes, so that requests hardly notice. Where
-others keep the event loop busy it is more, in proportion to what they took: the work has its share of the time."""
+others keep the event loop busy it is more, in proportion to what they took: the work has its share of the time. The
+share is small because such work makes more work, of which the others' time consists then: devices that get another
+value report."""
 
 
 def background_seconds(others: float) -> float:
@@ -36,8 +38,11 @@ async def in_slices(steps: Steps[_T], *, background: bool = False) -> _T:
     After its first slice it takes turns with all other such work: one slice for each iteration of the event loop,
     however many there are.
     """
-    most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else SLICE_SECONDS
-    began, most = perf_counter(), background_seconds(0) if background else most
+    if background:
+        most = background_seconds(0)
+    else:
+        most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else SLICE_SECONDS
+    began = perf_counter()
     while True:
         try:
             next(steps)
