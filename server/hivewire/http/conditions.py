@@ -45,15 +45,15 @@ _TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 def conditions_of(request: HttpRequest, show: Callable[[Change], ChangeInfo]) -> tuple[EntityTags, ...]:
     """The conditions in the headers of a request. Raises OutOfBounds for a malformed header."""
-    both = (_entity_tags(request, "If-Match", True, show), _entity_tags(request, "If-None-Match", False, show))
-    return tuple(tags for tags in both if tags is not None)
+    found = []
+    if (text := request.header("if-match")) is not None:
+        found.append(_entity_tags("If-Match", text, True, show))
+    if (text := request.header("if-none-match")) is not None:
+        found.append(_entity_tags("If-None-Match", text, False, show))
+    return tuple(found)
 
 
-def _entity_tags(
-    request: HttpRequest, header: str, wanted: bool, show: Callable[[Change], ChangeInfo]
-) -> EntityTags | None:
-    if (text := request.header(header.lower())) is None:
-        return None
+def _entity_tags(header: str, text: str, wanted: bool, show: Callable[[Change], ChangeInfo]) -> EntityTags:
     if not _TAGS.fullmatch(text):
         raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
     # A weak tag keeps its mark, so that it matches nothing.

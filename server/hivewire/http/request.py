@@ -26,7 +26,7 @@ class HttpRequest:
     proven: bool
     """Whether the caller is authenticated."""
 
-    __slots__ = ("headers", "method", "parameters", "path", "proven", "receive", "scope")
+    __slots__ = ("_repeated", "headers", "method", "parameters", "path", "proven", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -34,6 +34,7 @@ class HttpRequest:
         self.method = scope["method"]
         self.path = scope["raw_path"].decode("ascii")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        self._repeated = len(self.headers) < len(scope["headers"])
         self.parameters = {}
         self.proven = False
 
@@ -78,9 +79,9 @@ class HttpRequest:
 
     def header(self, name: str) -> str | None:
         """The value of a header; several are joined by commas (RFC 9110, section 5.3)."""
-        if len(self.headers) == len(self.scope["headers"]):  # no header came twice
-            return self.headers.get(name)
-        return ", ".join(self.all(name)) if name in self.headers else None
+        if self._repeated and name in self.headers:
+            return ", ".join(self.all(name))
+        return self.headers.get(name)
 
     def media_type(self, default: str = "") -> str:
         """The media type of the body in lower case, without parameters."""

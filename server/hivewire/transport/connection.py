@@ -84,6 +84,7 @@ class HttpProtocol(HttpToolsProtocol):
         "_cut_handshake",
         "_discarded",
         "_end",
+        "_fed",
         "_head_bytes",
         "_head_complete",
         "_head_timer",
@@ -135,6 +136,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._later = b""  # anonymous requests that are not parsed yet
         self._end: Callable[[], None] | None = None
         self._discarded = 0  # bytes behind the end
+        self._fed = 0  # bytes of the piece that the parser works on
         self._head_bytes = 0
         self._head_complete = False
         self._in_body = False
@@ -246,6 +248,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes, start: int, size: int) -> None:
         piece = data[start : start + size]
+        self._fed = len(piece)
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -362,9 +365,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Every header is there: check the limits, then let uvicorn begin to answer."""
-        size = len(self.url) + sum([len(name) + len(value) + len(": \r\n") for name, value in self.headers])
-        if size > self.admission.settings.head_bytes:
-            raise self._head_too_large()
+        if self._head_bytes + self._fed > self.admission.settings.head_bytes:  # mostly not, and then the head is not
+            size = len(self.url) + sum([len(name) + len(value) + len(": \r\n") for name, value in self.headers])
+            if size > self.admission.settings.head_bytes:
+                raise self._head_too_large()
         self._check_host([value for name, value in self.headers if name == b"host"])
         if self.url.count(b"&") >= PARAMETERS:
             raise Refusal(400, f"more than {PARAMETERS} parameters in the query")
