@@ -13,6 +13,11 @@ COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --univers
 PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http tests/gate/test_conformance.py \
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
+# With AGAIN=1, behind a run of tests by the program in $(1).
+again = $(if $(AGAIN),|| { \
+	echo "What failed is tried once more and alone. Red again is red. What passes now depends on the load: mend it." >&2; \
+	$(1) -m pytest --maxfail 1 --last-failed --last-failed-no-failures none; })
+
 .DEFAULT_GOAL := help
 .PHONY: help serve cluster test test-bench test-newest test-long coverage check check-js bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom screenshots bench-dashboard vendor vendor-check vendor-client clean
 
@@ -34,7 +39,7 @@ test: $(VENV)/.test $(VENV)/.clients ## run the whole suite
 test-bench: $(VENV)/.test ## test what measures: the short forms of bench-peers, soak and siege
 	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal tests/bench
 
-test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
+test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours (AGAIN=1 as below)
 	@python=$$($(BIN)/python .ci/newest-python); \
 	if [ -z "$$python" ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
 	echo "Testing with $$($$python --version), $$python ..."; \
@@ -42,19 +47,17 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	install="$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check"; \
 	$$install --require-hashes --requirement requirements-test.lock; $$install $(CLIENT) --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
-	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE)
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE) $(call again,$(VENV)/newest/bin/python)
 
 test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty, and 200 requests for each of the API (some minutes)
 	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
 		tests/gate/test_api_tools.py tests/gate/test_fleet_device.py tests/gate/test_watchers.py tests/gate/test_schemathesis.py \
 		tests/system/test_wheel.py tests/clients/test_device.py tests/clients/test_gateway.py tests/clients/test_javascript.py
 
-coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches that it does not reach (AGAIN=1: failures twice)
+coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches that it does not reach (AGAIN=1: tries failures once more)
 	@rm -rf .coverage && mkdir .coverage
 	@$(BIN)/coverage run --source server,protocol,clients/python/hivewire_client -m hivewire --version >/dev/null  # names each file, also what nothing loads
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 6 --dist worksteal $(if $(AGAIN),|| { \
-		echo "What failed is tried once more and alone. Red again is red. What passes now depends on the load: mend it." >&2; \
-		$(BIN)/coverage run -m pytest --maxfail 1 --last-failed --last-failed-no-failures none; })
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 6 --dist worksteal $(call again,$(BIN)/coverage run)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
