@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from hivewire.actions import device_messages
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
 from hivewire.session import Session
+from hivewire.streams import reader
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
@@ -402,7 +404,8 @@ async def test_a_list_is_filtered_sorted_and_cut(world: Messages, what: str) -> 
     assert await names(sortOrder="DESC") == "aabcd"
     for order in ("asc", "ASC", "x"):
         assert await names(http, sortOrder=order) == "aabcd"
-    assert await names(sortField="TimeStamp") == await names(sortField="timestamp", sortOrder="desc") == "dcbaa"
+    for order in ({}, {"sortOrder": "desc"}, {"sortOrder": "DESC"}):
+        assert await names(sortField="TimeStamp", **order) == "dcbaa"
     assert await names(sortField=what, sortOrder="asc") == "aabcd"
     assert await names(sortField=what) == "dcbaa"
     assert await names(http, sortField="unknown") == "aabcd"
@@ -426,6 +429,28 @@ async def test_how_many_a_list_has_by_default(world: Messages) -> None:
     assert await world.names("notification") == [f"n{number}" for number in range(20)]
     over_http = await world.names("notification", world.over_http())
     assert over_http == [f"n{number}" for number in range(119, 19, -1)]
+
+
+async def test_of_a_list_that_no_answer_has_room_for_little_is_read(
+    world: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a socket it is refused; over HTTP it has any length."""
+    monkeypatch.setattr(reader, "FIRST", 1)
+    monkeypatch.setattr(reader, "READ_BYTES", 1)
+    monkeypatch.setattr(device_messages, "MAX_REPLY", 1_000)
+    log, read = world.services.messages.notifications, []
+    portions_of = log.portions_of
+
+    async def counted(*asked: Any) -> AsyncIterator[Any]:
+        async for portion in portions_of(*asked):
+            read.append(portion)
+            yield portion
+
+    monkeypatch.setattr(log, "portions_of", counted)
+    for number in range(20):
+        await world.tell(f"n{number}", parameters={"text": "x" * 100})
+    await world.names("notification", take=20)
+    assert len(read) == 1 + 1_000 // len(read[0][0].body)
 
 
 async def test_commands_by_status(world: Messages) -> None:

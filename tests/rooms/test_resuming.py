@@ -427,6 +427,26 @@ async def test_a_token_that_reaches_other_things(world: World) -> None:
         assert told(peer) == expected, networks
 
 
+async def test_a_network_that_is_gone_is_left_out(world: World) -> None:
+    """Of the networks that were asked for, the others are still followed with another token."""
+    peer = world.peer()
+    await world.resume(peer, networkIds=[1, 2])
+    await world.do("network/delete", networkId=2)
+    assert (await world.answer(peer, "authenticate", token=world.token()))["status"] == "success"
+    await world.order("on")
+    assert told(peer) == ["on"]
+
+
+async def test_a_stop_is_told_to_those_with_positions_only(world: World) -> None:
+    """The official clients know no such push."""
+    peer = world.peer()
+    await world.follow(peer, deviceId="lamp")
+    number = (await world.resume(peer, deviceId="lamp"))["subscriptionId"]
+    for feed in peer.caller.feeds:
+        feed.drain((), 100)
+    assert [(frame["action"], frame["subscriptionId"]) for frame in peer.taken()] == [("server/draining", number)]
+
+
 async def test_a_user_who_is_locked_goes_on_when_active_again(world: World) -> None:
     """It is told, and gets what it missed; a plain subscription has ended."""
     peer = world.peer(ANN)

@@ -350,6 +350,11 @@ async def test_networks_are_assigned_and_unassigned(world: World) -> None:
         await world.ask(UserUnassignNetwork(userId=JOHN, networkId=2))
     with pytest.raises(NotFound, match=rf"^Network with id 2 for user with id {JOHN} was not found$"):
         await world.ask(UserGetNetwork(userId=JOHN, networkId=2))
+    for number in (1, 2):
+        await world.ask(UserAssignNetwork(userId=JOHN, networkId=number))
+    await world.ask(NetworkDelete(networkId=1))
+    await world.ask(UserUnassignNetwork(userId=JOHN, networkId=2))
+    assert content(world, JOHN).networks == [], "one that was deleted is forgotten"
 
 
 async def test_device_types_are_assigned_to_who_does_not_have_all(world: World) -> None:

@@ -235,13 +235,13 @@ async def test_messages_expire_by_segments(shelf: Shelf) -> None:
 
 
 async def test_a_segment_is_closed_after_a_part_of_the_retention(shelf: Shelf) -> None:
-    """So what is in it does not stay for much longer than it must."""
+    """A sixteenth, so what is in it does not stay for much longer than it must."""
     log = await shelf.open()
     await log.insert(draft())
-    shelf.clocks.on(HOUR // writer.PARTS)
+    shelf.clocks.on(HOUR // 16)
     await shelf.tidy()
     await log.insert(draft())
-    shelf.clocks.on(HOUR - HOUR // writer.PARTS)
+    shelf.clocks.on(HOUR - HOUR // 16)
     await shelf.tidy()
     assert log.stored == 1
 

@@ -10,11 +10,11 @@ import pytest
 
 from hivewire.settings import Settings
 from hivewire.streams import segment
-from hivewire.streams.log import Log
+from hivewire.streams.log import UPDATES, Log
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import KeyReused, Message, NotStored, Outcome, Overloaded, Undecided, Update, pack
 from hivewire.streams.messages import Messages, messages_of
-from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on
+from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on, updating
 
 
 class Held:
@@ -329,6 +329,18 @@ async def test_updates_of_one_command_lose_nothing_of_one_another(log: Log, held
     held.go.set()
     assert [(await other).status for other in others] == ["ab", "abc"]
     assert first.cancelled()
+
+
+async def test_updates_of_one_command_that_wait_are_bounded(log: Log, held: Held) -> None:
+    """More are refused; those that wait are made, and there is room again."""
+    message = await log.insert(draft())
+    held.go.clear()
+    updates = [log.update(1, message.id, updating(f"{number}")) for number in range(UPDATES + 3)]
+    waiting = asyncio.gather(*updates, return_exceptions=True)
+    await asyncio.sleep(0)
+    held.go.set()
+    assert [type(outcome) for outcome in await waiting] == [Message] * UPDATES + [Overloaded] * 3
+    await log.update(1, message.id, updating("last"))
 
 
 async def test_times_of_clients_may_be_any_integers(log: Log) -> None:
