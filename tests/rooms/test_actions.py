@@ -65,6 +65,7 @@ from hivewire_protocol.nouns.identity import (
     TokenRevoke,
     TokensReply,
 )
+from hivewire_protocol.nouns.server import ClusterInfo
 from hivewire_protocol.nouns.user import (
     Role,
     Status,
@@ -1427,3 +1428,15 @@ def test_no_input_becomes_a_regular_expression() -> None:
                 if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("re."):
                     given = call.args[0]
                     assert isinstance(given, ast.Constant) or ast.unparse(given) in constants, f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "shown"),
+    [("h", False, "h:80"), ("h", True, "h:443"), ("h:8000", True, "h:8000"), ("", False, "127.0.0.1:8080")],
+)
+async def test_the_addresses_of_a_cluster_are_those_of_the_gateway(
+    world: World, host: str, secure: bool, shown: str
+) -> None:
+    """With a port; where a client says no host, they are in the settings. Clients need texts."""
+    reply = await world.ask(ClusterInfo(), Caller("10.0.0.1", host, secure=secure))
+    assert reply.clusterInfo == {"bootstrap.servers": shown, "zookeeper.connect": shown}

@@ -404,8 +404,8 @@ async def test_a_list_is_filtered_sorted_and_cut(world: Messages, what: str) -> 
     assert await names(sortOrder="DESC") == "aabcd"
     for order in ("asc", "ASC", "x"):
         assert await names(http, sortOrder=order) == "aabcd"
-    for order in ({}, {"sortOrder": "desc"}, {"sortOrder": "DESC"}):
-        assert await names(sortField="TimeStamp", **order) == "dcbaa"
+    for descending in (None, "desc", "DESC"):
+        assert await names(sortField="TimeStamp", sortOrder=descending) == "dcbaa"
     assert await names(sortField=what, sortOrder="asc") == "aabcd"
     assert await names(sortField=what) == "dcbaa"
     assert await names(http, sortField="unknown") == "aabcd"

@@ -103,10 +103,10 @@ async def get(services: Services, caller: Caller, request: NotificationGet) -> R
 
 
 def _device(services: Services, caller: Caller, device_id: str | None) -> Device:
-    """The device whose notifications are read. Over a socket one that does not exist is NotFound for everybody
-    (addendum, section 4)."""
+    """The device whose notifications are read. One that does not exist is NotFound for everybody (addendum, section 4);
+    over HTTP the path was checked before."""
     wanted = required(device_id)
-    if not caller.http and services.registry.device(wanted) is None:
+    if services.registry.device(wanted) is None:
         raise NotFound(f"Device with such deviceId = {wanted[:SHOWN]} not found")
     return services.registry.reach(caller.identity, wanted)
 
