@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from hivewire import schedules
+from hivewire import schedules, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import layer, rollout
-from hivewire.fleet import conditions
+from hivewire.fleet import conditions, notes, progress, watch
 from hivewire.ledger.records import Transaction, Write
 from hivewire.schemas import schemas
 from hivewire_protocol.nouns.layer import bucket
@@ -42,6 +42,14 @@ def test_bounds_are_those_of_the_contract() -> None:
     assert (layer.MOST_LABELS, layer.MOST_LABEL) == (32, 64)
     assert (rollout.MOST_OPEN, rollout.MOST_STEPS, rollout.MOST_CHANGES) == (100, 20, 100)
     assert (schemas.MAX_SCHEMAS, schedules.MAX_SCHEDULES) == (1_000, 10_000)
+
+
+def test_intervals_are_those_of_the_contract() -> None:
+    """A report is on the disk within five seconds, a bad rollout is held and what expires is gone within one, and who
+    watches a fleet is told at most once a second."""
+    assert notes.SAVE_SECONDS + notes.SETTLE_SECONDS < 5
+    assert max(progress.JUDGE_SECONDS, timers.LOOK_SECONDS) < 1
+    assert watch.TELL_SECONDS >= 1
 
 
 async def test_a_tag_is_the_keyed_hash_of_type_and_content() -> None:
@@ -215,6 +223,9 @@ async def test_what_is_refused_is_refused_in_these_words() -> None:
         at_once = [world.do("layer/put", layer=name, target={}, rank=501) for name in ("first", "second")]
         _, taken = await asyncio.gather(*at_once, return_exceptions=True)
         assert str(taken) == "Rank 501 belongs to layer 'first'"
+        await asyncio.gather(world.layer("first", 502), world.layer("second", 501))
+        await asyncio.gather(world.do("layer/delete", layer="first"), world.layer("second", 502))
+        await world.do("layer/delete", layer="second")
         assert await world.no("layer/delete", layer="cold-chain") == (
             409,
             "Layer 'cold-chain' holds 12 configurations",
@@ -304,19 +315,27 @@ async def test_a_deleted_device_takes_its_labels_and_its_layer_along() -> None:
         assert not [key for key in world.ledger.kind("layerConfiguration").live if key.startswith("device/")]
 
 
-@pytest.mark.parametrize("first", ["put", "delete"])
-async def test_a_value_that_comes_while_its_device_is_deleted_does_not_stay(first: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "members"),
+    [
+        ("configuration/put", {"layer": "device/a", "name": "n", "value": "1"}),
+        ("device/label", {"deviceId": "a", "labels": {"site": "bonn"}}),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_what_is_written_while_its_device_is_deleted_does_not_stay(
+    action: str, members: dict[str, Any], first: bool
+) -> None:
     """It is refused behind the delete, and goes with the device before it; another device of the id has nothing."""
     async with fleet("a") as world:
-        put = world.do("configuration/put", layer="device/a", name="n", value="1")
-        delete = world.do("device/delete", deviceId="a")
-        both = (put, delete) if first == "put" else (delete, put)
-        done = await asyncio.gather(*both, return_exceptions=True)
+        write, delete = world.do(action, **members), world.do("device/delete", deviceId="a")
+        done = await asyncio.gather(*((write, delete) if first else (delete, write)), return_exceptions=True)
         assert [str(each) for each in done if isinstance(each, Exception)] == (
-            [] if first == "put" else ["Device with such deviceId = a not found"]
+            [] if first else ["Device with such deviceId = a not found"]
         )
         await world.register("a")
         assert await world.has("a") == {}
+        assert (await world.do("device/label", deviceId="a"))["labels"] == {}
 
 
 async def test_tokens_of_some_networks_write_the_layers_of_their_devices() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -417,6 +417,10 @@ async def test_a_second_change_of_what_a_rollout_holds_is_refused() -> None:
         one = (409, f"Layer 'cold-chain' has open rollout {number}")
         assert await world.no("layer/put", layer="cold-chain", target={}, rank=5) == one
         assert await world.no("layer/delete", layer="cold-chain", force=True) == one
+        at_once = [world.do("rollout/start", **again | {"changes": put(two=value)}) for value in "12"]
+        one, other = cast("tuple[Any, Any]", await asyncio.gather(*at_once, return_exceptions=True))
+        assert str(other) == f"Configuration 'two' of layer 'cold-chain' is held by rollout {one['rollout']}"
+        await world.do("rollout/rollback", rollout=one["rollout"])
         await world.put("cold-chain", other="free")
         await world.put("global", baud="free")
         await world.do("rollout/rollback", rollout=number)
@@ -631,6 +635,9 @@ async def test_a_list_shows_rollouts_by_state() -> None:
         [held] = (await world.do("rollout/list", state="held"))["rollouts"]
         assert (held["rollout"], held["reason"]) == (first, "held by admin")
         assert (await world.no("rollout/list", state="gone"))[0] == 400
+        [newest] = (await world.do("rollout/list", take=1))["rollouts"]
+        [older] = (await world.do("rollout/list", before=newest["rollout"]))["rollouts"]
+        assert (newest["rollout"], older["rollout"]) == (second, first)
 
 
 async def test_a_rollout_of_a_secret_shows_it_to_nobody_else() -> None:

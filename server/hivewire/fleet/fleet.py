@@ -161,8 +161,7 @@ class Fleet:
         layer = self.layers.by_name.get(name)
         held = () if layer is None else sorted(layer.values)
         writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
-        if self.ledger.get(LABEL, device_id) is not None:
-            writes.append(Write(LABEL, device_id, None, if_present=True))
+        writes.append(Write(LABEL, device_id, None, if_present=True))  # also those that are written at this moment
         return writes, (Empty(self.layers, name),)
 
     def unheld(self, layer: str, *names: str) -> tuple[Precondition, ...]:
