@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -406,6 +407,8 @@ async def test_many_devices_change_their_layers_in_slices(monkeypatch: pytest.Mo
         put = {"layer": "x", "rank": 5, "target": {}}
         moving = world.dispatcher.carry_out(world.admin, world_request("layer/put", put))
         moving.send(None)
+        while world.services.fleet.layers.by_name["x"].target.networkIds:
+            await asyncio.sleep(0)
         await world.put("x", n="y")
         for _ in range(2):
             await world.put("global", m="1")  # the second one insists: nobody has applied it
