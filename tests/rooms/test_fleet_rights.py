@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from hivewire_protocol.close import Code
+from hivewire_protocol.errors import ValuesDoNotFit
 from hivewire_protocol.nouns.user import Role
 from tests.rooms.fleets import ADMIN, ANN, World, fleet
 from tests.rooms.test_hub import Peer
@@ -81,6 +82,44 @@ async def test_who_follows_a_layer_sees_the_names_of_its_token() -> None:
             text = str(peer.taken())
             assert ("'seen'" in text, "'hidden'" in text) == (True, False)
             peer.session.close()
+
+
+async def test_what_is_scheduled_is_for_who_reaches_its_layer() -> None:
+    """Of others it is not listed. Who sees it, but may not write the layer, cannot cancel it."""
+    async with fleet("a") as world:
+        await far_away(world)
+        ann, at = world.caller(ANN), world.clock.time + 60_000
+        await world.layer("cold", 5)
+        for layer in ("device/far", "cold", "device/a"):
+            change = {"operation": "put", "name": "n", "value": layer, "layer": layer}
+            await world.do("configuration/transact", changes=[change], at=at)
+        await world.do("configuration/put", layer="device/far", name="m", value=FAR, ttl=60)
+        for caller, seen in ((world.admin, 4), (ann, 2)):
+            listed = await world.do("schedule/list", caller)
+            assert (len(listed["schedules"]), listed["count"], "device/far" in str(listed)) == (seen, seen, seen == 4)
+        assert await world.no("schedule/cancel", ann, schedule=1) == (404, "There is no schedule 1")
+        denied = (403, "Access is denied: the layer's target is not limited to networks of the token")
+        assert await world.no("schedule/cancel", ann, schedule=2) == denied
+        await world.do("schedule/cancel", ann, schedule=3)
+        await world.do("layer/delete", layer="cold")
+        await world.do("schedule/cancel", ann, schedule=2)
+        await world.do("schedule/cancel", schedule=1)
+
+
+async def test_what_does_not_fit_a_schema_tells_nothing_of_devices_out_of_reach() -> None:
+    """Only that there is such a value: of what is stored, of what is scheduled, and of a rollout."""
+    async with fleet("a") as world:
+        await far_away(world)
+        later = {"operation": "put", "name": "later", "value": FAR, "layer": "device/far"}
+        await world.do("configuration/transact", changes=[later], at=world.clock.time + 60_000)
+        of_none = {"type": "string", "maxLength": 3}
+        for caller, told in ((world.admin, True), (world.caller(ANN), False)):
+            checked = await world.do("schema/check", caller, names="n", schema=of_none)
+            assert (len(checked["misfits"]), "s value" in str(checked)) == (1, told)
+            for name in ("n", "later", "rolled"):
+                with pytest.raises(ValuesDoNotFit) as refused:
+                    await world.do("schema/put", caller, names=name, schema=of_none)
+                assert ("s value" in str(refused.value) + str(refused.value.members)) is told, name
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ class World(Messages):
     }
 
     async def begin(self) -> World:
-        """With a command and a notification."""
+        """With a command, a notification, a label and a layer of its own, in which a rollout runs and more is to be
+        written later."""
         await self.open()
         for kind in (NETWORK, DEVICE_TYPE):
             for name in (HIDDEN, "shown"):
@@ -56,6 +57,12 @@ class World(Messages):
         self.command = (await self.order("on", "kept", parameters={HIDDEN: 1}))["id"]
         self.notification = (await self.tell("temp", "kept", parameters={HIDDEN: 1}))["id"]
         await self.store("kept")
+        await self.do("device/label", deviceId="kept", labels={"site": HIDDEN})
+        later = {"operation": "put", "name": "later", "value": HIDDEN, "layer": "device/kept"}
+        await self.do("configuration/put", layer="device/kept", name="own", value=HIDDEN, ttl=1_000)
+        await self.do("configuration/transact", changes=[later], at=self.clock.time + 60_000)
+        change = {"operation": "put", "name": "rolled", "value": HIDDEN}
+        await self.do("rollout/start", layer="device/kept", changes=[change], steps=[{"percent": 100}])
         return self
 
     async def say_something(self) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from hivewire import schedules
+from hivewire.actions import layered
 from hivewire.actions.checks import violations, within
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
@@ -42,7 +43,7 @@ from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import TEXT
-from hivewire_protocol.nouns.layer import OF_DEVICE, Target
+from hivewire_protocol.nouns.layer import Target
 from hivewire_protocol.nouns.rollout import (
     Gate,
     RolloutChange,
@@ -272,12 +273,10 @@ def _found(services: Services, caller: Caller, number: int | None) -> Change:
 
 def sees(services: Services, caller: Caller, content: RolloutContent) -> bool:
     """Whether a caller reaches all names of a rollout, and its device if it is in the layer of a single one."""
-    scope = services.registry.scope(caller.identity)
-    if content.layer.startswith(OF_DEVICE) and not scope.everything:
-        device = services.registry.device(content.layer.removeprefix(OF_DEVICE))
-        if device is None or not scope.covers(device):
-            return False
-    return all((each.name or "") in caller.identity.names for each in content.changes)
+    names = caller.identity.names
+    return layered.sees(services, caller.identity, content.layer) and all(
+        (each.name or "") in names for each in content.changes
+    )
 
 
 def hold(services: Services, caller: Caller, request: RolloutHold) -> Coroutine[Any, Any, Reply]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from hivewire.actions.checks import within
+from hivewire.actions.layered import check_target, sees
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Transaction, Write
@@ -13,7 +14,8 @@ from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, RevisionReply
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, RevisionReply, TransactChange
+from hivewire_protocol.nouns.layer import OF_DEVICE
 from hivewire_protocol.nouns.schedule import (
     ScheduleCancel,
     ScheduledChange,
@@ -46,11 +48,17 @@ def _view(services: Services, caller: Caller, change: Change, scheduled: Schedul
     return ScheduleView(
         None if expires else change.id,
         times.render(scheduled.at),
-        [each for each in changes if each.name in caller.identity.names],
+        [each for each in changes if _sees(services, caller, each)],
         times.render(change.time),
         change.author,
         UNSET if scheduled.failed is None else scheduled.failed,
     )
+
+
+def _sees(services: Services, caller: Caller, change: ScheduledChange | TransactChange) -> bool:
+    """Whether a caller sees a change: its name, and its device if it is in the layer of a single one."""
+    layer = None if change.layer is UNSET else change.layer
+    return (change.name or "") in caller.identity.names and sees(services, caller.identity, layer)
 
 
 def _expiry(services: Services, change: Change) -> list[ScheduledChange]:
@@ -77,7 +85,8 @@ def _shown(operation: str, name: str, value: str | None, layer: str | None, secr
 
 
 def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> PendingWrite[Reply]:
-    """Cancel one. Raises NotFound for an unknown number, or one with names that the token does not reach."""
+    """Cancel one. Raises NotFound for an unknown number, or one with what the token does not reach, and AccessDenied
+    for one that writes a layer of devices out of its reach."""
     number = request.schedule
     if number is None:
         raise InvalidParameters("schedule is required")
@@ -85,9 +94,13 @@ def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> Pendi
     change = services.ledger.get(KIND, str(number))
     if change is None:
         raise missing
-    scheduled = [each for found, each in waiting(services.ledger) if found is change]
-    if not all((part.name or "") in caller.identity.names for each in scheduled for part in each.changes):
+    parts = [part for found, each in waiting(services.ledger) if found is change for part in each.changes]
+    if not all(_sees(services, caller, part) for part in parts):
         raise missing
+    layers = services.fleet.layers.by_name
+    for name in {part.layer for part in parts}:
+        if name is not None and not name.startswith(OF_DEVICE) and (layer := layers.get(name)) is not None:
+            check_target(services, caller.identity, layer.target)
 
     def cancelled(changes: list[Change]) -> Reply:
         return RevisionReply(UNSET if request.dryRun else changes[0].revision)

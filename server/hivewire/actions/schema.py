@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire.actions.checks import description_of, expected_of, out_of_length, within
+from hivewire.actions.layered import sees
 from hivewire.caller import Caller
 from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
 from hivewire.ledger.pending import PendingWrite, commit
@@ -82,7 +84,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
     with ExitStack() as stack:
         if schema is not None and not request.force:
             secret = bool(request.secret) or services.schemas.is_secret(names)
-            survey = stack.enter_context(Survey(services.schemas, names, schema, secret=secret))
+            survey = stack.enter_context(_survey(services, caller, names, schema, secret=secret))
             if misfits := await survey.run() or await survey.look_at(_waiting(services)):
                 raise _misfits(misfits)
             _check_token(services, caller)
@@ -96,14 +98,20 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
         return await commit(services.ledger, pending.tried(request.dryRun))
 
 
-def _waiting(services: Services) -> list[tuple[str, str]]:
-    """The values that are to be put later, by schedules and open rollouts, with their names."""
+def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, secret: bool) -> Survey:
+    """A survey that tells nothing of values in layers of devices that the caller does not reach."""
+    return Survey(services.schemas, names, schema, secret=secret, sees=partial(sees, services, caller.identity))
+
+
+def _waiting(services: Services) -> list[tuple[str | None, str, str]]:
+    """The values that are to be put later, by schedules and open rollouts, with their layers and names."""
     rollouts = map(content_of, services.ledger.kind(ROLLOUT).live.values())
-    changes: list[TransactChange | RolloutChange] = [
-        *(each for _, scheduled in waiting(services.ledger) if scheduled.failed is None for each in scheduled.changes),
-        *(each for rollout in rollouts if rollout.state in OPEN for each in rollout.changes),
+    scheduled = [found for _, found in waiting(services.ledger) if found.failed is None]
+    changes: list[tuple[str | None, TransactChange | RolloutChange]] = [
+        *((each.layer, each) for found in scheduled for each in found.changes),
+        *((rollout.layer, each) for rollout in rollouts if rollout.state in OPEN for each in rollout.changes),
     ]
-    return [(each.name or "", each.value or "") for each in changes if each.operation == "put"]
+    return [(layer, each.name or "", each.value or "") for layer, each in changes if each.operation == "put"]
 
 
 def _written(changes: list[Change]) -> SchemaReply:
@@ -178,7 +186,7 @@ async def check(services: Services, caller: Caller, request: SchemaCheck) -> Rep
     if request.value is None and schema is not None and request.name is None:
         names = _names(services, caller, request.names)
         _check_secrets(services, caller, names)
-        with Survey(services.schemas, names, schema, secret=services.schemas.is_secret(names)) as survey:
+        with _survey(services, caller, names, schema, secret=services.schemas.is_secret(names)) as survey:
             misfits = await survey.run()
         _check_token(services, caller)
         return SchemaCheckReply(not misfits, names, misfits=misfits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,10 +27,13 @@ TOO_MANY = Problem("", "", "too costly: more than 20 values take long to judge")
 class Survey:
     """Finds the stored values that do not fit a schema for `names`, while it is entered as a context.
 
-    It is also a precondition of the schema's write: that what was written since the survey fits as well.
+    It is also a precondition of the schema's write: that what was written since the survey fits as well. `secret` says
+    that nothing of the values is told, `sees` of which layers it may be.
     """
 
-    def __init__(self, schemas: Schemas, names: str, schema: bytes, *, secret: bool) -> None:
+    def __init__(
+        self, schemas: Schemas, names: str, schema: bytes, *, secret: bool, sees: Callable[[str | None], bool]
+    ) -> None:
         self.misfits: list[Misfit] = []
         """What does not fit, at most MAX_PROBLEMS of them."""
         self._schemas = schemas
@@ -38,6 +41,7 @@ class Survey:
         self._wanted = Patterns([names])
         self._schema = schema
         self._secret = secret
+        self._sees = sees
         self._changed: dict[tuple[str, str], None] = {}  # since they were judged
 
     def __enter__(self) -> Self:
@@ -63,11 +67,12 @@ class Survey:
             keys = [*self._changed]
             self._changed.clear()
 
-    async def look_at(self, values: Iterable[tuple[str, str]]) -> list[Misfit]:
-        """The same of values that are to be written later; `values` are their names and texts."""
-        for name, value in values:
+    async def look_at(self, values: Iterable[tuple[str | None, str, str]]) -> list[Misfit]:
+        """The same of values that are to be written later; `values` are their layers, names and texts."""
+        for layer, name, value in values:
             if name in self._wanted and self._comes_first(name) and len(self.misfits) < MAX_PROBLEMS:
-                problems = await self._schemas.problems(self._schema, value.encode(), secret=self._secret)
+                secret = self._secret or not self._sees(layer)
+                problems = await self._schemas.problems(self._schema, value.encode(), secret=secret)
                 if problems:
                     self.misfits.append(Misfit(name, problems))
         return self.misfits
@@ -85,7 +90,7 @@ class Survey:
             if not judge.is_light(change.content):
                 self._found(change, [TOO_COSTLY])
             elif not judge.fits(change.content):
-                self._found(change, self._problems(judge, change.content))
+                self._found(change, self._problems(judge, change, change.content))
         return not self.misfits
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -119,7 +124,7 @@ class Survey:
                 heavy.append(change)
             elif not judge.fits(change.content):
                 if judge.is_brief(change.content):
-                    self._found(change, self._problems(judge, change.content))
+                    self._found(change, self._problems(judge, change, change.content))
                 else:
                     unfit.append(change)
             if len(self.misfits) + len(unfit) == MAX_PROBLEMS:
@@ -132,11 +137,16 @@ class Survey:
             self._found(heavy[0], [TOO_MANY])
             heavy = ()
         for change in (*unfit, *heavy):
-            if problems := await self._schemas.problems(self._schema, change.content or b"", secret=self._secret):
+            secret = self._hides(change)
+            if problems := await self._schemas.problems(self._schema, change.content or b"", secret=secret):
                 self._found(change, problems)
 
-    def _problems(self, judge: Compiled, content: bytes) -> list[Problem]:
-        return judge.problems(content, secret=self._secret) if judge.is_brief(content) else []
+    def _problems(self, judge: Compiled, change: Change, content: bytes) -> list[Problem]:
+        return judge.problems(content, secret=self._hides(change)) if judge.is_brief(content) else []
+
+    def _hides(self, change: Change) -> bool:
+        """Whether nothing of a value may be told."""
+        return self._secret or not self._sees(split(change.key)[0] if change.kind == "layerConfiguration" else None)
 
     def _found(self, change: Change, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:
