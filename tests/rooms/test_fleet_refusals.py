@@ -7,15 +7,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from hivewire.actions import device_configuration, fleet, layer, layered, rollout
+from hivewire.actions import device_configuration, fleet, layer, layered, rollout, schedule, schema
 from hivewire.actions.checks import violations
 from hivewire.caller import Caller
-from hivewire_protocol.errors import WireError
+from hivewire_protocol.errors import TooLarge, WireError
 from tests.rooms.fleets import ANN, World
 from tests.rooms.fleets import fleet as fleet_of
 from tests.rooms.test_rollouts import judge, put, start
 
-MODULES = (device_configuration, fleet, layer, layered, rollout)
+MODULES = (device_configuration, fleet, layer, layered, rollout, schedule, schema)
 ALL: list[dict[str, Any]] = [{"percent": 100}]
 NAME = "a layer's name has 1 to 32 characters of a-z 0-9 . -"
 STATES = "state must be one of "
@@ -115,6 +115,40 @@ def rollouts() -> list[Refusal]:
     ]
 
 
+def schemas() -> list[Refusal]:
+    """Of schemas and schedules."""
+    long = "names is 129 characters long; at most 128, setting name_length"
+    misfit = "Stored configurations do not fit this schema: 'n': False schema does not allow 1 (and 1 more)"
+    star = "name pattern 'a*b': '*' is allowed at the end only"
+    either = "give name and value, schema and value, or names and schema"
+    return [
+        ("schema/put", {"names": "n"}, 400, "give schema, secret, or both"),
+        ("schema/put", {"schema": True}, 400, "names is required"),
+        ("schema/put", {"names": "a*b", "schema": True}, 400, star),
+        ("schema/put", {"names": "n" * 129, "schema": True}, 400, long),
+        ("schema/put", {"names": "jwt.secret", "schema": True}, 403, DENIED + "the name 'jwt.secret' is reserved"),
+        ("schema/put", {"names": "n", "schema": 1}, 400, "schema: a schema is an object, true or false"),
+        ("schema/put", {"names": "n", "schema": False}, 409, misfit),
+        (
+            "schema/put",
+            {"names": "typed", "schema": True, "entityVersion": 9},
+            409,
+            "The schema of 'typed' is at version 1, not 9",
+        ),
+        ("schema/delete", {"names": "x"}, 404, "There is no schema for 'x'"),
+        ("schema/list", {"names": "x"}, 404, "There is no schema for 'x'"),
+        ("schema/history", {"names": "x"}, 404, "There is no schema for 'x'"),
+        ("schema/check", {"name": "n"}, 400, either),
+        ("schema/check", {"names": "n", "value": "1"}, 400, either),
+        ("schema/list", {}, 413, TooLarge.text),
+        ("schema/history", {"names": "big"}, 413, TooLarge.text),
+        ("schedule/list", {"schedule": 9}, 404, "There is no schedule 9"),
+        ("schedule/list", {"skip": -1}, 400, "skip must not be negative"),
+        ("schedule/cancel", {}, 400, "schedule is required"),
+        ("schedule/cancel", {"schedule": 9}, 404, "There is no schedule 9"),
+    ]
+
+
 def of_devices() -> list[Refusal]:
     """Of what devices say; the caller is the device."""
     many = [{"name": f"n{number}", "tag": "t"} for number in range(257)]
@@ -144,6 +178,7 @@ def of_devices() -> list[Refusal]:
 def refused_rights(world: World) -> list[tuple[Caller, Refusal]]:
     """Of callers that may not do this."""
     some = world.caller(c=["n"])
+    secret = "The values of 'key' are secret: to change this needs RevealSecret"
     reading, stranger = world.caller(a=[100]), world.caller(a=[101], d=["b"])
     limited = DENIED + "the layer's target is not limited to networks of the token"
     label = {"deviceId": "a", "labels": {"site": "ulm"}}
@@ -160,6 +195,8 @@ def refused_rights(world: World) -> list[tuple[Caller, Refusal]]:
                 DENIED + "layer 'cold' holds names that the token does not reach",
             ),
         ),
+        (world.caller(a=[13, 100]), ("schema/delete", {"names": "key"}, 403, secret)),
+        (some, ("schedule/cancel", {"schedule": 2}, 404, "There is no schedule 2")),
         (reading, ("device/label", label, 403, DENIED + "this needs ManageConfiguration")),
         (stranger, ("device/report", {"deviceId": "a", "report": []}, 403, not_its)),
         (narrow, ("device/report", of_m, 403, DENIED + "the name 'm' is not among those of the token")),
@@ -187,8 +224,8 @@ def untried(tried: set[tuple[str, int]]) -> list[str]:
     return found
 
 
-IN_VAIN = {"raise NotFound(f'Device with such deviceId = {device.id} not found')"}
-"""What is not reached: the device was found a moment before."""
+IN_VAIN = {"raise NotFound(f'Device with such deviceId = {device.id} not found')", "raise ended"}
+"""What is not reached: the device was found a moment before, and no token ends while its request waits."""
 
 
 async def test_each_refusal_has_its_words() -> None:
@@ -206,10 +243,17 @@ async def test_each_refusal_has_its_words() -> None:
         await world.do("rollout/hold", rollout=2)
         await world.layer("full", 8)
         await world.put("full", **{f"n{number}": "1" for number in range(1_000)})
+        await world.do("schema/put", names="typed", schema=True)
+        await world.do("schema/put", names="key", secret=True)
+        for number in range(17):  # together they are too long for an answer
+            for names in ("big", f"big{number}"):
+                await world.do("schema/put", names=names, schema={"description": "x" * 65_000})
+        later = {"operation": "put", "name": "m", "value": "1", "layer": "global"}
+        await world.do("configuration/transact", changes=[later], at=world.clock.time + 60_000)
         own = world.caller(a=[101], d=["a"])
         for _ in range(20):
             await world.do("device/report", own, report=[])
-        rows: list[tuple[Caller, Refusal]] = [(world.admin, each) for each in (*layers(), *rollouts())]
+        rows: list[tuple[Caller, Refusal]] = [(world.admin, each) for each in (*layers(), *rollouts(), *schemas())]
         rows += [*((own, each) for each in of_devices()), *refused_rights(world)]
         tried: set[tuple[str, int]] = set()
         before = world.ledger.revision
