@@ -109,8 +109,9 @@ def _reload(gateways: Gateways, load: Load) -> None:
 async def _listen(stack: contextlib.AsyncExitStack, path: Path, connected: Callable[[], Link]) -> None:
     try:
         server = await asyncio.get_running_loop().create_unix_server(connected, str(path))
-    except OSError as error:  # such as a name that is too long for a socket
-        raise StartError(f"cannot listen at {path}: {error}; set TMPDIR to a shorter path") from error
+    except OSError as error:
+        hint = "" if error.errno is not None else "; set TMPDIR to a shorter path"  # too long for a socket
+        raise StartError(f"cannot listen at {path}: {error.strerror or error}{hint}") from error
     stack.callback(server.close)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,12 @@ async def test_a_gateway_hears_when_the_parent_hangs_up(tmp_path: Path) -> None:
         async with asyncio.timeout(PATIENCE):
             await lost.wait()
     assert await telemetry.page() == telemetry.exposition(), "its own metrics are left"
+
+
+async def test_a_socket_that_cannot_be_made_says_what_helps(tmp_path: Path) -> None:
+    """A shorter TMPDIR helps against a long path only."""
+    async with AsyncExitStack() as stack:
+        with pytest.raises(StartError, match=r"too long; set TMPDIR to a shorter path$"):
+            await supervisor._listen(stack, tmp_path / ("x" * 200), Link)
+        with pytest.raises(StartError, match=r"No such file or directory$"):
+            await supervisor._listen(stack, tmp_path / "missing" / "socket", Link)

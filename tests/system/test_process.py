@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,29 @@ def test_a_full_disk_refuses_puts_and_loses_nothing(data: Path) -> None:
     with RunningGateway(data) as gateway:
         assert versions(gateway) == done
         assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize(("workers", "broken"), [(1, True), (2, False)])
+def test_a_welcome_that_cannot_be_written_goes_to_standard_error(data: Path, workers: int, broken: bool) -> None:
+    """The generated password is stored already when standard output turns out to be full, or a closed pipe."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+    reader, writer = os.pipe() if broken else (None, os.open("/dev/full", os.O_WRONLY))
+    if reader is not None:
+        os.close(reader)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hivewire", "serve", "--port=0", f"--data={data}", f"--workers={workers}"],
+        env=environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert process.stderr is not None
+    with process:
+        shown = list(takewhile(lambda line: not line.startswith("Ctrl-C"), process.stderr))
+        assert [line for line in shown if line.startswith("Password ")]
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_log_that_cannot_be_written_fails_no_request(data: Path) -> None:

@@ -231,8 +231,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except OSError as error:  # mostly a full disk behind `>`; click handles a closed pipe
-        with open(os.devnull, "wb") as nowhere:  # otherwise the buffered output fails again at exit
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        from hivewire.cli.output import drop_output
+
+        drop_output()
         where = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"hivewire: error: {where}{error.strerror or error}", err=True)
         sys.exit(1)

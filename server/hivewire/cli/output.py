@@ -231,3 +231,9 @@ def members(reply: dict[str, Any]) -> dict[str, Any]:
 def warn(text: str) -> None:
     """Say on standard error what the user should know, although the command goes on."""
     click.echo(f"hivewire: warning: {text}", err=True)
+
+
+def drop_output() -> None:
+    """Standard output has failed: write what is buffered nowhere, because it would fail again at the exit."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

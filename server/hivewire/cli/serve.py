@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from hivewire import settings as catalogue
-from hivewire.cli.output import Columns, Row, output_option, show
+from hivewire.cli.output import Columns, Row, drop_output, output_option, show
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
@@ -222,5 +222,14 @@ def _welcome(started: Any) -> None:
         "Ctrl-C stops it.",
         "",
     ]
-    click.echo("\n".join(lines))
-    sys.stdout.flush()
+    _show("\n".join(lines))
+
+
+def _show(text: str) -> None:
+    """Print it, on standard error if standard output fails: the gateway serves already, and has stored the password."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except OSError:
+        drop_output()
+        click.echo(text, err=True)
