@@ -16,6 +16,7 @@ from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
 from hivewire.session import Session
 from hivewire.streams import reader
+from hivewire.streams.message import Undecided
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
@@ -460,6 +461,17 @@ async def test_commands_by_status(world: Messages) -> None:
     assert await world.names("command", status="b") == []
     assert await world.names("command", status="z") == ["c0"]
     assert await world.names("command", sortField="status", sortOrder="asc") == ["c1", "c2", "c0"]
+
+
+async def test_a_storage_that_does_not_answer_is_told(world: Messages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, which does not say that nothing was stored."""
+
+    async def silent(number: int, entry: bytes) -> bool:
+        raise Undecided("no answer")
+
+    monkeypatch.setattr(world.services.messages.notifications._engine, "append", silent)
+    error, text = await world.refused("notification/insert", deviceId="lamp", notification={"notification": "n"})
+    assert (error, text) == (Unavailable, "not known whether this was stored; read before trying again")
 
 
 async def test_a_storage_that_fails_is_told(world: Messages) -> None:

@@ -210,7 +210,7 @@ async def test_the_state_comes_first_and_then_every_change(world: World) -> None
 async def test_a_device_that_moves_comes_and_goes(world: World) -> None:
     """A delete for those who reach only where it was, a put for the others; who reaches both sees no delete."""
     await world.save("lamp", 1, 1)
-    everyone, ann = await world.follower(), await world.follower(user=ANN)
+    everyone, ann = await world.follower(networkIds=[], deviceTypeIds=[]), await world.follower(user=ANN)
     ben, token = await world.follower(user=BEN, claims={"dt": ["2"]}), await world.follower(claims={"n": ["1"]})
     both, one = await world.follower(networkIds=[1, 2]), await world.follower(deviceTypeIds=[1])
     itself = await world.follower(deviceId="lamp")

@@ -4,6 +4,7 @@ addendum; who gets a message first, and what ends the waiting."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,7 +17,7 @@ from hivewire.actions.poll import ELEMENT_BYTES
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
-from hivewire.polls import HELD
+from hivewire.polls import FREE, HELD, Waiter
 from hivewire_protocol.catalogue import HTTP_ONLY
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import (
@@ -480,6 +481,14 @@ async def test_a_message_and_the_end_of_a_right_at_once(world: World) -> None:
     assert names(await anns) == ["ring"]
 
 
+async def test_what_is_not_wanted_hides_nothing_from_a_poll_of_many_names(world: World) -> None:
+    """It is looked for among all messages, also among those of one moment."""
+    poll = world.waiting("command/pollMany", names=[f"n{number}" for number in range(100)])
+    await world.until_waiting()
+    await asyncio.gather(world.order("other"), world.order("n7"))
+    assert [command["command"] for command in await poll] == ["n7"]
+
+
 async def test_a_closed_connection_ends_its_poll(world: World) -> None:
     """It is freed at once."""
     caller = world.caller()
@@ -493,6 +502,10 @@ async def test_a_closed_connection_ends_its_poll(world: World) -> None:
     assert await poll == []
     assert world.count() == 0
     assert gone == [call, None]
+    del call
+    gone.clear()
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Waiter and each.identity is caller.identity]
 
 
 @pytest.mark.parametrize("action", POLLS)
@@ -503,9 +516,9 @@ async def test_large_requests_that_wait_are_bounded_together(world: World, actio
     asked: dict[str, Any] = {"deviceId": "lamp"} if "Many" not in action else {}
     asked |= {"commandId": number} if action == "command/wait" else {}
 
-    def large() -> Caller:
+    def large(size: int = HELD // 2 + FREE) -> Caller:
         caller = world.caller()
-        caller.head_size = lambda: HELD // 2
+        caller.head_size = lambda: size
         return caller
 
     polls = [world.waiting(action, large(), **asked) for _ in range(2)]
@@ -515,7 +528,7 @@ async def test_large_requests_that_wait_are_bounded_together(world: World, actio
         names = ["x," * (HELD // ELEMENT_BYTES)]
         assert "large requests" in (await world.no(action, names=names, **asked))[1]
     assert not await world.poll(action, large(), waitTimeout=0, **asked)
-    polls.append(world.waiting(action, **asked))
+    polls.append(world.waiting(action, large(FREE), **asked))
     await world.until_waiting(3)
     for poll in polls:
         poll.cancel()

@@ -424,6 +424,18 @@ async def test_the_file_is_for_its_owner_only(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_transaction_that_was_left_open_holds_nothing_back(path: Path) -> None:
+    """Where its rollback failed: the next entry is durable all the same."""
+    engine = SqliteEngine(path)
+    await engine.open("ledger")
+    assert engine._writers is not None
+    await engine._writers.execute("BEGIN IMMEDIATE")
+    await engine.log("commands").append(1, b"entry")
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT messages FROM commands").fetchall() == [(b"entry",)]
+    await engine.close()
+
+
 async def test_a_file_of_another_ledger_is_set_aside(path: Path) -> None:
     """Its messages belong to devices of other records."""
     await begins_anew(path, await written(path), "another")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -232,6 +232,36 @@ async def test_messages_expire_by_segments(shelf: Shelf) -> None:
         0,
     )
     assert await log.insert(draft()) is not None
+
+
+async def test_a_log_of_which_all_has_expired_is_whole(shelf: Shelf) -> None:
+    """Who begins to follow it misses nothing."""
+    log = await shelf.open()
+    await log.insert(draft())
+    shelf.clocks.on(HOUR)
+    await shelf.tidy()
+    assert log.stored == 0
+    assert log.covers(log.tip)
+    assert await log.since(log.tip, take=1) == []
+
+
+async def test_a_replay_reads_only_the_segments_that_it_may_need(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those whose messages were all before its time are passed over."""
+    log = await shelf.open()
+    for time in range(1, 41):
+        await log.insert(draft(timestamp=time))
+    await shelf.tidy()
+    read: list[int] = []
+    pick = log._engine.pick
+
+    async def noted(numbers: Sequence[int]) -> list[tuple[int, bytes]]:
+        read.extend(numbers)
+        return await pick(numbers)
+
+    monkeypatch.setattr(log._engine, "pick", noted)
+    assert len(await log.replay(lambda message: True, after=20)) == 20
+    assert 12 <= len(read) < 24
+    assert min(read) > 16
 
 
 async def test_a_segment_is_closed_after_a_part_of_the_retention(shelf: Shelf) -> None:

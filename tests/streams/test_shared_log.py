@@ -337,7 +337,10 @@ async def test_a_log_that_lost_the_beginning_goes_on_behind_it(site: Site) -> No
     """A gateway that was away until its next entries had expired has nothing before them, and covers nothing of it."""
     mine, _ = await site.gateway()
     message = await mine.commands.insert(draft())
+    gaps: list[int] = []
+    mine.commands.on_gap(lambda: gaps.append(mine.commands.oldest))
     mine.commands._writer.dropped(9)
+    assert gaps == [9_216], "who follows is told then"
     assert (mine.commands.oldest, mine.commands.tip, mine.commands.stored) == (9_216, 9_215, 0)
     assert not mine.commands.covers(message.place)
     assert await mine.commands.of_device(1) == []

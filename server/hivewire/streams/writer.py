@@ -169,7 +169,7 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def ended(self, clock: int) -> int:
         """When an event of this clock was, on the monotonic clock of this process."""
-        return self._elapsed() - min(max(self._clock.wall() - clock, 0), self._limits.retention)
+        return self._elapsed() - max(self._clock.wall() - clock, 0)
 
     def closed(self, header: bytes) -> None:
         """Another gateway, the keeper, has closed the open segment."""
