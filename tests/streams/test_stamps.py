@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from unittest import mock
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hivewire.streams import stamps
-from hivewire.streams.message import TooMany
+from hivewire.streams.message import Message, TooMany
 from hivewire.streams.stamps import BURST, Clock, Rate
 
 START = 1_800_000_000_000
@@ -63,6 +64,31 @@ def test_a_thousand_events_of_a_moment_have_a_millisecond_each() -> None:
     clock.begin()
     assert [clock.stamp(device) for device in range(1_001)] == [START + number for number in range(1_001)]
     assert [clock.stamp(device) for device in (2_000, 2_001, 2_000)] == [START + 1_000, START + 1_000, START + 1_001]
+
+
+def event(device: int, clock: int) -> Message:
+    """An event of another gateway."""
+    return Message(1, 1, clock, clock, clock, device, "lamp", 1, 1, "on", 1, b"{}")
+
+
+def test_events_of_another_gateway_may_be_far_ahead() -> None:
+    """The next one of the same device is later; an answered time is not, as others of that time may still come."""
+    clock = Clock(lambda: START, 1_000)
+    clock.begin()
+    clock.applied([event(1, START + 10_000)], foreign=True)
+    assert clock.answered() == START
+    assert clock.stamp(1) == START + 10_001
+
+
+def test_a_gateway_that_only_follows_forgets_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each of them is far ahead."""
+    monkeypatch.setattr(stamps, "MOST_DEVICES", 100)
+    clock = Clock(lambda: START, 1_000)
+    for device in range(1_000):
+        clock.applied([event(device, START + 10_000)], foreign=True)
+        assert len(clock._last) <= 100
+    clock.begin()
+    assert clock.stamp(1) > START + 10_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 2)), min_size=20, max_size=60))
