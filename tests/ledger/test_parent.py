@@ -20,6 +20,7 @@ from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFa
 from hivewire.ledger.retention import Retention
 from hivewire.link import Link
 from tests.ledger.parent import Parent
+from tests.running import PATIENCE
 from tests.world import HeldJournal
 
 KIND = "configuration"
@@ -259,6 +260,76 @@ async def test_a_gateway_that_dies_while_it_loads_leaves_nothing_open(site: Site
         await anext(reading)
 
 
+class Reader:
+    """Reads of a journal that have seen everything when they stop after some portions, until they may go on."""
+
+    def __init__(self, journal: Any, portions: int = 0) -> None:
+        self._changes, self._portions = journal.changes, portions
+        self.began, self.go, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def changes(self) -> AsyncIterator[list[Change]]:
+        """As those of the journal."""
+        try:
+            found = [part async for part in self._changes()]
+            for part in found[: self._portions]:
+                yield part
+            self.began.set()
+            await self.go.wait()
+            for part in found[self._portions :]:
+                yield part
+        finally:
+            self.closed.set()
+
+
+async def test_nothing_is_written_between_what_a_gateway_reads_and_the_tip(
+    held: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry between both would be neither in the log that it reads nor news to it."""
+    first = await held.gateway()
+    await first.commit(put("old"))
+    reader = Reader(held.journal)
+    monkeypatch.setattr(held.journal, "changes", reader.changes)
+    joining = asyncio.create_task(held.gateway())
+    await reader.began.wait()
+    writing = asyncio.create_task(first.commit(put("new")))
+    for _ in range(9):
+        await first.since(0, take=1)  # a way to the parent and back, as that of the write
+    reader.go.set()
+    second = await joining
+    await writing
+    await settle(second)
+    assert state(second) == state(first)
+
+
+@pytest.mark.parametrize("portions", [0, 1])
+async def test_a_gateway_that_dies_while_the_log_is_read_leaves_nothing_open(
+    held: Site, monkeypatch: pytest.MonkeyPatch, portions: int
+) -> None:
+    """What is being read for it, first or later, ends as soon as that can be."""
+    first = await held.gateway()
+    await first.commit(put("a"))
+    reader = Reader(held.journal, portions)
+    monkeypatch.setattr(held.journal, "changes", reader.changes)
+    dying = held.parent.gateway()
+    await dying.open()
+    changes = dying.changes()
+    for _ in range(portions):
+        await anext(changes)
+    reading = asyncio.ensure_future(anext(changes))
+    await reader.began.wait()
+    await dying.close()
+    with pytest.raises(Undecided):
+        await reading
+    assert dying.stopped is None, "it was closed, and not lost"
+    end = held.parent.links[-1]
+    while end.open:
+        await asyncio.sleep(0)
+    reader.go.set()
+    await end.handle.__self__._closing  # type: ignore[attr-defined]
+    async with asyncio.timeout(PATIENCE):
+        await reader.closed.wait()
+
+
 async def test_what_waits_while_a_gateway_loads_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that loads while too much is written ends, and the others go on."""
     monkeypatch.setattr(link, "WAITING_BYTES", 2_000)
@@ -337,6 +408,7 @@ async def test_a_write_whose_answer_is_lost_is_undecided(held: Site) -> None:
     with pytest.raises(NotDurable) as refused:
         await ledger.commit(put("c"))
     assert not isinstance(refused.value, Undecided)
+    assert ledger.stopped is not None and not ledger.stopped.again
 
 
 async def test_what_a_gateway_began_to_write_the_others_get(held: Site) -> None:

@@ -12,7 +12,8 @@ import pytest
 from msgspec import Raw
 
 from hivewire import link
-from hivewire.link import Failed, Link, LinkLost, Members
+from hivewire.link import Failed, Link, LinkLost, Members, Turns
+from tests.running import PATIENCE
 
 
 def text_of(body: Raw) -> Any:
@@ -101,6 +102,32 @@ async def test_who_waits_when_the_connection_ends_is_told(pair: Pair) -> None:
     assert pair.told == []
 
 
+async def test_who_gave_up_is_not_answered(pair: Pair) -> None:
+    """Neither an answer that comes at the same moment nor the end of the connection harms the others."""
+    pair.hold.clear()
+    waiting = [asyncio.create_task(pair.ask("wait")) for _ in range(2)]
+    await pair.ask("they have arrived")
+    (first, gone), (second, _) = pair.near._asked.items()
+    gone.cancel()  # as a task is that waits for it; it forgets the request in the next turn of the loop
+    pair.near._take(link._Frame(first, True, "", Raw(msgspec.msgpack.encode("late"))))
+    pair.near._asked[second].cancel()
+    pair.near.connection_lost(None)
+    assert pair.lost.is_set()
+    assert [type(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] == [
+        *(asyncio.CancelledError, asyncio.CancelledError)
+    ]
+    pair.hold.set()
+
+
+async def test_who_reads_again_is_not_cut_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a slow reader ends when it has read; the next pause has a time of its own."""
+    monkeypatch.setattr(link, "SLOW_SECONDS", 0)
+    pair.near.pause_writing()
+    pair.near.resume_writing()
+    for number in range(3):  # turns of the loop, in which the timer would be over
+        assert await pair.ask(number) == [number, 0]
+
+
 async def test_a_frame_that_is_too_large_ends_the_connection(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any of it is kept."""
     monkeypatch.setattr(link, "FRAME_BYTES", 1_000)
@@ -135,3 +162,32 @@ async def test_the_first_member_is_the_keeper() -> None:
     for each in pairs:
         each.near.close()
         await each.lost.wait()
+
+
+async def test_only_who_has_the_turn_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append without a turn gives nobody the turn of another, and who did not wait for it is not given it later."""
+    turns, holder, waiting, other = Turns(), Link(), Link(), Link()
+    await turns.take(holder)
+    monkeypatch.setattr(link, "TURN_SECONDS", PATIENCE)
+    task = asyncio.create_task(turns.take(waiting))
+    await asyncio.sleep(0)  # it waits
+    turns.end(other)
+    assert turns._holder is holder
+    turns.end(holder)
+    await task
+    assert turns._holder is waiting
+    monkeypatch.setattr(link, "TURN_SECONDS", 0)
+    await turns.take(other)
+    turns.end(other)
+    assert turns._holder is None
+
+
+async def test_an_append_whose_gateway_has_gone_is_not_remembered() -> None:
+    """Nothing is kept of those that ended."""
+
+    async def stands() -> bool:
+        return True
+
+    turns = Turns()
+    await turns.append(Link(), stands())
+    assert not turns._appended

@@ -139,8 +139,9 @@ class _Gateway:
     async def begin(self, journal: Journal) -> None:
         """Begin to read the log as it is now."""
         await self._close()
-        self._log = _portions(journal)
-        self._first = await anext(self._log, [])
+        async with self._reading:
+            self._log = _portions(journal)
+            self._first = await anext(self._log, [])
 
     async def more(self) -> list[Change]:
         """The next portion of it."""
