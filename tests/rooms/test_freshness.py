@@ -24,6 +24,7 @@ from hivewire_protocol.nouns.configuration import (
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 from tests.rooms.site import Gateway, site
 from tests.rooms.test_hub import Peer
+from tests.running import PATIENCE
 from tests.world import JOHN, World
 
 NEVER = 1 << 62
@@ -68,14 +69,15 @@ async def put(world: World, value: str = "new") -> int:
 
 @pytest.mark.parametrize("read", READS)
 async def test_put_here_and_read_there(two: list[Gateway], read: str) -> None:
-    """A read with the revision of a write sees it on every gateway, also where the feed has lost it."""
+    """A read with the revision of a write sees it on every gateway, also where the feed has lost it, once and again."""
     here, there = two
     await put(here, "old")
-    there.miss()
-    revision = await put(here)
-    assert there.ledger.revision < revision
-    assert shown(await there.ask(READS[read](atLeast=revision)))[0] == "new"
-    assert waiting(there) == 0
+    for value in ("new", "newer"):
+        there.miss()
+        revision = await put(here, value)
+        assert there.ledger.revision < revision
+        assert shown(await there.ask(READS[read](atLeast=revision)))[0] == value
+        assert waiting(there) == 0
 
 
 async def test_a_read_waits_for_the_feed(two: list[Gateway]) -> None:
@@ -109,6 +111,7 @@ async def test_a_revision_that_does_not_come(two: list[Gateway], read: str, monk
             await two[0].ask(READS.get(read, ConfigurationSubscribe)(atLeast=NEVER), peer.caller)
     assert str(refused.value) == f"this gateway has not reached revision {NEVER}, it is at {revision}: waited for 0 s"
     assert (refused.value.code, waiting(two[0]), peer.caller.feed) == (503, 0, None)
+    assert not two[0].services.freshness._revisions, "the log is asked no more"
 
 
 @pytest.mark.parametrize("read", READS)
@@ -170,14 +173,15 @@ async def test_only_so_many_wait(two: list[Gateway], monkeypatch: pytest.MonkeyP
     assert [shown(await read) for read in reads] == [["newest"]] * 2
 
 
-async def test_the_waiting_ends_with_the_gateway(world: World) -> None:
+async def test_the_waiting_ends_with_the_gateway(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits when it stops, or comes later, gets 503 at once."""
+    monkeypatch.setattr(freshness, "WAIT_SECONDS", 2 * PATIENCE)
     reading = asyncio.create_task(world.ask(READS["list"](atLeast=999)))
     await until_waiting(world)
     world.services.drain()
     for read in (reading, world.ask(READS["list"](atLeast=999))):
         with pytest.raises(Unavailable, match="the gateway is stopping"):
-            await read
+            await asyncio.wait_for(read, PATIENCE)
 
 
 async def test_the_waiting_ends_with_the_connection(two: list[Gateway]) -> None:
