@@ -1081,6 +1081,19 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
         assert shown(peer.frames)[1:] == [(name, 1, revision) for name in "abcd"]
 
 
+def noted_updates(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is encoded from now on."""
+    encoded: list[Any] = []
+    update = Shape.update
+
+    def noted(*given: Any) -> bytes:
+        encoded.append(given)
+        return update(*given)
+
+    monkeypatch.setattr(Shape, "update", noted)
+    return encoded
+
+
 @pytest.mark.parametrize("names", ["a", "abc"])
 async def test_what_is_for_very_many_is_pushed_to_the_others_as_it_is(
     world: World, monkeypatch: pytest.MonkeyPatch, names: str
@@ -1095,15 +1108,8 @@ async def test_what_is_for_very_many_is_pushed_to_the_others_as_it_is(
         peer.taken()
     at_once: list[int] = []
     read: list[Any] = []
-    encoded: list[Any] = []
     monkeypatch.setattr(world.hub.catch_up, "_deliver_or_skip", lambda *given: read.append(given))
-    update = Shape.update
-
-    def noted(*given: Any) -> bytes:
-        encoded.append(given)
-        return update(*given)
-
-    monkeypatch.setattr(Shape, "update", noted)
+    encoded = noted_updates(monkeypatch)
     world.ledger.observe(lambda changes: at_once.append(sum(len(peer.frames) for peer in peers)))
     for version in (1, 2):
         revision = await world.put(*names)
@@ -1113,6 +1119,35 @@ async def test_what_is_for_very_many_is_pushed_to_the_others_as_it_is(
             assert shown(frames) == [(name, version, revision) for name in names]
             assert ["position" in frame for frame in frames] == [name == names[-1] for name in names]
     assert (at_once, read, len(encoded)) == ([max(2, len(names))] * 2, [], 2 * len(names))
+
+
+async def test_who_gets_the_same_part_of_a_transaction_gets_the_same_frames(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded once for each part, however many get it, and without reading the log."""
+    monkeypatch.setattr(hub, "FRAMES", 2)
+    wanted = {"abc": ["*"], "ac": ["a", "c"], "b": ["b"]}
+    peers = [(names, world.peer()) for names in wanted for _ in range(5)]
+    for names, peer in peers:
+        peer.subscribe(snapshot=False, names=wanted[names])
+        peer.taken()
+    read: list[Any] = []
+    deliver = world.hub.catch_up._deliver_or_skip
+
+    def noted(*given: Any) -> Any:
+        read.append(given)
+        return deliver(*given)
+
+    monkeypatch.setattr(world.hub.catch_up, "_deliver_or_skip", noted)
+    encoded = noted_updates(monkeypatch)
+    revision = await world.put(*"abcd")
+    await world.quiet()
+    for names, peer in peers:
+        frames = peer.taken()
+        expected = names + "d" * (names == "abc")
+        assert shown(frames) == [(name, 1, revision) for name in expected]
+        assert ["position" in frame for frame in frames] == [name == expected[-1] for name in expected]
+    assert (len(encoded), read) == (4 + 2 + 1, [])
 
 
 async def test_a_change_for_very_many_waits_for_who_does_not_read_and_ends_with_a_token(

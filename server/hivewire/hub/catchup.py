@@ -501,17 +501,44 @@ def _finish(sub: Subscription) -> None:
     sub.copy, sub.live, sub.last_position = None, True, sub.offset
 
 
-def is_shared(transaction: list[Event], matching: list[Collection[Subscription]]) -> bool:
-    """Whether all subscriptions that a transaction is for get all of its events, each about another item, in one write.
+def alike(
+    transaction: list[Event], matching: Sequence[Collection[Subscription]]
+) -> list[tuple[Collection[Subscription], list[Event]]]:
+    """The subscriptions that match the events of a transaction, with these: together those that match the same ones.
+
+    Nearly always thousands match all of it, or all but what a few have otherwise. So equal collections count once.
+    """
+    different: list[list[Subscription]] = []
+    numbers = []
+    for found in map(list, matching):  # lists are compared ten times as fast as dictionaries
+        number = next((number for number, each in enumerate(different) if each == found), len(different))
+        if number == len(different):
+            different.append(found)
+        numbers.append(number)
+    if len(different) == 1:
+        return [(different[0], transaction)]
+    masks: dict[Subscription, int] = {}
+    for number, found in enumerate(different):
+        for sub in found:
+            masks[sub] = masks.get(sub, 0) | 1 << number
+    together: dict[int, list[Subscription]] = {}
+    for sub, mask in masks.items():
+        together.setdefault(mask, []).append(sub)
+    return [
+        (subs, [event for event, number in zip(transaction, numbers, strict=True) if mask >> number & 1])
+        for mask, subs in together.items()
+    ]
+
+
+def is_shared(found: Collection[Subscription], events: list[Event]) -> bool:
+    """Whether subscriptions get all of the events, each about another item, in one write.
 
     The frames of events take about a quarter of their memory.
     """
-    first = matching[0]
-    if any(found != first for found in matching) or sum([event.size for event in transaction]) > 4 * WRITE:
+    if sum([event.size for event in events]) > 4 * WRITE or any(event.parts for event in events):
         return False
-    keys_of = next((sub.topic.keys for sub in first), None)
-    items = transaction if keys_of is None else {keys_of(event.item)[0] for event in transaction}
-    return len(items) == len(transaction) and not any(event.parts for event in transaction)
+    keys_of = next((sub.topic.keys for sub in found), None)
+    return keys_of is None or len({keys_of(event.item)[0] for event in events}) == len(events)
 
 
 def _wanted(sub: Subscription, transaction: list[Event]) -> list[Event]:

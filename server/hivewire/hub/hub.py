@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -12,7 +11,7 @@ from weakref import WeakSet
 
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
-from hivewire.hub.catchup import CatchUp, is_shared
+from hivewire.hub.catchup import CatchUp, alike, is_shared
 from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
@@ -295,19 +294,25 @@ class Hub:
 
     def _publish_all(self, tail: Tail[Subscription], transaction: list[Event], moment: int, room: int) -> int:
         """The same for a transaction of several events, of which each subscription may get others."""
-        matching = [*map(tail.find, transaction)]
-        if is_shared(transaction, matching):
-            return self._publish(tail, transaction, matching[0], moment, room)
-        concerned = Counter(chain.from_iterable(matching))
-        offset, pushed = transaction[0].offset, 0
-        for sub, count in concerned.items():
+        pushed = 0
+        for found, events in alike(transaction, [*map(tail.find, transaction)]):
+            publish = self._publish if is_shared(found, events) else self._publish_each
+            pushed += publish(tail, events, found, moment, room - pushed)
+        return pushed
+
+    def _publish_each(
+        self, tail: Tail[Subscription], events: list[Event], found: Collection[Subscription], moment: int, room: int
+    ) -> int:
+        """The same for subscriptions that may get a part of the events, or not all at once."""
+        offset, pushed = events[0].offset, 0
+        for sub in found:
             if not sub.live:
                 continue
             if sub.feed.stalled or sub.feed.expires < moment or pushed >= room:
                 self._leave_behind(sub, moment)
                 continue
-            pushed += count
-            self.catch_up.deliver(sub, [transaction])
+            pushed += len(events)
+            self.catch_up.deliver(sub, [events])
             if sub.offset < offset:
                 # The peer stopped reading in the middle. `deliver` has noted where, so `fall_behind`, which would
                 # start again before the transaction, is not called.
