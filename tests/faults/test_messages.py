@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,9 +35,10 @@ class Store:
         self._read()
 
     def __call__(self, request: str) -> Any:
-        """What it answers. Raises Died when it dies of that."""
-        self._process.stdin.write(request + "\n")
-        self._process.stdin.flush()
+        """What it answers. Raises Died when it dies of that, or has died since its last answer."""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(request + "\n")
+            self._process.stdin.flush()
         return self._read()
 
     def _read(self) -> Any:
