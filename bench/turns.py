@@ -19,6 +19,8 @@ WARM_UP = 0.5
 """Seconds before a single measurement begins."""
 SHORT_WARM_UP = 0.05
 """Seconds before a turn of many begins: what was warm stays so."""
+FIRST_ANSWER = 30
+"""Longest wait for the first answer of a connection, in seconds. Before it the server may have to hash a password."""
 
 
 class Client(Protocol):
@@ -47,6 +49,9 @@ async def turn(clients: Sequence[Client], seconds: float, warm_up: float) -> dic
     for client in clients:
         client.going = True
         client.start()
+    end = time.perf_counter() + FIRST_ANSWER
+    while not all(client.answers for client in clients) and time.perf_counter() < end:
+        await asyncio.sleep(0.01)
     await asyncio.sleep(warm_up)
     started, before, cpu = time.perf_counter(), sum(each.answers for each in clients), time.process_time()
     await asyncio.sleep(seconds)
