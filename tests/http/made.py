@@ -14,7 +14,7 @@ def made(
 ) -> HttpRequest:
     """The request for a target; `came` is the body, which came with the head. Further members are of its scope."""
     path, _, query = target.partition("?")
-    connection = SimpleNamespace(anonymous=True, logged_in=lambda: None, when_lost=lambda call: None)
+    connection = SimpleNamespace(anonymous=True, logged_in=lambda: None, when_lost=lambda call: None, known=None)
     given = {
         "method": method,
         "raw_path": path.encode(),

@@ -40,6 +40,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.flow = SimpleNamespace(write_paused=False)
+        self.known = None
         self.delayed_until = 0.0
         self.anonymous = True
         self.delays = 0

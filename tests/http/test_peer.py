@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from msgspec import structs
 
+from hivewire import dispatch
 from hivewire.access.identity import ANONYMOUS
+from hivewire.caller import Caller
+from hivewire.http import peer
 from hivewire.http.peer import admit_request, caller_of_request, origin_of
+from hivewire.services import now
 from hivewire.settings import Settings
-from hivewire_protocol.errors import InvalidParameters, Unauthorized, WireError
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    TokenExpired,
+    TokenRevoked,
+    Unauthorized,
+    WireError,
+)
+from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
+from hivewire_protocol.nouns.identity import TokenRevoke
 from hivewire_protocol.nouns.poll import CommandPollMany
+from hivewire_protocol.nouns.user import Status
+from hivewire_protocol.permissions import Permission
 from tests.http.made import made
-from tests.world import World, opened
+from tests.world import HOUR, JOHN, World, opened
 
 PROXY = "10.0.0.1"
 
@@ -102,3 +120,103 @@ async def test_a_caller_knows_the_size_of_its_head(world: World) -> None:
         world.dispatcher, "api", CommandPollMany, made(*headers, scheme="http", client=None)
     )
     assert caller.head_size() == request.head_size() > 50_000
+
+
+class Kept:
+    """A connection over which requests come one after the other."""
+
+    def __init__(self, world: World) -> None:
+        self._dispatcher = world.dispatcher
+        self.connection = made().connection
+        self._over: dict[str, Any] = {"hivewire.connection": self.connection}
+
+    async def admit(
+        self, authorization: str, wanted: type[Request] = ConfigurationGet, context: str = "api", host: str = "h"
+    ) -> Caller:
+        """The caller of the next request."""
+        headers = (b"authorization", authorization.encode()), (b"host", host.encode())
+        request = made(*headers, scheme="http", client=None, **self._over)
+        try:
+            _, caller = await admit_request(self._dispatcher, context, wanted, request)
+        except WireError as error:
+            assert request.proven is isinstance(error, AccessDenied), "whoever is known is not counted as anonymous"
+            raise
+        assert request.proven
+        assert (caller.host, caller.context, caller.head_size()) == (host, context, request.head_size())
+        return caller
+
+    async def __call__(self, *arguments: Any) -> str:
+        """Its login, or the error."""
+        try:
+            return (await self.admit(*arguments)).identity.login
+        except WireError as error:
+            return type(error).__name__
+
+
+async def test_each_request_of_a_connection_has_a_caller_of_its_own(world: World) -> None:
+    """Whatever tokens, paths and schemes came before it."""
+    ask, admin, john = Kept(world), world.token(), world.token(JOHN)
+    for place in ("api", "a"), ("api", "a"), ("api", "b"), ("auth", "b"), ("api", "a"):
+        assert await ask(f"Bearer {admin}", ConfigurationGet, *place) == "admin"
+        for wrong in (admin, f"Basic {admin}", f"Bearer {admin}x", "Bearer"):
+            assert await ask(wrong, ConfigurationGet, *place) == Unauthorized.__name__, wrong
+    for _ in range(2):
+        assert await ask(f"bearer {admin}") == "admin"
+        assert await ask(f"Bearer {john}") == "john"
+
+
+async def test_what_was_found_of_a_caller_is_not_found_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the connection keeps nothing of the request itself."""
+    ask, admin = Kept(world), f"Bearer {world.token()}"
+    callers = [await ask.admit(admin)]
+    monkeypatch.delattr(peer, "caller_of_request")
+    callers += [await ask.admit(admin), await ask.admit(admin)]
+    assert ask.connection.known is not None
+    kept = ask.connection.known[1]
+    assert len({id(each) for each in (*callers, kept)}) == 4
+    assert kept.head_size() == 0
+
+
+async def test_each_request_of_a_connection_needs_its_own_right(world: World) -> None:
+    """That of the request before says nothing about it."""
+    ask, reader = Kept(world), f"Bearer {world.token(a=[Permission.GET_CONFIGURATION])}"
+    for _ in range(2):
+        assert await ask(reader) == "admin"
+        assert await ask(reader, ConfigurationPut) == AccessDenied.__name__
+
+
+async def test_a_right_that_ends_counts_from_the_next_request_of_a_connection_on(world: World) -> None:
+    """When the user is locked or the token is revoked."""
+    ask, john = Kept(world), f"Bearer {world.token(JOHN, j='one')}"
+    assert [await ask(john) for _ in range(2)] == ["john", "john"]
+    user = world.users.by_id(JOHN)
+    assert user is not None
+    for status, expected in ((Status.LOCKED_OUT, Unauthorized.__name__), (Status.ACTIVE, "john")):
+        await world.ledger.commit(world.users.write("john", structs.replace(user.content, status=status), None))
+        assert await ask(john) == expected
+    await world.ask(TokenRevoke(tokenId="one"))
+    assert await ask(john) == TokenRevoked.__name__
+
+
+async def test_a_token_that_expires_counts_no_more_on_its_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its rights have been found before."""
+    ask, admin = Kept(world), f"Bearer {world.token()}"
+    assert [await ask(admin) for _ in range(2)] == ["admin", "admin"]
+    later = now() + 2 * HOUR
+    for module in (peer, dispatch):
+        monkeypatch.setattr(module, "now", lambda: later)
+    monkeypatch.setattr(dispatch, "time_ns", lambda: later * 1_000_000)
+    assert await ask(admin) == TokenExpired.__name__
+
+
+async def test_behind_a_trusted_proxy_each_request_has_its_address() -> None:
+    """A proxy sends the requests of many clients over one connection."""
+    connection: dict[str, Any] = {"hivewire.connection": made().connection}
+    async with opened(trusted_proxies=PROXY) as world:
+        token = b"Bearer " + world.token().encode()
+        for address in ("198.51.100.7", "198.51.100.8"):
+            headers = (b"authorization", token), (b"x-forwarded-for", address.encode())
+            request = made(*headers, scheme="http", client=(PROXY, 1), **connection)
+            assert (await admit_request(world.dispatcher, "api", ConfigurationGet, request)).caller.address == address

@@ -215,6 +215,11 @@ class Tokens:
             raise TokenExpired
         return found
 
+    def verified(self, token: str) -> Identity | None:
+        """The identity of a token that was verified since the last change of a user, client or tenant. It is the same
+        object until then; it may have expired."""
+        return self._verified.find(token)
+
     def _verify(self, token: str, now: int) -> Identity:
         claims, key = self._read(token)
         if claims.t == REFRESH:  # it lives for months and may only be exchanged for access tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -111,7 +112,32 @@ async def admit_request(
 
     An invalid token is refused even where none is needed (core protocol, section 1.5).
     """
-    caller = await caller_of_request(dispatcher.services, request, context, query_token=query_token)
-    dispatcher.admit(caller, wanted)
+    caller = None if query_token else _known_caller(dispatcher, context, wanted, request)
+    if caller is None:
+        caller = await caller_of_request(dispatcher.services, request, context, query_token=query_token)
+        identity = caller.identity
+        dispatcher.admit(caller, wanted)
+        if identity is not ANONYMOUS:
+            request.connection.known = identity, copy(caller)
     caller.when_gone, caller.head_size = request.connection.when_lost, request.head_size
     return Admitted(request, caller)
+
+
+def _known_caller(dispatcher: Dispatcher, context: str, wanted: type[Request], request: HttpRequest) -> Caller | None:
+    """The caller of an earlier request on this connection, with the rights that were found then, if this request has
+    the same token. None for whatever else, and where the address is that of a proxy: then all is worked out anew."""
+    known, services = request.connection.known, dispatcher.services
+    if known is None or services.settings.trusted_proxies:
+        return None
+    identity, caller = known
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
+    if scheme != "Bearer" or services.tokens.verified(token) is not identity:
+        return None
+    if caller.host != (request.header("host") or "") or caller.context != context:
+        return None
+    try:
+        dispatcher.admit(caller, wanted)
+    except WireError:
+        return None  # another gateway may know better, and whoever asks is told the reason
+    request.logged_in()
+    return copy(caller)

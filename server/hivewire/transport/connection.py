@@ -18,6 +18,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from hivewire.access.identity import Identity
+from hivewire.caller import Caller
 from hivewire.transport.admission import FREE, HANDSHAKE_BYTES, Admission
 from hivewire.transport.back_pressure import ANONYMOUS_PIECE, PIECE, PORTION, Watch
 from hivewire.transport.handshake import handshake, head_without_upgrade
@@ -101,6 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
         "admission",
         "anonymous",
         "delayed_until",
+        "known",
         "streaming",
         "url",
     )
@@ -124,6 +127,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
         self.anonymous = True
         """Whether this connection has no login yet."""
+        self.known: tuple[Identity, Caller] | None = None
+        """The identity of the last verified token, and its caller with the rights that were found."""
         self.streaming = False
         """Whether the current answer is an event stream."""
         self.delayed_until = 0.0
