@@ -63,7 +63,8 @@ def unfinished_file(target: Path) -> Iterator[Path]:
     """
     unfinished = beside(target, UNFINISHED)
     remove_unfinished(target.parent)
-    _require_unlocked(unfinished)
+    with suppress(FileNotFoundError, PermissionError):
+        _remove_unlocked(unfinished)
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -75,18 +76,19 @@ def unfinished_file(target: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _require_unlocked(path: Path) -> None:
-    with suppress(FileNotFoundError, PermissionError), path.open("rb") as file:
+def _remove_unlocked(path: Path) -> None:
+    """Remove an unfinished file. Raises OSError, also while another process fills it."""
+    with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(errno.EBUSY, "another process is writing it") from None
+        beside(path, "-journal").unlink(missing_ok=True)
+        path.unlink()
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the unfinished files of killed processes: those that no process has locked."""
     for path in folder.glob("*" + UNFINISHED):
-        with suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            beside(path, "-journal").unlink(missing_ok=True)
-            path.unlink()
+        with suppress(OSError):
+            _remove_unlocked(path)

@@ -210,14 +210,20 @@ async def test_a_device_that_was_away_gets_what_changed() -> None:
         assert (device.mode, await device.listen()) == ("resumed", [])
 
 
+async def missing_one(world: World) -> Device:
+    """A device that is away when `a` becomes 2."""
+    await world.put("global", a="1")
+    device = Device(world, "a")
+    await device.listen()
+    device.peer.session.close()
+    await world.put("global", a="2")
+    return device
+
+
 async def test_a_device_that_gets_only_the_reply_to_its_resume_resumes_once_more() -> None:
     """The position of the reply is the one it came with: what it has missed is behind that, and was not sent yet."""
     async with fleet("a") as world:
-        await world.put("global", a="1")
-        device = Device(world, "a")
-        await device.listen()
-        device.peer.session.close()
-        await world.put("global", a="2")
+        device = await missing_one(world)
         cut = world.device("a")
         reply = cut.subscribe(deviceId="a", since=device.position)
         cut.session.close()
@@ -230,11 +236,7 @@ async def test_a_device_that_gets_only_the_reply_to_its_resume_resumes_once_more
 async def test_the_end_of_a_resume_says_so() -> None:
     """The last frame is a bookmark with `live` and the position; there are no other bookmarks."""
     async with fleet("a") as world:
-        await world.put("global", a="1")
-        device = Device(world, "a")
-        await device.listen()
-        device.peer.session.close()
-        await world.put("global", a="2")
+        device = await missing_one(world)
         device.connect()
         await world.quiet()
         _, update, bookmark = device.peer.taken()

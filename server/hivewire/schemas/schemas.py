@@ -71,6 +71,11 @@ def name_of(record: Change | Write) -> str:
     return record.key if record.kind == "configuration" else split(record.key)[1]
 
 
+def layer_of(change: Change) -> str | None:
+    """The layer in the key of its record; None for a plain configuration."""
+    return None if change.kind == "configuration" else split(change.key)[0]
+
+
 JUDGED = ("configuration", "layerConfiguration")
 """The kinds whose contents are judged."""
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schemas.compiled import MAX_PROBLEMS, Compiled, compiled
-from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, name_of
+from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, layer_of, name_of
 from hivewire.slices import in_slices
 from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.schema import Misfit, Problem
@@ -146,7 +146,7 @@ class Survey:
 
     def _hides(self, change: Change) -> bool:
         """Whether nothing of a value may be told."""
-        return self._secret or not self._sees(split(change.key)[0] if change.kind == "layerConfiguration" else None)
+        return self._secret or not self._sees(layer_of(change))
 
     def _found(self, change: Change, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:

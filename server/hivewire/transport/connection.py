@@ -370,7 +370,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Every header is there: check the limits, then let uvicorn begin to answer."""
-        if self._head_bytes + self._fed > self.admission.settings.head_bytes:  # mostly not, and then the head is not
+        if self._head_bytes + self._fed > self.admission.settings.head_bytes:
+            # Only now it may be too large: a head is never larger than what it came in.
             size = len(self.url) + sum([len(name) + len(value) + len(": \r\n") for name, value in self.headers])
             if size > self.admission.settings.head_bytes:
                 raise self._head_too_large()
