@@ -40,9 +40,9 @@ class Link:
         return await asyncio.start_server(self._accept, "127.0.0.1", 0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
         self._open |= {writer, far_writer}
+        self.accepted += 1  # from here on `cut` ends it
         await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         for each in (writer, far_writer):
             with suppress(OSError):
