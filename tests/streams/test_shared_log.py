@@ -22,6 +22,7 @@ from hivewire.streams.message import (
     NotKept,
     NotStored,
     Outcome,
+    Overloaded,
     StreamError,
     TooMany,
     Undecided,
@@ -29,6 +30,7 @@ from hivewire.streams.message import (
     unpack,
 )
 from hivewire.streams.messages import Messages
+from hivewire.streams.writer import MOST_FILL
 from tests.ledger.shared import Fault
 from tests.ledger.sites import Sites, case_of, losses, scripts
 from tests.running import PATIENCE
@@ -268,6 +270,16 @@ async def test_a_time_that_was_answered_is_before_all_that_others_append(site: S
     assert (await other.commands.insert(draft())).clock > START - 400
 
 
+async def test_a_gateway_may_be_behind_what_another_one_noted(site: Site) -> None:
+    """What the ledger says of a log that several append to is no sign of an older copy: a gateway catches up."""
+    mine, view = await site.gateway()
+    message = await mine.commands.insert(draft())
+    other = messages_on(site.store.engine(), Clocks())
+    await other.open("ledger", {"messages:commands": f"{view.epoch} {message.place + 9_999}"})
+    site.opened.append(other)
+    assert await other.commands.get(1, message.id) == message
+
+
 async def segments(site: Site, monkeypatch: pytest.MonkeyPatch) -> tuple[Log, Log]:
     """Two gateways, the first one the keeper, and six entries in four segments, the last one open."""
     monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 1)
@@ -298,6 +310,26 @@ async def test_one_gateway_closes_and_drops_segments_for_all(site: Site, monkeyp
     site.clocks[1].on(HOUR)
     await tidied(other)
     assert (other.oldest, other.stored, other.bytes) == (8 * 1_024, 0, 0)
+
+
+async def test_inserts_are_refused_while_the_keeper_closes_no_segment(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The open one is in the memory of every gateway, also of those that must not close it."""
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 1)
+    store = site.store.logs["commands"].store
+    keeper, _ = await site.gateway()
+    mine, _ = await site.gateway()
+    with monkeypatch.context() as failing:
+        failing.setattr(store, "seal", mock.AsyncMock(side_effect=NotStored("disk full")))
+        with pytest.raises(Overloaded, match="closes segments"):
+            for _ in range(9):
+                await mine.commands.insert(draft())
+                await tidied(mine.commands)
+        assert mine.commands.stored == MOST_FILL + 1
+    await tidied(keeper.commands)
+    await tidied(mine.commands)
+    await mine.commands.insert(draft())
 
 
 async def test_a_key_that_comes_while_a_segment_is_closed_is_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,10 +52,15 @@ ENTRY_BYTES = 1 << 20
 PARTS = 16
 """An open segment is closed when it has lasted for this part of the retention."""
 
+MOST_FILL = 2
+"""How many times as full as when it should be closed an open segment may become, before inserts are refused: it is in
+memory, also where another gateway is to close it."""
+
 YOUNG = 120_000
 """Milliseconds for which a message is never dropped, however little room there is (addendum, section 1)."""
 
 FULL = "the store of messages is full, and nothing in it is old enough to be dropped"
+UNCLOSED = "the gateway that closes segments of messages for all has not done it"
 
 LATEST = 1 << 50
 """Times are clipped to this many milliseconds, 36,000 years, so that everything computed from them can be stored."""
@@ -319,7 +324,7 @@ class Writer(GroupCommit[Draft | Revision]):
     async def _tidy(self) -> None:
         """Close the open segment and drop the oldest one, as far as it is time. What fails is tried later."""
         index, limits, now = self.index, self._limits, self._elapsed()
-        segment = index.open
+        segment, failed = index.open, None
         try:
             full = segment.fill >= 1 or now - segment.began >= limits.retention // PARTS
             if segment.messages and full and self._engine.keeper:
@@ -333,14 +338,20 @@ class Writer(GroupCommit[Draft | Revision]):
                     await self._engine.drop(oldest, self._clock.latest())
                     index.drop_to(oldest, now)
                     self._due = True  # one at a time: a commit may come between
-            self._crowded = FULL if index.bytes > limits.stored_bytes and not self._due else None
-            self._undropped = False
         except Exception as error:
-            full = index.bytes > limits.stored_bytes or segment.fill > 2
-            self._crowded = f"messages were not closed or dropped: {error}" if full else None
+            failed = f"messages were not closed or dropped: {error}"
             if not self._undropped:
                 log.warning("messages were not closed or dropped; trying again and again", reason=str(error))
-            self._undropped = True
+        self._undropped = failed is not None
+        self._crowded = self._lacks_room(failed)
+
+    def _lacks_room(self, failed: str | None) -> str | None:
+        """Why there is no room for any message; None while there is. `failed`: why nothing was closed or dropped."""
+        if self._due and failed is None:
+            return None  # there is more to close or drop
+        if self.index.open.fill > MOST_FILL:
+            return failed or UNCLOSED
+        return (failed or FULL) if self.index.bytes > self._limits.stored_bytes else None
 
 
 async def _stands() -> bool:
