@@ -20,6 +20,7 @@ from hivewire.caller import Caller
 from hivewire.devices.index import Device, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE
 from hivewire.devices.scope import Scope
+from hivewire.hub.hub import REPLAYS
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.streams.filters import Filter, keys_of
 from hivewire.streams.message import Message, Unreadable
@@ -767,6 +768,41 @@ async def test_a_store_that_cannot_be_read_refuses_the_subscription(world: World
     monkeypatch.setattr(world.services.messages.commands, "replay", fail)
     assert (await world.answer(peer, "command/subscribe", deviceId="lamp", timestamp=0))["code"] == 503
     assert await listed(world, peer) == []
+
+
+async def test_a_subscription_that_ended_before_its_store_could_not_be_read(world: World, monkeypatch: Any) -> None:
+    """The request is refused with 503 all the same, and nothing is left of it."""
+    peer = world.peer()
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        [feed] = world.hub.feeds
+        feed.end_all()
+        raise Unreadable("the disk is gone")
+
+    monkeypatch.setattr(world.services.messages.commands, "replay", fail)
+    assert (await world.answer(peer, "command/subscribe", deviceId="lamp", timestamp=0))["code"] == 503
+    assert await listed(world, peer) == []
+
+
+async def test_a_few_read_what_is_stored_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they read is held in memory."""
+    await world.order("old")
+    reading, most = 0, 0
+    log = world.services.messages.commands
+    replay = log.replay
+
+    async def counted(*about: Any, **bounds: Any) -> Any:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await world.quiet()
+        reading -= 1
+        return await replay(*about, **bounds)
+
+    monkeypatch.setattr(log, "replay", counted)
+    peers = [world.peer() for _ in range(3 * REPLAYS)]
+    await asyncio.gather(*[world.follow(peer, deviceId="lamp", timestamp=0) for peer in peers])
+    assert most == REPLAYS
 
 
 # Filters, against what the contract says in the simplest words.

@@ -407,6 +407,21 @@ async def test_scope_that_shrinks_narrows_and_that_comes_back_resets(world: Worl
     assert told(peer) == ["reset", "before", "meanwhile", *others, "live", "after"]
 
 
+async def test_who_comes_to_reach_too_much_is_paused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscription asked for names in all networks of its user, who gets more of them: its keys have a bound."""
+    monkeypatch.setattr("hivewire.actions.following.MAX_HELD_KEYS", 4)
+    await world.register("fan", 3)
+    peer = world.peer(ANN)
+    await world.resume(peer, names=["a", "b"])
+    for networks, expected in (((1, 3), ["a"]), ((1, 2, 3), []), ((1, 3), ["reset", "a", "a", "live", "a"])):
+        await world.member(*networks)
+        await world.quiet()
+        await world.order("a")
+        assert told(peer)[-len(expected) or None :] == expected
+        item = (await world.answer(peer, "subscription/list"))["subscriptions"][0]
+        assert item.get("paused", False) is (expected == [])
+
+
 async def test_a_token_that_reaches_other_things(world: World) -> None:
     """A narrower one narrows silently, a wider one resets; one for everything covers each of them."""
     await world.register("fan", 2)

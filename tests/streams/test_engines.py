@@ -436,6 +436,31 @@ async def test_a_transaction_that_was_left_open_holds_nothing_back(path: Path) -
     await engine.close()
 
 
+async def test_to_confirm_writes_only_after_a_failure(path: Path) -> None:
+    """Whoever asks for a command that is not there confirms the log: that must cost no write."""
+    engine = await opened(path)
+    log = engine.log("commands")
+
+    def probed() -> bool:
+        with closing(sqlite3.connect(path)) as other:
+            return bool(other.execute("SELECT * FROM meta WHERE name = 'probe'").fetchall())
+
+    found = []
+    await log.append(1, b"entry")
+    await log.confirm()
+    found.append(probed())
+    with pytest.raises(NotStored):
+        await log.append(1, b"there is one")
+    await log.confirm()
+    found.append(probed())
+    assert engine._writers is not None
+    await engine._writers.execute("DELETE FROM meta WHERE name = 'probe'")
+    await log.confirm()
+    found.append(probed())
+    await engine.close()
+    assert found == [False, True, False]
+
+
 async def test_a_file_of_another_ledger_is_set_aside(path: Path) -> None:
     """Its messages belong to devices of other records."""
     await begins_anew(path, await written(path), "another")

@@ -264,6 +264,29 @@ async def test_a_replay_reads_only_the_segments_that_it_may_need(shelf: Shelf, m
     assert min(read) > 16
 
 
+async def test_a_replay_looks_at_no_entry_in_memory_before_its_time(shelf: Shelf) -> None:
+    """It goes backwards, and ends where all was inserted and updated before."""
+    log = await shelf.open()
+    inserted = [await log.insert(draft(timestamp=time)) for time in (1, 2, 3)]
+    assert [[*portion] async for portion in log._backwards(after=1)] == [[inserted[2]], [inserted[1]]]
+
+
+async def test_who_follows_a_device_skips_what_has_nothing_of_it(shelf: Shelf) -> None:
+    """Stored segments, messages in memory up to the next one of the device, and all of the rest when there is none."""
+    log = await shelf.open()
+    start = log.oldest - 1
+    for _ in range(10):
+        last = await log.insert(draft(DOOR))
+    assert log.skip(start, LAMP.record_id) == last.place == log.tip
+    own = await log.insert(draft(LAMP))
+    assert [log.skip(place, LAMP.record_id) for place in (start, own.place)] == [own.place - 1, own.place]
+    for _ in range(10):
+        await log.insert(draft(DOOR))
+    behind = (own.place // ROOM + 2) * ROOM - 1
+    places = [log.skip(place, LAMP.record_id) for place in (start, own.place, behind, start - 1)]
+    assert places == [9 * ROOM - 1, own.place, log.tip, start - 1], "segments have four entries, and it is in the third"
+
+
 async def test_a_segment_is_closed_after_a_part_of_the_retention(shelf: Shelf) -> None:
     """A sixteenth, so what is in it does not stay for much longer than it must."""
     log = await shelf.open()
@@ -389,6 +412,20 @@ async def test_a_full_store_drops_what_is_old_and_refuses_otherwise(shelf: Shelf
     await log.insert(draft(value="x" * 100))
 
 
+async def test_nothing_is_refused_while_much_is_dropped(shelf: Shelf) -> None:
+    """A start with less room drops one segment after the other; what comes between two of them is inserted."""
+    log = await shelf.open()
+    for _ in range(40):
+        await log.insert(draft(value="x" * 100))
+    shelf.clocks.on(writer.YOUNG + 1_000)
+    log = await shelf.reopen(stored_bytes=2_000)
+    left: list[int] = []
+    log.tidy()
+    log.submit(draft(), lambda outcome: left.append(log.bytes if isinstance(outcome, Message) else 0))
+    await shelf.tidy()
+    assert left[0] > 2_000 >= log.bytes
+
+
 async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
     """Another one is not; after a restart it still is; when its messages expire it may insert again, however much
     others have."""
@@ -412,6 +449,21 @@ async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
     await log.insert(draft())
     with pytest.raises(TooMany, match="device door has"):
         await log.insert(draft(DOOR))
+
+
+async def test_of_a_device_that_has_nothing_stored_nothing_is_kept(shelf: Shelf) -> None:
+    """Devices come and go; of the others the bytes are those that they still have."""
+    log = await shelf.open()
+    for device in (LAMP, LAMP, LAMP, DOOR):
+        await log.insert(draft(device))
+    shelf.clocks.on(HOUR // 2)
+    young = await log.insert(draft(DOOR))
+    shelf.clocks.on(HOUR // 2)
+    await shelf.tidy()
+    assert log._index.devices == {DOOR.record_id: len(young.body) + segment.OVERHEAD}
+    shelf.clocks.on(HOUR // 2)
+    await shelf.tidy()
+    assert log._index.devices == {}
 
 
 async def test_a_device_is_limited_in_its_rate(shelf: Shelf) -> None:

@@ -211,7 +211,7 @@ async def _replay(services: Services, feed: Feed, sub: Subscription, after: int,
         if not sub.ended:
             feed.end(sub)
         raise
-    if found and not sub.ended:
+    if found:
         services.hub.hold(sub, Replay(_replayed(sub, message) for message in found))
     return MessageSubscribeReply(sub.id)
 
