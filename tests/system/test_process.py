@@ -355,6 +355,24 @@ def test_an_address_of_another_machine_or_of_none_is_an_error(data: Path, host: 
     assert os.listdir(data.parent) == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "least", "words"),
+    [("-v", 300_000, "292 MiB of virtual memory (ulimit -v"), ("-n", 40, "40 files (ulimit -n")],
+)
+def test_too_little_memory_and_too_few_files_are_errors(data: Path, limit: str, least: int, words: str) -> None:
+    """The error names the limit and what is needed, before anything is created."""
+    command = [sys.executable, "-m", "hivewire", "serve", "--port", "0", "--data", str(data)]
+    refused = subprocess.run(
+        ["/bin/sh", "-c", f'ulimit {limit} {least} && exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=unmeasured(),
+    )
+    fails(refused, words, "needs")
+    assert os.listdir(data.parent) == []
+
+
 def test_a_bad_path_for_the_data_is_an_error(tmp_path: Path) -> None:
     """The error names a missing directory, or one in place of the file, and nothing is created."""
     missing = tmp_path / "missing" / "hivewire.db"

@@ -230,6 +230,9 @@ def main() -> None:
         sys.exit(_report(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except MemoryError:
+        click.echo("hivewire: error: not enough memory; is there a limit (ulimit -v, MemoryMax)?", err=True)
+        sys.exit(1)
     except OSError as error:  # mostly a full disk behind `>`; click handles a closed pipe
         from hivewire.cli.output import drop_output
 
