@@ -296,6 +296,25 @@ def test_what_older_servers_lack_is_made_up(imported: Callable[..., Outcome], tm
         assert [each["id"] for each in member["networks"]] == [4]
 
 
+def test_devices_whose_id_could_not_be_saved_are_left_out(
+    imported: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """Each is told, without more of its id than an id may have; the others are imported."""
+    old = OldServer()
+    odd = ["", "x" * 10_000, "a\nb\x1b[2J", "a/b", "gerät", "x" * 48, "../..", "a b"]
+    old.lists |= {"/network": [{"id": 4, "name": "Home"}], "/device": [{"id": each, "networkId": 4} for each in odd]}
+    outcome = imported(old)
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    told = [each for each in report["remarks"] if each.startswith("the device '")]
+    rule = "is left out: an id has 1 to 48 letters, digits and dashes"
+    shown = ["", "x" * 48, r"a\nb\x1b[2J", "a/b", "gerät", "../..", "a b"]
+    assert told == [f"the device '{each}' {rule}" for each in shown]
+    assert report["devices"] == 1
+    with RunningGateway(tmp_path / "new.db") as new, new.http(_administrators_token(9)) as http:
+        assert [each["id"] for each in http.get("/device").json()] == ["x" * 48]
+
+
 def _administrators_token(user_id: int) -> str:
     """One as the old server made it, with the secret that the new gateway has too."""
     import jwt
@@ -454,7 +473,7 @@ def test_nothing_is_left_behind_when_it_fails(
         ("/user/9", (200, {"id": 8, "login": "other"}), "the user 9 is gone"),
         ("/network", (200, [{"id": 2**63}]), "Expected `int` <= "),
         ("/network", (200, [{"id": -1}]), "Expected `int` >= 0"),
-        ("/device", (200, [{"id": "", "networkId": 4}]), "Expected `str` of length >= 1"),
+        ("/device", (200, [{"id": 7, "networkId": 4}]), "Expected `str`, got `int`"),
         ("/device", (200, b'[{"id":"d","networkId":4,"data":' + b"[" * 100_000), "no answer of a DeviceHive server"),
         (
             "/configuration",

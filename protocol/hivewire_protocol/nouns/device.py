@@ -17,6 +17,12 @@ DEVICE_ID = re.compile(r"[a-zA-Z0-9-]+")
 MAX_DEVICE_ID = 48
 """Characters."""
 
+
+def is_device_id(text: str) -> bool:
+    """Whether a device can have this id."""
+    return len(text) <= MAX_DEVICE_ID and DEVICE_ID.fullmatch(text) is not None
+
+
 _Id = Annotated[str, says("The id that the client chose.")]
 _Name = Annotated[str, says("What people call the device; several may have the same name.")]
 _Data = Annotated[Raw, says("Any JSON object that applications keep with the device, or null.")]

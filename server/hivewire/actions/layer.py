@@ -36,7 +36,7 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import RevisionReply
-from hivewire_protocol.nouns.device import DEVICE_ID, MAX_DEVICE_ID
+from hivewire_protocol.nouns.device import MAX_DEVICE_ID, is_device_id
 from hivewire_protocol.nouns.layer import (
     GLOBAL,
     LAYER_NAME,
@@ -185,7 +185,7 @@ def check_bounds(target: Target) -> None:
         if given is not None and not 1 <= len(given) <= MOST_IDS:
             raise OutOfBounds(f"target.{what} must have 1 to {MOST_IDS:,} elements")
     for device in target.deviceIds or ():
-        if not DEVICE_ID.fullmatch(device) or len(device) > MAX_DEVICE_ID:
+        if not is_device_id(device):
             raise OutOfBounds(f"target.deviceIds: '{device[:MAX_DEVICE_ID]}' is not a device id")
     if target.percent is not None and not 0 < target.percent <= 100:
         raise OutOfBounds("target.percent must be over 0, and at most 100")

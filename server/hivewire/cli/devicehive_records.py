@@ -22,6 +22,7 @@ from hivewire.ledger.records import Change
 from hivewire.resources import KIND as CONFIGURATION
 from hivewire_protocol import times
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
+from hivewire_protocol.nouns.device import MAX_DEVICE_ID, is_device_id
 from hivewire_protocol.nouns.user import Role, Status
 
 AUTHOR_NOTE = "imported from DeviceHive"
@@ -68,7 +69,7 @@ class OldUser(Struct):
 class OldDevice(Struct):
     """A device."""
 
-    id: Annotated[str, Meta(min_length=1)]
+    id: str
     name: str | None = None
     data: Raw = NULL
     networkId: Number | None = None
@@ -251,8 +252,11 @@ class Reading:
         seen: set[str] = set()
         others: int | None = None
         for device in found:
+            if not is_device_id(device.id):
+                self._remark(f"the device '{device.id[:MAX_DEVICE_ID]}' is left out: {ID_RULE}")
+                continue
             if device.id in seen:
-                raise Changed(f"the device {printable(device.id)} was read twice")
+                raise Changed(f"the device {device.id} was read twice")
             seen.add(device.id)
             if device.networkId is None:
                 if others is None:
@@ -266,7 +270,7 @@ class Reading:
         types, network = self._groups[DEVICE_TYPE], device.networkId or 0
         device_type = min(types, default=0) if device.deviceTypeId is None else device.deviceTypeId
         if network not in self._groups[NETWORK] or device_type not in types:
-            raise Changed(f"the device {printable(device.id)} is in a network or of a type that was not read")
+            raise Changed(f"the device {device.id} is in a network or of a type that was not read")
         data = bytes(device.data)
         if data[:1] != b"{" and data != b"null":
             self._remark(f"the data of the device {device.id} are no object and left out")
@@ -319,6 +323,8 @@ class Reading:
 
 
 PAGE = 1_000
+
+ID_RULE = f"an id has 1 to {MAX_DEVICE_ID} letters, digits and dashes"
 
 
 def _is_name(name: str) -> bool:
