@@ -68,9 +68,13 @@ def info_of(change: Change, shown: Configuration) -> ChangeInfo:
     )
 
 
+SHOWN = 256
+"""Characters of a name that an error repeats: anybody can ask for any name."""
+
+
 def not_found(name: str) -> NotFound:
     """The error for a configuration that does not exist."""
-    return NotFound(f"Requested config with name = {name} not found in the database")
+    return NotFound(f"Requested config with name = {name[:SHOWN]} not found in the database")
 
 
 class ResourceReply(Reply):

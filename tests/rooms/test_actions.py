@@ -265,6 +265,8 @@ async def test_a_name_with_a_character_that_was_allowed_once_can_be_read_and_del
         (ConfigurationDelete(), InvalidParameters, "Configuration name is wrong or empty"),
         (ConfigurationGet(name=""), NotFound, "Requested config with name =  not found in the database"),
         (ConfigurationDelete(name=""), NotFound, "Requested config with name =  not found in the database"),
+        (ConfigurationGet(name="n" * 100_000), NotFound, "with name = " + "n" * 256 + " not found"),
+        (ConfigurationDelete(name="n" * 100_000), NotFound, "with name = " + "n" * 256 + " not found"),
         (ConfigurationGet(name="a\tb"), OutOfBounds, "forbidden character: U+0009 at position 1"),
         (ConfigurationPut(name="\ufffe", value="v"), OutOfBounds, "forbidden character: U+FFFE at position 0"),
         (ConfigurationDelete(name="\uffff"), OutOfBounds, "forbidden character: U+FFFF at position 0"),
