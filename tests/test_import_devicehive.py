@@ -296,9 +296,7 @@ def test_what_older_servers_lack_is_made_up(imported: Callable[..., Outcome], tm
         assert [each["id"] for each in member["networks"]] == [4]
 
 
-def test_devices_whose_id_could_not_be_saved_are_left_out(
-    imported: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_devices_whose_id_could_not_be_saved_are_left_out(imported: Callable[..., Outcome], tmp_path: Path) -> None:
     """Each is told, without more of its id than an id may have; the others are imported."""
     old = OldServer()
     odd = ["", "x" * 10_000, "a\nb\x1b[2J", "a/b", "gerät", "x" * 48, "../..", "a b"]

@@ -46,5 +46,6 @@ def _require_limits() -> None:
     if addresses != resource.RLIM_INFINITY and addresses < ADDRESSES:
         most = f"{addresses >> 20:,} MiB of virtual memory (ulimit -v, LimitAS of the unit)"
         raise StartError(f"this process may have {most} and needs {ADDRESSES >> 20:,}; MemoryMax bounds what it uses")
-    if files != resource.RLIM_INFINITY and files <= FILES:
-        raise StartError(f"this process may open {files} files (ulimit -n, LimitNOFILE of the unit); it needs more than {FILES}")
+    if files <= FILES and files != resource.RLIM_INFINITY:
+        most = f"{files} files (ulimit -n, LimitNOFILE of the unit)"
+        raise StartError(f"this process may open {most} and needs more than {FILES}")
