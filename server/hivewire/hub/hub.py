@@ -279,7 +279,8 @@ class Hub:
             if not frame:
                 if not position and not shape.topic.plain:
                     position = tail.position(offset)
-                frame = frames[shape] = shape.group(events, position)
+                frame = shape.update(events[0], position) if size == 1 else shape.group(events, position)
+                frames[shape] = frame
             sub.last_position = offset
             pushed += size
             ready.append(feed.listener)

@@ -84,7 +84,7 @@ def keys_of(message: Message) -> tuple[str, ...]:
         return shared
     own = f"{shared[0]}d{message.device}"
     # The names of `_named`, written out: every message has this one of its own.
-    return (own, *shared) if name is None else (own, f"{own}={name};", *shared)
+    return ((own,) if name is None else (own, f"{own}={name};")) + shared
 
 
 @lru_cache(1_024)
