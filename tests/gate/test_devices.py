@@ -148,7 +148,11 @@ OF_DEVICE = (
     ("POST", "/command", b'{"lifetime":"x"}'),
     ("POST", "/notification", b""),
     ("POST", "/notification", b"{"),
+    ("POST", "/notification", b"{}"),
     ("PUT", "/command/1", b"{"),
+    ("PUT", "/command/x", b"{"),
+    ("GET", "/command/x", b""),
+    ("GET", "/command/x/poll", b""),
     ("GET", "/command?take=x", b""),
     ("GET", "/notification?start=x&skip=x", b""),
     ("GET", "/notification/x", b""),
@@ -180,6 +184,16 @@ def test_inserts_without_an_object_or_with_a_bad_time_are_refused(admin: httpx.C
         refused = message(admin.post(f"/device/timed/{kind}", json={kind: "x", "timestamp": "soon"}))
         assert refused == (400, "Invalid request parameters")
         assert message(admin.get(f"/device/timed/{kind}?start=soon")) == (400, "Unparseable timestamp")
+
+
+def test_messages_without_a_number_in_the_path_do_not_exist(admin: httpx.Client) -> None:
+    """404 with the text of an unknown one, before the query and the body."""
+    assert admin.put("/device/numbers", json={"name": "Numbers"}).status_code == 204
+    for method, path in (("GET", "x"), ("PUT", "x"), ("GET", "1x/poll?waitTimeout=x"), ("GET", "-1?x")):
+        number = path.partition("/")[0].partition("?")[0]
+        refused = message(admin.request(method, f"/device/numbers/command/{path}", content=b"{"))
+        assert refused == (404, f"Command with id = {number} not found")
+    assert message(admin.get("/device/numbers/notification/x")) == (404, "Requested notification not found")
 
 
 @pytest.mark.parametrize("asked", ["sortField=status", "sortOrder=up", "take=-1", "skip=-1", "sortField=id"])

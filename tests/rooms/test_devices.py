@@ -15,6 +15,7 @@ from msgspec import Raw, structs
 
 import tests.world
 from hivewire.access.users import UserContent
+from hivewire.actions.device import MOST_BYTES
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, delete, insert
@@ -248,11 +249,24 @@ async def test_a_save_is_refused_with_the_texts_of_the_reference(
 
 
 async def test_a_device_that_no_answer_could_show_is_refused(world: World) -> None:
-    """Whatever is stored can be read."""
-    await world.put("lamp", data={"text": "d" * (MAX_REPLY - 2_000)})
-    assert len(encode(await world.device("lamp"))) < MAX_REPLY
-    larger = {"name": "n", "data": {"text": "d" * MAX_REPLY}}
+    """Whatever is stored can be read, with some room for the rest of the answer."""
+    await world.put("lamp", data={"text": ""})
+    change = world.ledger.get("device", "lamp")
+    assert change is not None
+    room = MOST_BYTES - len(change.content or b"")
+    await world.put("lamp", data={"text": "d" * room})
+    assert len(encode(await world.device("lamp"))) < MAX_REPLY - 900
+    larger = {"data": {"text": "d" * (room + 1)}}
     assert (await world.refused("device/save", deviceId="lamp", device=larger))[0] is TooLarge
+
+
+async def test_an_error_repeats_the_beginning_of_an_id(world: World) -> None:
+    """128 characters of it: a path may be long."""
+    for action in ("device/get", "notification/get"):
+        refused = await world.refused(action, deviceId="x" * 129)
+        assert refused == (NotFound, f"Device with such deviceId = {'x' * 128} not found")
+    refused = await world.refused("device/get", world.caller(ANN, n=["1"]), deviceId="x" * 129)
+    assert refused == (AccessDenied, f"Access is denied: device '{'x' * 128}' is not within reach of the token")
 
 
 async def test_the_longest_id_and_name_are_taken(world: World) -> None:

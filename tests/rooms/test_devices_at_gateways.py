@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.msgpack import encode
 from structlog.testing import capture_logs
 
 from hivewire.broadcast import FACT_BYTES
@@ -112,7 +113,7 @@ async def test_the_devices_of_a_gateway_that_was_killed_go_offline(site: Site) -
     assert await other.presence() == (True, NOW)
     assert other.neighbours.gauges()["gateways"][1]() == 1
     mine.end.leave()
-    other.seconds += neighbours.SILENT_SECONDS
+    other.seconds += 10
     other.neighbours.beat()
     await settle()
     other.linger()
@@ -126,6 +127,44 @@ async def test_the_devices_of_a_gateway_that_was_killed_go_offline(site: Site) -
     other.linger()
     assert await other.presence() == (False, NOW)
     assert other.neighbours.gauges()["gateways"][1]() == 0
+
+
+async def test_devices_elsewhere_come_and_go_in_portions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands that come at once do not hold up the event loop, nor do they make a fact too large."""
+    monkeypatch.setattr(neighbours, "AT_ONCE", 2)
+    mine = await site.gateway()
+    mine.neighbours._move(neighbours.Neighbour(), [1, 2, 3, 4, 5])
+    left = []
+    while mine.neighbours._moves:
+        mine.neighbours._move_some()
+        left.append(len(mine.neighbours._moves))
+    assert left == [3, 1, 0]
+    everybody = neighbours.All(1 << 62, 1 << 62, [1 << 62] * neighbours.PART)
+    assert len(encode(everybody)) <= FACT_BYTES
+
+
+async def test_a_gateway_that_does_not_answer_is_asked_once_a_second(site: Site) -> None:
+    """However many beats and facts say that something was missed."""
+    mine, other = await site.gateway(), await site.gateway()
+    await mine.follow(mine.peer(), deviceId="lamp")
+    await settle()
+    site.bus.lose = 99
+    await mine.follow(mine.peer(), deviceId="door")
+    await settle()
+    asked: list[str] = []
+    facts = other.neighbours._facts
+    tell = facts.tell
+
+    def noted(fact: Any) -> None:
+        asked.extend(fact.name for fact in [fact] if isinstance(fact, neighbours.Ask))
+        tell(fact)
+
+    facts.tell = noted  # type: ignore[method-assign]
+    for seconds in (0.0, 0.9, 0.1):
+        other.seconds += seconds
+        for number in (7, 8):
+            other.neighbours._hear(mine.end.name, neighbours.Beat(number, NOW))
+    assert asked == [mine.end.name] * 2
 
 
 async def test_a_gateway_that_stops_says_so(site: Site) -> None:
@@ -188,6 +227,15 @@ async def test_clocks_that_differ_are_noticed(site: Site) -> None:
     for _ in range(neighbours.BEATS):
         await site.beat()
     assert gateways[2].neighbours.problem is None
+
+
+async def test_beats_that_were_under_way_for_long_say_nothing_of_clocks(site: Site) -> None:
+    """The quickest of the last five counts."""
+    mine, other = await site.gateway(), await site.gateway()
+    mine.neighbours._hear(other.end.name, neighbours.Beat(0, NOW))
+    for problem in (None, None, None, None, "the clock is 600 ms ahead of that of another gateway; set both by NTP"):
+        mine.neighbours._hear(other.end.name, neighbours.Beat(0, NOW - 600))
+        assert mine.neighbours.problem == problem
 
 
 # Messages.

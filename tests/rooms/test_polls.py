@@ -561,6 +561,21 @@ async def test_large_requests_that_wait_are_bounded_together(world: World, actio
     await asyncio.gather(*polls)
 
 
+async def test_many_polls_are_woken_a_few_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer takes a while, and others want to be served between them."""
+    monkeypatch.setattr("hivewire.polls.AT_ONCE", 2)
+    waiting = [world.waiting("command/poll", deviceId="lamp") for _ in range(5)]
+    await world.until_waiting(5)
+    polls = world.services.polls
+    polls.drain()
+    left = []
+    while polls._due:
+        polls._wake_some()
+        left.append(len(polls._due))
+    assert left == [3, 1, 0]
+    assert await asyncio.gather(*waiting) == [[]] * 5
+
+
 async def test_a_stop_ends_all_polls(world: World) -> None:
     """As if their time was up; later ones do not wait."""
     number = (await world.order("on"))["id"]

@@ -15,7 +15,7 @@ from hivewire.access.user_changes import conflict
 from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, json_object
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
-from hivewire.devices.index import KIND, NULL, Device, DeviceContent
+from hivewire.devices.index import KIND, Device, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
 from hivewire.devices.scope import Scope, required
 from hivewire.fleet.device_topics import view, view_with_presence
@@ -119,10 +119,10 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
     fields = request.device
     if not isinstance(fields, DeviceFields):
         raise InvalidParameters("Device is required")
-    fields.data = json_object(fields.data)
+    data = json_object(fields.data)
     while True:
         await services.registry.forget(device_id)
-        transaction = _saving(services, caller, device_id, fields)
+        transaction = _saving(services, caller, device_id, fields, data)
         transaction.dry_run = bool(request.dryRun)
         try:
             [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
@@ -172,7 +172,7 @@ def check_id_in_path(services: Services, caller: Caller, parameters: Mapping[str
     checked_id(unquote(parameters["deviceId"]))
 
 
-def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFields) -> Transaction:
+def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFields, data: Raw) -> Transaction:
     """The transaction that saves a device over what it is now. Checks are in the order of devices, section 1.4."""
     registry = services.registry
     scope = registry.scope(caller.identity)
@@ -190,7 +190,7 @@ def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFi
             content.name = fields.name
         content.network = content.network if fields.networkId is None else network
         content.type = content.type if fields.deviceTypeId is None else device_type
-    content.data = fields.data if isinstance(fields.data, Raw) else NULL
+    content.data = data
     content.blocked = content.blocked if fields.isBlocked is None else fields.isBlocked
     encoded = msgspec.json.encode(content)
     if len(encoded) > MOST_BYTES:
