@@ -1,10 +1,11 @@
-"""Names of files beside a data file, and files that are on the disk."""
+"""Names of files beside a data file, files that are on the disk, and those that settings name."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,24 @@ from urllib.parse import quote
 
 UNFINISHED = ".hivewire-unfinished"
 """The end of the name of an unfinished file, which no other program uses."""
+
+
+SETTING_BYTES = 16 << 20
+"""Largest file that a setting names: a bundle of certificates, at most."""
+
+
+def read_regular(path: str | Path, most: int = SETTING_BYTES) -> bytes:
+    """The content of a file that a setting names. Raises OSError, also for what is no regular file or is larger.
+
+    To read a pipe or a terminal can take for ever, and it has its content only once; a reload reads all files again.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
 
 
 def uri(path: Path, mode: str) -> str:

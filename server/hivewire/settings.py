@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hivewire.addresses import plain
+from hivewire.files import read_regular
 from hivewire_protocol import times
 
 ENVIRONMENT = "HIVEWIRE_"
@@ -519,7 +520,9 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
 
 def _from_file(path: Path) -> list[tuple[str, Any, str]]:
     try:
-        found = tomllib.loads(path.read_text("utf-8-sig"))  # editors on Windows begin a file with a byte order mark
+        found = tomllib.loads(
+            read_regular(path).decode("utf-8-sig")
+        )  # editors on Windows begin a file with a byte order mark
     except OSError as error:
         raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -557,15 +560,11 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, st
 def _secret_in(path: Path, variable: str) -> str:
     """The content of a file that holds a secret, without the line break at its end. Raises SettingsError."""
     try:
-        with path.open("rb") as file:
-            content = file.read(SECRET_BYTES + 1)
-        text = content.decode()
+        text = read_regular(path, SECRET_BYTES).decode()
     except OSError as error:
         raise SettingsError(f"{variable}: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{variable}: {path} is not UTF-8") from None
-    if len(content) > SECRET_BYTES:
-        raise SettingsError(f"{variable}: {path} has more than {SECRET_BYTES:,} bytes")
     if not (secret := text.removesuffix("\n").removesuffix("\r")):
         raise SettingsError(f"{variable}: {path} is empty")
     return secret

@@ -106,12 +106,15 @@ async def test_facts_that_were_lost_are_found_out(site: Site, monkeypatch: pytes
 
 
 async def test_the_devices_of_a_gateway_that_was_killed_go_offline(site: Site) -> None:
-    """Ten seconds after nothing was heard of it, and the seconds that every device has."""
+    """Ten seconds after nothing was heard of it, and the seconds that every device has. One line tells the loss."""
     mine, other = await site.gateway(), await site.gateway()
+    online = other.services.notes.online
+    online._seconds = lambda: other.seconds
+    mine.services.notes.online.beat()
     await mine.follow(mine.peer(), deviceId="lamp")
     await site.beat()
     assert await other.presence() == (True, NOW)
-    assert other.neighbours.gauges()["gateways"][1]() == 1
+    assert other.neighbours.gauges()["gateways"][1]() == len(online.names) == 1
     mine.end.leave()
     other.seconds += 10
     other.neighbours.beat()
@@ -120,7 +123,9 @@ async def test_the_devices_of_a_gateway_that_was_killed_go_offline(site: Site) -
     assert await other.presence() == (True, NOW)
     other.seconds += 0.1
     with capture_logs() as lines:
-        other.neighbours.beat()
+        for each in (other.neighbours, online):
+            each.beat()
+    assert online.names == []
     assert lines == [{"event": "another gateway has gone", "other": mine.end.name, "log_level": "warning"}]
     await settle()
     assert await other.presence() == (True, NOW)

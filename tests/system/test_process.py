@@ -443,16 +443,19 @@ def test_a_line_of_the_log_is_one_write() -> None:
 
 
 def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
-    """TLS files that are missing or not PEM are an error, and no file is created."""
+    """TLS files that are missing, not PEM or a pipe are an error, and no file is created."""
     folder = tmp_path / "tls"
     folder.mkdir()
     text = folder / "text.pem"
     text.write_text("no certificate")
-    missing = folder / "missing.pem"
+    missing, pipe = folder / "missing.pem", folder / "pipe.pem"
+    os.mkfifo(pipe)
     for certificate, key, words in (
         (text, text, ("tls_certificate", "tls_key", str(text), "they must be a certificate and its key, in PEM")),
         (missing, text, (f"cannot read tls_certificate {missing}",)),
         (text, missing, (f"cannot read tls_key {missing}",)),
+        (pipe, text, (f"cannot read tls_certificate {pipe}: it is not a regular file",)),
+        (text, pipe, (f"cannot read tls_key {pipe}: it is not a regular file",)),
     ):
         found = hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", certificate, "--tls-key", key)
         fails(found, *words)

@@ -179,6 +179,29 @@ def test_an_encrypted_key_changes_nothing(data: Path, certificate: tuple[Path, P
         assert gateway.noise == []
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_pipe_in_place_of_a_tls_file_changes_nothing(data: Path, certificate: tuple[Path, Path], number: int) -> None:
+    """Who opens it waits until somebody writes to it, and nobody would be served meanwhile."""
+    configured, files = with_tls(data, certificate)
+    with configured.gateway as gateway:
+        files[number].unlink()
+        os.mkfifo(files[number])
+        told = configured.reload(event="the settings were not reloaded")
+        assert f"{files[number]}: it is not a regular file" in told["reason"]
+        verify = ssl.create_default_context(cafile=str(certificate[0]))
+        assert httpx.get(gateway.url + "/health/live", verify=verify).status_code == 200
+
+
+def test_a_pipe_in_place_of_the_settings_changes_nothing(data: Path) -> None:
+    """The same for the settings themselves."""
+    configured = Configured(data, 'log_level = "info"')
+    with configured.gateway as gateway:
+        configured.file.unlink()
+        os.mkfifo(configured.file)
+        assert "it is not a regular file" in configured.reload(event="the settings were not reloaded")["reason"]
+        assert httpx.get(gateway.url + "/health/live").status_code == 200
+
+
 def test_tls_that_is_taken_away_needs_a_restart(data: Path, certificate: tuple[Path, Path]) -> None:
     """Also when its files are gone: the gateway goes on with the certificate that it has."""
     configured, files = with_tls(data, certificate)

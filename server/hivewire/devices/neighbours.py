@@ -34,6 +34,9 @@ ASK_SECONDS = 1.0
 BEATS = 5
 """Heartbeats by which clocks are compared."""
 
+PRESENCE = "presence"
+"""The subject of what waits for commands, that of the neighbours that every gateway has."""
+
 APART = 500
 """Milliseconds that the clocks of two gateways may differ by."""
 
@@ -119,9 +122,10 @@ class Neighbours:
         broadcast: Broadcast,
         presence: Present,
         now: Callable[[], int],
-        subject: str = "presence",
+        subject: str = PRESENCE,
     ) -> None:
         self._name = broadcast.name
+        self._tells_losses = subject == PRESENCE  # one line for a lost gateway, whatever it tells
         self._facts = Facts(broadcast, subject, _decode, self._hear)
         self._presence = presence
         self._now = now
@@ -236,7 +240,8 @@ class Neighbours:
         self._facts.tell(Beat(self._number, self._now()))
         until = self._seconds() - SILENT_SECONDS
         for name in [name for name, neighbour in self._neighbours.items() if neighbour.heard < until]:
-            log.warning("another gateway has gone", other=name)
+            if self._tells_losses:
+                log.warning("another gateway has gone", other=name)
             self._lose(name)
 
     def start(self) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hivewire.files import read_regular
 from hivewire.settings import Settings
 from hivewire.telemetry import log
 
@@ -392,18 +393,21 @@ def _message_of(message: Msg) -> Message:
 def _credentials(file: str) -> dict[str, str]:
     """The option of the library for a file with a token and its key, or with the seed of a key alone."""
     try:
-        content = Path(file).read_text()
+        content = read_regular(file).decode()
     except (OSError, ValueError) as error:
         raise Unusable(f"cannot read the credentials of the store, {file}: {error}") from error
     return {"user_credentials" if "BEGIN" in content else "nkeys_seed": file}
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
+    given = [file for file in (settings.store_ca, settings.store_cert, settings.store_key) if file]
     try:
+        for file in given:
+            read_regular(file)  # what reads them would wait for a pipe
         context = ssl.create_default_context(cafile=settings.store_ca)
         if settings.store_cert is not None:
             context.load_cert_chain(settings.store_cert, settings.store_key)
     except (OSError, ssl.SSLError) as error:
-        named = [Path(file).name for file in (settings.store_ca, settings.store_cert, settings.store_key) if file]
-        raise Unusable(f"cannot use the TLS files of the store ({', '.join(named)}): {error}") from error
+        named = ", ".join(Path(file).name for file in given)
+        raise Unusable(f"cannot use the TLS files of the store ({named}): {error}") from error
     return context

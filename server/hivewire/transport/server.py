@@ -15,11 +15,11 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from hivewire.files import read_regular
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import Gauges, log
 from hivewire.transport.admission import Admission
@@ -198,7 +198,7 @@ def check_tls(settings: Settings) -> None:
     for name in ("tls_certificate", "tls_key"):
         file = getattr(settings, name)
         try:
-            content = Path(file).read_bytes() if file is not None else b""
+            content = read_regular(file) if file is not None else b""
         except OSError as error:  # that of `load_cert_chain` does not name the file
             raise StartError(f"cannot read {name} {file}: {error.strerror}") from None
         if b"ENCRYPTED" in content:  # RFC 7468, section 11, and the older form of RFC 1421
@@ -225,7 +225,7 @@ def tls_digest(settings: Settings) -> bytes | None:
     digest = hashlib.sha256()
     try:
         for file in (settings.tls_certificate, settings.tls_key):
-            digest.update(Path(file).read_bytes() if file is not None else b"")
+            digest.update(read_regular(file) if file is not None else b"")
     except OSError:
         return None
     return digest.digest()
@@ -237,7 +237,7 @@ def expiry_of(certificate: str) -> str | None:
     Its `Validity` is two times in UTC, one after the other (RFC 5280, section 4.1.2.5).
     """
     with suppress(OSError, ValueError):
-        text = Path(certificate).read_text(encoding="latin-1")
+        text = read_regular(certificate).decode("latin-1")
         first = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
         found = VALIDITY.search(ssl.PEM_cert_to_DER_cert(first))
         if found is not None:
