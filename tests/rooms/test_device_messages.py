@@ -421,6 +421,10 @@ async def test_a_list_is_filtered_sorted_and_cut(world: Messages, what: str) -> 
         assert await names(None, **members) == found
     assert await names(take=2, skip=1) == "ab"
     assert await names(http, take=2, skip=1, sortOrder="asc") == "ab"
+    await insert("e", timestamp=0)
+    assert await names(sortField=what.upper(), sortOrder="asc") == "aabcde"
+    assert await names(sortField=what, take=3) == "edc"
+    assert await names() == "eaabcd"
 
 
 async def test_how_many_a_list_has_by_default(world: Messages) -> None:

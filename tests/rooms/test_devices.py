@@ -305,6 +305,16 @@ async def test_a_save_needs_a_type_in_reach_unless_it_names_one(world: World) ->
     await world.put("new", no_types, deviceTypeId=3)
 
 
+async def test_only_a_change_that_moves_a_device_says_where_it_was(world: World) -> None:
+    """Who follows the place where it was is told that it left; other changes tell nobody so."""
+    said = []
+    for device in ({}, {"name": "Lamp"}, {"networkId": 3}, {"networkId": 3}, {"deviceTypeId": 2}):
+        await world.put("lamp", **device)
+        change = world.ledger.get("device", "lamp")
+        said.append(change and change.description)
+    assert said == [None, None, "was in network 2, of type 1", None, "was in network 3, of type 1"]
+
+
 async def test_a_save_over_a_change_of_somebody_else_keeps_it(world: World) -> None:
     """What comes first counts: a save that was evaluated before another one is evaluated again."""
     await world.put("lamp", networkId=1)

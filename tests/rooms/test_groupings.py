@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from itertools import product
 from typing import Any, NamedTuple
 
 import msgspec
@@ -155,6 +156,8 @@ async def test_what_is_wrong_with_an_object_is_said_in_devicehives_words(world: 
     ):
         text = V + "".join(f"\nOn property {name} (value: {value}): {rule} ; " for name, value, rule in broken)
         assert await refusal(world, asked(word, "insert", its=its)) == (InvalidParameters, text)
+    longer = await refusal(world, asked(word, "insert", its={"name": "n" * 257}))
+    assert f"(value: {'n' * 256}): " in longer[1], "a text of any length is not repeated whole"
     assert await make(world, word, "n" * 128, "d" * 128) == 1
     for its, name in (({"name": ""}, "name"), ({"description": long}, "description")):
         found = await refusal(world, asked(word, "update", id=1, its=its))
@@ -327,6 +330,26 @@ async def scope_is_naive(
                 assert number in granted & own
 
 
+async def test_what_a_token_lists_is_counted(world: World) -> None:
+    """A token that says nothing of networks restricts no count of them; over a socket all device types are counted."""
+    for word, name in product(WORDS.values(), "abc"):
+        await make(world, word, name)
+    await assign(world, BOUND, networks=[1, 2], device_types=[1, 2])
+    network, device_type = WORDS.values()
+    given: tuple[tuple[Word, Caller, int], ...] = (
+        (network, world.caller(n=["1", "9"]), 1),
+        (network, world.caller(n=[]), 0),
+        (network, world.caller(n=None), 3),
+        (network, world.caller(BOUND, n=None), 2),
+        (network, world.caller(BOUND, n=["2", "3"]), 1),
+        (device_type, over_http(world.caller(BOUND, dt=["2", "3"])), 1),
+        (device_type, over_http(world.caller(BOUND, dt=["*"])), 2),
+        (device_type, world.caller(BOUND, dt=["2", "3"]), 3),
+    )
+    for word, caller, number in given:
+        assert (await world.ask(asked(word, "count"), caller)).count == number
+
+
 async def test_the_devices_of_one_are_those_that_the_token_reaches(world: World) -> None:
     """By creation, with their data; of a network those of the token's types, of a type those of the token's networks
     and, for a client, of its own."""
@@ -344,6 +367,10 @@ async def test_the_devices_of_one_are_those_that_the_token_reaches(world: World)
     full = await shown(world, network, 2)
     assert list(full) == ["devices", "id", "name", "description"]
     assert full["devices"] == [{"id": "x", "name": "x's name", "data": None, "isBlocked": False}]
+    blocked = DeviceContent(name="x", data=msgspec.Raw(b'{"k":1}'), network=2, type=1, blocked=True)
+    await world.ledger.commit(Transaction([Write(DEVICE, "x", msgspec.json.encode(blocked))]))
+    [device] = (await shown(world, network, 2))["devices"]
+    assert device == {"id": "x", "name": "x", "data": {"k": 1}, "isBlocked": True}
     assert await devices(network, 1, world.admin) == ["z", "y", "w"]
     assert await devices(network, 1, world.caller(BOUND, dt=["2"])) == ["y"]
     assert await devices(network, 1, world.caller(BOUND, dt=[])) == []

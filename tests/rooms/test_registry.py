@@ -80,6 +80,20 @@ async def test_names_are_unique_among_networks_and_among_device_types(world: Wor
     assert sorted(world.ledger.kind(NAME).live) == ["deviceType/a", "network/a", "network/b", "network/c"]
 
 
+async def test_a_start_reads_everything_in_the_order_of_ids(world: World) -> None:
+    """Whatever was changed last, and in whichever order an engine gives it."""
+    for name in "abc":
+        await group(world, NETWORK, name)
+    await group(world, DEVICE_TYPE, "a")
+    await register(world, "x", "y")
+    for kind, key in ((NETWORK, "1"), (DEVICE, "x")):
+        live = world.ledger.kind(kind).live
+        live[key] = live.pop(key)
+    found = Registry(world.ledger, world.users)
+    found.load()
+    assert (list(found.networks), ids(found)) == ([1, 2, 3], ["x", "y"])
+
+
 async def test_a_device_exists_only_while_its_network_and_type_do(world: World) -> None:
     """It is hidden at once by one record, and its own record is removed in the background."""
     found = world.services.registry

@@ -90,6 +90,9 @@ async def test_a_user_is_read_with_its_networks(world: World) -> None:
     found = await shown(world, UserGet(userId=JOHN))
     assert (found["id"], found["login"], found["lastLogin"]) == (JOHN, "john", None)
     assert [network["id"] for network in found["networks"]] == [1, 2]
+    backwards = structs.replace(content(world, JOHN), networks=[2, 1])
+    await world.ledger.commit(world.users.write("john", backwards, None))
+    assert await shown(world, UserGet(userId=JOHN)) == found
     assert found["networks"][0] == {"id": 1, "name": "network 1", "description": None}
     assert await shown(world, UserGetCurrent(), world.caller(JOHN)) == found
     await world.ask(NetworkDelete(networkId=1))
@@ -378,6 +381,8 @@ async def test_device_types_are_assigned_to_who_does_not_have_all(world: World) 
         await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=2))
     assert (await world.ask(UserGetDeviceType(userId=JOHN, deviceTypeId=2))).deviceType.deviceType.id == 2
     assert [each["id"] for each in await shown(world, UserGetDeviceTypes(userId=JOHN))] == [2]
+    await world.ask(UserDisallowAllDeviceTypes(userId=ADMIN))
+    assert await shown(world, UserGetDeviceTypes(userId=ADMIN)) == [], "the role gives none"
     await world.ask(UserUnassignDeviceType(userId=JOHN, deviceTypeId=2))
     await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=1))
     await world.ask(UserAllowAllDeviceTypes(userId=JOHN))
