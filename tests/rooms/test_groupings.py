@@ -23,7 +23,16 @@ from hivewire.devices.index import DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent
 from hivewire.ledger.records import Transaction, Write
 from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds, WireError
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.nouns.user import Status
 from tests.world import ADMIN, BOUND, JOHN, World, opened
 
 
@@ -195,6 +204,23 @@ async def test_concurrent_writes_of_one_name_or_record_all_count(world: World, w
     await asyncio.gather(*[world.ask(asked(word, "update", id=1, its=its)) for its in changes])
     full = await shown(world, word, 1)
     assert (full["name"], full["description"]) == ("b", "d")
+
+
+@pytest.mark.parametrize(("what", "members"), [("update", {"its": {"name": "late"}}), ("delete", {})])
+async def test_a_write_is_not_repeated_for_a_user_who_was_locked_meanwhile(
+    world: World, word: Word, what: str, members: dict[str, Any]
+) -> None:
+    """The right to it is checked again where it is evaluated again."""
+    await make(world, word, "a")
+    await assign(world, BOUND, networks=[1], device_types=[1])
+    locked = structs.replace(world.staff["bound"], status=Status.LOCKED_OUT)
+    first = asyncio.create_task(world.ask(asked(word, "update", id=1, its={"name": "first"})))
+    late = asyncio.create_task(refusal(world, asked(word, what, id=1, **members), world.caller(BOUND)))
+    await asyncio.sleep(0)
+    await world.ledger.commit(world.users.write("bound", locked, None))
+    assert (await late)[0] is UserNotActive
+    await first
+    assert await names(world, word) == ["first"]
 
 
 async def test_the_scope_comes_before_the_id_and_that_before_the_body(world: World, word: Word) -> None:

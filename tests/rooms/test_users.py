@@ -41,6 +41,7 @@ from hivewire_protocol.nouns.membership import (
 )
 from hivewire_protocol.nouns.network import NetworkDelete
 from hivewire_protocol.nouns.user import (
+    Status,
     UserCount,
     UserDelete,
     UserGet,
@@ -400,6 +401,36 @@ async def test_a_network_that_is_deleted_meanwhile_is_not_assigned(world: World)
     assert [isinstance(result, NotFound) for result in results] == [False, True]
     assert not isinstance(results[0], BaseException)
     assert content(world, JOHN).networks == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        UserAssignNetwork(userId=BOUND, networkId=1),
+        UserAllowAllDeviceTypes(userId=BOUND),
+        UserDelete(userId=BOUND),
+        UserUpdate(userId=BOUND, user=UserUpdateFields(data={"late": 1})),
+    ],
+)
+async def test_a_change_of_a_user_is_not_repeated_for_one_who_was_locked_meanwhile(
+    world: World, request_: Request
+) -> None:
+    """The right to it is checked again where it is evaluated again."""
+    await grouped(world)
+    for kind in ("networks", "device_types"):
+        given = structs.replace(content(world, HELPER), **{kind: [1, 2]})
+        await world.ledger.commit(world.users.write("helper", given, None))
+    locked = structs.replace(content(world, HELPER), status=Status.LOCKED_OUT)
+    fields = UserUpdateFields(introReviewed=True)
+    first = asyncio.create_task(world.ask(UserUpdate(userId=BOUND, user=fields)))
+    late = asyncio.create_task(world.ask(request_, world.caller(HELPER)))
+    await asyncio.sleep(0)
+    await world.ledger.commit(world.users.write("helper", locked, None))
+    with pytest.raises(UserNotActive):
+        await late
+    await first
+    found = content(world, BOUND)
+    assert (found.intro_reviewed, found.networks, found.data) == (True, [], None)
 
 
 @pytest.mark.parametrize(

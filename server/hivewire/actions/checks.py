@@ -7,8 +7,9 @@ from typing import Protocol, TypeAlias
 
 from msgspec import UNSET, Raw, UnsetType
 
+from hivewire.caller import Caller
 from hivewire.ledger.records import Expected, Precondition
-from hivewire.services import Services
+from hivewire.services import Services, now
 from hivewire_protocol import patterns
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
@@ -26,6 +27,12 @@ SHOWN = 256
 
 Broken: TypeAlias = tuple[str, "str | None", str]
 """A member of an object, its value, and the rule that it breaks."""
+
+
+def check_token(services: Services, caller: Caller) -> None:
+    """Raise the error of a token that has ended while its request waited."""
+    if (ended := services.tokens.refusal(caller.identity, now())) is not None:
+        raise ended
 
 
 def violations(broken: Sequence[Broken]) -> InvalidParameters:

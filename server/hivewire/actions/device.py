@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hivewire.access.user_changes import conflict
-from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, json_object
+from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, check_token, json_object
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, Device, DeviceContent
@@ -21,7 +21,7 @@ from hivewire.devices.scope import Scope, required
 from hivewire.fleet.device_topics import view, view_with_presence
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Transaction, Write
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.streams.message import Draft, StreamError
 from hivewire.telemetry import log
 from hivewire_protocol.codec import MAX_REPLY
@@ -127,7 +127,7 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
         try:
             [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
         except VersionConflict:  # it was changed meanwhile, or its network or type was deleted
-            _check_token(services, caller)
+            check_token(services, caller)
             continue
         if request.dryRun:
             return WriteReply(True)
@@ -256,13 +256,7 @@ async def delete(services: Services, caller: Caller, request: DeviceDelete) -> R
             pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
             return await commit(services.ledger, pending.tried(request.dryRun))
         except VersionConflict:  # it was changed meanwhile
-            _check_token(services, caller)
-
-
-def _check_token(services: Services, caller: Caller) -> None:
-    """Raise if the token has ended while its request waited."""
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:
-        raise ended
+            check_token(services, caller)
 
 
 READS = {DeviceGet: get, DeviceList: list_, DeviceCount: count, DeviceSave: save, DeviceDelete: delete}

@@ -14,7 +14,7 @@ from msgspec import Raw, UnsetType
 
 from hivewire.access.user_changes import conflict
 from hivewire.access.users import UserContent
-from hivewire.actions.checks import MAX_DESCRIPTION, broken_name, violations
+from hivewire.actions.checks import MAX_DESCRIPTION, broken_name, check_token, violations
 from hivewire.actions.listing import Paged, arrangement, equal, like, search
 from hivewire.caller import Caller
 from hivewire.devices import registry
@@ -259,7 +259,7 @@ async def _change(
             pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
             return await commit(services.ledger, pending.tried(dry_run))
         except VersionConflict:
-            continue
+            check_token(services, caller)
 
 
 def _given(noun: Noun, fields: Fields | UnsetType | None) -> Fields:

@@ -14,6 +14,7 @@ from msgspec import structs
 from hivewire.access.user_changes import change_user, existing
 from hivewire.access.users import User, UserContent
 from hivewire.actions import devicetype, network
+from hivewire.actions.checks import check_token
 from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, exists
@@ -131,6 +132,7 @@ async def _assign(
     found, wanted = _checked(services, side, request.userId, number)
 
     def change(user: User) -> Transaction | None:
+        check_token(services, caller)
         if side is DEVICE_TYPES and user.content.all_device_types_available:
             raise NotAllowed("Cannot assign device type to user with all device types allowed")
         there = services.registry.groupings(side.kind)
@@ -200,6 +202,7 @@ async def _change(
     found = _user(services, request.userId)
 
     def change(user: User) -> Transaction | None:
+        check_token(services, caller)
         content = made(user.content)
         return None if content == user.content else services.users.replace(user, content, caller.identity.login)
 

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire.actions.checks import description_of, expected_of, out_of_length, within
+from hivewire.actions.checks import check_token, description_of, expected_of, out_of_length, within
 from hivewire.actions.layered import sees
 from hivewire.caller import Caller
 from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
@@ -28,7 +28,7 @@ from hivewire.schedules import waiting
 from hivewire.schemas.compiled import SchemaError, compiled
 from hivewire.schemas.schemas import KIND, MAX_SCHEMAS, NULL, Rule, SchemaContent, rule_after
 from hivewire.schemas.survey import Survey
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol import patterns, times
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
@@ -87,7 +87,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
             survey = stack.enter_context(_survey(services, caller, names, schema, secret=secret))
             if misfits := await survey.run() or await survey.look_at(_waiting(services)):
                 raise _misfits(misfits)
-            _check_token(services, caller)
+            check_token(services, caller)
             _check_secrets(services, caller, names)
             conditions.append(survey)
         encoded = msgspec.json.encode(content)
@@ -174,7 +174,7 @@ async def history(services: Services, caller: Caller, request: SchemaHistory) ->
         if room < 0:
             raise TooLarge
         at = page[-1].previous if page else 0
-    _check_token(services, caller)
+    check_token(services, caller)
     return SchemaHistoryReply([_change(each) for each in found])
 
 
@@ -188,7 +188,7 @@ async def check(services: Services, caller: Caller, request: SchemaCheck) -> Rep
         _check_secrets(services, caller, names)
         with _survey(services, caller, names, schema, secret=services.schemas.is_secret(names)) as survey:
             misfits = await survey.run()
-        _check_token(services, caller)
+        check_token(services, caller)
         return SchemaCheckReply(not misfits, names, misfits=misfits)
     raise InvalidParameters("give name and value, schema and value, or names and schema")
 
@@ -202,7 +202,7 @@ async def _check_value(
         if (rule := services.schemas.of(name)) is not None:
             names, schema, secret = rule.names, rule.schema, rule.secret
     problems = [] if schema is None else await services.schemas.problems(schema, content, secret=secret)
-    _check_token(services, caller)
+    check_token(services, caller)
     return SchemaCheckReply(not problems, names, problems=problems)
 
 
@@ -248,12 +248,6 @@ def _check_secrets(services: Services, caller: Caller, names: str) -> None:
     """
     if services.schemas.is_secret(names) and not caller.identity.may(Permission.REVEAL_SECRET):
         raise NotAllowed(f"The values of '{names[:128]}' are secret: to change this needs RevealSecret")
-
-
-def _check_token(services: Services, caller: Caller) -> None:
-    """Raise if the token has ended while its request waited."""
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:
-        raise ended
 
 
 class Room(Struct):

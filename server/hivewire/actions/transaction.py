@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec import UNSET, structs
 
 from hivewire import schedules
+from hivewire.actions.checks import check_token
 from hivewire.actions.writing import Judged, affecting_of, delete_of, put_of, refuse_device, settled
 from hivewire.caller import Caller
 from hivewire.fleet.conditions import guards_of
@@ -21,7 +22,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire.resources import LAYERED
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol.errors import (
     InvalidParameters,
     OutOfBounds,
@@ -98,8 +99,7 @@ async def _schedule(services: Services, caller: Caller, request: ConfigurationTr
         if change.expires is not None:
             schedules.moment(f"changes[{index}].expires", change.expires, when, "after at")
     await commit(services.ledger, now_instead)
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
-        raise ended
+    check_token(services, caller)  # it may have ended meanwhile
     write = schedules.later(when, schedules.Rights.of(caller.identity), request.changes)
 
     def scheduled(changes: list[Change]) -> Reply:

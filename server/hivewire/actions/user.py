@@ -10,13 +10,14 @@ from hivewire.access.passwords import Busy
 from hivewire.access.user_changes import change_user, existing
 from hivewire.access.users import KIND, User, UserContent
 from hivewire.actions import network
+from hivewire.actions.checks import check_token
 from hivewire.actions.listing import Listing, ListingWithin, arrangement, equal, like, page, search
 from hivewire.actions.user_checks import check_changes, check_free, check_new, taken
 from hivewire.caller import Caller
 from hivewire.dispatch import NOT_ADMINISTRATOR, check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Guard, Transaction
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
     InvalidParameters,
@@ -168,8 +169,8 @@ async def _change(
     def change(user: User) -> Transaction:
         if administers:
             _check_administrator(services, caller)  # it may have lost the role while the password was hashed
-        elif refusal := services.tokens.refusal(caller.identity, now()):
-            raise refusal
+        else:
+            check_token(services, caller)
         content = structs.replace(
             user.content.with_role(_or(fields.role, user.content.role)),
             password_hash=password_hash or user.content.password_hash,
@@ -206,6 +207,7 @@ async def delete(services: Services, caller: Caller, request: UserDelete) -> Rep
         raise NotAllowed("You can not delete a user or access key that you use to authenticate this request")
 
     def change(user: User) -> Transaction:
+        check_token(services, caller)
         if user.content.role == Role.ADMIN:
             check_administrator(services, caller.identity, "to delete an administrator takes")
         transaction = services.users.delete(user, caller.identity.login)

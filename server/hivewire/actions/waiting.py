@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import Any, TypeAlias, TypeVar
 
+from hivewire.actions.checks import check_token
 from hivewire.caller import Caller
 from hivewire.hub.source import Source
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
@@ -30,8 +31,7 @@ async def until_current(services: Services, caller: Caller, request: Waiting) ->
     if request.atLeast is not None or request.fresh:
         await services.freshness.wait(request.atLeast, request.fresh, caller.when_gone)
         request.atLeast = request.fresh = None
-        if (ended := services.tokens.refusal(caller.identity, now())) is not None:
-            raise ended
+        check_token(services, caller)
 
 
 async def when_current(handler: Handle[R], services: Services, caller: Caller, request: R) -> Reply:
@@ -60,8 +60,7 @@ def resuming(handler: Handle[Q]) -> Handle[Q]:
 
     async def when_confirmed(source: Source, services: Services, caller: Caller, request: Q) -> Reply:
         await services.freshness.confirm(source.confirm, caller.when_gone)
-        if (ended := services.tokens.refusal(caller.identity, now())) is not None:
-            raise ended
+        check_token(services, caller)
         return await _reply(handler(services, caller, request))
 
     return handle

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from hivewire.actions.checks import (
     Expecting,
+    check_token,
     description_of,
     expected_of,
     out_of_length,
@@ -27,7 +28,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire.resources import KIND, LAYERED
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -181,8 +182,7 @@ def judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> 
 async def settled(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
     """The write, once it is known that its values fit their schemas, where that takes long. Raises DoesNotFit."""
     await services.schemas.settle(pending.transaction)
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # meanwhile
-        raise ended
+    check_token(services, caller)  # it may have ended meanwhile
     return pending
 
 
