@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import sqlite3
@@ -16,7 +17,7 @@ from bench.nodes import PASSWORD
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, address_of
 from hivewire.settings import Settings
-from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogEngine, StreamEngine
+from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogEngine, StoreError, StreamEngine
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import NotStored, Unreadable
 from hivewire.streams.nats import NatsEngine
@@ -510,6 +511,18 @@ async def test_a_wal_without_its_file_is_set_aside(path: Path, tmp_path: Path) -
     await (await opened(lost)).close()
     [aside] = lost.parent.glob("*.set-aside-*-wal")
     assert aside.read_bytes() == wal
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+async def test_what_is_no_regular_file_is_refused(path: Path, suffix: str, make: Callable[[Path], None]) -> None:
+    """At once, with its name: who opens a named pipe waits for ever."""
+    if suffix:
+        await (await opened(path)).close()
+    name = path.with_name(path.name + suffix)
+    make(name)
+    with pytest.raises(StoreError, match=f"cannot use {name}: it is not a regular file"):
+        await opened(path)
 
 
 async def test_a_link_leads_to_a_file_with_its_wal(path: Path, tmp_path: Path) -> None:

@@ -88,6 +88,9 @@ class SqliteEngine:
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """Check the file, and open it."""
+        for file in (self.path, *(beside(_real(self.path), suffix) for suffix in ("-wal", "-shm"))):
+            if file.exists() and not file.is_file():  # to open a pipe takes for ever
+                raise StoreError(f"cannot use {file}: it is not a regular file")
         try:
             folder = self.path.parent
             self.read_only = not os.access(self.path if self.path.exists() else folder, os.W_OK)
