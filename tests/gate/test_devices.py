@@ -174,6 +174,18 @@ def test_reach_comes_before_the_query_and_the_body(house: RunningGateway) -> Non
                 assert message(admin.request(method, f"/device/none{path}", content=body))[0] == 404, (method, path)
 
 
+def test_a_client_is_denied_to_poll_a_device_that_does_not_exist(house: RunningGateway) -> None:
+    """With a token for everything: other requests are told that there is none (addendum, section 4)."""
+    paths = {"": 404, "/command": 404, "/command/1": 404, "/notification/1": 404}
+    paths |= dict.fromkeys(("/command/poll", "/command/1/poll", "/command/x/poll", "/notification/poll"), 403)
+    with house.http(token(house, userId=2, actions=["*"], networkIds=["*"], deviceTypeIds=["*"])) as client:
+        for path, status in paths.items():
+            assert message(client.get(f"/device/none{path}"))[0] == status, path
+    with house.http() as admin:
+        for path in paths:
+            assert message(admin.get(f"/device/none{path}"))[0] == 404, path
+
+
 def test_inserts_without_an_object_or_with_a_bad_time_are_refused(admin: httpx.Client) -> None:
     """Also for a device that does not exist: the object comes first."""
     assert admin.put("/device/timed", json={"name": "Timed"}).status_code == 204
