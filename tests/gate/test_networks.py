@@ -82,6 +82,13 @@ def test_both_faces_have_the_same_answers(shared_gateway: RunningGateway, talk: 
             assert refused.json() == {"error": 400, "message": "must be greater than or equal to 0"}
 
 
+def test_a_number_of_any_length_is_no_user(shared_gateway: RunningGateway) -> None:
+    """The error repeats its beginning."""
+    with shared_gateway.http() as client:
+        refused = client.put(f"/user/{'9' * 5_000}")
+        assert (refused.status_code, refused.json()["message"]) == (404, f"User with id = {'9' * 20} not found")
+
+
 def test_what_a_path_names_is_looked_for_before_the_body(
     shared_gateway: RunningGateway, talk: Talk, word: Word
 ) -> None:

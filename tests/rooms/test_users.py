@@ -390,6 +390,17 @@ async def test_device_types_are_assigned_to_who_does_not_have_all(world: World) 
     assert (content(world, JOHN).all_device_types_available, content(world, JOHN).device_types) == (True, [])
 
 
+async def test_an_administrator_assigns_what_its_token_does_not_list(world: World) -> None:
+    """These actions look at no ids of a token, except at a client's."""
+    await grouped(world)
+    narrow = world.caller(n=["1"], dt=["1"])
+    await world.ask(UserDisallowAllDeviceTypes(userId=ADMIN), narrow)
+    await world.ask(UserDisallowAllDeviceTypes(userId=JOHN), narrow)
+    await world.ask(UserAssignNetwork(userId=JOHN, networkId=2), narrow)
+    await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=2), narrow)
+    assert (content(world, JOHN).networks, content(world, JOHN).device_types) == ([2], [2])
+
+
 async def test_a_network_that_is_deleted_meanwhile_is_not_assigned(world: World) -> None:
     """The delete came first, so the user is no member of what is gone."""
     await grouped(world)
@@ -436,6 +447,7 @@ async def test_a_change_of_a_user_is_not_repeated_for_one_who_was_locked_meanwhi
 @pytest.mark.parametrize(
     ("request_", "error", "text"),
     [
+        (UserAssignNetwork(), InvalidParameters, "User id is wrong or empty"),
         (UserAssignNetwork(networkId=1), InvalidParameters, "User id is wrong or empty"),
         (UserAssignNetwork(userId=99), InvalidParameters, "Network id is wrong or empty"),
         (UserAssignNetwork(userId=99, networkId=99), NotFound, "User with id = 99 not found"),
@@ -484,7 +496,33 @@ async def test_a_client_gives_nobody_what_it_does_not_reach(world: World) -> Non
     assert (await world.ask(UserGetDeviceType(userId=JOHN, deviceTypeId=1), bound)).deviceType.deviceType.id == 1
     with pytest.raises(NotFound):
         await world.ask(UserGetDeviceType(userId=JOHN, deviceTypeId=2), bound)
+    for caller in (  # with all types, what a token lists says nothing
+        world.caller(HELPER, [18], n=["1"]),
+        world.caller(HELPER, [18], n=[]),
+        world.caller(HELPER, [18], dt=["1"]),
+    ):
+        await world.ask(UserUnassignDeviceType(userId=JOHN, deviceTypeId=2), caller)
+    await world.ask(UserDisallowAllDeviceTypes(userId=HELPER))
+    for number in (1, 2):
+        await world.ask(UserAssignDeviceType(userId=HELPER, deviceTypeId=number))
+    narrow = world.caller(HELPER, [18], n=["*"], dt=["2"])
+    await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=2), narrow)
+    with pytest.raises(AccessDenied, match="device type 1 is not within reach"):
+        await world.ask(UserUnassignDeviceType(userId=JOHN, deviceTypeId=1), narrow)
+    await world.ask(UserAllowAllDeviceTypes(userId=HELPER))
     await world.ask(UserAllowAllDeviceTypes(userId=BOUND), helper)
+
+
+async def test_nobody_has_what_was_deleted(world: World) -> None:
+    """Though the user's record still names it."""
+    await grouped(world)
+    given = structs.replace(content(world, JOHN), networks=[9], device_types=[9], all_device_types_available=False)
+    await world.ledger.commit(world.users.write("john", given, None))
+    with pytest.raises(NotFound, match=rf"^Network with id 9 for user with id {JOHN} was not found$"):
+        await world.ask(UserGetNetwork(userId=JOHN, networkId=9))
+    with pytest.raises(NotFound, match=rf"^Device type with id 9 for user with id {JOHN} not found$"):
+        await world.ask(UserGetDeviceType(userId=JOHN, deviceTypeId=9))
+    assert await shown(world, UserGetDeviceTypes(userId=JOHN)) == []
 
 
 def test_records_from_before_memberships_are_read() -> None:
