@@ -138,6 +138,10 @@ def test_the_command_line_leaves_it_out_or_reveals_it(gateway: RunningGateway, r
     refused = run("get", NAME)
     assert refused.err == f"hivewire: error: the value of {NAME} is secret; --reveal shows it, with RevealSecret\n"
     assert run("get", NAME, "--reveal").out.startswith(PLANTED)
+    file = f"{NAME}={PLANTED}-9\nhidden.new={PLANTED}-9\n".encode()
+    assert run("schema", "put", "hidden.new", "--secret").code == 0
+    tried = run("import", "-", "--from", "dotenv", "--dry-run", "-o", "table", stdin=file)
+    assert tried.out == f"update {NAME}: (secret)\ncreate hidden.new: (secret)\n"
     exported = run("export")
     assert exported.code == 0
     assert json.loads(exported.out)["omitted"] == [NAME]

@@ -106,11 +106,11 @@ def import_(
     with reach(url, given_token) as remote:
         with progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
-        for change in changes if dry_run and in_words(form) else ():
-            click.echo(_describe(change).encode())
         with progress("judging" if dry_run else "writing") as report:
             common = {"description": description, "check": False if no_check else None}
-            _write(remote, changes, common, report, dry_run)
+            secret = _write(remote, changes, common, report, dry_run)
+    for change in changes if dry_run and in_words(form) else ():
+        click.echo(_describe(change, secret=change.entry.name in secret).encode())
     created = [change.entry.name for change in changes if change.seen is None]
     updated = [change.entry.name for change in changes if change.seen is not None]
     unchanged = len(entries) - len(changes)
@@ -205,9 +205,11 @@ def _is_usual(entry: ImportEntry, usual: Settings) -> bool:
     )
 
 
-def _describe(change: Difference) -> str:
-    """A line of a dry run."""
+def _describe(change: Difference, *, secret: bool) -> str:
+    """A line of a dry run. Its output is kept where many can read it, so it shows no secret value."""
     name, (_, new, new_type) = shorten(change.entry.name, 80), change.entry
+    if secret:
+        return f"{'create' if change.seen is None else 'update'} {name}: (secret)"
     if change.seen is None:
         return f"create {name}: {_excerpt(new)}" + (f" ({new_type})" if new_type != TEXT else "")
     old, old_type = shown(change.seen), change.seen.get("contentType", TEXT)
@@ -226,9 +228,14 @@ def _excerpt(text: str, start: int = 0) -> str:
     return ("..." if start > 0 else "") + shorten(text[max(0, start) :], SHOWN)
 
 
-def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: Report, dry_run: bool) -> None:
-    """Write the changes, or try to; each expects the version that was seen. An error says how many were written."""
-    done, total = 0, len(changes)
+def _write(
+    remote: Remote, changes: list[Difference], common: dict[str, Any], report: Report, dry_run: bool
+) -> set[str]:
+    """Write the changes, or try to; each expects the version that was seen. An error says how many were written.
+
+    Returns the names whose values are secret.
+    """
+    done, total, secret = 0, len(changes), set[str]()
     for batch in _batches((_wire(change, common) for change in changes), MAX_TRANSACTION):
         so_far = f"{done:,} of {total:,} changes are written"
         unknown = f"{so_far}, and the next {len(batch):,} perhaps: import again to finish"
@@ -236,7 +243,7 @@ def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], re
         if dry_run:
             unknown = left = "nothing is written"
         try:
-            remote.request("configuration/transact", changes=batch, dryRun=dry_run or None)
+            reply = remote.request("configuration/transact", changes=batch, dryRun=dry_run or None)
         except RemoteError as error:
             lines = [*_refusal(error, batch), f"  {left}"]
             raise RefusedByGateway("\n".join(lines), error.code) from None
@@ -245,8 +252,10 @@ def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], re
         except KeyboardInterrupt:
             warn(f"interrupted: {unknown}")
             raise
+        secret.update(each["name"] for each in reply["configurations"] if each.get("secret"))
         done += len(batch)
         report(done, total)
+    return secret
 
 
 def _wire(change: Difference, common: dict[str, Any]) -> dict[str, Any]:
