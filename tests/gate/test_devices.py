@@ -158,6 +158,7 @@ OF_DEVICE = (
     ("GET", "/notification/x", b""),
     ("GET", "/command/poll?waitTimeout=x", b""),
     ("GET", "/notification/poll?waitTimeout=61", b""),
+    ("GET", "/notification/poll?waitTimeout=x", b""),
 )
 """Requests that have something wrong with them, beside a device that may be out of reach."""
 

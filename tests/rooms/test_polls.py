@@ -196,6 +196,8 @@ async def test_who_may_poll(world: World) -> None:
         for seconds, text in ((61, "more than 60"), (-1, "less than 0")):
             expected = InvalidParameters, f"Timeout can't be {text} seconds. "
             assert await world.no(action, deviceId="lamp", **ask, waitTimeout=seconds) == expected
+    nameless = await world.no("command/wait", deviceId="lamp")
+    assert nameless == (InvalidParameters, "Command id is wrong or empty")
     for action in ("command/pollMany", "notification/pollMany"):
         assert await world.no(action, networkIds=["1,x"]) == (InvalidParameters, InvalidParameters.text)
         assert await world.no(action, networkIds=["1,9"]) == (

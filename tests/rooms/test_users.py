@@ -21,6 +21,7 @@ from hivewire_protocol.errors import (
     NotAllowed,
     NotFound,
     OutOfBounds,
+    TokenRevoked,
     UnknownLogin,
     UserNotActive,
     WireError,
@@ -41,6 +42,7 @@ from hivewire_protocol.nouns.membership import (
 )
 from hivewire_protocol.nouns.network import NetworkDelete
 from hivewire_protocol.nouns.user import (
+    Role,
     Status,
     UserCount,
     UserDelete,
@@ -179,6 +181,46 @@ async def test_an_insert_is_checked_in_the_order_of_devicehive(
         assert str(refused.value) == text
     with pytest.raises(NotAllowed, match=r"^Admin permissions required"):
         await world.ask(UserInsert(user=UserInsertFields(**NEW)), world.caller(HELPER, [12]))
+    with pytest.raises(InvalidParameters, match=r"^User is required$"):
+        await world.ask(UserInsert())
+
+
+@pytest.mark.parametrize(("login", "password"), [("abc", "p" * 6), ("a-b@c.d_" + "e" * 120, "p" * 128)])
+async def test_the_shortest_and_longest_logins_and_passwords_are_taken(world: World, login: str, password: str) -> None:
+    """3 and 128 characters, 6 and 128; blanks around a login do not count."""
+    given = NEW | {"login": login, "password": password}
+    await world.ask(UserInsert(user=UserInsertFields(**given)))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(login=f" x{login[1:]} ", password=password)))
+    for name in (login, "x" + login[1:]):
+        await world.ask(Token(login=name, password=password), NOBODY)
+
+
+async def test_a_put_without_a_body_changes_nothing(world: World) -> None:
+    """Over HTTP, of a user who exists."""
+    http = world.caller()
+    http.http = True
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(data={"x": 1})))
+    revision = world.ledger.revision
+    for request in (UserUpdate(userId=JOHN), UserUpdateCurrent()):
+        await world.ask(request, http)
+    with pytest.raises(NotFound, match=r"^User with id = 99 not found$"):
+        await world.ask(UserUpdate(userId=99), http)
+    assert (content(world, JOHN).data, world.ledger.revision) == ({"x": 1}, revision)
+
+
+async def test_who_is_no_administrator_any_more_decides_nothing(world: World) -> None:
+    """Though it was one when its request began: with the role its tokens end, which are looked at again where the
+    change is evaluated again."""
+    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
+    first = asyncio.create_task(world.ask(UserUpdate(userId=BOUND, user=UserUpdateFields(introReviewed=True))))
+    late = asyncio.create_task(world.ask(UserUpdate(userId=BOUND, user=UserUpdateFields(role=0)), world.caller(HELPER)))
+    await asyncio.sleep(0)
+    client = content(world, HELPER).with_role(Role.CLIENT)
+    await world.ledger.commit(world.users.write("helper", client, None))
+    with pytest.raises(TokenRevoked):
+        await late
+    await first
+    assert (content(world, BOUND).role, content(world, BOUND).intro_reviewed) == (Role.CLIENT, True)
 
 
 LOGIN_EMPTY = "Field login cannot be empty. The length of login should not be more than 128 symbols."

@@ -111,7 +111,7 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         bool(fields.introReviewed),
         fields.allDeviceTypesAvailable is not False,
     )
-    _check_administrator(services, caller)  # it may have lost the role while the password was hashed
+    check_token(services, caller)  # it may have lost the role while the password was hashed, which ends its tokens
     transaction = services.users.write(login, content, caller.identity.login, (Expected(version=0),))
 
     def inserted(changes: list[Change]) -> Reply:
@@ -161,16 +161,12 @@ async def _change(
     if decides and not _is_administrator(services, caller):
         raise NotAllowed(NOT_ADMINISTRATOR)
     check_changes(services.users, fields, login)
-    administers = decides or bool(fields.password and not own)
-    if administers:
+    if decides or (fields.password and not own):
         _check_administrator(services, caller)
     password_hash = await _hash(services, fields.password) if fields.password else None
 
     def change(user: User) -> Transaction:
-        if administers:
-            _check_administrator(services, caller)  # it may have lost the role while the password was hashed
-        else:
-            check_token(services, caller)
+        check_token(services, caller)  # as in `insert`
         content = structs.replace(
             user.content.with_role(_or(fields.role, user.content.role)),
             password_hash=password_hash or user.content.password_hash,
