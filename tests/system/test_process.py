@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hivewire import app
 from hivewire.settings import Settings
+from hivewire.transport import server
 from tests.forked import Piped
 from tests.gate.wire import dial
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, process, unmeasured
@@ -607,6 +608,24 @@ def test_plain_http_on_all_interfaces_causes_a_warning(data: Path, certificate: 
     tls = (f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}")
     with RunningGateway(data, "--host=0.0.0.0", *tls) as gateway:
         assert not gateway.events(event)
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_certificate_that_has_expired_causes_a_warning(
+    data: Path, certificate: tuple[Path, Path], expired: bool
+) -> None:
+    """It is served, because some clients do not mind; the others say no more than that they cannot connect."""
+    chain, key = certificate
+    if expired:
+        content = ssl.PEM_cert_to_DER_cert(chain.read_text())
+        [end] = server.VALIDITY.findall(content)
+        chain = data.with_name("expired.pem")
+        chain.write_text(ssl.DER_cert_to_PEM_cert(content.replace(end, b"200131000000")))
+    with RunningGateway(data, f"--tls-certificate={chain}", f"--tls-key={key}") as gateway:
+        found = gateway.events("the TLS certificate has expired")
+        told = [(line["level"], line["file"], line["expires"]) for line in found]
+        assert told == [("warning", str(chain), "2020-01-31T00:00:00")] * expired
+        assert httpx.get(gateway.url + "/health/live", verify=False).status_code == 200
 
 
 async def ask_over_tls(url: str, trust: ssl.SSLContext, headers: dict[str, str], **request: str) -> Any:

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
 
@@ -192,7 +192,7 @@ def url_of(sock: socket.socket, tls: bool) -> str:
 
 
 def check_tls(settings: Settings) -> None:
-    """Load the TLS files to find errors early. Raises StartError."""
+    """Load the TLS files to find errors early, and warn of a certificate that has expired. Raises StartError."""
     if settings.tls_certificate is None:
         return
     for name in ("tls_certificate", "tls_key"):
@@ -213,6 +213,9 @@ def check_tls(settings: Settings) -> None:
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
             f" certificate and its key, in PEM" + (f" ({error.reason})" if error.reason else "")
         ) from None
+    expires = expiry_of(settings.tls_certificate)
+    if expires is not None and expires < datetime.now(UTC).isoformat():
+        log.warning("the TLS certificate has expired", file=settings.tls_certificate, expires=expires)
 
 
 def _load(context: ssl.SSLContext, settings: Settings) -> None:
