@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec import Raw, structs
 
+from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.users import UserContent
 from hivewire.caller import Caller
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
@@ -206,6 +207,22 @@ async def test_a_put_without_a_body_changes_nothing(world: World) -> None:
     with pytest.raises(NotFound, match=r"^User with id = 99 not found$"):
         await world.ask(UserUpdate(userId=99), http)
     assert (content(world, JOHN).data, world.ledger.revision) == ({"x": 1}, revision)
+
+
+async def test_only_who_is_made_active_has_its_wrong_passwords_forgiven(world: World) -> None:
+    """A user that is unlocked logs in at once; other changes and dry runs do not help who tries passwords."""
+    throttle = world.services.throttle
+
+    def waits() -> bool:
+        return throttle.wait("john", "10.0.0.9") > 0
+
+    for _ in range(FREE_ATTEMPTS + 1):
+        throttle.fail("john", "10.0.0.9")
+    for fields, dry_run in (({"data": None}, False), ({"status": 1}, False), ({"status": 0}, True)):
+        await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(**fields), dryRun=dry_run))
+        assert waits()
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=0)))
+    assert not waits()
 
 
 async def test_who_is_no_administrator_any_more_decides_nothing(world: World) -> None:

@@ -82,8 +82,6 @@ def check_scope_in_path(services: Services, caller: Caller, parameters: Mapping[
 def moment(given: Raw | None, caller: Caller, *, in_body: bool = False) -> int | None:
     """The time that a request names: milliseconds since 1970, or None without one. Raises InvalidParameters or
     MalformedJson. `in_body`: a request over HTTP has it in its body, and not in its query."""
-    if given is None:
-        return None
     try:
         return coercion.timestamp(given)
     except ValueError:
