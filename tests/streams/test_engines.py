@@ -17,6 +17,7 @@ from bench.nodes import PASSWORD
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, address_of
 from hivewire.settings import Settings
+from hivewire.streams import sqlite
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogEngine, StoreError, StreamEngine
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import NotStored, Unreadable
@@ -496,6 +497,42 @@ async def test_a_file_that_lost_its_wal_is_set_aside(path: Path, tmp_path: Path)
     lost.write_bytes(path.read_bytes())
     await engine.close()
     await begins_anew(lost, epoch)
+
+
+async def test_a_file_whose_wal_was_emptied_is_set_aside(path: Path, tmp_path: Path) -> None:
+    """As without its WAL: what was answered is missing."""
+    epoch = await written(path)
+    engine = await opened(path)
+    await engine.log("commands").load()
+    await engine.log("commands").append(2, b"entry")
+    lost = tmp_path / "copied" / path.name
+    lost.parent.mkdir()
+    lost.write_bytes(path.read_bytes())
+    lost.with_name(path.name + "-wal").touch()
+    await engine.close()
+    await begins_anew(lost, epoch)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_file_of_a_gateway_that_was_killed_at_its_start_is_used(
+    path: Path, tmp_path: Path, begun: bool
+) -> None:
+    """Its WAL is empty in the midst of the start, and nothing is missing."""
+    epoch = await written(path)
+    engine = await opened(path)
+    if not begun:
+        assert engine._writers is not None
+        await engine._writers.executescript(f"{sqlite._noted(sqlite.OPENING)} PRAGMA wal_checkpoint(TRUNCATE);")
+    killed = tmp_path / "copied" / path.name
+    killed.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(path.with_name(path.name + suffix), killed.with_name(killed.name + suffix))
+    await engine.close()
+    assert bool(killed.with_name(killed.name + "-wal").stat().st_size) == begun
+    engine = await opened(killed)
+    loaded = await engine.log("commands").load()
+    await engine.close()
+    assert (engine.log("commands").epoch, loaded.entries) == (epoch, [(1, b"entry")])
 
 
 async def test_a_wal_without_its_file_is_set_aside(path: Path, tmp_path: Path) -> None:

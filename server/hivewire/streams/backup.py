@@ -16,7 +16,7 @@ from pathlib import Path
 from hivewire.files import beside, sync, unfinished_file, uri
 from hivewire.portions import copy_tables, pragma
 from hivewire.streams.contract import LOGS, StoreError
-from hivewire.streams.sqlite import BESIDE, reason_against, set_aside
+from hivewire.streams.sqlite import BESIDE, CLOSED, reason_against, set_aside
 
 SUFFIX = ".messages"
 """The end of the name of the file beside that of the ledger."""
@@ -101,7 +101,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _publish(unfinished: Path, target: Path, ledger_epoch: str) -> str | None:
     """Give the copy its epochs and its name. Returns why that was not possible."""
-    values = [(ledger_epoch, "ledger"), ("0", "open"), *((secrets.token_hex(8), name + ".epoch") for name in LOGS)]
+    values = [(ledger_epoch, "ledger"), (CLOSED, "open"), *((secrets.token_hex(8), name + ".epoch") for name in LOGS)]
     try:
         with closing(sqlite3.connect(uri(unfinished, "rw"), uri=True)) as connection:
             connection.executemany("UPDATE meta SET value = ? WHERE name = ?", values)

@@ -38,6 +38,9 @@ WAL_BYTES = 64 << 20
 BESIDE = ("", "-wal", "-shm", "-journal")
 """The ends of the names of all files that SQLite keeps for one."""
 
+CLOSED, OPENING, OPEN = "0", "1", "2"
+"""How a file is used, as it says itself. From OPEN on its WAL is never empty; only a start and a stop empty it."""
+
 _META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
 _LOG = """
 CREATE TABLE {name} (
@@ -62,7 +65,7 @@ def creation_script(ledger_epoch: str) -> str:
     logs = "".join(_LOG.format(name=name, epoch=secrets.token_hex(8)) for name in LOGS)
     return (  # only constants, and names of letters and digits, are put in
         f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {_META}"
-        f"INSERT INTO meta VALUES ('ledger', '{ledger_epoch}'), ('open', '0'); {logs} COMMIT;"
+        f"INSERT INTO meta VALUES ('ledger', '{ledger_epoch}'), ('open', '{CLOSED}'); {logs} COMMIT;"
     )
 
 
@@ -113,7 +116,7 @@ class SqliteEngine:
             f"PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
             # What expired stays in free pages until they are used again. To overwrite it took five times as long.
             "PRAGMA secure_delete = FAST;"
-            "UPDATE meta SET value = '1' WHERE name = 'open'; PRAGMA wal_checkpoint(TRUNCATE);"
+            f"{_noted(OPENING)} PRAGMA wal_checkpoint(TRUNCATE); {_noted(OPEN)} PRAGMA wal_checkpoint(PASSIVE);"
         )
         self._files = {name: identity(name) for name in (str(self.path), str(beside(_real(self.path), "-wal")))}
         self._readers = await aiosqlite.connect(uri(self.path, "rw"), uri=True, isolation_level=None)
@@ -168,8 +171,7 @@ class SqliteEngine:
         if writers is not None:
             with suppress(sqlite3.Error):
                 await writers.executescript(
-                    "PRAGMA busy_timeout = 0; UPDATE meta SET value = '0' WHERE name = 'open';"
-                    "PRAGMA wal_checkpoint(TRUNCATE);"
+                    f"PRAGMA busy_timeout = 0; {_noted(CLOSED)} PRAGMA wal_checkpoint(TRUNCATE);"
                 )
             await writers.close()
 
@@ -379,9 +381,20 @@ def reason_against(path: Path, ledger_epoch: str) -> str | None:
         return "it is damaged (the epoch of a log is missing)"
     if meta.get("ledger") != ledger_epoch:
         return "it belongs to another ledger"
-    if lost and meta.get("open") == "1":
+    if lost and meta.get("open") in (OPENING, OPEN):
         return "its last messages were in its WAL, which is missing"
+    if (
+        not lost
+        and meta.get("open") == OPEN
+        and not any(_has_content(beside(path, end)) for end in ("-wal", "-journal"))
+    ):
+        return "its last messages were in its WAL, which is empty"
     return None
+
+
+def _noted(state: str) -> str:
+    """The statement that writes down how a file is used."""
+    return f"UPDATE meta SET value = '{state}' WHERE name = 'open';"
 
 
 def set_aside(path: Path, word: str = "set-aside") -> Path:
