@@ -116,6 +116,9 @@ def test_what_a_path_names_is_looked_for_before_the_body(
             with shared_gateway.http(nothing) as client:
                 assert client.request(method, f"{word.path}/999", content=body).status_code == 403
     with shared_gateway.http() as client:
+        for path in ("x", "9" * 30):
+            refused = client.get(f"{word.path}/{path}")
+            assert (refused.status_code, refused.json()["message"]) == (404, "HTTP 404 Not Found")
         number = client.post(word.path, json={"name": f"order.{word.one}"}).json()["id"]
         assert client.put(f"{word.path}/{number}").json() == NULL_BODY
         assert client.put(f"{word.path}/{number}", content=b"[]").status_code == 400

@@ -178,6 +178,10 @@ async def test_bad_inserts_are_refused(world: Messages) -> None:
         0
     ] is OutOfBounds
     assert (await world.names("command"), await world.names("notification")) == (["on"], [])
+    longest = "x" * 128
+    sent = await world.order(longest, status=longest)
+    await world.do("command/update", deviceId="lamp", commandId=sent["id"], command={"status": longest})
+    await world.tell(longest)
 
 
 def _named(parameters: Any) -> Any:
@@ -464,6 +468,8 @@ async def test_commands_by_status(world: Messages) -> None:
     await world.do("command/update", deviceId="lamp", commandId=numbers[0], command={"status": "z"})
     assert await world.names("command", status="b") == []
     assert await world.names("command", status="z") == ["c0"]
+    assert await world.names("command", command="c0") == ["c0"], "whatever its status is"
+    assert await world.names("command", names=["c0", "c1"], status="z") == ["c0"]
     assert await world.names("command", sortField="status", sortOrder="asc") == ["c1", "c2", "c0"]
 
 

@@ -112,6 +112,23 @@ async def test_who_comes_back_in_time_was_never_gone(world: World) -> None:
     assert world.online() == 0
 
 
+async def test_each_device_has_its_own_seconds(world: World) -> None:
+    """The time of the one that left first is over, not that of the other."""
+    for device in ("lamp", "door"):
+        await world.follow(peer := world.peer(), deviceId=device)
+        peer.session.close()
+    found = world.services.presence
+    first, _ = found._leaving
+    found._leaving[first] = 0.0
+    assert found._timer is not None
+    found._timer.cancel()
+    found._go_on()
+    assert [(await world.presence(device))[0] for device in ("lamp", "door")] == [False, True]
+    assert found._timer is not None, "for the other one"
+    world.linger()
+    assert (await world.presence("door"))[0] is False
+
+
 async def test_others_than_the_device_do_not_make_it_online(world: World) -> None:
     """Neither who follows updates, notifications, all devices or a network, nor who polls for those."""
     peer = world.peer()

@@ -103,10 +103,13 @@ async def test_a_device_exists_only_while_its_network_and_type_do(world: World) 
     await register(world, "c", network=2)
     await register(world, "d", network=2, device_type=2)
     assert ids(found) == ["a", "b", "c", "d"]
+    records = [found.ledger.kind(DEVICE).live[device].id for device in "ac"]
+    assert found.device_of(records[0]) is found.device("a")
     assert (ids(found, [2]), ids(found, [1, 2], frozenset({1}))) == (["c", "d"], ["a", "b", "c"])
     assert (ids(found, None, frozenset({2})), ids(found, [])) == (["d"], [])
     await delete(world, NETWORK, 1)
     assert (ids(found), found.device("a"), len(world.ledger.kind(DEVICE).live)) == (["c", "d"], None, 4)
+    assert [found.device_of(record) for record in (*records, 99)] == [None, found.device("c"), None]
     await delete(world, DEVICE_TYPE, 2)
     assert ids(found) == ["c"]
     found.start()
