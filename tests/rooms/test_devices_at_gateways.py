@@ -62,6 +62,26 @@ async def test_a_device_at_two_others_is_online_until_both_have_lost_it(site: Si
         assert third.services.presence.local() == []
 
 
+async def test_others_are_told_once_of_a_device_here_and_of_none_elsewhere(site: Site) -> None:
+    """However many subscriptions it has; also when it is deleted here, but was elsewhere."""
+    mine, other = await site.gateway(), await site.gateway()
+    told: list[int] = []
+    mine.services.presence.on_local = told.append
+    device = mine.services.registry.device("lamp")
+    assert device is not None
+    one, two = mine.peer(), mine.peer()
+    for peer in (one, two):
+        await mine.follow(peer, deviceId="lamp")
+    assert told == [device.record_id]
+    for peer in (one, two):
+        peer.session.close()
+    assert told == [device.record_id, -device.record_id]
+    await other.follow(other.peer(), deviceId="lamp")
+    await settle()
+    await mine.do("device/delete", deviceId="lamp")
+    assert len(told) == 2
+
+
 async def test_a_gateway_that_starts_later_hears_of_all(site: Site) -> None:
     """It asks when it hears the first beat."""
     mine = await site.gateway()

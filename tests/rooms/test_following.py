@@ -324,6 +324,18 @@ async def test_messages_of_a_device_that_is_gone_do_not_come_back(world: World) 
     assert (names(old), names(new)) == ([], ["new"])
 
 
+async def test_messages_of_a_device_that_is_gone_take_no_place_of_others(world: World) -> None:
+    """A limit counts those that are there."""
+    await world.register("bell")
+    for device in ("bell", "lamp", "lamp"):
+        await world.order(f"of {device}", device)
+    await world.do("device/delete", deviceId="bell")
+    peer = world.peer()
+    await world.follow(peer, networkIds=[1], timestamp=0, limit=2)
+    await world.quiet()
+    assert names(peer) == ["of lamp", "of lamp"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_messages_of_a_deleted_device_go_with_it(world: World, kind: str) -> None:
     """Who follows its network gets nothing of them any more, nor of a device that is hidden with its type."""
