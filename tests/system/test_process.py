@@ -206,6 +206,30 @@ def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
             pytest.fail("the gateway did not heed SIGTERM")
 
 
+def test_a_second_signal_during_the_start_does_not_cut_the_closing_short() -> None:
+    """What is half closed would keep the process alive for ever: the thread of a file waits for its next task."""
+    script = """
+import asyncio, os, signal
+from hivewire.transport import server
+async def start():
+    server.stop_by_signal()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        print("closed")
+try:
+    asyncio.run(start())
+except asyncio.CancelledError:
+    print("stopped")
+"""
+    assert process(script).stdout.split() == ["closed", "stopped"]
+
+
 # A full disk.
 
 

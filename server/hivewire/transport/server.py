@@ -263,12 +263,21 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def stop_by_signal() -> None:
-    """Let a signal cancel the start, so that everything opened so far is closed."""
-    task = asyncio.current_task()
+    """Let the first signal cancel the start, so that everything opened so far is closed; a second one changes nothing.
+
+    It would cancel the closing, and the thread of a file that is not closed keeps the process alive for ever.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None  # noqa: S101 - called from a coroutine
+
+    def stop() -> None:
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, lambda: None)
+        task.cancel()
+
     for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload yet
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload yet
 
 
 def leave_signals_to_uvicorn(reload: Callable[[], None]) -> None:
