@@ -164,8 +164,29 @@ async def test_devices_elsewhere_come_and_go_in_portions(site: Site, monkeypatch
         mine.neighbours._move_some()
         left.append(len(mine.neighbours._moves))
     assert left == [3, 1, 0]
+    mine.neighbours._move(neighbours.Neighbour(), [*range(6, 15)])
+    await settle()
+    assert not mine.neighbours._moves, "by themselves"
     everybody = neighbours.All(1 << 62, 1 << 62, [1 << 62] * neighbours.PART)
     assert len(encode(everybody)) <= FACT_BYTES
+
+
+async def test_only_all_parts_of_one_answer_say_which_devices_there_are(site: Site) -> None:
+    """Not those of an earlier answer, of one that nobody here asked for, or from before what was told since."""
+    mine, other = await site.gateway(), await site.gateway()
+
+    def hear(*facts: neighbours.Fact) -> set[int]:
+        for fact in facts:
+            mine.neighbours._hear(other.end.name, fact)
+        return mine.neighbours._neighbours[other.end.name].ids
+
+    assert hear(neighbours.Moved(1, [1])) == {1}
+    assert mine.neighbours.problem is None, "its clock is not known yet"
+    assert hear(neighbours.All(5, 1, [2])) == {1}
+    assert hear(neighbours.Beat(5, NOW), neighbours.All(5, 2, [2]), neighbours.All(6, 2, [3])) == {1}
+    assert hear(neighbours.All(6, 2, [4])) == {3, 4}
+    mine.seconds += 1
+    assert hear(neighbours.Beat(9, NOW), neighbours.Moved(7, [5]), neighbours.All(6, 1, [4])) == {3, 4, 5}
 
 
 async def test_a_gateway_that_does_not_answer_is_asked_once_a_second(site: Site) -> None:
