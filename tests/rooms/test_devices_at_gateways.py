@@ -206,6 +206,8 @@ async def test_a_gateway_that_does_not_answer_is_asked_once_a_second(site: Site)
         tell(fact)
 
     facts.tell = noted  # type: ignore[method-assign]
+    other.neighbours._hear(mine.end.name, neighbours.Moved(6, []))
+    assert asked == [mine.end.name], "behind a gap at once"
     for seconds in (0.0, 0.9, 0.1):
         other.seconds += seconds
         for number in (7, 8):

@@ -452,6 +452,24 @@ async def test_a_network_that_is_gone_is_left_out(world: World) -> None:
     assert told(peer) == ["on"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "drop"),
+    [({"networkIds": [2]}, {"networkId": 2}), ({"deviceTypeIds": [2]}, {"deviceTypeId": 2})],
+    ids=["network", "type"],
+)
+async def test_who_asked_for_what_is_gone_follows_nothing(
+    world: World, wanted: dict[str, Any], drop: dict[str, Any]
+) -> None:
+    """And not all that its next token reaches, as if it had asked for nothing."""
+    peer = world.peer()
+    await world.resume(peer, **wanted)
+    await world.do("network/delete" if "networkId" in drop else "devicetype/delete", **drop)
+    assert (await world.answer(peer, "authenticate", token=world.token()))["status"] == "success"
+    await world.order("on")
+    assert told(peer) == []
+    assert (await world.answer(peer, "subscription/list"))["subscriptions"][0]["paused"]
+
+
 async def test_a_stop_is_told_to_those_with_positions_only(world: World) -> None:
     """The official clients know no such push."""
     peer = world.peer()
