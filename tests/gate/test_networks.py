@@ -82,6 +82,20 @@ def test_both_faces_have_the_same_answers(shared_gateway: RunningGateway, talk: 
             assert refused.json() == {"error": 400, "message": "must be greater than or equal to 0"}
 
 
+def test_bodies_of_memberships_are_ignored(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """Whatever they are: a client may send one with a DELETE too."""
+    fields = {"login": "bodies", "password": "password", "role": 1, "allDeviceTypesAvailable": False}
+    user = talk("user/insert", user=fields)["user"]["id"]
+    network = talk("network/insert", network={"name": "bodies"})["network"]["id"]
+    device_type = talk("devicetype/insert", deviceType={"name": "bodies"})["deviceType"]["id"]
+    with shared_gateway.http() as client:
+        for path in (f"network/{network}", f"devicetype/{device_type}", "devicetype/all"):
+            for method in ("PUT", "DELETE"):
+                for body in (b"", b"{}", b"{", b"[1]"):
+                    answer = client.request(method, f"/user/{user}/{path}", content=body)
+                    assert (answer.status_code, answer.content) == (204, b""), (method, path, body)
+
+
 def test_a_number_of_any_length_is_no_user(shared_gateway: RunningGateway) -> None:
     """The error repeats its beginning."""
     with shared_gateway.http() as client:

@@ -526,20 +526,23 @@ async def test_a_connection_has_a_limit_for_subscriptions_of_all_kinds() -> None
     await world.close()
 
 
-async def test_the_lists_of_a_connection_are_bounded_together(world: World) -> None:
+@pytest.mark.parametrize("resumable", [False, True])
+async def test_the_lists_of_a_connection_are_bounded_together(world: World, resumable: bool) -> None:
     """All their elements count, also those that repeat or do not matter, because lists are shown as they were
     requested; and no name is longer than that of any message."""
     peer = world.peer()
     for number in range(5):
         lists: dict[str, Any] = {"names": [f"{number}"] * 1_000, "networkIds": [1] * 1_000}
-        await world.follow(peer, KINDS[number % 2], deviceId="lamp", **lists)
+        await world.follow(peer, KINDS[number % 2], deviceId="lamp", resumable=resumable, **lists)
     for kind in KINDS:
-        refused = await world.answer(peer, f"{kind}/subscribe", deviceId="lamp", names=["on"])
+        refused = await world.answer(peer, f"{kind}/subscribe", deviceId="lamp", resumable=resumable, names=["on"])
         assert "10000 elements" in refused["error"]
     await world.follow(peer, deviceId="lamp")
     await world.answer(peer, "command/unsubscribe")
     await world.follow(peer, deviceId="lamp", names=["on"])
-    assert "128 symbols" in (await world.no(names=["x" * 129]))[1]
+    assert "128 symbols" in (await world.no(names=["x" * 129], resumable=resumable))[1]
+    many: dict[str, Any] = {"names": ["x"] * 1_001}
+    assert "more than 1000 elements" in (await world.no(resumable=resumable, **many))[1]
 
 
 # Ending and listing.
