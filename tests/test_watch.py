@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from websockets.sync.server import ServerConnection
 
+from hivewire import cli
 from hivewire.cli import profile as profiles
 from hivewire.cli.following import MOST_UNREAD
 from hivewire.cli.gateway import Access
@@ -223,6 +225,29 @@ def test_a_command_runs_for_each_configuration_and_change(
         talk("configuration/delete", name="watch.exec.a")
         assert running.item() == ["delete", "watch.exec.a", 3, 0]
         assert running.interrupt() == 130
+
+
+def interrupted_in_a_destructor() -> None:
+    """The command, which gets Ctrl-C while an object of a command that has run is destroyed."""
+
+    class Done:
+        returncode = 0
+
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    vars(subprocess)["run"] = lambda command, **_: Done()
+    cli.main()
+
+
+def test_an_interrupt_is_not_lost_when_a_command_ends(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk
+) -> None:
+    """Python itself drops an exception that is raised in a destructor."""
+    talk("configuration/put", name="watch.late", value="v")
+    main = f"{__name__}:interrupted_in_a_destructor"
+    with watching(shared_gateway, "watch.late", "--exec", "true", main=main) as running:
+        assert running.process.wait(PATIENCE) == 130
 
 
 def test_secrets_and_layers_are_watched(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import select
+import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -76,9 +78,10 @@ class Following(Remote):
     def run(self) -> None:
         """Run until the gateway refuses something, or cannot be reached at the start."""
         try:
-            with translated(), self:
-                while True:
+            with translated(), self, _interrupts() as interrupts:
+                while not interrupts:
                     self._show_group()
+                raise KeyboardInterrupt
         except RemoteError as error:
             if error.code == 401:
                 raise self._access.refused(error) from None
@@ -177,6 +180,27 @@ class Followed(Subscription):
             del item["subscriptionId"]
             found.append({"type": item.pop("action").removeprefix(f"{self.noun}/"), **item})
         return found
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """A list that has something in it once Ctrl-C was pressed.
+
+    Python drops the KeyboardInterrupt that comes in a destructor, such as that of a command which has just ended.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored, as in the background of a script
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_and_say_where(following: Following) -> None:
