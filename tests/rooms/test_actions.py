@@ -19,11 +19,12 @@ from msgspec import UNSET, Raw, structs
 import hivewire
 import hivewire_protocol
 import tests.world
-from hivewire import actions
+from hivewire import actions, slices
 from hivewire.access.identity import ANONYMOUS
 from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.access.users import UserContent
+from hivewire.actions import configuration
 from hivewire.caller import Caller
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Change, Transaction, Write
@@ -118,10 +119,16 @@ def matches(patterns: list[str] | None, name: str) -> bool:
     take=st.none() | st.integers(0, 6),
     skip=st.none() | st.integers(0, 6),
     after=st.none() | NAMES,
+    long=st.booleans(),
 )
-def test_a_list_is_what_a_naive_filter_finds(existing: set[str], deleted: set[str], **asked: Any) -> None:
-    """Patterns, the token's own patterns, `after`, `skip` and `take` together give exactly the expected page."""
-    asyncio.run(list_is_naive(existing, deleted, **asked))
+def test_a_list_is_what_a_naive_filter_finds(existing: set[str], deleted: set[str], long: bool, **asked: Any) -> None:
+    """Patterns, the token's own patterns, `after`, `skip` and `take` together give exactly the expected page.
+
+    A long one is made in slices of time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if long:
+            patch.setattr(configuration, "SHORT_PAGE", 0)
+        asyncio.run(list_is_naive(existing, deleted, **asked))
 
 
 async def list_is_naive(
@@ -165,6 +172,43 @@ async def test_a_list_has_bounds(world: World) -> None:
     ):
         with pytest.raises(OutOfBounds, match=words):
             await world.ask(bad)
+
+
+async def listing(world: World, monkeypatch: pytest.MonkeyPatch, caller: Caller, **members: Any) -> asyncio.Task[Any]:
+    """A list of 50 configurations that has been begun: it waits for its turn after each of them."""
+    monkeypatch.setattr(configuration, "SHORT_PAGE", 49)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", -1)
+    monkeypatch.setattr(slices, "SHORT_SECONDS", -1)
+    await world.store(*(f"n{number:02}" for number in range(50)))
+    task = asyncio.create_task(world.ask(ConfigurationList(**members), caller))
+    await asyncio.sleep(0)
+    return task
+
+
+@pytest.mark.parametrize("detail", [None, True])
+async def test_a_long_list_is_of_one_revision(
+    world: World, monkeypatch: pytest.MonkeyPatch, detail: bool | None
+) -> None:
+    """Others read and write while it is made."""
+    task = await listing(world, monkeypatch, world.admin, detail=detail)
+    before = world.ledger.revision
+    await world.put("n49", "later")
+    await world.remove("n48")
+    assert not task.done()
+    reply = await task
+    assert (reply.revision, reply.count) == (before, 50)
+    shown = [each.configuration for each in reply.changes] if detail else reply.configurations
+    assert [(each.name, each.value) for each in shown] == [(f"n{number:02}", "v") for number in range(50)]
+
+
+async def test_a_long_list_is_not_for_a_token_that_ended_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values are not shown to a user who was locked."""
+    task = await listing(world, monkeypatch, world.caller(user=HELPER))
+    await world.ledger.commit(world.users.write("helper", UserContent("", status=Status.LOCKED_OUT), None))
+    with pytest.raises(UserNotActive):
+        await task
 
 
 # Get, put, delete.

@@ -10,6 +10,7 @@ from typing import Any
 from hivewire import schedules
 from hivewire.actions import browsing
 from hivewire.actions.checks import (
+    check_token,
     checked_patterns,
     description_of,
     expected_of,
@@ -43,6 +44,7 @@ from hivewire.ledger.records import (
 )
 from hivewire.resources import KIND, LAYERED, info_of, not_found
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -70,10 +72,13 @@ from hivewire_protocol.nouns.configuration import (
 from hivewire_protocol.nouns.layer import TOP_RANK, key_of
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenant.steps import Steps, at_once
 
 TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
 LEAST_RESOURCE = len('{"name":"","value":"","entityVersion":1},')
+SHORT_PAGE = 500
+"""Configurations of a list that is made at once."""
 PAGE = 25
 """Changes read from the journal at a time."""
 
@@ -259,33 +264,20 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     ranges = list(kind.ranges(wanted))
     count = sum(end - start for start, end in ranges)
     first = kind.keys.bisect_right(request.after) if request.after is not None else 0
-    inline = inline_of(request.inline)
     page: list[Change] = []
-    shown: list[Configuration] = []
-    room = MAX_REPLY  # stop as soon as the reply is too large to be sent
     for start, end in ranges:
         start = max(start, first)
         skipped = min(skip, max(0, end - start))
         skip -= skipped
-        start += skipped
-        if start < end and len(page) < take:
-            for key in islice(kind.keys.islice(start, end), take - len(page)):
-                page.append(kind.live[key])
-                shown.append(services.resources.of(page[-1], inline))
-                room -= LEAST_RESOURCE + len(key) + len(shown[-1].value or "")
-                if room < 0:
-                    raise TooLarge
-    reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
-    if request.detail:
-        reply.changes = [info_of(change, resource) for change, resource in zip(page, shown, strict=True)]
-    else:
-        reply.configurations = shown
-    return reply
+        if start + skipped < end:
+            keys = kind.keys.islice(start + skipped, end)
+            page += [kind.live[key] for key in islice(keys, take - len(page))]
+    return _listed(services, caller, request, count, page)
 
 
 def _list_layers(
     services: Services, caller: Caller, request: ConfigurationList, wanted: Patterns, take: int, skip: int
-) -> Reply:
+) -> Reply | Coroutine[Any, Any, Reply]:
     """The same for a layer, or for all by rank, then name; callers with some devices do not get those of single
     devices."""
     if request.layer is None or request.layer == EVERY:
@@ -308,13 +300,42 @@ def _list_layers(
     if request.after is not None and request.layer is not None:
         keys = keys[bisect_right(keys, key_of(request.layer, request.after)) :]
     live = services.ledger.kind(LAYERED).live
-    page = [live[key] for key in keys[skip : skip + take]]
-    shown = [services.resources.of(change, inline_of(request.inline)) for change in page]
-    if sum(LEAST_RESOURCE + len(each.name) + len(each.value or "") for each in shown) > MAX_REPLY:
-        raise TooLarge
+    return _listed(services, caller, request, count, [live[key] for key in keys[skip : skip + take]])
+
+
+def _listed(
+    services: Services, caller: Caller, request: ConfigurationList, count: int, page: list[Change]
+) -> Reply | Coroutine[Any, Any, Reply]:
+    """The reply with a page of what is there now. While a long one is made, the event loop serves others."""
     reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
+    steps = _filled(services, request, reply, page)
+    return at_once(steps) if len(page) <= SHORT_PAGE else _filled_in_slices(services, caller, steps)
+
+
+async def _filled_in_slices(services: Services, caller: Caller, steps: Steps[Reply]) -> Reply:
+    reply = await in_slices(steps)
+    check_token(services, caller)  # it may have ended meanwhile
+    return reply
+
+
+def _filled(
+    services: Services, request: ConfigurationList, reply: ConfigurationListReply, page: list[Change]
+) -> Steps[Reply]:
+    """Show each change of the page in the reply. Raises TooLarge as soon as that cannot be sent."""
+    inline = inline_of(request.inline)
+    shown: list[Configuration] = []
+    room = MAX_REPLY
+    for change in page:
+        shown.append(resource := services.resources.of(change, inline))
+        room -= LEAST_RESOURCE + len(resource.name) + len(resource.value or "")
+        if room < 0:
+            raise TooLarge
+        yield
     if request.detail:
-        reply.changes = [info_of(change, each) for change, each in zip(page, shown, strict=True)]
+        reply.changes = []
+        for change, resource in zip(page, shown, strict=True):
+            reply.changes.append(info_of(change, resource))
+            yield
     else:
         reply.configurations = shown
     return reply
