@@ -30,8 +30,9 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 cluster: $(VENV)/.test ## start three gateways on three NATS nodes, all on this machine (PORT=8081: of the first gateway)
 	@exec $(BIN)/python -m bench.cluster $(if $(PORT),--port $(PORT))
 
-# The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
-test test-bench test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
+# The suite starts Python a few hundred times. Without bytecode each start compiles everything again, and leaves memory
+# that connections use later: an idle socket seems to take a tenth less.
+test test-bench test-newest test-long coverage faults bench bench-compare: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test $(VENV)/.clients ## run the whole suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --ignore tests/bench
