@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP = -m pip install --quiet --disable-pip-version-check
+INSTALL = $(BIN)/python $(PIP)
 RELEASE := $(VENV)/release/bin
 VENDORED := dashboard/hivewire_dashboard/static/vendor
 CLIENT = --editable clients/python
@@ -41,7 +42,7 @@ test-bench: $(VENV)/.test ## test what measures: the short forms of bench-peers,
 	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal tests/bench
 
 test-newest: $(VENV)/newest/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours (AGAIN=1 as below)
-	@if [ ! -e $(VENV)/newest/bin ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
+	@if [ ! -e $(VENV)/newest/.test ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
 	echo "Testing with $$($(VENV)/newest/bin/python --version) ..."; \
 	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE) $(call again,$(VENV)/newest/bin/python)
 
@@ -145,13 +146,11 @@ $(VENV)/.test: pyproject.toml clients/python/pyproject.toml requirements-test.lo
 	@$(INSTALL) --no-deps $(CLIENT) --editable .
 	@touch $@ $(VENV)/.serve
 
-# Without a newer Python there is only the mark.
 $(VENV)/newest/.test: pyproject.toml clients/python/pyproject.toml requirements-test.lock | $(BIN)/python
-	@mkdir -p $(@D); set -e; python=$$($(BIN)/python .ci/newest-python); if [ -n "$$python" ]; then \
+	@set -e; python=$$($(BIN)/python .ci/newest-python); if [ -n "$$python" ]; then \
 	echo "Installing the same for $$($$python --version), $$python ..."; $$python -m venv --clear $(@D); \
-	install="$(@D)/bin/python -m pip install --quiet --disable-pip-version-check"; \
-	$$install --require-hashes --requirement requirements-test.lock; $$install --no-deps $(CLIENT) --editable .; fi
-	@touch $@
+	$(@D)/bin/python $(PIP) --require-hashes --requirement requirements-test.lock; \
+	$(@D)/bin/python $(PIP) --no-deps $(CLIENT) --editable .; touch $@; fi
 
 $(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(VENV)/clients && cp tests/gate/clients/package*.json $(VENV)/clients

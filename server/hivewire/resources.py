@@ -69,7 +69,7 @@ def info_of(change: Change, shown: Configuration) -> ChangeInfo:
 
 
 SHOWN = 256
-"""Characters of a name that an error repeats: anybody can ask for any name."""
+"""Characters of a name or a value that an error repeats."""
 
 
 def not_found(name: str) -> NotFound:

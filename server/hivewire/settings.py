@@ -520,9 +520,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
 
 def _from_file(path: Path) -> list[tuple[str, Any, str]]:
     try:
-        found = tomllib.loads(
-            read_regular(path).decode("utf-8-sig")
-        )  # editors on Windows begin a file with a byte order mark
+        # Editors on Windows begin a file with a byte order mark.
+        found = tomllib.loads(read_regular(path).decode("utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -56,6 +56,23 @@ class Messages(World):
         reply = await self.do(f"{what}/list", caller, deviceId="lamp", **members)
         return [message[what] for message in reply[what + "s"]]
 
+    def count_readers(self) -> list[int]:
+        """From now on, how many read stored commands at a time: a number whenever another one begins."""
+        log = self.services.messages.commands
+        replay, reading, counts = log.replay, 0, list[int]()
+
+        async def counted(*about: Any, **bounds: Any) -> Any:
+            nonlocal reading
+            reading += 1
+            counts.append(reading)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            reading -= 1
+            return await replay(*about, **bounds)
+
+        log.replay = counted  # type: ignore[method-assign]
+        return counts
+
 
 @pytest.fixture
 async def world() -> AsyncIterator[Messages]:

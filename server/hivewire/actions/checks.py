@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.caller import Caller
 from hivewire.ledger.records import Expected, Precondition
+from hivewire.resources import SHOWN
 from hivewire.services import Services, now
 from hivewire_protocol import patterns
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
@@ -22,8 +23,6 @@ NO_OBJECT = "'parameters' must be JSON Object!"
 MAX_NAME, MAX_DESCRIPTION = 128, 128
 """Characters, of networks, device types, devices, commands and notifications."""
 
-SHOWN = 256
-"""Characters of a value that an error repeats."""
 
 Broken: TypeAlias = tuple[str, "str | None", str]
 """A member of an object, its value, and the rule that it breaks."""

@@ -56,7 +56,6 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
     TEXT,
-    Configuration,
     ConfigurationDelete,
     ConfigurationGet,
     ConfigurationHistory,
@@ -323,19 +322,17 @@ def _filled(
 ) -> Steps[Reply]:
     """Show each change of the page in the reply. Raises TooLarge as soon as that cannot be sent."""
     inline = inline_of(request.inline)
-    shown: list[Configuration] = []
+    shown: list[Any] = []
     room = MAX_REPLY
     for change in page:
-        shown.append(resource := services.resources.of(change, inline))
+        resource = services.resources.of(change, inline)
+        shown.append(info_of(change, resource) if request.detail else resource)
         room -= LEAST_RESOURCE + len(resource.name) + len(resource.value or "")
         if room < 0:
             raise TooLarge
         yield
     if request.detail:
-        reply.changes = []
-        for change, resource in zip(page, shown, strict=True):
-            reply.changes.append(info_of(change, resource))
-            yield
+        reply.changes = shown
     else:
         reply.configurations = shown
     return reply

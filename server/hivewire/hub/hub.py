@@ -279,8 +279,9 @@ class Hub:
             if not frame:
                 if not position and not shape.topic.plain:
                     position = tail.position(offset)
-                frame = shape.update(events[0], position) if size == 1 else shape.group(events, position)
-                frames[shape] = frame
+                frame = frames[shape] = (
+                    shape.update(events[0], position) if size == 1 else shape.group(events, position)
+                )
             sub.last_position = offset
             pushed += size
             ready.append(feed.listener)

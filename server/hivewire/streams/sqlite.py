@@ -381,13 +381,10 @@ def reason_against(path: Path, ledger_epoch: str) -> str | None:
         return "it is damaged (the epoch of a log is missing)"
     if meta.get("ledger") != ledger_epoch:
         return "it belongs to another ledger"
-    if lost and meta.get("open") in (OPENING, OPEN):
+    state = meta.get("open")
+    if lost and state in (OPENING, OPEN):
         return "its last messages were in its WAL, which is missing"
-    if (
-        not lost
-        and meta.get("open") == OPEN
-        and not any(_has_content(beside(path, end)) for end in ("-wal", "-journal"))
-    ):
+    if state == OPEN and not any(_has_content(beside(path, end)) for end in ("-wal", "-journal")):
         return "its last messages were in its WAL, which is empty"
     return None
 
