@@ -138,6 +138,43 @@ async def test_of_several_gateways_that_start_on_one_log_one_writes(old: bool) -
     await asyncio.gather(*[gateway.ledger.close() for gateway in gateways])
 
 
+@pytest.mark.parametrize("kind", [NETWORK, DEVICE_TYPE, DEVICE])
+async def test_a_ledger_that_once_had_one_of_them_gets_nothing(kind: str) -> None:
+    """Not even when that was deleted since."""
+    gateway = Gateway(MemoryJournal())
+    await gateway.open()
+    assert seeds.writes(gateway.ledger)
+    first = next(write for write in seeds.writes(gateway.ledger) if write.kind == kind)
+    (made,) = await gateway.ledger.commit(Transaction([first]))
+    await gateway.ledger.commit(Transaction([Write(kind, made.key, None)]))
+    assert seeds.writes(gateway.ledger) == []
+    await gateway.ledger.close()
+
+
+async def test_a_start_that_others_overtake_brings_nothing_back() -> None:
+    """While it writes, another gateway writes the seeds for another administrator, and they are deleted."""
+    log = SharedLog()
+    journal = log.journal()
+    slow, quick = Gateway(journal), Gateway(log.journal())
+    await slow.open()
+    await quick.open()
+    await quick.add("ann")
+    await quick.add("bob", Role.ADMIN)
+
+    async def overtake() -> None:
+        await quick.add("ann", Role.ADMIN)
+        await seeds.write(quick.ledger, quick.users)
+        quick.hold(ann=([1], [1]))
+        await quick.delete_everything()
+
+    await asyncio.sleep(0)  # the feed tells the slow one of the users
+    journal.script.append(overtake)
+    await seeds.write(slow.ledger, slow.users)
+    assert not slow.registry.networks
+    assert slow.assignments() == {"ann": ([1], [1])}
+    await asyncio.gather(slow.ledger.close(), quick.ledger.close())
+
+
 async def test_a_change_of_the_administrator_at_the_same_moment_is_kept() -> None:
     """The seeds are written to what the user is then."""
     gateway = Gateway(MemoryJournal())

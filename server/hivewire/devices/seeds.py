@@ -9,7 +9,6 @@ from __future__ import annotations
 import msgspec
 from msgspec import structs
 
-from hivewire.access.users import KIND as USER
 from hivewire.access.users import User, UserContent, Users
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import DeviceContent
@@ -64,9 +63,7 @@ async def write(ledger: Ledger, users: Users) -> None:
         administrator = _first_administrator(users)
         if administrator is None:
             return
-        record = ledger.get(USER, administrator.login)
-        expected = Expected(revision=record.revision if record is not None else 0)
-        transaction = users.write(administrator.login, assigned(administrator.content), None, (expected,))
+        transaction = users.replace(administrator, assigned(administrator.content), None)
         transaction.writes, transaction.guards = [*transaction.writes, *found], [guard]
         try:
             await ledger.commit(transaction)
