@@ -22,19 +22,29 @@ from typing import Any, ClassVar, Self
 
 
 class WireError(Exception):
-    """An error reply. `code` is a number as in HTTP, `text` says what is wrong, `members` are further members."""
+    """An error reply. `code` is a number as in HTTP, `text` says what is wrong, `members` are further members.
+
+    `detail` is the end of the text where that may repeat a part of a value: it is not stored or logged.
+    """
 
     code: ClassVar[int] = 500
     text: ClassVar[str] = "Internal server error"
     rpc_code: ClassVar[int | None] = None
     """The JSON-RPC 2.0 code where that differs from `code` (JSON-RPC 2.0, section 5.1)."""
 
-    def __init__(self, text: str | None = None, /, **members: Any) -> None:
-        super().__init__(text or self.text)
+    def __init__(self, text: str | None = None, detail: str = "", /, **members: Any) -> None:
+        self.lasting = text or self.text
+        """The text without the detail."""
+        super().__init__(self.lasting + detail)
+        self.detail = detail
         self.members = members
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def at(self, index: int) -> Self:
+        """The same error, of a change of a transaction."""
+        return type(self)(f"changes[{index}]: {self.lasting}", self.detail, index=index, **self.members)
 
     def alone(self) -> Self:
         """The error without its traceback, to be stored: the frames in a traceback would keep the call and its message

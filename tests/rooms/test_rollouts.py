@@ -608,20 +608,19 @@ async def test_schema_and_author_are_judged_again_at_its_time() -> None:
         await judge(world, 1)
         world.admin = world.caller(3)
         one, other = [await state(world, number) for number in (1, 2)]
-        assert (one[0], (one[2] or "").startswith("Configuration 'typed' does not fit its schema")) == ("failed", True)
+        assert one[::2] == ("failed", "Configuration 'typed' does not fit its schema")
         assert other[::2] == ("failed", "its author admin is not active any more")
 
 
 async def test_a_value_that_does_not_fit_by_then_is_not_written() -> None:
-    """The rollout is held in place of its end, and says why."""
+    """The rollout is held in place of its end, and says why, without the value: the log repeats the reason."""
     async with fleet("a") as world:
         devices = Devices(world, "a")
         number = await start(world, n="many")
         await world.do("schema/put", names="n", schema={"type": "integer"}, force=True)
         await devices.listen()
         await judge(world)
-        held, _, reason = await state(world, number)
-        assert (held, (reason or "").startswith("Configuration 'n' does not fit its schema")) == ("held", True)
+        assert (await state(world, number))[::2] == ("held", "Configuration 'n' does not fit its schema")
 
 
 async def test_a_list_shows_rollouts_by_state() -> None:

@@ -256,7 +256,8 @@ async def test_a_transaction_that_is_impossible_now_is_refused_now(world: World)
 
 
 async def test_it_is_judged_again_at_its_time(world: World) -> None:
-    """What changed meanwhile counts: versions and schemas. The reason stays in the list until it is cancelled."""
+    """What changed meanwhile counts: versions and schemas. The reason stays in the list until it is cancelled, so it
+    repeats nothing of the value, which may become secret."""
     timers = timers_of(world)
     await plan(world, 60, change("a", "1", entityVersion=0))
     await plan(world, 60, change("b", "text"))
@@ -268,8 +269,7 @@ async def test_it_is_judged_again_at_its_time(world: World) -> None:
     failed = (await world.ask(ScheduleList())).schedules
     assert [each.failed for each in failed] == [
         "changes[0]: Configuration 'a' is at version 1, not 0",
-        "changes[0]: Configuration 'b' does not fit its schema: it is not JSON: JSON is malformed: "
-        "invalid character (byte 4)",
+        "changes[0]: Configuration 'b' does not fit its schema",
     ]
     await after(world, timers, 3_600)
     assert value(world, "b") is None

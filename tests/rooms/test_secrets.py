@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
-from hivewire.ledger.records import AuditFilter
+from hivewire.ledger.records import AuditFilter, Transaction, Write
+from hivewire.schemas.survey import Survey
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import AccessDenied, DoesNotFit, NotAllowed, ValuesDoNotFit, VersionConflict, WireError
@@ -132,6 +133,16 @@ async def test_a_secret_value_is_null_and_says_so(world: World) -> None:
     with pytest.raises(VersionConflict) as conflict:
         await world.ask(ConfigurationPut(name="kept", value="x", entityVersion=1))
     assert conflict.value.members["change"].configuration.secret
+
+
+async def test_no_history_is_too_long_for_its_secrets(world: World) -> None:
+    """Else who adds versions of known lengths finds out how long a secret is; binary contents are left out too."""
+    for _ in range(17):
+        await world.ask(ConfigurationPut(name="kept", value="x" * 65_536))
+    assert len((await world.ask(ConfigurationHistory(name="kept"))).changes) == 19
+    await world.ledger.commit(Transaction([Write("configuration", "image", bytes(2 << 20), "image/png")], "admin"))
+    [image] = (await world.ask(ConfigurationHistory(name="image"))).changes
+    assert image.configuration.size == 2 << 20
 
 
 async def test_who_asks_and_may_sees_it_and_the_audit_notes_that(world: World) -> None:
@@ -260,6 +271,35 @@ async def test_only_who_may_see_a_secret_changes_what_hides_it(world: World) -> 
     assert not (await world.ask(ConfigurationGet(name="kept"))).configuration.secret
 
 
+@pytest.mark.parametrize(
+    "uncovering",
+    [
+        SchemaDelete(names="new*"),
+        SchemaPut(names="new*", schema=Raw(b"true")),
+        SchemaPut(names="new", schema=Raw(b"true")),
+    ],
+)
+async def test_a_schema_that_hides_at_the_same_time_is_not_changed(world: World, uncovering: Request) -> None:
+    """Both come before either is written: the one that makes values secret is the first, and stays."""
+    await world.ask(SchemaPut(names="new*", schema=Raw(b"true")))
+    hiding = world.ask(SchemaPut(names="new*", secret=True))
+    done = await asyncio.gather(hiding, world.ask(uncovering, world.caller(a=WITHOUT)), return_exceptions=True)
+    assert isinstance(done[1], NotAllowed)
+    assert world.services.schemas.is_secret("new")
+
+
+async def test_a_survey_tells_nothing_of_what_becomes_secret_during_it(world: World) -> None:
+    """Neither of values that are stored then, nor of those that are to be."""
+    schemas = world.services.schemas
+    with Survey(schemas, "new*", b'{"type":"integer"}', secret=False, sees=lambda layer: True) as survey:
+        await world.ask(SchemaPut(names="new*", secret=True))
+        await world.ask(ConfigurationPut(name="new", value=f'"{PLANTED}"'))
+        await survey.run()
+        misfits = await survey.look_at([(None, "new", f'"{PLANTED}"')])
+    assert [each.name for each in misfits] == ["new", "new"]
+    assert PLANTED not in repr(misfits)
+
+
 async def test_layers_and_what_devices_say_do_not_show_a_secret() -> None:
     """Neither a layer, nor what counts for a device, nor what it reported; the device itself has it."""
     async with fleet("lamp") as world:
@@ -310,3 +350,12 @@ async def test_no_tag_tells_a_secret() -> None:
         kept, tried = found["configurations"]
         assert (kept["state"], tried["tag"]) == ("applied", tags["tried"])
         assert tags["kept"] not in json.dumps(kept)
+
+
+async def test_the_audit_says_of_which_devices_a_token_is() -> None:
+    """Devices get their secret values, so who makes tokens of them can too."""
+    async with fleet("lamp") as world:
+        asked = {"userId": 1, "actions": ["SyncConfiguration"], "networkIds": ["*"], "deviceIds": ["lamp"]}
+        await world.do("token/create", world.caller(a=WITHOUT), payload=asked)
+        newest = (await world.do("audit/list", kind="token"))["rows"][0]
+        assert newest["detail"]["deviceIds"] == ["lamp"]

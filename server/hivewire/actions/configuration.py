@@ -56,6 +56,7 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
     TEXT,
+    ChangeInfo,
     ConfigurationDelete,
     ConfigurationGet,
     ConfigurationHistory,
@@ -180,7 +181,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     last = services.ledger.kind(kind).last(key)
     if last is None:
         raise not_found(name)
-    found: list[Change] = []
+    found, room = list[ChangeInfo](), MAX_REPLY
     at = last.revision
     if request.before is not None and request.before <= at:
         # Paging gives the revision of a change of this name, which is found directly. Any other is searched for.
@@ -188,11 +189,14 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
         at = direct[0].previous if direct else at
     while at and len(found) < take:
         page = await services.ledger.history(kind, key, revision=at, take=min(PAGE, take - len(found)))
-        found += [change for change in page if request.before is None or change.revision < request.before]
-        if sum(len(change.content or b"") for change in found) > MAX_REPLY:
+        wanted = [change for change in page if request.before is None or change.revision < request.before]
+        shown = [services.resources.change(change) for change in wanted]
+        room -= sum(len(each.configuration.value or "") for each in shown)
+        if room < 0:
             raise TooLarge
+        found += shown
         at = page[-1].previous if page else 0
-    return ConfigurationHistoryReply([services.resources.change(change) for change in found])
+    return ConfigurationHistoryReply(found)
 
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> Judged:

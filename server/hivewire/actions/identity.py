@@ -229,6 +229,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         names=(claims.c or [])[:20],
         networkIds=(claims.n or [])[:20],
         deviceTypeIds=(claims.dt or [])[:20],
+        deviceIds=(claims.d or [])[:20],
         expires=access_expiry,
     )
     return TokensReply(*pair)

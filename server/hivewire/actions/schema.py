@@ -26,7 +26,7 @@ from hivewire.ledger.records import (
 )
 from hivewire.schedules import waiting
 from hivewire.schemas.compiled import SchemaError, compiled
-from hivewire.schemas.schemas import KIND, MAX_SCHEMAS, NULL, Rule, SchemaContent, rule_after
+from hivewire.schemas.schemas import KIND, MAX_SCHEMAS, NULL, Rule, SchemaContent, Schemas, rule_after
 from hivewire.schemas.survey import Survey
 from hivewire.services import Services
 from hivewire_protocol import patterns, times
@@ -76,15 +76,14 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
     schema = _schema(request.schema)
     if schema is None and not request.secret:
         raise InvalidParameters("give schema, secret, or both")
-    _check_secrets(services, caller, names)
+    hidden = _check_secrets(services, caller, names)
     content = SchemaContent(NULL if schema is None else Raw(schema), bool(request.secret))
     description = description_of(services, request.description)
-    conditions: list[Precondition] = [*expected_of(request), Room()]
+    conditions: list[Precondition] = [*expected_of(request), *hidden, Room()]
     services.schemas.expect()
     with ExitStack() as stack:
         if schema is not None and not request.force:
-            secret = bool(request.secret) or services.schemas.is_secret(names)
-            survey = stack.enter_context(_survey(services, caller, names, schema, secret=secret))
+            survey = stack.enter_context(_survey(services, caller, names, schema, secret=bool(request.secret)))
             if misfits := await survey.run() or await survey.look_at(_waiting(services)):
                 raise _misfits(misfits)
             check_token(services, caller)
@@ -98,7 +97,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
         return await commit(services.ledger, pending.tried(request.dryRun))
 
 
-def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, secret: bool) -> Survey:
+def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, secret: bool = False) -> Survey:
     """A survey that tells nothing of values in layers of devices that the caller does not reach."""
     return Survey(services.schemas, names, schema, secret=secret, sees=partial(sees, services, caller.identity))
 
@@ -125,8 +124,8 @@ def _would_write(changes: list[Change]) -> SchemaReply:
 def delete(services: Services, caller: Caller, request: SchemaDelete) -> PendingWrite[Reply]:
     """Delete the schema of names. Raises NotFound."""
     names = _names(services, caller, request.names)
-    _check_secrets(services, caller, names)
-    write = Write(KIND, names, None, "", description_of(services, request.description), expected_of(request))
+    conditions = (*expected_of(request), *_check_secrets(services, caller, names))
+    write = Write(KIND, names, None, "", description_of(services, request.description), conditions)
     transaction = Transaction((write,), caller.identity.login)
 
     def deleted(changes: list[Change]) -> RevisionReply:
@@ -186,7 +185,7 @@ async def check(services: Services, caller: Caller, request: SchemaCheck) -> Rep
     if request.value is None and schema is not None and request.name is None:
         names = _names(services, caller, request.names)
         _check_secrets(services, caller, names)
-        with _survey(services, caller, names, schema, secret=services.schemas.is_secret(names)) as survey:
+        with _survey(services, caller, names, schema) as survey:
             misfits = await survey.run()
         check_token(services, caller)
         return SchemaCheckReply(not misfits, names, misfits=misfits)
@@ -241,13 +240,33 @@ def _schema(given: Raw | UnsetType) -> bytes | None:
     return schema
 
 
-def _check_secrets(services: Services, caller: Caller, names: str) -> None:
-    """Raise NotAllowed for names whose values are secret now, unless the caller may see these.
+def _check_secrets(services: Services, caller: Caller, names: str) -> tuple[Precondition, ...]:
+    """Raise NotAllowed for names whose values are secret now, unless the caller may see these; the condition that they
+    are not secret when the schema is written either.
 
     Another schema would show them, or reveal them by a series of checks.
     """
-    if services.schemas.is_secret(names) and not caller.identity.may(Permission.REVEAL_SECRET):
-        raise NotAllowed(f"The values of '{names[:128]}' are secret: to change this needs RevealSecret")
+    if caller.identity.may(Permission.REVEAL_SECRET):
+        return ()
+    if services.schemas.is_secret(names):
+        raise _hidden(names)
+    return (Shown(services.schemas, names),)
+
+
+def _hidden(names: str) -> NotAllowed:
+    return NotAllowed(f"The values of '{names[:128]}' are secret: to change this needs RevealSecret")
+
+
+class Shown(Struct):
+    """The condition that the values of names are not secret."""
+
+    schemas: Schemas
+    names: str
+
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
+        """Whether they are not, after other writes of the same commit too."""
+        rule = self.schemas.then(self.names, state)
+        return rule is None or not rule.secret
 
 
 class Room(Struct):
@@ -264,6 +283,8 @@ def _refusal(refused: Refused) -> WireError:
         return _missing(names)
     if isinstance(refused.failed, Survey):
         return _misfits(refused.failed.misfits)
+    if isinstance(refused.failed, Shown):
+        return _hidden(names)
     if isinstance(refused.failed, Room):
         return NotAllowed(f"There are {MAX_SCHEMAS:,} schemas already")
     assert isinstance(refused.failed, Expected)  # noqa: S101 - there is no other one

@@ -61,7 +61,7 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
     pending: PendingWrite[Reply] = PendingWrite(
         Transaction([*writes, *expiries.values()], caller.identity.login, guards_of(writes), dry_run=dry_run),
         lambda written: _transacted(services, dry_run, written[: len(writes)]),
-        lambda refused: _at(services.resources.refusal(refused), _index(refused, writes, expiries)),
+        lambda refused: services.resources.refusal(refused).at(_index(refused, writes, expiries)),
     )
     if dry_run and any(write.kind == LAYERED for write in writes):
         return affecting_of(services, caller, pending)
@@ -80,7 +80,7 @@ def _planned(services: Services, caller: Caller, changes: Sequence[TransactChang
             if change.ttl is not None or change.expires is not None:
                 found.expiries[index] = schedules.expiry(write, change, services.ledger.now())
         except WireError as error:
-            raise _at(error, index) from None
+            raise error.at(index) from None
         places.add((write.kind, write.key))
         found.writes.append(write)
         if not is_judged:
@@ -125,11 +125,6 @@ def _index(refused: Refused, writes: Sequence[Write], expiries: Iterable[int]) -
         return next(index for index, write in enumerate(writes) if refused.write in guards_of((write,)))
     indexes: list[int] = [*range(len(writes)), *expiries]
     return indexes[refused.index]
-
-
-def _at(error: WireError, index: int) -> WireError:
-    """The same error, with the index of its change in the transaction."""
-    return type(error)(f"changes[{index}]: {error}", index=index, **error.members)
 
 
 def _transacted(services: Services, dry_run: bool, changes: list[Change]) -> Reply:

@@ -196,7 +196,8 @@ class Progress:
             before = undo(rollout.layer, content.changes)
             await self._schemas.settle(Transaction(writes_of(content)))
         except (ValueError, DoesNotFit) as error:
-            await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=str(error)))
+            words = error.lasting if isinstance(error, DoesNotFit) else str(error)
+            await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=words))
             return
         if (reason := self.lost_right(content)) is not None:
             await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=reason))
@@ -220,7 +221,7 @@ class Progress:
         try:
             await self._carry_out(rollout, decision)
         except DoesNotFit as error:
-            await self.write(rollout, ended(content, HELD, now, counts, str(error)))
+            await self.write(rollout, ended(content, HELD, now, counts, error.lasting))
 
     async def _carry_out(self, rollout: Rollout, decision: Decision) -> None:
         if not decision.completes:

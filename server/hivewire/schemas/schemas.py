@@ -181,7 +181,7 @@ class Schemas:
                     await self._settle(write)
             except DoesNotFit as error:
                 if several:
-                    raise DoesNotFit(f"changes[{index}]: {error}", index=index, **error.members) from None
+                    raise error.at(index) from None
                 raise
 
     async def _settle(self, write: Write) -> None:
@@ -209,7 +209,7 @@ class Schemas:
     def _judge(self, write: Write, state: EvaluatedState) -> WireError | None:
         """The judgement when the ledger evaluates a write, for those that were judged by another schema or by none."""
         name = name_of(write)
-        rule = self._then(name, state)
+        rule = self.then(name, state)
         if rule is None or rule.schema is None or rule.revision == write.judged:
             return None
         content = write.content or b""
@@ -220,8 +220,8 @@ class Schemas:
             return None
         return unfit(name, judge.problems(content, secret=rule.secret) if judge.is_brief(content) else [])
 
-    def _then(self, name: str, state: EvaluatedState) -> Rule | None:
-        """The schema of a name when the write is evaluated."""
+    def then(self, name: str, state: EvaluatedState) -> Rule | None:
+        """The schema of a name when a write is evaluated."""
         written = {change.key: rule_after(change) for change in state.written(KIND)}
         if not written:
             return self.of(name)
@@ -245,10 +245,10 @@ def _find(name: str, lengths: Iterable[int], get: Callable[[str], Rule | None]) 
 
 def unfit(name: str, problems: list[Problem]) -> DoesNotFit:
     """The error for a value with these problems."""
-    words = f"Configuration '{name}' does not fit its schema"
+    detail = ""
     if problems:
         first = problems[0]
-        words += f": {first.pointer}: {first.message}" if first.pointer else f": {first.message}"
+        detail = f": {first.pointer}: {first.message}" if first.pointer else f": {first.message}"
     if len(problems) > 1:
-        words += f" (and {len(problems) - 1} more)"
-    return DoesNotFit(words, problems=problems)
+        detail += f" (and {len(problems) - 1} more)"
+    return DoesNotFit(f"Configuration '{name}' does not fit its schema", detail, problems=problems)

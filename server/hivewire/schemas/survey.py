@@ -28,7 +28,7 @@ class Survey:
     """Finds the stored values that do not fit a schema for `names`, while it is entered as a context.
 
     It is also a precondition of the schema's write: that what was written since the survey fits as well. `secret` says
-    that nothing of the values is told, `sees` of which layers it may be.
+    that nothing of the values is told, `sees` of which layers it may be. Of values that are secret by then nothing is.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Survey:
         """The same of values that are to be written later; `values` are their layers, names and texts."""
         for layer, name, value in values:
             if name in self._wanted and self._comes_first(name) and len(self.misfits) < MAX_PROBLEMS:
-                secret = self._secret or not self._sees(layer)
+                secret = self._hides(layer, name)
                 problems = await self._schemas.problems(self._schema, value.encode(), secret=secret)
                 if problems:
                     self.misfits.append(Misfit(name, problems))
@@ -137,16 +137,17 @@ class Survey:
             self._found(heavy[0], [TOO_MANY])
             heavy = ()
         for change in (*unfit, *heavy):
-            secret = self._hides(change)
+            secret = self._hides(layer_of(change), name_of(change))
             if problems := await self._schemas.problems(self._schema, change.content or b"", secret=secret):
                 self._found(change, problems)
 
     def _problems(self, judge: Compiled, change: Change, content: bytes) -> list[Problem]:
-        return judge.problems(content, secret=self._hides(change)) if judge.is_brief(content) else []
+        secret = self._hides(layer_of(change), name_of(change))
+        return judge.problems(content, secret=secret) if judge.is_brief(content) else []
 
-    def _hides(self, change: Change) -> bool:
+    def _hides(self, layer: str | None, name: str) -> bool:
         """Whether nothing of a value may be told."""
-        return self._secret or not self._sees(layer_of(change))
+        return self._secret or self._schemas.is_secret(name) or not self._sees(layer)
 
     def _found(self, change: Change, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:
