@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw, structs
 
@@ -300,6 +300,9 @@ async def test_a_name_with_a_character_that_was_allowed_once_can_be_read_and_del
         await world.ask(ConfigurationPut(name=name, value="again"))
 
 
+LONG_DESCRIPTION = "Description is 1,025 characters long; at most 1,024, setting description_length"
+
+
 @pytest.mark.parametrize(
     ("request_", "error", "words"),
     [
@@ -327,8 +330,8 @@ async def test_a_name_with_a_character_that_was_allowed_once_can_be_read_and_del
             OutOfBounds,
             "Value is 65,537 characters long; at most 65,536",
         ),
-        (ConfigurationPut(name="n", value="v", description="x" * 1_025), OutOfBounds, "Description is 1,025"),
-        (ConfigurationDelete(name="n", description="x" * 1_025), OutOfBounds, "Description is 1,025"),
+        (ConfigurationPut(name="n", value="v", description="x" * 1_025), OutOfBounds, LONG_DESCRIPTION),
+        (ConfigurationDelete(name="n", description="x" * 1_025), OutOfBounds, LONG_DESCRIPTION),
     ],
 )
 async def test_bad_parameters_are_named(world: World, request_: Request, error: type[WireError], words: str) -> None:
@@ -1417,6 +1420,9 @@ def like(pattern: str, text: str) -> bool:
     return bool(text) and pattern[0] in ("_", text[0]) and like(pattern[1:], text[1:])
 
 
+@example("a%")
+@example("%_b%b")
+@example("%b%b%")
 @given(st.text("ab%_.*[", max_size=6))
 def test_a_login_pattern_is_sql_like(pattern: str) -> None:
     """`%` is any run of characters, `_` any one, everything else itself."""
@@ -1440,6 +1446,7 @@ async def test_a_malicious_pattern_is_harmless(world: World) -> None:
     assert await logins(world, loginPattern="%a" * 100) == []
     assert await logins(world, loginPattern="%" * 256 + "nobody") == []
     assert await logins(world, loginPattern="%" * 200 + "john") == ["john"]
+    assert await logins(world, loginPattern="%" + "x" * 255) == [], "the longest one"
 
 
 async def test_a_search_among_many_users_lets_others_work(world: World) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire.actions import listing
-from hivewire.actions.listing import Arrangement, Listing, page
+from hivewire.actions.listing import Arrangement, Listing, ListingWithin, LongListing, page
 from hivewire_protocol.codec import MAX_REPLY
 
 
@@ -19,7 +20,7 @@ def test_a_page_is_that_of_the_whole_list_in_order(
     keys: list[int], by_key: bool, descending: bool, skip: int, take: int | None
 ) -> None:
     """However many runs it is sorted in; ties keep their order, and have the opposite one when it is descending."""
-    items = list(enumerate(keys))
+    items = [(-place, key) for place, key in enumerate(keys)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(listing, "RUN", 4)
         arrange: Arrangement[tuple[int, int]] = Arrangement(
@@ -63,3 +64,32 @@ def test_a_reply_over_a_socket_is_cut_off_where_it_is_too_long() -> None:
 
     assert len(Listing("items", range(10_000), show).members()) > MAX_REPLY
     assert len(shown) < 1_200
+
+
+class Rest(msgspec.Struct):
+    """What an object has beside its list."""
+
+    count: int
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 6, 50])
+async def test_a_list_is_whole_in_however_many_portions(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Each portion ends with the first item that makes it large enough; the last one has what is left."""
+    monkeypatch.setattr(listing, "PORTION", 40)
+    items = list(range(100, 100 + number))
+
+    async def rest() -> AsyncIterator[list[int]]:
+        for start in range(5, number, 20):
+            yield items[start : start + 20]
+
+    def show(item: int) -> str:
+        return f"no. {item}"
+
+    shown, portions = [show(item) for item in items], list(Listing("items", items, show).portions())
+    assert msgspec.json.decode(b"".join(portions)) == shown
+    assert all(40 < len(portion) <= 40 + len(',"no. 100"') for portion in portions[:-1])
+    within = list(ListingWithin("items", items, show, "items", Rest(7)).portions())
+    assert msgspec.json.decode(b"".join(within)) == {"items": shown, "count": 7}
+    assert len(within) == len(portions)
+    sent = [portion async for portion in LongListing("items", items[:5], show, rest()).sent()]
+    assert msgspec.json.decode(b"".join(sent)) == shown
