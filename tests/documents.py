@@ -15,9 +15,11 @@ ENTITY_TYPES, RELATION_TYPES, ATTRIBUTES, DEPTH = 20, 60, 1_800, 5
 
 _ROOT = "configuration"
 _OF_RELATION = 5
-_OF_ENTITY = (ATTRIBUTES - RELATION_TYPES * _OF_RELATION) // ENTITY_TYPES
 _CHAINS, _LEAVES = 5, 2
 """Nested attributes of an entity type: so many, of full depth, with so many simple ones at each depth."""
+_OF_ENTITY = (ATTRIBUTES - RELATION_TYPES * _OF_RELATION) // ENTITY_TYPES
+_OTHERS = _OF_ENTITY - 1 - _CHAINS * (DEPTH - 1) * (1 + _LEAVES)
+"""Simple attributes of an entity type beside its key."""
 
 _SIMPLE = ("String", "String", "String", "Int", "Date", "Boolean", "Double", "Timestamp", "URL")
 _WORDS = """
@@ -28,9 +30,14 @@ _WORDS = """
 """.split()  # noqa: SIM905 - a list of lines to read
 
 
-def realistic(seed: int = 0, *, entity_types: int = ENTITY_TYPES, filler: int = 62) -> Document:
-    """A document that breaks no rule, the same for the same seed. `filler` is the words in each description."""
-    made = _Maker(random.Random(seed), filler)
+def realistic(
+    seed: int = 0, *, entity_types: int = ENTITY_TYPES, filler: int = 62, chains: int = _CHAINS
+) -> Document:
+    """A document that breaks no rule, the same for the same seed.
+
+    `filler` is the words in each description, `chains` the nested attributes of each entity type.
+    """
+    made = _Maker(random.Random(seed), filler, chains)
     return {
         "uri": _ROOT,
         "label": "Business model",
@@ -54,9 +61,10 @@ def attributes_of(owner: Document) -> Iterator[tuple[Document, int]]:
 
 
 class _Maker:
-    def __init__(self, chance: random.Random, filler: int) -> None:
+    def __init__(self, chance: random.Random, filler: int, chains: int) -> None:
         self._chance = chance
         self._filler = filler
+        self._chains = chains
 
     def title(self) -> str:
         return " ".join(self._chance.choices(_WORDS, k=2)).capitalize()
@@ -107,10 +115,9 @@ class _Maker:
 
     def entity_type(self, number: int) -> Document:
         uri = _entity_type(number)
-        chains = [self.nested(f"{uri}/attributes/Nested{chain}", DEPTH) for chain in range(_CHAINS)]
-        count = _OF_ENTITY - sum(1 for _ in attributes_of({"attributes": chains})) - 1
+        chains = [self.nested(f"{uri}/attributes/Nested{chain}", DEPTH) for chain in range(self._chains)]
         simple = [self.attribute(f"{uri}/attributes/Key", "String")]
-        simple += [self.simple(uri, "Simple", each) for each in range(count)]
+        simple += [self.simple(uri, "Simple", each) for each in range(_OTHERS)]
         uris = [attribute["uri"] for attribute in simple]
         return {
             "uri": uri,
@@ -438,5 +445,5 @@ WARNED: dict[str, tuple[int, str, Document]] = {
 
 
 def small() -> Document:
-    """A document that breaks no rule, with three entity types."""
-    return realistic(entity_types=3, filler=1)
+    """A document that breaks no rule, with three entity types, each with one nested attribute."""
+    return realistic(entity_types=3, filler=1, chains=1)
