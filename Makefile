@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP = -m pip install --quiet --disable-pip-version-check
-INSTALL = $(BIN)/python $(PIP)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV = $(BIN)/uv pip install --quiet --python
 RELEASE := $(VENV)/release/bin
 VENDORED := dashboard/hivewire_dashboard/static/vendor
 CLIENT = --editable clients/python
-COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes \
 	--no-emit-package hivewire-client
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
@@ -44,7 +44,7 @@ test-bench: $(VENV)/.test ## test what measures: the short forms of bench-peers,
 test-newest: $(VENV)/newest/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours (AGAIN=1 as below)
 	@if [ ! -e $(VENV)/newest/.test ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
 	echo "Testing with $$($(VENV)/newest/bin/python --version) ..."; \
-	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE) $(call again,$(VENV)/newest/bin/python)
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal --hypothesis-profile=brief $(PORTABLE) $(call again,$(VENV)/newest/bin/python)
 
 test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty, and 200 requests for each of the API (some minutes)
 	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
@@ -99,13 +99,13 @@ faults: $(VENV)/.test ## run all forms of the fault tests: kills, full disks, br
 fuzz: $(VENV)/.fuzz ## feed mutated input to every parser, guided by coverage, for a minute (SECONDS=n); Linux only
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-lock: $(VENV)/.release ## rewrite the lock files: the newest version of each package that pyproject.toml allows, with hashes
+lock: $(VENV)/.test ## rewrite the lock files: the newest version of each package that pyproject.toml allows, with hashes
 	@$(COMPILE) --upgrade --extra test --output-file requirements-test.lock
 	@$(COMPILE) --extra nats --extra otel --constraints requirements-test.lock --output-file requirements.lock
 
-sbom: $(VENV)/.release ## list the packages of requirements.lock with their licences in dist/sbom.json (CycloneDX)
-	@mkdir -p dist && $(RELEASE)/uv venv --quiet --clear $(VENV)/locked
-	@$(RELEASE)/uv pip sync --quiet --require-hashes --python $(VENV)/locked requirements.lock
+sbom: $(VENV)/.test $(VENV)/.release ## list the packages of requirements.lock with their licences in dist/sbom.json (CycloneDX)
+	@mkdir -p dist && $(BIN)/uv venv --quiet --clear $(VENV)/locked
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(VENV)/locked requirements.lock
 	$(RELEASE)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(VENV)/locked
 
 screenshots: $(VENV)/.test ## take the pictures of docs/dashboard.md again (with Chromium)
@@ -146,11 +146,12 @@ $(VENV)/.test: pyproject.toml clients/python/pyproject.toml requirements-test.lo
 	@$(INSTALL) --no-deps $(CLIENT) --editable .
 	@touch $@ $(VENV)/.serve
 
-$(VENV)/newest/.test: pyproject.toml clients/python/pyproject.toml requirements-test.lock | $(BIN)/python
+$(VENV)/newest/.test: $(VENV)/.test
 	@set -e; python=$$($(BIN)/python .ci/newest-python); if [ -n "$$python" ]; then \
-	echo "Installing the same for $$($$python --version), $$python ..."; $$python -m venv --clear $(@D); \
-	$(@D)/bin/python $(PIP) --require-hashes --requirement requirements-test.lock; \
-	$(@D)/bin/python $(PIP) --no-deps $(CLIENT) --editable .; touch $@; fi
+	echo "Installing the same for $$($$python --version), $$python ..."; \
+	$(BIN)/uv venv --quiet --clear --python $$python $(@D); \
+	$(UV) $(@D)/bin/python --require-hashes --requirement requirements-test.lock; \
+	$(UV) $(@D)/bin/python --no-deps $(CLIENT) --editable .; touch $@; fi
 
 $(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
 	@mkdir -p $(VENV)/clients && cp tests/gate/clients/package*.json $(VENV)/clients
@@ -164,15 +165,15 @@ $(VENV)/.vendor: dashboard/vendor/package-lock.json | $(BIN)/python
 
 $(VENV)/.peers: $(VENV)/.test
 	@echo "Installing the stores that Hivewire is measured beside into $(VENV) ..."
-	@$(INSTALL) $(CLIENT) --editable '.[test,peers]'
+	@$(UV) $(BIN)/python $(CLIENT) --editable '.[test,peers]'
 	@touch $@
 
 $(VENV)/.release: | $(BIN)/python
 	@$(PYTHON) -m venv --clear $(VENV)/release
-	@$(RELEASE)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14' 'cyclonedx-bom>=7,<8'
+	@$(RELEASE)/python -m pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8'
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.test
 	@echo "Installing what the fuzzer needs into $(VENV) ..."
-	@$(INSTALL) $(CLIENT) --editable '.[test,fuzz]'
+	@$(UV) $(BIN)/python $(CLIENT) --editable '.[test,fuzz]'
 	@touch $@

@@ -30,6 +30,7 @@ from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certifi
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("short", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=1_000)
+settings.register_profile("brief", settings.get_profile("short"), max_examples=10)
 settings.load_profile("short")  # `conftest.py` of a folder may import tests before `pytest_configure`
 
 # The five seconds that httpx waits by itself are over on a busy machine: all its functions share this one default.
@@ -60,8 +61,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The long form tries more examples, where a test does not say how many."""
-    settings.load_profile("long" if config.getoption("--long") else "short")
+    """The long form tries more examples, where a test does not say how many; `--hypothesis-profile=brief` fewer."""
+    form = "long" if config.getoption("--long") else "short"
+    settings.load_profile(config.getoption("--hypothesis-profile") or form)
     # A shell that starts the suite in the background lets it ignore SIGINT, and all commands that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(reporting)
