@@ -30,9 +30,7 @@ _WORDS = """
 """.split()  # noqa: SIM905 - a list of lines to read
 
 
-def realistic(
-    seed: int = 0, *, entity_types: int = ENTITY_TYPES, filler: int = 62, chains: int = _CHAINS
-) -> Document:
+def realistic(seed: int = 0, *, entity_types: int = ENTITY_TYPES, filler: int = 62, chains: int = _CHAINS) -> Document:
     """A document that breaks no rule, the same for the same seed.
 
     `filler` is the words in each description, `chains` the nested attributes of each entity type.
