@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ def identity(path: str | Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def is_of_sync(error: sqlite3.Error) -> bool:
+    """Whether SQLite has written a commit, and only its fsync failed: so it may be there after a crash."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
 
 
 def free_name(path: Path, word: str) -> Path:

@@ -43,11 +43,13 @@ class GroupCommit(ABC, Generic[Item]):
     the number of changes of each own commit and the seconds until it was durable.
 
     `name` is what is written to, for the log. Items that are not written get `unwritten` or, if nobody knows,
-    `undecided`; when too much is waiting, `overloaded` is raised at once.
+    `undecided`; when too much is waiting, `overloaded` is raised at once. The storage raises `unsynced` where it may
+    have what it failed to write, until it writes something else over it.
     """
 
     name: ClassVar[str]
     unwritten: ClassVar[type[Exception]]
+    unsynced: ClassVar[type[Exception]]
     undecided: ClassVar[type[Exception]]
     overloaded: ClassVar[type[Exception]]
     most: ClassVar[int]
@@ -71,7 +73,7 @@ class GroupCommit(ABC, Generic[Item]):
         self._refusing: str | None = None  # why new items are refused
         self._closing = False
         self._due = False  # whether `_between` has something to do
-        self._probing: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[bool] | None = None
         self._sleeping: asyncio.Future[None] | None = None  # set while there is nothing to write
         self._task: asyncio.Task[None] | None = None
 
@@ -285,19 +287,29 @@ class GroupCommit(ABC, Generic[Item]):
     async def _fail(self, error: Exception) -> None:
         """Answer a batch that the storage did not write. The task continues: there may be space for the next one."""
         self._tell(str(error))
+        failure = doubt = error if isinstance(error, self.unwritten) else self.unwritten(repr(error))
         if not isinstance(error, self.undecided):
-            # Before the writers are told that nothing was written: a start after a crash would find the failed commit
-            # in the WAL, until a later one has overwritten it.
-            self._probing = asyncio.create_task(self._write_over(), name="probe of the storage")
-            await asyncio.wait({self._probing}, timeout=PROBE_PATIENCE)
-        failure = error if isinstance(error, self.unwritten) else self.unwritten(repr(error))
+            is_over = await self._written_over()
+            if isinstance(error, self.unsynced):
+                failure = self.unwritten(str(error))
+                doubt = failure if is_over else self.undecided(str(error))
         # Refusals fail as well: they may depend on writes that failed.
-        self._outcomes[:] = [failure] * len(self._taken)
+        self._outcomes[:] = [doubt if self._is_write(outcome) else failure for outcome in self._outcomes]
         self._answer()
 
-    async def _write_over(self) -> None:
-        with suppress(Exception):  # whether writes work again is found out by `probe`
+    async def _written_over(self) -> bool:
+        """Whether something else could be written at once: a start after a crash would find the failed commit in the
+        WAL, until a later one has overwritten it."""
+        self._probing = asyncio.create_task(self._write_over(), name="probe of the storage")
+        done, _ = await asyncio.wait({self._probing}, timeout=PROBE_PATIENCE)
+        return bool(done) and self._probing.result()
+
+    async def _write_over(self) -> bool:
+        try:
             await self._confirm()
+        except Exception:  # whether writes work again is found out by `probe`
+            return False
+        return True
 
     def _put_back(self) -> None:
         self._queue.extendleft(reversed(self._taken))

@@ -37,6 +37,7 @@ from hivewire.ledger.records import (
     Transaction,
     Undecided,
     Unexpected,
+    Unsynced,
     Write,
 )
 from hivewire.ledger.retention import Retention
@@ -752,6 +753,26 @@ async def test_a_failed_commit_is_answered_though_its_probe_hangs(monkeypatch: p
     (change,) = await ledger.commit(put("a"))
     assert change.version == 1
     probing.set()
+    await ledger.close()
+
+
+@pytest.mark.parametrize(("over", "told"), [(True, NotDurable), (False, Undecided)])
+async def test_a_commit_whose_sync_failed_is_undecided_until_it_is_overwritten(over: bool, told: type) -> None:
+    """Its writers are told that nothing was written only after another write; a refusal never writes anything."""
+
+    class Unsyncing(MemoryJournal):
+        async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+            raise Unsynced("input/output error")
+
+        async def confirm(self, *, quorum: bool = False) -> None:
+            if not over:
+                raise NotDurable("input/output error")
+
+    ledger = Ledger(Unsyncing(), lambda: 1)
+    await ledger.open()
+    tried = put("a"), put("b", b"x", Expected(version=7))
+    outcomes = await asyncio.gather(*map(ledger.commit, tried), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [told, NotDurable]
     await ledger.close()
 
 

@@ -6,7 +6,7 @@ all. The log may be shared: other gateways append to it too, and then `append` c
 
 * When `append` returns True, its changes survive a crash of the process and of the machine. When it returns False or
   raises NotDurable (but not Undecided), none of them is in the log, and none can appear after a later write succeeded,
-  such as that of `confirm`. Only a start after a process that died in between may find them.
+  such as that of `confirm`. Only a start after a process that died in between may find them, and only after Unsynced.
 * Every entry after those of `changes` goes to `take` of `follow`, once and in order, whichever gateway appended it.
 * Revisions of appended changes never decrease. They may have gaps.
 * Kinds in NO_HISTORY keep only their last change: an older one is gone when `append` returns.

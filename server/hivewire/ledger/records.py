@@ -298,6 +298,10 @@ class NotDurable(LedgerError):
     """The storage could not take the change (disk full, read-only, I/O error, closing): it was not written."""
 
 
+class Unsynced(NotDurable):
+    """The storage failed to sync the change: until a later one overwrites it, a start may find it."""
+
+
 class Overloaded(NotDurable):
     """Too many changes are waiting for the storage already: it was not written."""
 

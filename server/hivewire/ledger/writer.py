@@ -24,6 +24,7 @@ from hivewire.ledger.records import (
     Overloaded,
     Transaction,
     Undecided,
+    Unsynced,
     Write,
 )
 from hivewire.ledger.state import State
@@ -42,7 +43,7 @@ class Writer(GroupCommit[Transaction]):
     """
 
     name = "the ledger"
-    unwritten, undecided, overloaded = NotDurable, Undecided, Overloaded
+    unwritten, unsynced, undecided, overloaded = NotDurable, Unsynced, Undecided, Overloaded
     most = MAX_APPEND
 
     def __init__(self, state: State, journal: Journal, now: Callable[[], int], max_waiting: int) -> None:

@@ -8,7 +8,7 @@ storage too, segments and all: then one of them is the keeper, which closes and 
 
 * When `append` returns True, its entry survives a crash of the process and of the machine. When it returns False or
   raises NotStored (but not Undecided), the entry is not in the log and cannot appear after a later write succeeded,
-  such as that of `confirm`. Only a start after a process that died in between may find it.
+  such as that of `confirm`. Only a start after a process that died in between may find it, and only after Unsynced.
 * Every entry after those of `load` goes to `take` of a follower, once and in order, whichever gateway appended it.
 * `seal` and `drop` happen completely or not at all.
 * Reads may run during writes; they show the log before or after them.

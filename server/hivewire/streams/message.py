@@ -168,6 +168,10 @@ class Overloaded(NotStored):
     """Too much is waiting for the storage, or stored and too young to be dropped: it was not written."""
 
 
+class Unsynced(NotStored):
+    """The storage failed to sync the entry: until a later one overwrites it, a start may find it."""
+
+
 class Undecided(NotStored):
     """It is not known whether it was written: the storage did not answer in time. If it was, observers get it later."""
 

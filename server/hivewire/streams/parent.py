@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from hivewire.link import Keep, Link, Members, ParentLink, Turn, Turns, socket_of
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, Follower, Loaded, LogEngine, LogName, StoreError
-from hivewire.streams.message import NotStored, StreamError, Undecided, Unreadable
+from hivewire.streams.message import NotStored, StreamError, Undecided, Unreadable, Unsynced
 from hivewire.telemetry import Gauges
 
 # Requests: the methods of `LogEngine`, by name. What they answer is what those return.
@@ -212,7 +212,7 @@ class ParentLog:
 
     def __init__(self, path: Path, on_lost: Callable[[], None]) -> None:
         self._link = ParentLink(
-            str(path), message_of, NotStored, Undecided, Unreadable, unexpected=NotStored, on_lost=on_lost
+            str(path), message_of, NotStored, Undecided, Unsynced, Unreadable, unexpected=NotStored, on_lost=on_lost
         )
         self._follower: Follower
         self._entry = b""  # the one that is on its way

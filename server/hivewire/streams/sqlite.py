@@ -23,10 +23,10 @@ from zlib import crc32
 
 import aiosqlite
 
-from hivewire.files import beside, free_name, identity, uri
+from hivewire.files import beside, free_name, identity, is_of_sync, uri
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Follower, Loaded, LogName, StoreError
-from hivewire.streams.message import NotStored, Unreadable
+from hivewire.streams.message import NotStored, Unreadable, Unsynced
 from hivewire.telemetry import Gauges, log
 
 APPLICATION_ID = 0x48764D73  # "HvMs"
@@ -145,7 +145,7 @@ class SqliteEngine:
                     await self._writers.execute("ROLLBACK")
                 yield self._writers
             except sqlite3.Error as error:
-                raise NotStored(str(error)) from error
+                raise (Unsynced if is_of_sync(error) else NotStored)(str(error)) from error
 
     async def fetch(self, query: str, parameters: Iterable[Any] = ()) -> list[Any]:
         """Rows. Every error of SQLite becomes Unreadable."""

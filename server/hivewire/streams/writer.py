@@ -34,6 +34,7 @@ from hivewire.streams.message import (
     TooLarge,
     TooMany,
     Undecided,
+    Unsynced,
     Update,
     pack,
     unpack,
@@ -105,7 +106,7 @@ class Writer(GroupCommit[Draft | Revision]):
     """
 
     name = "messages"
-    unwritten, undecided, overloaded = NotStored, Undecided, Overloaded
+    unwritten, unsynced, undecided, overloaded = NotStored, Unsynced, Undecided, Overloaded
     most = ROOM
 
     def __init__(self, engine: LogEngine, clock: Clock, elapsed: Callable[[], int], limits: Limits) -> None:

@@ -20,6 +20,7 @@ from hivewire.ledger.records import (
     Outline,
     Undecided,
     Unexpected,
+    Unsynced,
 )
 from hivewire.link import ParentLink
 from hivewire.stopped import Stopped
@@ -34,7 +35,9 @@ class ParentJournal:
 
     def __init__(self, path: str, on_lost: Callable[[], None] = lambda: None) -> None:
         self._on_lost = on_lost
-        self._link = ParentLink(path, wire.message_of, NotDurable, Undecided, unexpected=Unexpected, on_lost=self._lost)
+        self._link = ParentLink(
+            path, wire.message_of, NotDurable, Undecided, Unsynced, unexpected=Unexpected, on_lost=self._lost
+        )
         self._reads = asyncio.Semaphore(READS)
         self._take: Take | None = None
         self._recall: Recall = lambda notes: None

@@ -25,14 +25,14 @@ import aiosqlite
 import msgspec
 from msgspec.structs import replace
 
-from hivewire.files import beside, identity
+from hivewire.files import beside, identity, is_of_sync
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import ROOM, Origin, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Recall, Take, audit_row
-from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Unsynced
 from hivewire.telemetry import Gauges, log
 
 WAL_BYTES = 64 << 20
@@ -120,7 +120,7 @@ class SqliteJournal:
                     await self._writers.execute("ROLLBACK")
                 yield self._writers
             except sqlite3.Error as error:
-                raise NotDurable(str(error)) from error
+                raise (Unsynced if is_of_sync(error) else NotDurable)(str(error)) from error
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
