@@ -543,8 +543,8 @@ def test_a_commit_whose_sync_failed_is_overwritten_before_its_writers_are_told(s
 
 
 def test_a_commit_whose_sync_failed_is_answered_though_the_disk_then_hangs(station: Station) -> None:
-    """The write over it is waited for a second at most, also where `stall_seconds` are long. Until then a start may find
-    the commit, so nobody is told that nothing was written."""
+    """The write over it is waited for a second at most, also where `stall_seconds` are long. Until then a start may
+    find the commit, so nobody is told that nothing was written."""
     with station.start("--stall-seconds", "600") as gateway, station.talk(gateway) as talk:
         assert station.put(talk, "before", "1")["status"] == "success"
         station.desk.give(Fault("EIO", call="sync", during="append", times=1, then=Fault("hang", during="remember")))
