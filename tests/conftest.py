@@ -63,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The long form tries more examples, where a test does not say how many; `--hypothesis-profile=brief` fewer."""
     form = "long" if config.getoption("--long") else "short"
-    settings.load_profile(config.getoption("--hypothesis-profile") or form)
+    settings.load_profile(config.getoption("hypothesis_profile", None) or form)
     # A shell that starts the suite in the background lets it ignore SIGINT, and all commands that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(reporting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.__main__ import SLOWEST
@@ -38,6 +38,7 @@ def test_a_kept_case(case: Path) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_changed_seeds(target: str, data: st.DataObject) -> None:
     """Seeds with a few spans replaced: a short run of what the fuzzer does for longer."""

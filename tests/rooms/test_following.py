@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -842,7 +842,6 @@ DEVICES = st.builds(device, IDS, IDS, IDS) | st.none()
     st.booleans(),
     MESSAGES | OWN,
 )
-@settings(max_examples=200)
 def test_keys_find_exactly_what_a_filter_accepts(wanted: Filter, updated: bool, message: Message) -> None:
     """By one key, also with names that look like patterns. So no push looks at subscriptions that do not match."""
     if wanted.device is not None and (
@@ -857,7 +856,6 @@ def test_keys_find_exactly_what_a_filter_accepts(wanted: Filter, updated: bool, 
 
 
 @given(REACHES, DEVICES, LISTS, LISTS, st.lists(NAMES, max_size=2) | st.none(), MESSAGES | OWN)
-@settings(max_examples=200)
 def test_a_request_gets_what_the_contract_says(
     reach: Reach,
     device: Device | None,
@@ -907,7 +905,6 @@ def test_a_request_gets_what_the_contract_says(
 
 
 @given(REACHES, REACHES, LISTS, LISTS, MESSAGES | OWN)
-@settings(max_examples=200)
 def test_what_is_left_of_a_filter_is_a_part_of_it(
     before: Reach, after: Reach, networks: list[int] | None, types: list[int] | None, message: Message
 ) -> None:

@@ -633,7 +633,6 @@ FILTERS = st.builds(
 
 
 @given(FILTERS, FILTERS, test_following.MESSAGES)
-@settings(max_examples=200)
 def test_a_filter_covers_another_if_it_wants_all_of_its_messages(one: Filter, other: Filter, message: Message) -> None:
     """Both are of one subscription, so of a narrower one nothing is missing. Their keys say the same."""
     other = structs.replace(other, names=one.names, device=one.device)
