@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -54,9 +53,13 @@ def identity(path: str | Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def is_of_sync(error: sqlite3.Error) -> bool:
+IOERR_FSYNC = 1034
+"""The error code of SQLite for an fsync that failed. The module of SQLite is for engines only."""
+
+
+def is_of_sync(error: Exception) -> bool:
     """Whether SQLite has written a commit, and only its fsync failed: so it may be there after a crash."""
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
+    return getattr(error, "sqlite_errorcode", None) == IOERR_FSYNC
 
 
 def free_name(path: Path, word: str) -> Path:
