@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NAME, NETWORK, GroupingContent, Registry
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.records import Change, Expected, PreconditionFailed, Transaction, Write
+from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFailed, Transaction, Write
 from tests.world import World, opened
 
 
@@ -120,6 +121,8 @@ async def test_a_device_exists_only_while_its_network_and_type_do(world: World) 
     await settled(found)
     assert not world.ledger.kind(DEVICE).live
     await found.close()
+    await asyncio.sleep(0)
+    assert "removal of devices" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
 @pytest.mark.parametrize(("belongings", "removed"), [(0, [1_000, 1_000, 500]), (1, [500] * 5)])
@@ -155,15 +158,40 @@ async def test_devices_of_a_deleted_network_are_removed_a_thousand_at_a_time_als
     await world.close()
 
 
+async def test_a_full_disk_delays_the_removal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again until it can be written."""
+    monkeypatch.setattr(registry, "AGAIN_SECONDS", 0)
+    append, refused = world.journal.append, []
+
+    async def full(*arguments: Any, **named: Any) -> bool:
+        if len(refused) < 2:
+            refused.append(arguments)
+            raise NotDurable("the disk is full")
+        return await append(*arguments, **named)
+
+    for kind in (NETWORK, DEVICE_TYPE):
+        await group(world, kind, "a")
+    await register(world, "a")
+    await delete(world, NETWORK, 1)
+    monkeypatch.setattr(world.journal, "append", full)
+    world.services.registry.start()
+    await settled(world.services.registry)
+    assert len(refused) == 2
+    await world.services.registry.close()
+
+
 async def test_two_gateways_that_remove_the_same_devices_do_no_harm(world: World) -> None:
     """Who comes later looks again; a device that was registered anew meanwhile stays."""
     for kind, name in ((NETWORK, "a"), (DEVICE_TYPE, "a"), (NETWORK, "b")):
         await group(world, kind, name)
     await register(world, "a", "b", "c")
     first, second = world.services.registry, Registry(world.ledger, world.users)
+    second.load()
+    await delete(world, NETWORK, 1)
+    await asyncio.gather(first.forget("a"), second.forget("a"))  # its id is used again at both
+    assert list(world.ledger.kind(DEVICE).live) == ["b", "c"]
     first.start()
     second.start()
-    await delete(world, NETWORK, 1)
     await register(world, "c", network=2)
     await settled(first)
     assert ids(first) == ids(second) == ["c"]
