@@ -161,7 +161,8 @@ async def test_devices_of_a_deleted_network_are_removed_a_thousand_at_a_time_als
 async def test_a_full_disk_delays_the_removal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again until it can be written."""
     monkeypatch.setattr(registry, "AGAIN_SECONDS", 0)
-    append, refused = world.journal.append, []
+    append = world.journal.append
+    refused: list[object] = []
 
     async def full(*arguments: Any, **named: Any) -> bool:
         if len(refused) < 2:
