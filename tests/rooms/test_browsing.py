@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hivewire.actions import browsing
 from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.ledger.state import Kind
 from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.nouns.configuration import (
     TEXT,
@@ -19,6 +20,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationList,
     ConfigurationTree,
 )
+from hivewire_protocol.patterns import Patterns
 from tests.world import World
 
 NAMES = st.text("ab.-/", min_size=1, max_size=6)
@@ -89,6 +91,20 @@ async def test_a_page_of_a_large_tree_looks_at_its_children_only(world: World) -
     await world.ledger.commit(Transaction(writes))
     reply = await world.ask(ConfigurationTree())
     assert [(node.name, node.leaf, node.count) for node in reply.children] == [("a", False, 400), ("b", False, 400)]
+
+
+async def test_a_tree_looks_once_where_the_names_of_the_token_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for each child: a token may have a thousand patterns, and a page as many children."""
+    names = [f"n{number}.a" for number in range(50)]
+    await world.store(*names, "n0.b")
+    searched: list[Patterns] = []
+    ranges = Kind.ranges
+    monkeypatch.setattr(Kind, "ranges", lambda kind, names: searched.append(names) or ranges(kind, names))
+    reply = await world.ask(ConfigurationTree(), world.caller(c=names))
+    assert (len(reply.children), reply.count) == (50, 50)
+    assert len(searched) == 2, "for the children, and for how many names there are"
 
 
 # The changes of all names.

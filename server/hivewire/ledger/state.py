@@ -107,6 +107,10 @@ class Kind:
         """Half-open index ranges of the ordered keys that the patterns cover, in order and disjoint."""
         return ranges(self.keys, self.live, names)
 
+    def range(self, prefix: str) -> tuple[int, int]:
+        """The half-open index range of the ordered keys that begin with a prefix."""
+        return int(self.keys.bisect_left(prefix)), _end_of(self.keys, prefix)
+
     def within(self, names: Patterns, after: str = "") -> Iterator[str]:
         """The keys that the patterns cover, in order; only those after the key `after`."""
         first = self.keys.bisect_right(after) if after else 0
