@@ -66,10 +66,14 @@ def test_what_runs_here_is_locked() -> None:
             assert requirement.specifier.contains(version(name)), f"{requirement} is installed as {version(name)}"
 
 
-@pytest.mark.parametrize("target", ["test", "peers", "fuzz"])
+@pytest.mark.parametrize("target", ["serve", "test", "peers", "fuzz"])
 def test_no_target_installs_what_is_not_locked(tmp_path: Path, target: str) -> None:
-    """Each installs the lock file of the tests, with hashes, before anything that is not in it."""
+    """Each installs the lock files that it needs, with hashes, before anything that is not in them."""
     command = ["make", "--dry-run", f"VENV={tmp_path}", f"{tmp_path}/.{target}"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    first, *_ = (line for line in printed.splitlines() if "pip install" in line)
-    assert first.endswith("--require-hashes --requirement requirements-test.lock")
+    installs = [line for line in printed.splitlines() if "pip install" in line]
+    locked = [line.endswith(".lock") and "--require-hashes" in line for line in installs]
+    ours = ["--no-deps" in line for line in installs]
+    last = max(number for number, each in enumerate(locked) if each)
+    assert all(each or own for each, own in zip(locked[:last], ours, strict=False)), installs
+    assert installs[last].endswith(f"requirements{'' if target == 'serve' else '-test'}.lock")
