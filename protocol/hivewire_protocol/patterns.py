@@ -5,8 +5,9 @@ Two patterns either exclude each other or one contains the other, so any set of 
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 
 MAX_PATTERNS = 1_000
 """The most patterns in one list: enough for a client with a name for each device, bounded in time and memory."""
@@ -29,7 +30,7 @@ def problem(pattern: str) -> str | None:
 class Patterns:
     """A set of names, given by patterns. It can be searched for a name and intersected with another set."""
 
-    __slots__ = ("_exact", "_prefixes")
+    __slots__ = ("_exact", "_ordered", "_prefixes")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         given = set(patterns)
@@ -41,6 +42,7 @@ class Patterns:
         exact = [name for name in given if not name.endswith("*") and not self._has_prefix_of(name)]
         # Most have one name, for which a set takes 216 bytes, and a tuple 48.
         self._exact: Collection[str] = frozenset(exact) if len(exact) > 1 else tuple(exact)
+        self._ordered: tuple[str, ...] | None = None  # the same in order, once it was needed
 
     def _has_prefix_of(self, name: str) -> bool:
         """Whether a prefix of the set covers the name. Only the last prefix that sorts before the name can."""
@@ -69,11 +71,24 @@ class Patterns:
         """The names that are in both sets."""
         if self is EVERYTHING or other is EVERYTHING:
             return other if self is EVERYTHING else self
-        # Two patterns that overlap contain one another, so the smaller of the two is their intersection.
-        return Patterns(
-            [pattern for pattern in self.patterns if other.contains(pattern)]
-            + [pattern for pattern in other.patterns if self.contains(pattern)]
-        )
+        # Two patterns that overlap contain one another, so the smaller of the two is their intersection. The larger set
+        # is only searched: a token with many patterns is intersected with each of many subscriptions.
+        few, many = (self, other) if self._size <= other._size else (other, self)
+        found = [pattern for pattern in few.patterns if many.contains(pattern)]
+        for prefix in few.prefixes:
+            found += many._below(prefix)
+        return Patterns(found)
+
+    @property
+    def _size(self) -> int:
+        return len(self._exact) + len(self._prefixes)
+
+    def _below(self, prefix: str) -> Iterator[str]:
+        """The patterns of the set that another one, of all names with this prefix, contains."""
+        if self._ordered is None:
+            self._ordered = tuple(sorted(self._exact))
+        yield from _with_prefix(self._ordered, prefix)
+        yield from (each + "*" for each in _with_prefix(self._prefixes, prefix))
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -89,6 +104,11 @@ class Patterns:
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes of the set, ordered; none of them is a prefix of another."""
         return self._prefixes
+
+
+def _with_prefix(texts: Sequence[str], prefix: str) -> Iterator[str]:
+    """Those of some ordered texts that begin with a prefix."""
+    return takewhile(lambda text: text.startswith(prefix), islice(texts, bisect_left(texts, prefix), None))
 
 
 EVERYTHING = Patterns(["*"])

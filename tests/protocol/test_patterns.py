@@ -33,6 +33,35 @@ def test_the_intersection_holds_what_both_sets_hold(one: list[str], two: list[st
     assert (name in (Patterns(one) & Patterns(two))) == (naive(one, name) and naive(two, name))
 
 
+class Compared(str):
+    """A name that counts how often such names are compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __lt__(self, other: str) -> bool:
+        Compared.compared += 1
+        return str.__lt__(self, other)
+
+    def __gt__(self, other: str) -> bool:
+        Compared.compared += 1
+        return str.__gt__(self, other)
+
+
+def test_a_large_set_is_not_gone_through_for_each_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket with 1,000 subscriptions gets a token with 1,000 patterns: the event loop serves others at once."""
+    token = Patterns([*(Compared(f"a{number:03}") for number in range(500)), *(f"b{n:03}*" for n in range(500))])
+    assert (token & Patterns(["a*"])).patterns == tuple(f"a{number:03}" for number in range(500))
+    contained = []
+    contains = Patterns.contains
+    monkeypatch.setattr(Patterns, "contains", lambda self, each: contained.append(each) or contains(self, each))
+    Compared.compared = 0
+    for small in (Patterns(["a12*", "b12*"]), Patterns(["a007", "b007x"])):
+        assert (token & small).patterns == (small & token).patterns != ()
+    assert len(contained) == 2 * 4
+    assert Compared.compared < 200
+
+
 @given(LISTS, PATTERNS)
 def test_a_contained_pattern_stands_for_nothing_outside(patterns: list[str], pattern: str) -> None:
     """A pattern counts as within one's own exactly when one of one's own patterns covers it whole."""
