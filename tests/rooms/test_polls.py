@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from hivewire.access.users import UserContent
-from hivewire.actions.poll import ELEMENT_BYTES
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
@@ -520,7 +519,9 @@ async def test_a_closed_connection_ends_its_poll(world: World) -> None:
 
 
 @pytest.mark.parametrize("action", POLLS)
-async def test_large_requests_that_wait_are_bounded_together(world: World, action: str) -> None:
+async def test_large_requests_that_wait_are_bounded_together(
+    world: World, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
     """By the bytes of their heads and the elements of their lists. Ordinary ones always wait, and who does not wait is
     answered."""
     number = (await world.order("on"))["id"]
@@ -535,9 +536,11 @@ async def test_large_requests_that_wait_are_bounded_together(world: World, actio
     polls = [world.waiting(action, large(), **asked) for _ in range(2)]
     await world.until_waiting(2)
     assert "large requests" in (await world.no(action, large(), **asked))[1]
-    if action != "command/wait":
-        names = ["x," * (HELD // ELEMENT_BYTES)]
-        assert "large requests" in (await world.no(action, names=names, **asked))[1]
+    monkeypatch.setattr("hivewire.actions.poll.ELEMENT_BYTES", HELD)
+    lists: dict[str, Any] = {"names": ["x"]} if action != "command/wait" else {}
+    lists |= {"networkIds": ["1"], "deviceTypeIds": ["3"]} if "Many" in action else {}
+    for member, wanted in lists.items():
+        assert "large requests" in (await world.no(action, **{member: wanted}, **asked))[1]
     assert not await world.poll(action, large(), waitTimeout=0, **asked)
     polls.append(world.waiting(action, large(FREE), **asked))
     await world.until_waiting(3)
