@@ -417,16 +417,20 @@ async def test_a_poll_ends_with_its_network(world: World) -> None:
     assert names(await other) == ["open"]
 
 
-async def test_a_device_that_moves_is_polled_where_it_is(world: World) -> None:
+@pytest.mark.parametrize(("network", "type_"), [(2, 2), (2, 3), (1, 2)])
+async def test_a_device_that_moves_is_polled_where_it_is(world: World, network: int, type_: int) -> None:
     """As long as the caller reaches it there."""
     admins = world.waiting("command/poll", deviceId="lamp")
     anns = world.waiting("command/poll", world.caller(ANN), deviceId="lamp")
     await world.until_waiting(2)
-    await world.save("lamp", 2, 2)
-    with pytest.raises(AccessDenied):
-        await anns
+    await world.save("lamp", network, type_)
+    if network == 2:
+        with pytest.raises(AccessDenied):
+            await anns
     await world.order("on")
     assert names(await admins) == ["on"]
+    if network == 1:
+        assert names(await anns) == ["on"]
 
 
 async def set_user(world: World, login: str, content: UserContent) -> None:
