@@ -532,7 +532,8 @@ async def test_the_lists_of_a_connection_are_bounded_together(world: World, resu
     requested; and no name is longer than that of any message."""
     peer = world.peer()
     for number in range(5):
-        lists: dict[str, Any] = {"names": [f"{number}"] * 1_000, "networkIds": [1] * 1_000}
+        other = {"networkIds": [1] * 1_000} if number % 2 else {"deviceTypeIds": [3] * 1_000}
+        lists: dict[str, Any] = {"names": [f"{number}"] * 1_000, **other}
         await world.follow(peer, KINDS[number % 2], deviceId="lamp", resumable=resumable, **lists)
     for kind in KINDS:
         refused = await world.answer(peer, f"{kind}/subscribe", deviceId="lamp", resumable=resumable, names=["on"])
@@ -652,6 +653,18 @@ async def test_another_token_of_the_user_continues_and_one_of_another_user_ends(
     assert peer.taken() == []
 
 
+async def test_a_token_without_the_right_of_a_kind_ends_what_follows_it(world: World) -> None:
+    """What follows the other kind goes on; with the right nothing comes back."""
+    peer = world.peer()
+    for kind in KINDS:
+        await world.follow(peer, kind, deviceId="lamp")
+    for right in (Permission.GET_DEVICE_NOTIFICATION, 0):
+        await world.answer(peer, "authenticate", token=world.token(a=[right]))
+        await world.order("on")
+        await world.tell("temp")
+        assert names(peer) == ["temp"]
+
+
 async def test_who_followed_everything_gets_nothing_with_a_token_that_reaches_less(world: World) -> None:
     """Of all networks none is left with one that lists networks, and of all types none with one that lists types."""
     await world.register("fan", 2, 2)
@@ -677,7 +690,8 @@ async def test_a_subscription_ends_silently_with_its_user(world: World, kind: st
         await world.ledger.commit(world.users.write("ann", structs.replace(ann, status=status), None))
         await world.send(kind, "on")
     assert peer.taken() == []
-    assert len(await listed(world, peer)) == 1
+    [item] = await listed(world, peer)
+    assert "paused" not in item, "clients of DeviceHive know no such member"
     await world.follow(peer, kind, deviceId="lamp")
     await world.send(kind, "on")
     assert names(peer) == ["on"]

@@ -442,6 +442,21 @@ async def test_a_token_that_reaches_other_things(world: World) -> None:
         assert told(peer) == expected, networks
 
 
+async def test_a_token_without_the_right_of_a_kind_pauses_what_follows_it(world: World) -> None:
+    """What follows the other kind goes on. With the right it starts over, as with everything that is reached again."""
+    peer = world.peer()
+    for kind in KINDS:
+        await world.resume(peer, kind, deviceId="lamp")
+    await world.answer(peer, "authenticate", token=world.token(a=[Permission.GET_DEVICE_NOTIFICATION]))
+    await world.order("on")
+    await world.tell("temp")
+    await world.quiet()
+    assert told(peer) == ["temp"]
+    await world.answer(peer, "authenticate", token=world.token())
+    await world.quiet()
+    assert told(peer) == ["reset", "on", "live"]
+
+
 async def test_a_network_that_is_gone_is_left_out(world: World) -> None:
     """Of the networks that were asked for, the others are still followed with another token."""
     peer = world.peer()

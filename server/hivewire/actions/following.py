@@ -180,7 +180,7 @@ def _followed(
 def _resumable(services: Services, caller: Caller, topic: Topic, followed: Followed, since: str | None) -> Wanted:
     _check_bounds(services, caller, followed)
     keys = Reaching(followed.filter, partial(_reached, services, followed), updated=followed.updated)
-    return Wanted(topic, keys, since, snapshot=False, noted=followed, device=_online(topic, followed))
+    return Wanted(topic, keys, since, noted=followed, device=_online(topic, followed))
 
 
 def _reached(services: Services, followed: Followed, identity: Identity) -> Patterns:
