@@ -73,15 +73,11 @@ class Patterns:
             return other if self is EVERYTHING else self
         # Two patterns that overlap contain one another, so the smaller of the two is their intersection. The larger set
         # is only searched: a token with many patterns is intersected with each of many subscriptions.
-        few, many = (self, other) if self._size <= other._size else (other, self)
+        few, many = (self, other) if self.size <= other.size else (other, self)
         found = [pattern for pattern in few.patterns if many.contains(pattern)]
         for prefix in few.prefixes:
             found += many._below(prefix)
         return Patterns(found)
-
-    @property
-    def _size(self) -> int:
-        return len(self._exact) + len(self._prefixes)
 
     def _below(self, prefix: str) -> Iterator[str]:
         """The patterns of the set that another one, of all names with this prefix, contains."""
@@ -94,6 +90,11 @@ class Patterns:
     def patterns(self) -> tuple[str, ...]:
         """The shortest list of patterns for the set: sorted names, then sorted prefixes."""
         return (*sorted(self._exact), *(prefix + "*" for prefix in self._prefixes))
+
+    @property
+    def size(self) -> int:
+        """How many patterns that list has."""
+        return len(self._exact) + len(self._prefixes)
 
     @property
     def exact(self) -> Collection[str]:

@@ -540,6 +540,20 @@ async def test_following_needs_the_right_of_its_kind(world: World, kind: str) ->
     assert "pairs" in (await world.answer(everyone, "device/subscribe", networkIds=many, deviceTypeIds=many))["error"]
 
 
+async def test_what_the_subscriptions_of_a_socket_stand_for_is_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a user may see is many keys, which each of a thousand subscriptions would have again."""
+    peer = world.peer(ANN)
+    networks = len(world.services.registry.scope(peer.caller.identity).reached or ())
+    assert networks > 1
+    monkeypatch.setattr("hivewire.actions.feeds.MAX_HELD_KEYS", 2 * networks)
+    first, _ = [await world.answer(peer, "device/subscribe", snapshot=False) for _ in range(2)]
+    assert f"more than {2 * networks}" in (await world.answer(peer, "device/subscribe"))["error"]
+    await world.answer(peer, "device/unsubscribe", subscriptionId=first["subscriptionId"])
+    assert (await world.answer(peer, "device/subscribe"))["status"] == "success"
+
+
 async def test_subscriptions_are_listed_as_requested_and_ended_by_their_kind(world: World) -> None:
     """With the numbers of all other subscriptions."""
     peer = world.peer()

@@ -1328,6 +1328,19 @@ def test_the_index_finds_what_a_scan_finds(sets: list[set[str]], removed: set[in
         assert sorted(index.find_any(several)) == expected
 
 
+def test_the_index_puts_no_lengths_in_order_again_that_stay_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that closes ends a thousand subscriptions at once, and prefixes may have a thousand lengths."""
+    index: Index[int] = Index()
+    index.add(Patterns([f"{'a' * length}b*" for length in range(50)]), 0)
+    changed: list[int] = []
+    monkeypatch.setattr("hivewire.hub.index.insort", lambda lengths, length: changed.append(length))
+    for number in range(1, 20):
+        index.add(Patterns(["ab*"]), number)
+    for number in range(1, 20):
+        index.remove(Patterns(["ab*"]), number)
+    assert (changed, sorted(index.find("aab"))) == ([], [0])
+
+
 some_names = st.sets(st.sampled_from(NAMES), min_size=1, max_size=5)
 who = st.integers(0, 3)
 steps = st.lists(

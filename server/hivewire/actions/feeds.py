@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from hivewire.caller import Caller
-from hivewire.hub.feed import Feed, Subscription
+from hivewire.hub.feed import Feed, Subscription, size_of
 from hivewire.hub.source import Topic
 from hivewire.services import Services
 from hivewire_protocol.errors import NotAllowed, OutOfBounds
@@ -15,7 +15,8 @@ from hivewire_protocol.nouns.subscription import SubscribeReply, parse_position
 from hivewire_protocol.patterns import Patterns
 
 MAX_HELD_KEYS = 10_000
-"""The most keys and name patterns in all subscriptions of one connection; they take a few MiB."""
+"""The most keys and name patterns in all subscriptions of one connection; they take a few MiB. A subscription to what
+the caller may see takes one for each network and each type, or for each pair."""
 
 
 class Wanted(NamedTuple):
@@ -44,8 +45,9 @@ def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
     """
     since = _since(wanted.since)
     feed = _feed(services, caller)
-    check_room(services, caller, len(wanted.patterns.patterns))
-    sub = feed.subscribe(wanted.topic, wanted.patterns)
+    served = wanted.topic.served(feed.identity, wanted.patterns)
+    check_room(services, caller, size_of(wanted.patterns, served))
+    sub = feed.subscribe(wanted.topic, wanted.patterns, served)
     sub.conflate, sub.noted = wanted.conflate, wanted.noted
     attend(services, sub, wanted.device)
     mode, oldest = sub.start(since, wanted.snapshot, wanted.earliest), sub.channel.tail.source.oldest
@@ -95,4 +97,5 @@ def check_room(services: Services, caller: Caller, keys: int) -> None:
     if sum(len(feed.subscriptions) for feed in caller.feeds) >= most:
         raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")
     if sum(feed.patterns for feed in caller.feeds) + keys > MAX_HELD_KEYS:
-        raise OutOfBounds(f"more than {MAX_HELD_KEYS} name patterns in all subscriptions of this connection")
+        what = "name patterns, networks or types in all subscriptions of this connection"
+        raise OutOfBounds(f"more than {MAX_HELD_KEYS} {what}")

@@ -60,7 +60,7 @@ class Sight(Patterns):
 
     def __init__(self, device: str, view: View | None, names: Patterns) -> None:
         keys = NOTHING if view is None else _keys(view.id, names)
-        self._exact, self._prefixes = keys.exact, keys.prefixes
+        self._exact, self._prefixes, self._ordered = keys.exact, keys.prefixes, None
         self.device = device
         self.view = view
         self.names = names

@@ -128,12 +128,14 @@ class Subscription:
         "wanted",
     )
 
-    def __init__(self, feed: Feed, channel: Channel[Subscription], number: int, wanted: Patterns) -> None:
+    def __init__(
+        self, feed: Feed, channel: Channel[Subscription], number: int, wanted: Patterns, served: Patterns
+    ) -> None:
         self.feed = feed
         self.channel = channel
         self.shape = shape_of(feed.listener.framing, channel.topic, number, False)
         self.wanted = wanted
-        self.served = channel.topic.served(feed.identity, wanted)
+        self.served = served
         self.offset = self.last_position = channel.tail.source.tip
         self.copy: Copy | None = None
         self.sent = 0
@@ -156,6 +158,11 @@ class Subscription:
     def topic(self) -> Topic:
         """The topic that it follows."""
         return self.channel.topic
+
+    @property
+    def size(self) -> int:
+        """How many keys and patterns it takes: those that are asked for, or what they stand for within a scope."""
+        return size_of(self.wanted, self.served)
 
     @property
     def position(self) -> str:
@@ -225,9 +232,16 @@ class Subscription:
         """Serve other patterns from now on."""
         index = self.channel.index
         index.remove(self.served, self)
+        self.feed.patterns -= self.size
         self.served = names
+        self.feed.patterns += self.size
         index.add(names, self)
         self.generation += 1
+
+
+def size_of(wanted: Patterns, served: Patterns) -> int:
+    """The size of a subscription to these patterns."""
+    return max(wanted.size, served.size)
 
 
 class Host(Protocol):
@@ -256,8 +270,8 @@ class Feed:
     """The subscriptions of one connection.
 
     `stalled`: the peer does not read, so nothing is pushed. `starting`: subscriptions whose reply has not been sent
-    yet, which a push must not overtake. `numbers` gives them their ids. `patterns` counts the name patterns of all
-    subscriptions. `serving`: a catch-up of some of them is running. `timer` fires when the token needs a push or has
+    yet, which a push must not overtake. `numbers` gives them their ids. `patterns` is the size of all subscriptions
+    together. `serving`: a catch-up of some of them is running. `timer` fires when the token needs a push or has
     expired; `warned` and `paused` say which pushes were sent.
     """
 
@@ -296,13 +310,16 @@ class Feed:
         self.starting: list[Subscription] = []
         self.subscriptions: list[Subscription] = []
 
-    def subscribe(self, topic: Topic, wanted: Patterns) -> Subscription:
-        """A new subscription at the tip of its source. Pushes start with `begin`."""
+    def subscribe(self, topic: Topic, wanted: Patterns, served: Patterns | None = None) -> Subscription:
+        """A new subscription at the tip of its source. Pushes start with `begin`. `served` is what the topic serves of
+        what is wanted, if that is known."""
         channel = self._host.tail(topic.source).channel(topic)
         channel.followers += 1
-        sub = Subscription(self, channel, next(self._numbers), wanted)
+        if served is None:
+            served = topic.served(self.identity, wanted)
+        sub = Subscription(self, channel, next(self._numbers), wanted, served)
         self.subscriptions.append(sub)
-        self.patterns += len(wanted.exact) + len(wanted.prefixes)
+        self.patterns += sub.size
         self.starting.append(sub)
         # The index finds it from now on, but it is not live before `begin`: the client has to know its number first.
         # What is announced until then comes from the log.
@@ -341,7 +358,7 @@ class Feed:
         sub.live, sub.ended, sub.replay = False, True, None
         sub.generation += 1
         self.subscriptions.remove(sub)
-        self.patterns -= len(sub.wanted.exact) + len(sub.wanted.prefixes)
+        self.patterns -= sub.size
         if sub in self.starting:
             self.starting.remove(sub)
         self._host.part(sub)

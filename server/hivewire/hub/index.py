@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
@@ -74,10 +75,15 @@ class Index(Generic[_S]):
         self._count(patterns.prefixes, -1)
 
     def _count(self, prefixes: Iterable[str], step: int) -> None:
+        used = self._used
         for prefix in prefixes:
-            self._used[len(prefix)] += step
-        self._used = +self._used  # drops lengths that are no longer in use
-        self._lengths = sorted(self._used)
+            length = len(prefix)
+            before, used[length] = used[length], used[length] + step
+            if not before:
+                insort(self._lengths, length)
+            elif not used[length]:
+                del used[length]
+                self._lengths.remove(length)
 
     def find_any(self, keys: Sequence[str]) -> Collection[_S]:
         """The subscriptions that match one of the keys, each once."""
