@@ -1028,6 +1028,16 @@ async def test_a_new_user_can_log_in_with_the_rights_of_its_role(world: World) -
 NEW: dict[str, Any] = {"login": "mary", "password": "mary's one", "role": 1}
 
 
+async def test_a_token_counts_for_no_other_user_with_its_id(world: World) -> None:
+    """After a backup was restored, ids that were given since are given again."""
+    created = (await world.ask(UserInsert(user=UserInsertFields(**NEW)))).user
+    async with tests.world.opened() as restored:
+        fields = UserInsertFields(login="boss", password="another one", role=0)
+        assert (await restored.ask(UserInsert(user=fields))).user.id == created.id
+        with pytest.raises(TokenRevoked):
+            restored.tokens.verify(world.token(created.id), real_now())
+
+
 @pytest.mark.parametrize(
     ("user", "error", "words"),
     [

@@ -33,7 +33,8 @@ class UserContent(Struct, omit_defaults=True):
     intro_reviewed: bool = False
     all_device_types_available: bool = True
     generation: int = 0
-    """Only tokens of this generation are accepted. It grows when all tokens of the user are revoked."""
+    """Only tokens of this generation are accepted. It grows when all tokens of the user are revoked, and is random at
+    first, but for the first administrator and users of another server."""
     networks: list[int] = []
     """The networks that the user belongs to. One that was deleted counts for nothing, as ids are not used again."""
     device_types: list[int] = []

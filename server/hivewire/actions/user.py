@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 
 from msgspec import structs
@@ -45,6 +46,9 @@ from hivewire_protocol.nouns.user import (
     UserUpdateCurrent,
     UserUpdateFields,
 )
+
+GENERATION_BITS = 31
+"""Of the first generation of a user's tokens, which is random."""
 
 _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 
@@ -110,6 +114,8 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         fields.data,
         bool(fields.introReviewed),
         fields.allDeviceTypesAvailable is not False,
+        # Behind a restored backup the id may be that of a user created since: no token of that one may count for this.
+        secrets.randbits(GENERATION_BITS),
     )
     check_token(services, caller)  # it may have lost the role while the password was hashed, which ends its tokens
     transaction = services.users.write(login, content, caller.identity.login, (Expected(version=0),))
