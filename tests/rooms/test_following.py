@@ -542,8 +542,9 @@ async def test_the_lists_of_a_connection_are_bounded_together(world: World, resu
     await world.answer(peer, "command/unsubscribe")
     await world.follow(peer, deviceId="lamp", names=["on"])
     assert "128 symbols" in (await world.no(names=["x" * 129], resumable=resumable))[1]
-    many: dict[str, Any] = {"names": ["x"] * 1_001}
-    assert "more than 1000 elements" in (await world.no(resumable=resumable, **many))[1]
+    for member, one in (("names", "x"), ("networkIds", 1), ("deviceTypeIds", 3)):
+        many: dict[str, Any] = {member: [one] * 1_001}
+        assert "more than 1000 elements" in (await world.no(resumable=resumable, **many))[1]
 
 
 # Ending and listing.
