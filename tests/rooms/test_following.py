@@ -531,6 +531,7 @@ async def test_the_lists_of_a_connection_are_bounded_together(world: World, resu
     """All their elements count, also those that repeat or do not matter, because lists are shown as they were
     requested; and no name is longer than that of any message."""
     peer = world.peer()
+    await world.answer(peer, "configuration/subscribe", names=["of another kind"])
     for number in range(5):
         other = {"networkIds": [1] * 1_000} if number % 2 else {"deviceTypeIds": [3] * 1_000}
         lists: dict[str, Any] = {"names": [f"{number}"] * 1_000, **other}
