@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
+from hivewire.fleet import conditions, rollouts
 from hivewire.fleet.rollouts import Rollout, RolloutContent, decide, gate_of
+from hivewire.ledger.records import Change
 from hivewire_protocol.errors import Conflict, OutOfBounds
+from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
 from hivewire_protocol.nouns.user import Status
 from tests.rooms.fleets import ANN, World, fleet
@@ -400,6 +404,53 @@ async def test_a_failure_can_roll_back_by_itself() -> None:
         await devices.listen()
         assert (await state(world, number))[0] == "rolledBack"
         assert devices.values("n") == {"a": "old", "b": "old"}
+
+
+class Iterated(list[Any]):
+    """Changes of a rollout that count how often all of them are looked at."""
+
+    times = 0
+
+    def __iter__(self) -> Any:
+        self.times += 1
+        return super().__iter__()
+
+
+async def test_a_transaction_looks_up_what_rollouts_and_its_layer_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not go through all of that for each of its writes, of which there may be a thousand."""
+    async with fleet("a") as world:
+        rollout = world.services.fleet.rollouts[await start(world, {"deviceIds": ["a"]}, baud="9600")]
+        changes = Iterated(rollout.content.changes)
+        rollout.content = structs.replace(rollout.content, changes=changes)
+        keys: list[str] = []
+        monkeypatch.setattr(conditions, "split", lambda key: keys.append(key) or split(key))
+        await world.put("global", **{f"n{number}": "v" for number in range(100)})
+        assert changes.times == 0
+        assert len(keys) <= 2 * 100
+        decoded: list[bytes] = []
+        rollouts._held.cache_clear()
+        decode = msgspec.json.decode
+        monkeypatch.setattr(msgspec.json, "decode", lambda data, **how: decoded.append(data) or decode(data, **how))
+        condition = rollouts.Unheld({}, "global", ("baud",))
+        assert [condition.holds(None, Written(rollout.change)) for _ in range(5)] == [False] * 5
+        assert len(decoded) == 1
+
+
+class Written(Struct):
+    """The state in a commit that has written a rollout too."""
+
+    change: Change
+
+    def last(self, kind: str, key: str) -> None:
+        """Nothing was there."""
+
+    def count(self, kind: str) -> int:
+        """There is nothing else."""
+        return 1
+
+    def written(self, kind: str) -> list[Change]:
+        """The rollout."""
+        return [self.change]
 
 
 async def test_a_second_change_of_what_a_rollout_holds_is_refused() -> None:

@@ -43,7 +43,10 @@ class Room(Struct):
         """Whether it has."""
         if version_of(last):
             return True
-        return len(names_in(self.layers, self.layer, state)) < MOST_NAMES
+        found = self.layers.by_name.get(self.layer)
+        most = (0 if found is None else len(found.values)) + len(state.written(LAYERED))
+        # Mostly that is clear without a look at what was written, which each write of a transaction would take.
+        return most < MOST_NAMES or len(names_in(self.layers, self.layer, state)) < MOST_NAMES
 
     def error(self, last: Change | None) -> WireError:
         """The error for one that is full."""

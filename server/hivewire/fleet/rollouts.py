@@ -6,8 +6,9 @@ transaction that expects the rollout's revision, so only one of several gateways
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence, Set
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct, structs
@@ -112,6 +113,17 @@ def gate_of(content: RolloutContent) -> Gate:
     return found
 
 
+Held: TypeAlias = tuple[str, Set[str]]
+"""A layer, and those of its names that a rollout holds."""
+
+
+@lru_cache(8)
+def _held(content: bytes) -> Held | None:
+    """What the content of a rollout's record holds, if it is open. Each write of a transaction asks for it."""
+    found = msgspec.json.decode(content, type=RolloutContent)
+    return (found.layer, frozenset(each.name or "" for each in found.changes)) if found.state in OPEN else None
+
+
 class Unheld(Struct):
     """A condition: no rollout that is not over is about one of these names of a layer; without names, about the layer.
     `holder` is the one that is."""
@@ -124,15 +136,24 @@ class Unheld(Struct):
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is none."""
-        found = {number: rollout.content for number, rollout in self.rollouts.items()}
-        found |= {change.id: content_of(change) for change in state.written(ROLLOUT)}
-        for number, content in found.items():
-            if content.state in OPEN and content.layer == self.layer:
-                held = {each.name or "" for each in content.changes}
-                name = next((each for each in self.names if each in held), None)
-                if name is not None or not self.names:
-                    self.holder, self.name = number, name or ""
-                    return False
+        written = {change.id: _held(change.content or b"") for change in state.written(ROLLOUT)}
+        for number, rollout in self.rollouts.items():
+            if (
+                rollout.layer.name == self.layer
+                and number not in written
+                and self._meets(number, rollout.values.keys())
+            ):
+                return False
+        for number, held in written.items():
+            if held is not None and held[0] == self.layer and self._meets(number, held[1]):
+                return False
+        return True
+
+    def _meets(self, number: int, held: Set[str]) -> bool:
+        """Whether the names that a rollout of the layer holds are among these. Then it is the holder."""
+        if self.names and held.isdisjoint(self.names):
+            return False
+        self.holder, self.name = number, next((each for each in self.names if each in held), "")
         return True
 
     def error(self, last: Change | None) -> WireError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from hivewire.ledger.records import (
     Change,
@@ -173,6 +173,6 @@ class Batch:
         """How many records of this kind exist."""
         return self._draft(kind).count
 
-    def written(self, kind: str) -> Iterable[Change]:
+    def written(self, kind: str) -> Collection[Change]:
         """The last changes of the records of this kind that were written since the last commit."""
         return self._draft(kind).changes.values()

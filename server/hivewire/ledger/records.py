@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -134,7 +134,7 @@ class EvaluatedState(Protocol):
     def count(self, kind: str) -> int:
         """How many records of this kind exist."""
 
-    def written(self, kind: str) -> Iterable[Change]:
+    def written(self, kind: str) -> Collection[Change]:
         """The last changes of the records of this kind that were written since the last commit."""
 
 
