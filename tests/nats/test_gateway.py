@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def test_a_device_and_who_sends_to_it_may_be_on_different_gateways(site: Site) -
 
 
 def test_a_gateway_restarts_with_a_log_that_was_recreated(site: Site) -> None:
-    """Its clients are closed, and it serves what is there now, under another epoch."""
+    """Its clients are closed, and it serves what is there now, under another epoch. What it had is kept in a file."""
     gateway = site.gateway("a", "--port=0")
     with gateway.socket() as talk:
         assert talk("configuration/put", name="a", value="1")["status"] == "success"
@@ -132,6 +133,9 @@ def test_a_gateway_restarts_with_a_log_that_was_recreated(site: Site) -> None:
     assert ready["status"] == "ready"
     assert gateway.events("started")[1]["configurations"] == 0
     assert gateway.stop() == 0
+    [kept] = gateway.data.parent.glob(f"{gateway.data.name}.set-aside-*")
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("SELECT content FROM change WHERE kind = 'configuration'").fetchall() == [(b"1",)]
 
 
 @pytest.mark.parametrize(("stream", "subject"), [("HW", "log"), ("HWC", "commands")])

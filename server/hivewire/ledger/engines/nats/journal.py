@@ -175,6 +175,8 @@ class NatsJournal:
         """Have everything in the local copy that is in the log by now."""
         cache, epoch = self._cache, info.epoch
         if cache.epoch != epoch or cache.place + 1 < info.first:
+            if cache.epoch != epoch:
+                await cache.set_aside()
             await cache.begin(epoch)
             await self._checkpoints.load(epoch, cache)
         elif not await self._is_continued(info):

@@ -6,6 +6,7 @@ are the same as in a ledger of its own, so a copy of the file is one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
@@ -15,12 +16,14 @@ from pathlib import Path
 import aiosqlite
 from msgspec.structs import replace
 
+from hivewire.files import free_name, sync
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import location
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal, insert, insert_notes
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of
 from hivewire.ledger.journal import AUDITED, MAX_APPEND, Block, Copied, audit_row
 from hivewire.ledger.records import AuditRow, Change, JournalError
+from hivewire.telemetry import log
 
 BLOCK_BYTES, BLOCK_CHANGES = 2 << 20, 10_000
 """Content and changes at which a block of a snapshot is closed, behind the transaction that reaches them."""
@@ -64,6 +67,18 @@ class SqliteCache(SqliteJournal):
                 await connection.execute(f"DELETE FROM {table}")
             await connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('place', '0 ')", (epoch,))
         self.epoch, self.place, self.id, self.tip = epoch, 0, b"", 0
+
+    async def set_aside(self) -> None:
+        """Keep what is here in a file beside this one: of a log that is gone this may be the last copy."""
+        if not (self.epoch and self.tip):  # empty, or not whole
+            return
+        kept = free_name(self.path, "set-aside")
+        kept.touch(0o600)
+        async with self._writing() as connection:
+            await connection.execute("VACUUM INTO ?", (str(kept),))
+        await asyncio.to_thread(sync, kept)
+        await asyncio.to_thread(sync, kept.parent)
+        log.warning("the copy of another log was set aside", data=str(self.path), now=str(kept), epoch=self.epoch)
 
     async def load(self, block: Block) -> None:
         """One transaction. Until `complete` the file has no epoch, so that a start begins again."""
