@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from hivewire.devices.scope import EVERYWHERE
 from hivewire.fleet import census
-from hivewire_protocol.nouns.layer import bucket
+from hivewire.fleet.census import Query
+from hivewire.fleet.reports import state
+from hivewire_protocol.nouns.layer import Target, bucket
+from hivewire_protocol.patterns import EVERYTHING, Patterns
 from tests.rooms.fleets import ANN, World, fleet
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_reports import reported, states, tags
@@ -160,6 +164,26 @@ async def test_pages_of_a_list_have_each_device_once(
             found += [each["deviceId"] for each in page]
             await world.register(f"c-{len(found)}")
         assert found == [ids[number] for number in expected]
+
+
+async def test_a_step_is_one_device_or_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target may have 32,000 values, a view 100,000 names: others are served in between."""
+    async with fleet("a", "b", "c") as world:
+        await world.put("global", **{f"n{number}": "1" for number in range(40)})
+        looked: list[Any] = []
+        wants = Query.wants
+        monkeypatch.setattr(census, "state", lambda *of: looked.append(of) or state(*of))
+        monkeypatch.setattr(Query, "wants", lambda query, member: looked.append(member) or wants(query, member))
+        model = world.services.fleet
+        for names in (EVERYTHING, Patterns(["n*"]), Patterns([f"n{number}" for number in range(40)])):
+            query = Query(EVERYWHERE, names, lambda name: False, Target(deviceTypeIds=[1]))
+            for steps in (census.count(model, query, each_name=True), census.rows(model, query, None, "", 10)):
+                looked.clear()
+                most = 0
+                for _ in steps:
+                    most = max(most, len(looked))
+                    looked.clear()
+                assert max(most, len(looked)) == 1
 
 
 async def test_a_secret_is_not_in_the_errors() -> None:

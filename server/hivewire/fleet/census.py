@@ -27,7 +27,7 @@ from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.tenant.steps import Steps
 
 LOOK = 200
-"""Devices, or groups, that are looked at in one step of a slice."""
+"""Devices whose ids are looked up together. Each is a step: a target may have 32,000 values of labels."""
 
 FEW = 1_000
 """Devices that are put in order for a list. Where there may be more, all devices are gone through."""
@@ -66,12 +66,40 @@ class Query(Struct):
         """What decides which devices a percentage selects: with a rollout those that it takes first."""
         return SAMPLE if self.rollout is None else self.rollout.salt
 
-    def of(self, view: View, report: Report | None) -> list[str]:
-        """The names of devices with this view and report that the query is about."""
+    def states(self, view: View, report: Report | None) -> Steps[dict[str, str]]:
+        """The states of the names that the query is about, of devices with this view and report."""
+        found: dict[str, str] = {}
+        for name in (yield from self._of(view, report)):
+            yield
+            found[name] = state(view, report, name)
+        return found
+
+    def _of(self, view: View, report: Report | None) -> Steps[list[str]]:
+        """These names: those of the rollout, or all in order."""
+        found: list[str] = []
         if self.rollout is not None:
-            return [name for name in self.rollout.values if name in self.names and not view.covers(self.rollout, name)]
-        known = {*view.names(), *(report.entries if report is not None else ())}
-        return sorted(known if self.names is EVERYTHING else (name for name in known if name in self.names))
+            for name in self.rollout.values:
+                yield
+                if name in self.names and not view.covers(self.rollout, name):
+                    found.append(name)
+            return found
+        entries = {} if report is None else report.entries
+        if not self.names.prefixes:
+            for name in self.names.exact:
+                yield
+                if name in entries or view.find(name) is not None:
+                    found.append(name)
+            return sorted(found)
+        known = yield from view.ordered()
+        if own := entries.keys() - {*known}:
+            known = sorted([*known, *own])
+        if self.names is EVERYTHING:
+            return known
+        for name in known:
+            yield
+            if name in self.names:
+                found.append(name)
+        return found
 
 
 def query_of(
@@ -103,18 +131,16 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
         groups.update({(view, report): number for view in fleet.views for report, number in view.reports.items()})
         online = len(fleet.followers.online)
     else:
-        for number, device in enumerate(_candidates(fleet, query)):
-            if number % LOOK == LOOK - 1:
-                yield
+        for device in _candidates(fleet, query):
+            yield
             if (member := fleet.members.by_id.get(device)) is not None and query.wants(member):
                 groups[member.view, member.report] += 1
                 online += fleet.online(device)
     states, errors = Counter[str](), Counter[tuple[str, str]]()
     by_name: dict[str, Counter[str]] = {}
-    for number, ((view, report), devices) in enumerate(groups.items()):
-        if number % LOOK == LOOK - 1:
-            yield
-        found = {name: state(view, report, name) for name in query.of(view, report)}
+    for (view, report), devices in groups.items():
+        yield
+        found = yield from query.states(view, report)
         present = {*found.values()}
         states[next((each for each in WORST if each in present), "applied")] += devices
         for name, what in found.items():
@@ -144,15 +170,15 @@ def rows(fleet: Fleet, query: Query, wanted: str | None, after: str, take: int) 
     few = _few(fleet, query)
     while devices := fleet.members.after(after, LOOK) if few is None else [each for each in few if each > after][:LOOK]:
         for device in devices:
+            yield
             member = fleet.members.by_id.get(device)
             if member is not None and query.wants(member):
-                row = _row(fleet, query, member)
+                row = yield from _row(fleet, query, member)
                 if wanted in (None, row.state):
                     found.append(row)
                     if len(found) == take:
                         return found
         after = devices[-1]
-        yield
     return found
 
 
@@ -162,9 +188,9 @@ def _few(fleet: Fleet, query: Query) -> list[str] | None:
     return None if found is None or len(found) > FEW else sorted(found)
 
 
-def _row(fleet: Fleet, query: Query, member: Member) -> FleetRow:
+def _row(fleet: Fleet, query: Query, member: Member) -> Steps[FleetRow]:
     view, report, device = member.view, member.report, member.device
-    found = {name: state(view, report, name) for name in query.of(view, report)}
+    found = yield from query.states(view, report)
     worst = next((each for each in WORST if each in found.values()), "applied")
     entries = {} if report is None else report.entries
     errors = {

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import count
+from heapq import merge
+from itertools import count, groupby
 from typing import Any, NamedTuple
 
 from hivewire.fleet.layers import Layer, Value
+from hivewire_protocol.tenant.steps import Steps
 
 
 class Overlay:
@@ -102,6 +104,19 @@ class View:
         found = {name for layer in self.layers for name in layer.values}
         found.update(name for overlay in self.overlays for name in overlay.values)
         return sorted(name for name in found if not self.overlays or self.find(name) is not None)
+
+    def ordered(self) -> Steps[list[str]]:
+        """The same in steps: there may be 1,000 in each of many layers."""
+        runs: list[list[str]] = []
+        for values in (*(layer.values for layer in self.layers), *(overlay.values for overlay in self.overlays)):
+            runs.append(sorted(values))
+            yield
+        found: list[str] = []
+        for name, _ in groupby(merge(*runs)):
+            yield
+            if not self.overlays or self.find(name) is not None:
+                found.append(name)
+        return found
 
     def changed(self, name: str) -> int:
         """The revision at which the layers last changed the value of a name."""
