@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
+from hivewire.fleet import effective
 from hivewire.fleet.effective import EffectiveRows
+from hivewire_protocol.errors import TooLarge
 from hivewire_protocol.nouns.device_configuration import DeviceEffective, DeviceEffectiveReply
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, fleet
 from tests.rooms.test_reports import reported
+
+
+async def test_values_that_fit_into_no_answer_are_not_all_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device may have 100,000 of them, and the event loop serves nobody else meanwhile."""
+    async with fleet("a") as world:
+        await world.put("global", **{f"n{number:02}": "v" for number in range(50)})
+        monkeypatch.setattr(effective, "MAX_REPLY", 500)
+        made: list[str] = []
+        row = EffectiveRows._row
+        monkeypatch.setattr(EffectiveRows, "_row", lambda rows, view, name: made.append(name) or row(rows, view, name))
+        assert await world.no("device/effective", deviceId="a") == (413, TooLarge.text)
+        assert 1 < len(made) < 10
+        [shown] = (await world.do("device/effective", deviceId="a", names=["n49"]))["configurations"]
+        assert shown["name"] == "n49"
 
 
 async def test_effective_values_are_put_together_as_they_are_declared() -> None:

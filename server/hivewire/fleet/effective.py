@@ -15,7 +15,9 @@ from hivewire.fleet.source import shown as desired
 from hivewire.fleet.views import View
 from hivewire.ledger.state import ranges
 from hivewire.schemas.schemas import Schemas
+from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import TooLarge
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import resource
 from hivewire_protocol.nouns.device_configuration import EffectiveConfiguration, Reported
@@ -74,23 +76,31 @@ class EffectiveRows:
         schemas.on_secrets.append(self._forget)
 
     def of(self, view: View, names: Patterns, *, for_device: bool = False) -> list[Row]:
-        """The rows of these names in a view, in order. A device is shown its secrets, and not where values are from."""
+        """The rows of these names in a view, in order. A device is shown its secrets, and not where values are from.
+
+        Raises TooLarge as soon as they do not fit into an answer.
+        """
         key, edits = (view, for_device), sum([layer.edits for layer in view.layers])
         kept = self._kept.get(key)
         if kept is None or kept.edits != edits:
             self._drop(key)
             kept = self._kept[key] = Rows(view, edits)
             self.size += kept.size
-        by_name, before, found = kept.by_name, kept.size, []
+        by_name, before, found, room = kept.by_name, kept.size, list[Row](), MAX_REPLY
         for name in kept.select(names):
             row = by_name.get(name)
             if row is None:
                 row = by_name[name] = self._device_row(view, name) if for_device else self._row(view, name)
                 kept.size += ENTRY_BYTES + len(row.head)
             found.append(row)
+            room -= len(row.head)
+            if room < 0:
+                break
         self.size += kept.size - before
         while self.size > self._limit:
             self._drop(next(iter(self._kept)))
+        if room < 0:
+            raise TooLarge
         return found
 
     def _row(self, view: View, name: str) -> Row:
