@@ -23,7 +23,7 @@ from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.journal import MAX_APPEND, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
-    MAX_TRANSACTION,
+    MAX_WRITES,
     Change,
     EvaluatedState,
     Expected,
@@ -863,11 +863,11 @@ async def test_a_cancelled_writer_does_not_disturb_the_others(ledger: Ledger, jo
 
 async def test_a_transaction_has_one_to_a_thousand_writes_of_different_records(ledger: Ledger) -> None:
     """None, too many, or two writes of one record are the caller's mistake; a thousand are fine."""
-    many = [Write("configuration", str(number), b"") for number in range(MAX_TRANSACTION + 1)]
+    many = [Write("configuration", str(number), b"") for number in range(MAX_WRITES + 1)]
     for wrong in ([], many, [Write("configuration", "a", b""), Write("configuration", "a", None)]):
         with pytest.raises(ValueError, match="transaction"):
             await ledger.commit(Transaction(wrong))
-    changes = await ledger.commit(Transaction(many[:MAX_TRANSACTION]))
+    changes = await ledger.commit(Transaction(many[:MAX_WRITES]))
     assert {change.revision for change in changes} == {1}
 
 

@@ -14,8 +14,9 @@ from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import layer, rollout
 from hivewire.fleet import conditions, notes, progress, watch
 from hivewire.ledger.records import Transaction, Write
+from hivewire.resources import LAYERED
 from hivewire.schemas import schemas
-from hivewire_protocol.nouns.layer import bucket
+from hivewire_protocol.nouns.layer import bucket, key_of
 from tests.rooms.fleets import ANN, fleet
 
 TAG = 12
@@ -374,3 +375,13 @@ async def test_a_restart_finds_the_same() -> None:
         again = await world.restarted()
         assert [await again.do("device/effective", deviceId=device) for device in "ab"] == before
         await again.messages.close()
+
+
+async def test_a_device_is_deleted_with_a_full_layer() -> None:
+    """And with its label, in one transaction."""
+    async with fleet("a") as world:
+        keys = [key_of("device/a", f"n{number}") for number in range(conditions.MOST_NAMES)]
+        await world.ledger.commit(Transaction([Write(LAYERED, key, b"1") for key in keys]))
+        await world.label("a", ring="first")
+        await world.do("device/delete", deviceId="a")
+        assert not world.ledger.kind(LAYERED).live

@@ -284,8 +284,10 @@ async def test_no_message_falls_between_reading_and_waiting(world: World) -> Non
         assert names(await poll) == [str(turn)]
 
 
-async def test_a_message_that_comes_after_the_read_is_not_lost(world: World) -> None:
-    """What is stored was read, and the poll does not know it yet: it gets what is inserted then."""
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_comes_after_the_read_is_not_lost(world: World, deleted: bool) -> None:
+    """What is stored was read, and the poll does not know it yet: it gets what is inserted then, or ends with its
+    device."""
     log = world.services.messages.commands
     replay, was_read, go = log.replay, asyncio.Event(), asyncio.Event()
 
@@ -298,9 +300,14 @@ async def test_a_message_that_comes_after_the_read_is_not_lost(world: World) -> 
     log.replay = slow  # type: ignore[method-assign]
     poll = world.waiting("command/poll", deviceId="lamp", timestamp="2026-01-01")
     await was_read.wait()
-    await world.order("on")
+    await (world.do("device/delete", deviceId="lamp") if deleted else world.order("on"))
+    await asyncio.sleep(0)  # the poll is told
     go.set()
-    assert names(await poll) == ["on"]
+    if deleted:
+        with pytest.raises(NotFound):
+            await poll
+    else:
+        assert names(await poll) == ["on"]
 
 
 @pytest.mark.parametrize("updated", [False, True])

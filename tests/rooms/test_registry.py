@@ -15,6 +15,7 @@ from hivewire.devices.index import DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NAME, NETWORK, GroupingContent, Registry
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFailed, Transaction, Write
+from hivewire_protocol.errors import NotFound
 from tests.world import World, opened
 
 
@@ -113,6 +114,9 @@ async def test_a_device_exists_only_while_its_network_and_type_do(world: World) 
     assert [found.device_of(record) for record in (*records, 99)] == [None, found.device("c"), None]
     await delete(world, DEVICE_TYPE, 2)
     assert ids(found) == ["c"]
+    for device in ("a", "d"):
+        with pytest.raises(NotFound):
+            found.reach(world.admin.identity, device)
     found.start()
     await settled(found)
     assert list(world.ledger.kind(DEVICE).live) == ["c"]
@@ -156,6 +160,20 @@ async def test_devices_of_a_deleted_network_are_removed_a_thousand_at_a_time_als
     assert sizes == removed
     await found.close()
     await world.close()
+
+
+async def test_a_device_with_more_than_a_thousand_belongings_is_removed_alone(world: World) -> None:
+    """Together with them, however many."""
+    found = world.services.registry
+    for kind in (NETWORK, DEVICE_TYPE):
+        await group(world, kind, "a")
+    await register(world, "a", "b")
+    await delete(world, NETWORK, 1)
+    found.belongings = lambda device_id: ([Write("label", f"{device_id}{each}", b"{}") for each in range(1_000)], ())
+    found.start()
+    await settled(found)
+    assert len(world.ledger.kind("label").live) == 2_000
+    await found.close()
 
 
 async def test_a_full_disk_delays_the_removal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

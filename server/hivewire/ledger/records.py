@@ -217,7 +217,10 @@ class Guard(Struct, gc=False):
 
 
 MAX_TRANSACTION = 1_000
-"""Writes in one transaction (configuration contract, section 4)."""
+"""Writes in one transaction of a client (configuration contract, section 4)."""
+
+MAX_WRITES = MAX_TRANSACTION + 2
+"""Writes of any transaction. A device is deleted with its label and the configurations of its layer."""
 
 
 class Transaction(Struct, gc=False):

@@ -16,7 +16,7 @@ from hivewire.group_commit import GroupCommit, Waiting
 from hivewire.ledger.batch import Batch
 from hivewire.ledger.journal import MAX_APPEND, Entry, Journal
 from hivewire.ledger.records import (
-    MAX_TRANSACTION,
+    MAX_WRITES,
     Change,
     Done,
     NotDurable,
@@ -166,8 +166,8 @@ def _author(waiting: Waiting[Transaction]) -> tuple[str | None, bool]:
 
 def _check(writes: Sequence[Write]) -> None:
     """Raise ValueError for a transaction that no caller may submit."""
-    if not 1 <= len(writes) <= MAX_TRANSACTION:
-        raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes")
+    if not 1 <= len(writes) <= MAX_WRITES:
+        raise ValueError(f"a transaction has 1 to {MAX_WRITES} writes")
     keys = [(write.kind, write.key) for write in writes if write.key]  # each write with an empty key makes a new record
     if len(set(keys)) < len(keys):
         raise ValueError("a transaction writes a record at most once")
