@@ -101,8 +101,8 @@ def expiring(ledger: Ledger, change: Change) -> Change | None:
 
 
 def waiting(ledger: Ledger) -> Iterator[tuple[Change, Scheduled]]:
-    """All schedules, those that failed included, in no order."""
-    for change in ledger.kind(KIND).live.values():
+    """All schedules of the time of the call, those that failed included, in no order."""
+    for change in list(ledger.kind(KIND).live.values()):
         if not is_expiry(change) or expiring(ledger, change) is not None:
             yield change, scheduled_of(change)
 

@@ -12,8 +12,10 @@ from msgspec import UNSET, Raw, structs
 from hivewire import actions, schedules
 from hivewire import timers as timers_module
 from hivewire.access.users import UserContent
+from hivewire.actions import rollout, schedule, schema
 from hivewire.dispatch import Dispatcher
-from hivewire.ledger.records import NotDurable
+from hivewire.ledger.records import Change, NotDurable
+from hivewire.schedules import scheduled_of as found_in
 from hivewire.timers import Timers
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -479,3 +481,36 @@ async def test_a_layer_s_configuration_expires_and_no_rollout_may_change_it() ->
             409,
             "Stored configurations do not fit this schema: 'baud': 19200 is greater than the maximum of 10000",
         )
+
+
+async def test_what_looks_at_all_schedules_or_rollouts_does_it_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be 10,000, and the event loop serves others meanwhile. To cancel one looks at no other."""
+    steps: list[int] = []
+
+    async def counted(work: Any) -> Any:
+        steps.append(0)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value
+            steps[-1] += 1
+
+    async with fleet("a") as world:
+        at, put = world.clock.time + 60_000, {"operation": "put", "value": "1"}
+        for number in range(3):
+            await world.do("configuration/transact", changes=[{**put, "name": f"n{number}"}], at=at)
+        for name in "xy":
+            changes, last = [{**put, "name": name}], [{"percent": 100}]
+            await world.do("rollout/start", layer="global", changes=changes, steps=last)
+        for module in (schedule, schema, rollout):
+            monkeypatch.setattr(module, "in_slices", counted)
+        assert len((await world.do("schedule/list"))["schedules"]) == 3
+        assert len((await world.do("rollout/list"))["rollouts"]) == 2
+        await world.do("schema/put", names="z*", schema=True)
+        assert steps == [2 * 3, 2, 3 + 2]
+        decoded: list[Change] = []
+        for module in (schedule, schedules):
+            monkeypatch.setattr(module, "scheduled_of", lambda change: decoded.append(change) or found_in(change))
+        await world.do("schedule/cancel", schedule=2)
+        assert {change.key for change in decoded} == {"2"}

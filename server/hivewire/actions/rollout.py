@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct, structs
 
 from hivewire import schedules
 from hivewire.actions import layered
-from hivewire.actions.checks import violations, within
+from hivewire.actions.checks import check_token, violations, within
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
 from hivewire.actions.writing import check_type, name_to_put
@@ -59,6 +60,7 @@ from hivewire_protocol.nouns.rollout import (
     RolloutView,
     Step,
 )
+from hivewire_protocol.tenant.steps import Steps
 
 MOST_OPEN, MOST_STEPS, MOST_CHANGES, MOST_SALT = 100, 20, 100, 64
 TAKE, MOST = 20, 100
@@ -210,7 +212,8 @@ def _time(given: Raw | None) -> int | None:
 
 async def get(services: Services, caller: Caller, request: RolloutGet) -> Reply:
     """A rollout with its counts. Raises NotFound."""
-    return RolloutGetReply(await _view(services, _found(services, caller, request.rollout)))
+    change = _found(services, caller, request.rollout)
+    return RolloutGetReply(await _view(services, change, content_of(change)))
 
 
 async def list_(services: Services, caller: Caller, request: RolloutList) -> Reply:
@@ -218,21 +221,31 @@ async def list_(services: Services, caller: Caller, request: RolloutList) -> Rep
     if request.state is not None and request.state not in STATES:
         raise OutOfBounds(f"state must be one of {', '.join(STATES)}")
     take = within("take", request.take, TAKE, MOST)
-    kind, found = services.ledger.kind(ROLLOUT), list[Change]()
-    for number in sorted((int(key) for key in kind.live), reverse=True):
+    found = await in_slices(_page(services, caller, request, take))
+    check_token(services, caller)  # it may have ended meanwhile
+    return RolloutListReply([await _view(services, *each, LISTED) for each in found])
+
+
+def _page(services: Services, caller: Caller, request: RolloutList, take: int) -> Steps[list[Found]]:
+    """The rollouts that are wanted, the newest first."""
+    found: list[Found] = []
+    for change in sorted(services.ledger.kind(ROLLOUT).live.values(), key=attrgetter("id"), reverse=True):
         if len(found) == take:
             break
-        change = kind.live[str(number)]
-        content = content_of(change)
-        wanted = request.state in (None, content.state) and (request.before is None or number < request.before)
-        if wanted and sees(services, caller, content):
-            found.append(change)
-    return RolloutListReply([await _view(services, change, LISTED) for change in found])
+        if request.before is None or change.id < request.before:
+            content = content_of(change)
+            if request.state in (None, content.state) and sees(services, caller, content):
+                found.append((change, content))
+            yield
+    return found
 
 
-async def _view(services: Services, change: Change, most: int | None = None) -> RolloutView:
+Found: TypeAlias = tuple[Change, RolloutContent]
+"""The last change of a rollout, and what it holds."""
+
+
+async def _view(services: Services, change: Change, content: RolloutContent, most: int | None = None) -> RolloutView:
     """A rollout; in a list values of more than `most` characters are left out."""
-    content = content_of(change)
     rollout = services.fleet.rollouts.get(change.id)
     counts = content.counts if rollout is None else (await services.progress.count(rollout))[0]
     return RolloutView(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from hivewire.actions.checks import within
+from hivewire.actions.checks import check_token, within
 from hivewire.actions.layered import check_target, sees
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Transaction, Write
-from hivewire.schedules import KIND, Scheduled, expiring, is_expiry, waiting
+from hivewire.schedules import KIND, Scheduled, expiring, is_expiry, scheduled_of, waiting
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire_protocol import times
 from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds
 from hivewire_protocol.messages import Reply
@@ -23,23 +24,38 @@ from hivewire_protocol.nouns.schedule import (
     ScheduleListReply,
     ScheduleView,
 )
+from hivewire_protocol.tenant.steps import Steps
 
 TAKE, MOST = 100, 1_000
 
 
-def list_(services: Services, caller: Caller, request: ScheduleList) -> Reply:
+async def list_(services: Services, caller: Caller, request: ScheduleList) -> Reply:
     """A page of scheduled writes and expiries, in the order of time, for names that the token reaches. Raises NotFound
     for an unknown number."""
     take, skip = within("take", request.take, TAKE, MOST), request.skip or 0
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
-    found = sorted(waiting(services.ledger), key=lambda each: (each[1].at, each[0].id))
-    shown = [view for change, scheduled in found if (view := _view(services, caller, change, scheduled)).changes]
+    shown = await in_slices(_seen(services, caller))
+    check_token(services, caller)  # it may have ended meanwhile
     if request.schedule is not None:
         shown = [view for view in shown if view.schedule == request.schedule]
         if not shown:
             raise _missing(request.schedule)
     return ScheduleListReply(shown[skip : skip + take], len(shown))
+
+
+def _seen(services: Services, caller: Caller) -> Steps[list[ScheduleView]]:
+    """All that the caller sees, in the order of time."""
+    found: list[tuple[Change, Scheduled]] = []
+    for each in waiting(services.ledger):
+        found.append(each)
+        yield
+    shown: list[ScheduleView] = []
+    for change, scheduled in sorted(found, key=lambda each: (each[1].at, each[0].id)):
+        if (view := _view(services, caller, change, scheduled)).changes:
+            shown.append(view)
+        yield
+    return shown
 
 
 def _view(services: Services, caller: Caller, change: Change, scheduled: Scheduled) -> ScheduleView:
@@ -94,7 +110,7 @@ def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> Pendi
     change = services.ledger.get(KIND, str(number))
     if change is None:
         raise missing
-    parts = [part for found, each in waiting(services.ledger) if found is change for part in each.changes]
+    parts = scheduled_of(change).changes
     if not all(_sees(services, caller, part) for part in parts):
         raise missing
     layers = services.fleet.layers.by_name

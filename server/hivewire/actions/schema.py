@@ -29,6 +29,7 @@ from hivewire.schemas.compiled import SchemaError, compiled
 from hivewire.schemas.schemas import KIND, MAX_SCHEMAS, NULL, Rule, SchemaContent, Schemas, rule_after
 from hivewire.schemas.survey import Survey
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire_protocol import patterns, times
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
@@ -61,6 +62,7 @@ from hivewire_protocol.nouns.schema import (
 )
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenant.steps import Steps
 
 TAKE = 1_000
 HISTORY_TAKE, MOST_HISTORY = 20, 100
@@ -84,7 +86,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
     with ExitStack() as stack:
         if schema is not None and not request.force:
             survey = stack.enter_context(_survey(services, caller, names, schema, secret=bool(request.secret)))
-            if misfits := await survey.run() or await survey.look_at(_waiting(services)):
+            if misfits := await survey.run() or await survey.look_at(await in_slices(_waiting(services))):
                 raise _misfits(misfits)
             check_token(services, caller)
             _check_secrets(services, caller, names)
@@ -102,14 +104,18 @@ def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, se
     return Survey(services.schemas, names, schema, secret=secret, sees=partial(sees, services, caller.identity))
 
 
-def _waiting(services: Services) -> list[tuple[str | None, str, str]]:
+def _waiting(services: Services) -> Steps[list[tuple[str | None, str, str]]]:
     """The values that are to be put later, by schedules and open rollouts, with their layers and names."""
-    rollouts = map(content_of, services.ledger.kind(ROLLOUT).live.values())
-    scheduled = [found for _, found in waiting(services.ledger) if found.failed is None]
-    changes: list[tuple[str | None, TransactChange | RolloutChange]] = [
-        *((each.layer, each) for found in scheduled for each in found.changes),
-        *((rollout.layer, each) for rollout in rollouts if rollout.state in OPEN for each in rollout.changes),
-    ]
+    changes: list[tuple[str | None, TransactChange | RolloutChange]] = []
+    for _, found in waiting(services.ledger):
+        if found.failed is None:
+            changes += [(each.layer, each) for each in found.changes]
+        yield
+    for change in list(services.ledger.kind(ROLLOUT).live.values()):
+        rollout = content_of(change)
+        if rollout.state in OPEN:
+            changes += [(rollout.layer, each) for each in rollout.changes]
+        yield
     return [(layer, each.name or "", each.value or "") for layer, each in changes if each.operation == "put"]
 
 
