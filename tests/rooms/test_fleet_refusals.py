@@ -60,6 +60,7 @@ def layers() -> list[Refusal]:
         ("device/label", {"deviceId": "x", "labels": {}}, 404, "Device with such deviceId = x not found"),
         ("device/effective", {"deviceId": "x"}, 404, "Device with such deviceId = x not found"),
         ("layer/list", {"layer": "x"}, 404, "Layer 'x' does not exist"),
+        ("layer/list", {}, 413, TooLarge.text),
         ("layer/delete", {"layer": "x"}, 404, "Layer 'x' does not exist"),
         ("layer/delete", {"layer": "cold"}, 409, "Layer 'cold' holds 2 configurations"),
         ("configuration/put", {"name": "n", "value": "v", "layer": "x"}, 404, "Layer 'x' does not exist"),
@@ -243,6 +244,8 @@ async def test_each_refusal_has_its_words() -> None:
         await world.do("rollout/hold", rollout=2)
         await world.layer("full", 8)
         await world.put("full", **{f"n{number}": "1" for number in range(1_000)})
+        long = {f"label{number}": [f"{value:064}" for value in range(1_000)] for number in range(17)}
+        await world.layer("long", 9, labels=long)  # a list with it is too long for an answer
         await world.do("schema/put", names="typed", schema=True)
         await world.do("schema/put", names="key", secret=True)
         for number in range(17):  # together they are too long for an answer

@@ -11,7 +11,7 @@ import pytest
 
 from hivewire import schedules, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
-from hivewire.actions import layer, rollout
+from hivewire.actions import configuration, layer, rollout
 from hivewire.fleet import conditions, notes, progress, watch
 from hivewire.ledger.records import Transaction, Write
 from hivewire.resources import LAYERED
@@ -43,6 +43,33 @@ def test_bounds_are_those_of_the_contract() -> None:
     assert (layer.MOST_LABELS, layer.MOST_LABEL) == (32, 64)
     assert (rollout.MOST_OPEN, rollout.MOST_STEPS, rollout.MOST_CHANGES) == (100, 20, 100)
     assert (schemas.MAX_SCHEMAS, schedules.MAX_SCHEDULES) == (1_000, 10_000)
+
+
+async def test_what_looks_at_all_layers_does_it_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be 1,000 with 1,000 values each, and the event loop serves others meanwhile."""
+    steps: list[int] = []
+
+    async def counted(work: Any) -> Any:
+        steps.append(0)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                return end.value
+            steps[-1] += 1
+
+    async with fleet("a", "b") as world:
+        await world.layer("one", 1)
+        await world.layer("two", 2, deviceIds=["a"])
+        for each in ("global", "one", "two"):
+            await world.put(each, m="1", n="2")
+        for module in (layer, configuration):
+            monkeypatch.setattr(module, "in_slices", counted)
+        listed = await world.do("configuration/list", layer="*", names=["n", "m"], skip=1, take=4)
+        found = [(each["layer"], each["name"]) for each in listed["configurations"]]
+        assert (listed["count"], found) == (6, [("global", "n"), ("one", "m"), ("one", "n"), ("two", "m")])
+        assert [each["devices"] for each in (await world.do("layer/list"))["layers"]] == [2, 2, 1]
+        assert steps == [3, 2, 3], "layers, views, layers"
 
 
 def test_intervals_are_those_of_the_contract() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from itertools import islice
 from typing import Any
 
@@ -37,6 +37,7 @@ from hivewire.actions.writing import (
 )
 from hivewire.caller import Caller
 from hivewire.fleet.layer_topic import EVERY
+from hivewire.fleet.layers import Layer
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
     Change,
@@ -70,7 +71,7 @@ from hivewire_protocol.nouns.configuration import (
     RevisionReply,
 )
 from hivewire_protocol.nouns.layer import TOP_RANK, key_of
-from hivewire_protocol.patterns import Patterns
+from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 from hivewire_protocol.tenant.steps import Steps, at_once
 
@@ -287,23 +288,43 @@ def _list_layers(
         if request.after is not None:
             raise OutOfBounds("after needs a single layer")
         own = services.registry.scope(caller.identity).everything
-        keys = [
-            key_of(layer.name, name)
-            for layer in services.fleet.layers.ranked()
-            if own or layer.rank <= TOP_RANK
-            for name in sorted(layer.values)
-            if name in wanted
-        ]
-    else:
-        check_read(services, caller, request.layer)
-        layer = services.fleet.layers.by_name.get(request.layer)
-        names = sorted(layer.values) if layer is not None else []
-        keys = [key_of(request.layer, name) for name in names if name in wanted]
+        layers = [layer for layer in services.fleet.layers.ranked() if own or layer.rank <= TOP_RANK]
+        return _list_all_layers(services, caller, request, _held(services, layers, wanted, skip, take))
+    check_read(services, caller, request.layer)
+    layer = services.fleet.layers.by_name.get(request.layer)
+    names = sorted(layer.values) if layer is not None else []
+    keys = [key_of(request.layer, name) for name in names if name in wanted]
     count = len(keys)
-    if request.after is not None and request.layer is not None:
+    if request.after is not None:
         keys = keys[bisect_right(keys, key_of(request.layer, request.after)) :]
     live = services.ledger.kind(LAYERED).live
     return _listed(services, caller, request, count, [live[key] for key in keys[skip : skip + take]])
+
+
+async def _list_all_layers(
+    services: Services, caller: Caller, request: ConfigurationList, held: Steps[tuple[int, list[Change]]]
+) -> Reply:
+    """While the page of all layers is found, the event loop serves others."""
+    listed: Any = _listed(services, caller, request, *await in_slices(held))
+    reply: Reply = listed if isinstance(listed, Reply) else await listed
+    check_token(services, caller)  # it may have ended meanwhile
+    return reply
+
+
+def _held(
+    services: Services, layers: Sequence[Layer], wanted: Patterns, skip: int, take: int
+) -> Steps[tuple[int, list[Change]]]:
+    """How many values of layers are wanted, and a page of them."""
+    count, page, live = 0, list[Change](), services.ledger.kind(LAYERED).live
+    for layer in layers:
+        names = layer.values if wanted is EVERYTHING else [name for name in layer.values if name in wanted]
+        first = max(0, skip - count)
+        if first < len(names) and len(page) < take:
+            shown = sorted(names)[first : first + take - len(page)]
+            page += [live[key_of(layer.name, name)] for name in shown]
+        count += len(names)
+        yield
+    return count, page
 
 
 def _listed(

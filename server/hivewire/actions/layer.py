@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 from msgspec import UNSET
 
+from hivewire.actions.checks import check_token
 from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
 from hivewire.fleet import effect
@@ -25,12 +28,15 @@ from hivewire.ledger.records import (
 from hivewire.resources import LAYERED
 from hivewire.services import Services
 from hivewire.slices import in_slices
+from hivewire_protocol.codec import MAX_REPLY
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     AccessDenied,
     Conflict,
     InvalidParameters,
     NotAllowed,
     OutOfBounds,
+    TooLarge,
     VersionConflict,
     WireError,
 )
@@ -51,6 +57,7 @@ from hivewire_protocol.nouns.layer import (
     Target,
     key_of,
 )
+from hivewire_protocol.tenant.steps import Steps
 
 MOST_LABELS, MOST_LABEL = 32, 64
 """Labels of a device or a target, and characters of each and of its value (fleet.md, section 10)."""
@@ -59,7 +66,7 @@ MOST_IDS = 1_000
 """Ids, or values of labels, in a target."""
 
 
-def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
+async def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
     """The layers by rank without those of single devices, or the one that is asked for. Raises NotFound."""
     fleet, name = services.fleet, request.layer
     if name is not None and name.startswith(OF_DEVICE):
@@ -73,8 +80,23 @@ def list_(services: Services, caller: Caller, request: LayerList) -> Reply:
         found = [layer]
     else:
         raise missing(name)
-    devices = fleet.views.devices()
-    return LayerListReply([_view(layer, devices[layer]) for layer in found])
+    devices = await in_slices(fleet.views.devices())
+    shown = await in_slices(_shown(found, devices))
+    check_token(services, caller)  # it may have ended meanwhile
+    return LayerListReply(shown)
+
+
+def _shown(layers: Sequence[Layer], devices: Mapping[Layer, int]) -> Steps[list[LayerView]]:
+    """What is shown of layers. Raises TooLarge as soon as that cannot be sent: a target may be long."""
+    shown: list[LayerView] = []
+    room = MAX_REPLY
+    for layer in layers:
+        shown.append(_view(layer, devices[layer]))
+        room -= len(encode(shown[-1]))
+        if room < 0:
+            raise TooLarge
+        yield
+    return shown
 
 
 def _view(layer: Layer, devices: int) -> LayerView:
@@ -104,9 +126,8 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
         affects = await in_slices(effect.of_target(fleet, name, rank, target))
         return LayerPutReply(layer=name, devices=affects.devices, dryRun=True, affects=affects)
     current = fleet.layers.by_name.get(name)
-    return LayerPutReply(
-        layer=name, revision=change.revision, devices=0 if current is None else fleet.views.devices()[current]
-    )
+    devices = 0 if current is None else (await in_slices(fleet.views.devices()))[current]
+    return LayerPutReply(layer=name, revision=change.revision, devices=devices)
 
 
 async def delete(services: Services, caller: Caller, request: LayerDelete) -> Reply:

@@ -166,12 +166,13 @@ class Views:
         if not view.members and not view.followers:
             self._views.pop((view.layers, view.overlays), None)
 
-    def devices(self) -> Counter[Layer]:
-        """How many devices have each layer, once all have moved."""
+    def devices(self) -> Steps[Counter[Layer]]:
+        """How many devices have each layer, once all have moved. Each device may have a view of its own."""
         found = Counter[Layer]()
-        for view in self:
+        for view in list(self):
             for layer in view.layers:
                 found[layer] += view.members
+            yield
         return found
 
     def follow(self, view: View, follower: Any) -> None:
