@@ -796,6 +796,19 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
     await world.ask(TokenCreate(payload=payload_with(member, b"2147483648")))
 
 
+@pytest.mark.parametrize("members", ["networkIds", "deviceTypeIds", "actions"])
+async def test_lists_that_fit_into_no_token_are_not_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch, members: str
+) -> None:
+    """A request may have 500,000 elements, and the event loop serves nobody else meanwhile."""
+    monkeypatch.setattr("hivewire.actions.identity.MOST_IDS", 2)
+    monkeypatch.setattr("hivewire.actions.identity.coercion.text", None)
+    monkeypatch.setattr("hivewire.actions.identity._item", None)
+    given: dict[str, Any] = {members: [msgspec.Raw(b"1")] * 3}
+    with pytest.raises(OutOfBounds, match=f"^{members}: .*more than 2"):
+        await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN, **given)))
+
+
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
     """`token/create` refuses to make a token that is longer than the gateway accepts."""
     names = [f"{number:03}" + "x" * 100 for number in range(900)]

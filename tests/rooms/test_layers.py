@@ -72,6 +72,18 @@ async def test_what_looks_at_all_layers_does_it_in_steps(monkeypatch: pytest.Mon
         assert steps == [3, 2, 3], "layers, views, layers"
 
 
+async def test_values_of_labels_are_not_judged_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps of a rollout may have 300,000, and the event loop serves nobody else meanwhile."""
+    async with fleet("a") as world:
+        judged: list[Any] = []
+        check = layer.check_labels
+        monkeypatch.setattr(layer, "check_labels", lambda *given: judged.append(given) or check(*given))
+        assert await world.layer("x", 5, labels={"site": [str(number) for number in range(300)]}) == 0
+        assert len(judged) == 2
+        long = {"site": ["a", "b" * 65, "c"]}
+        assert "at most 64" in (await world.no("layer/put", layer="x", rank=5, target={"labels": long}))[1]
+
+
 def test_intervals_are_those_of_the_contract() -> None:
     """A report is on the disk within five seconds, a bad rollout is held and what expires is gone within one, and who
     watches a fleet is told at most once a second."""

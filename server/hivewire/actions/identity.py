@@ -56,6 +56,9 @@ _BY_NUMBER: dict[int, Permission] = {int(permission): permission for permission 
 MAX_TOKEN_ID = 64
 """Longest id of a token that can be revoked, in characters."""
 
+MOST_IDS = MAX_TOKEN // 4
+"""Elements of a list in a request for a token. Each takes at least four characters of the token, so more cannot be."""
+
 _IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
 
 
@@ -297,6 +300,8 @@ def _claims(granter: Identity, types: frozenset[int] | None, user: User, payload
 def _actions(granter: Identity, given: list[Raw] | None) -> list[int]:
     """The numbers for names and numbers; unknown ones are dropped, and `[1]` stands for nothing."""
     wanted: set[Permission] = set()
+    if len(given or ()) > MOST_IDS:
+        raise OutOfBounds(f"actions: more than {MOST_IDS:,}")
     for raw in given or ():
         item = _item(raw)
         if isinstance(item, str):
@@ -335,6 +340,8 @@ def _scope(given: list[Raw] | None, own: frozenset[int] | None, field: str) -> l
     """Ids as strings, if all of them are within the caller's own; a missing list stays missing."""
     if given is None:
         return None
+    if len(given) > MOST_IDS:
+        raise OutOfBounds(f"{field}: with more than {MOST_IDS:,} ids the token would be too long")
     ids = [coercion.text(bytes(raw)) or "" for raw in given]
     for index, text in enumerate(ids):
         if not _IDS.fullmatch(text):
