@@ -1,9 +1,9 @@
-"""Logging unexpected errors of one task or callback, so that they do not affect others."""
+"""Unexpected errors are logged, so that those of one task or callback do not affect others, or end what goes on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec
 
 P = ParamSpec("P")
@@ -20,3 +20,13 @@ def safely(message: str, call: Callable[P, None], *args: P.args, **kwargs: P.kwa
         call(*args, **kwargs)
     except Exception as error:
         log_unexpected(message, error)
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[None]], message: str) -> None:
+    """Do some work after each interval, for ever. Its errors are logged under `message`, and do not end it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception as error:
+            log_unexpected(message, error)

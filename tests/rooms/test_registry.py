@@ -199,6 +199,24 @@ async def test_a_full_disk_delays_the_removal(world: World, monkeypatch: pytest.
     await world.services.registry.close()
 
 
+async def test_a_bug_delays_the_removal_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and does not end what removes all others."""
+    monkeypatch.setattr(registry, "AGAIN_SECONDS", 0)
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+    for kind in (NETWORK, DEVICE_TYPE):
+        await group(world, kind, "a")
+    await register(world, "a")
+    await delete(world, NETWORK, 1)
+    found = world.services.registry
+    belongings = found.belongings
+    monkeypatch.setattr(found, "belongings", lambda device: belongings(device) if reported else 1 / 0)
+    found.start()
+    await settled(found)
+    assert reported == ["devices of a deleted network or type were not removed"]
+    await found.close()
+
+
 async def test_two_gateways_that_remove_the_same_devices_do_no_harm(world: World) -> None:
     """Who comes later looks again; a device that was registered anew meanwhile stays."""
     for kind, name in ((NETWORK, "a"), (DEVICE_TYPE, "a"), (NETWORK, "b")):

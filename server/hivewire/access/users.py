@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, NotDurable, Precondition, Transaction, Write
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import every
 from hivewire_protocol.nouns.user import Role, Status
 
 KIND = "user"
@@ -185,7 +186,7 @@ class Users:
 
     def start(self) -> None:
         """Begin to save last logins periodically."""
-        self._task = asyncio.create_task(self._keep_saving())
+        self._task = asyncio.create_task(every(SAVE_LOGINS_SECONDS, self._try_to_save, "last logins were not saved"))
 
     async def close(self) -> None:
         """Save last logins once more and stop."""
@@ -196,11 +197,6 @@ class Users:
     def gauges(self) -> Gauges:
         """No metrics."""
         return {}
-
-    async def _keep_saving(self) -> None:
-        while True:
-            await asyncio.sleep(SAVE_LOGINS_SECONDS)
-            await self._try_to_save()
 
     async def _try_to_save(self) -> None:
         try:

@@ -15,6 +15,7 @@ from msgspec import Struct, msgpack
 
 from hivewire.broadcast import FACT_BYTES, Alone, Broadcast, Facts
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import safely
 
 BEAT_SECONDS = 2.0
 """Interval of heartbeats."""
@@ -250,7 +251,7 @@ class Neighbours:
 
     async def _beat(self) -> None:
         while True:
-            self.beat()
+            safely("no heartbeat was sent", self.beat)
             await asyncio.sleep(BEAT_SECONDS)
 
     async def close(self) -> None:

@@ -34,6 +34,7 @@ from hivewire.ledger.records import (
 )
 from hivewire.ledger.state import Kind
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import log_unexpected
 
 NETWORK, DEVICE_TYPE, NAME = "network", "deviceType", "name"
 
@@ -195,8 +196,12 @@ class Registry:
             try:
                 while found := list(islice(self._left_over(), REMOVED_AT_ONCE)):
                     await self._remove(found)
-            except LedgerError as error:
-                log.warning("devices of a deleted network or type were not removed", reason=str(error))
+            except Exception as error:
+                what = "devices of a deleted network or type were not removed"
+                if isinstance(error, LedgerError):
+                    log.warning(what, reason=str(error))
+                else:
+                    log_unexpected(what, error)
                 self._deleted.set()
                 await asyncio.sleep(AGAIN_SECONDS)
 

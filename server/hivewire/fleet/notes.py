@@ -22,6 +22,7 @@ from hivewire.fleet.reports import Interned, Known
 from hivewire.ledger.records import NotDurable
 from hivewire.slices import in_slices
 from hivewire.telemetry import Gauges
+from hivewire.unexpected import every
 from hivewire_protocol.tenant.steps import Steps
 
 NAME = "report/"
@@ -160,7 +161,8 @@ class Notes:
     def start(self) -> None:
         """Begin to save, and to tell others."""
         self._ledger.on_notes.append(self.recall)
-        self._task = asyncio.create_task(self._keep_saving(), name="reports of devices")
+        work = every(SAVE_SECONDS, self._save_at_rest, "reports of devices were not saved")
+        self._task = asyncio.create_task(work, name="reports of devices")
         if not self._alone:
             self.online.start()
 
@@ -180,12 +182,10 @@ class Notes:
 
     # Saving.
 
-    async def _keep_saving(self) -> None:
-        while True:
-            await asyncio.sleep(SAVE_SECONDS)
-            if self._alone:  # else others wait for what happens here
-                await self._settled()
-            await self.save()
+    async def _save_at_rest(self) -> None:
+        if self._alone:  # else others wait for what happens here
+            await self._settled()
+        await self.save()
 
     async def _settled(self) -> None:
         """Wait until devices have their views, but not for long: saving thousands meanwhile would slow requests."""

@@ -18,6 +18,7 @@ from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, Topic, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
+from hivewire.unexpected import every
 from hivewire_protocol.nouns.subscription import parse_position
 from hivewire_protocol.patterns import Patterns
 
@@ -73,7 +74,8 @@ class Hub:
 
     def start(self) -> None:
         """Start sending bookmarks."""
-        self._task = asyncio.create_task(self._send_bookmarks(), name="bookmarks")
+        work = every(self._bookmark_seconds, self.bookmarks, "bookmarks were not sent")
+        self._task = asyncio.create_task(work, name="bookmarks")
 
     async def close(self) -> None:
         """Stop pushing. Connections are closed by their owners."""
@@ -378,11 +380,6 @@ class Hub:
             identity = self._tokens.current(feed.identity)
             if identity is not feed.identity:
                 feed.renew(identity)
-
-    async def _send_bookmarks(self) -> None:
-        while True:
-            await asyncio.sleep(self._bookmark_seconds)
-            await self.bookmarks()
 
     async def bookmarks(self) -> None:
         """Send the current position to live subscriptions for which nothing matched since their last position."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
 from hivewire.ledger.clock import ClockWatch
@@ -24,6 +24,7 @@ from hivewire.ledger.writer import Observer, Writer
 from hivewire.shared_call import SharedCall
 from hivewire.stopped import Stopped
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import every
 
 T = TypeVar("T")
 
@@ -257,7 +258,7 @@ class Ledger(State):
             (FLUSH_SECONDS, self.audit.try_to_flush),
             (FORGET_SECONDS, self._forget),
         ):
-            self._tasks.append(asyncio.create_task(_every(seconds, work)))
+            self._tasks.append(asyncio.create_task(every(seconds, work, "the ledger was not looked after")))
 
     async def close(self) -> None:
         """Write and answer what is waiting, then release the storage. May be called twice."""
@@ -324,9 +325,3 @@ class Ledger(State):
             ),
             "configurations": ("Configurations that exist.", lambda: len(self.kind("configuration").live)),
         } | self._journal.gauges()
-
-
-async def _every(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await work()

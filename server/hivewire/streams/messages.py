@@ -25,6 +25,7 @@ from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
+from hivewire.unexpected import safely
 
 Remember: TypeAlias = Callable[[Mapping[str, str]], Awaitable[None]]
 """Keeps notes, as far as that is possible."""
@@ -148,7 +149,7 @@ class Messages:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
             for log in self._logs:
-                log.tidy()
+                safely("messages were not looked after", log.tidy)
             if self.stopped is not None:
                 self.on_stopped()
                 return

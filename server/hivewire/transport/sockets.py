@@ -20,6 +20,7 @@ from hivewire.transport.connection import peer_address
 from hivewire.transport.handshake import accept, header
 from hivewire.transport.refusal import BEARER, UNKNOWN_PATH, Refusal, headers_of
 from hivewire.transport.websocket import Shared, WebSocket
+from hivewire.unexpected import safely
 from hivewire_protocol.close import Code
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
 
@@ -107,7 +108,7 @@ class Sockets:
         beats = max(BEATS, math.ceil(self.shared.settings.ping_seconds))
         while True:
             await asyncio.sleep(self.shared.settings.ping_seconds / beats)
-            self.tick(beats)
+            safely("sockets were not looked after", self.tick, beats)
 
     def tick(self, beats: int) -> None:
         """Ping a share of the sockets, and check the deadlines of all; called `beats` times within `ping_seconds`.
