@@ -6,6 +6,7 @@ import gc
 import json
 import weakref
 from itertools import chain
+from typing import Any
 
 import msgspec
 import pytest
@@ -524,6 +525,30 @@ def test_brackets_inside_texts_do_not_count(text: str) -> None:
     """A value full of brackets, quotes and backslashes is only a text."""
     frame = json.dumps({"action": "configuration/get", "name": text, text: text}).encode()
     assert one(frame).request == ConfigurationGet(name=text)
+
+
+def depth_of(value: Any) -> int:
+    """How deep arrays and objects are nested."""
+    if not isinstance(value, (list, dict)):
+        return 0
+    return 1 + max(map(depth_of, value if isinstance(value, list) else value.values()), default=0)
+
+
+TEXTS = st.text('[]{}"\\\n\u00fc', max_size=5)
+JSON = st.recursive(TEXTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+
+
+@given(JSON, st.booleans(), st.integers(0, 3))
+def test_depth_is_that_of_the_value_whatever_its_texts_hold(value: Any, ascii_only: bool, most: int) -> None:
+    """Brackets, quotes and backslashes in a text are only characters."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(codec, "MAX_DEPTH", most)
+        try:
+            codec.check_depth(json.dumps(value, ensure_ascii=ascii_only).encode())
+        except MalformedJson:
+            assert depth_of(value) > most
+        else:
+            assert depth_of(value) <= most
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
