@@ -526,6 +526,18 @@ async def test_a_connection_has_a_limit_for_subscriptions_of_all_kinds() -> None
     await world.close()
 
 
+async def test_a_list_without_end_is_not_gone_through_for_each_of_its_elements(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bound is checked after what does not exist, and the event loop serves nobody else meanwhile."""
+    asked: list[int] = []
+    shows = Reach.shows_network
+    monkeypatch.setattr(Reach, "shows_network", lambda reach, each: asked.append(each) or shows(reach, each))
+    assert "1000 elements" in (await world.no(networkIds=[1] * 3_000))[1]
+    assert asked == [1]
+    assert (await world.no(networkIds=[99] * 3_000))[1].count("99") == 1_000
+
+
 @pytest.mark.parametrize("resumable", [False, True])
 async def test_the_lists_of_a_connection_are_bounded_together(world: World, resumable: bool) -> None:
     """All their elements count, also those that repeat or do not matter, because lists are shown as they were

@@ -14,6 +14,7 @@ from hivewire.devices.scope import Scope
 from hivewire.services import Services
 from hivewire.streams.filters import Filter
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound
+from hivewire_protocol.patterns import MAX_PATTERNS
 
 
 class Reach(Struct, frozen=True, gc=False):
@@ -105,11 +106,12 @@ def reached(
 
 def _check(scope: Scope, wanted: Sequence[int] | None, shows: Callable[[int], bool], missing: str) -> None:
     """Raise for ids of which one does not exist: an administrator is told so, a client gets AccessDenied."""
-    if not wanted or all(map(shows, wanted)):
+    # A list may have any length until its bound is checked, which comes after what does not exist.
+    if not wanted or all(map(shows, {*wanted})):
         return
     if scope.members is not None:
         raise AccessDenied
-    raise NotFound(f"{missing}: {{[{', '.join(map(str, wanted))}]}}")
+    raise NotFound(f"{missing}: {{[{', '.join(map(str, wanted[:MAX_PATTERNS]))}]}}")
 
 
 def narrowed(wanted: Filter, reach: Reach) -> Filter:
