@@ -29,6 +29,9 @@ CACHE_BYTES = 16 << 20
 ENTRY_BYTES = 300
 """Memory of a row, or of a view, beside the encoded value."""
 
+LEAST_ROW = len('{"name":"","value":"","tag":""},')
+"""Bytes of the shortest row."""
+
 AS_IT_IS, UNANSWERED = b"}", b',"state":"%b"}' % PENDING.encode()
 """The ends of a row that a device is shown, and of one of which a device has reported nothing."""
 
@@ -87,7 +90,10 @@ class EffectiveRows:
             kept = self._kept[key] = Rows(view, edits)
             self.size += kept.size
         by_name, before, found, room = kept.by_name, kept.size, list[Row](), MAX_REPLY
-        for name in kept.select(names):
+        selected = [*kept.select(names)]
+        if len(selected) * LEAST_ROW > room:
+            selected, room = [], -1
+        for name in selected:
             row = by_name.get(name)
             if row is None:
                 row = by_name[name] = self._device_row(view, name) if for_device else self._row(view, name)
