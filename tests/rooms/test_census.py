@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hivewire.devices.scope import EVERYWHERE
-from hivewire.fleet import census
+from hivewire.fleet import census, effect
 from hivewire.fleet.census import Query
 from hivewire.fleet.reports import state
 from hivewire_protocol.nouns.layer import Target, bucket
@@ -184,6 +184,15 @@ async def test_a_step_is_one_device_or_one_name(monkeypatch: pytest.MonkeyPatch)
                     most = max(most, len(looked))
                     looked.clear()
                 assert max(most, len(looked)) == 1
+
+
+async def test_a_step_of_a_dry_run_is_one_device_or_one_view() -> None:
+    """As of a count."""
+    async with fleet("a", "b", "c") as world:
+        await world.put("device/a", n="own")
+        model = world.services.fleet
+        assert len([*effect.of_target(model, "new", 5, Target(deviceTypeIds=[1]))]) == 3
+        assert len([*effect.of_names(model, {"global": ["n"]})]) == 2
 
 
 async def test_a_secret_is_not_in_the_errors() -> None:

@@ -10,16 +10,12 @@ from hivewire_protocol.nouns.configuration import Affects
 from hivewire_protocol.nouns.layer import OF_DEVICE, Target
 from hivewire_protocol.tenant.steps import Steps
 
-LOOK = 200
-"""Views, or devices, that are looked at in one step of a slice."""
-
 
 def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affects]:
     """The devices that have one of these layers; hidden are those for which higher layers set all of the names."""
     found, online = Affects(0, 0, 0), (yield from fleet.online_views())
-    for number, view in enumerate([*fleet.views]):
-        if number % LOOK == LOOK - 1:
-            yield
+    for view in [*fleet.views]:
+        yield
         if mine := [layer for layer in view.layers if layer.name in names]:
             found.devices += view.members
             found.online += online[view]
@@ -35,13 +31,12 @@ def of_names(fleet: Fleet, names: Mapping[str, Collection[str]]) -> Steps[Affect
 
 def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affects]:
     """The devices that would have a layer with this rank and target; hidden are those for which higher layers set all
-    of its names."""
+    of its names. Each device is a step, because a target may have 32,000 values of labels."""
     held = fleet.layers.by_name.get(layer)
     names = () if held is None else tuple(held.values)
     found = Affects(0, 0, 0)
-    for number, device in enumerate([*fleet.members.candidates(target)]):
-        if number % LOOK == LOOK - 1:
-            yield
+    for device in [*fleet.members.candidates(target)]:
+        yield
         member = fleet.members.by_id.get(device)
         if member is not None and targets(target, member.placed, f"layer/{layer}"):
             found.devices += 1
