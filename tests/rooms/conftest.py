@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from hivewire_protocol.tenant.steps import Steps
 from tests.rooms.neighbours import Site
 from tests.world import World, opened
 
@@ -25,3 +28,26 @@ async def site() -> AsyncIterator[Site]:
     for gateway in site.gateways:
         await gateway.services.presence.close()
         await gateway.close()
+
+
+@pytest.fixture
+def steps_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Does what a module does in slices at once; the steps of each such work come into the list."""
+
+    def steps_of(*modules: ModuleType) -> list[int]:
+        counted: list[int] = []
+
+        async def in_slices(work: Steps[Any]) -> Any:
+            counted.append(0)
+            while True:
+                try:
+                    next(work)
+                except StopIteration as end:
+                    return end.value
+                counted[-1] += 1
+
+        for module in modules:
+            monkeypatch.setattr(module, "in_slices", in_slices)
+        return counted
+
+    return steps_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -483,19 +483,10 @@ async def test_a_layer_s_configuration_expires_and_no_rollout_may_change_it() ->
         )
 
 
-async def test_what_looks_at_all_schedules_or_rollouts_does_it_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_looks_at_all_schedules_or_rollouts_does_it_in_steps(
+    monkeypatch: pytest.MonkeyPatch, steps_of: Callable[..., list[int]]
+) -> None:
     """There may be 10,000, and the event loop serves others meanwhile. To cancel one looks at no other."""
-    steps: list[int] = []
-
-    async def counted(work: Any) -> Any:
-        steps.append(0)
-        while True:
-            try:
-                next(work)
-            except StopIteration as end:
-                return end.value
-            steps[-1] += 1
-
     async with fleet("a") as world:
         at, put = world.clock.time + 60_000, {"operation": "put", "value": "1"}
         for number in range(3):
@@ -503,8 +494,7 @@ async def test_what_looks_at_all_schedules_or_rollouts_does_it_in_steps(monkeypa
         for name in "xy":
             changes, last = [{**put, "name": name}], [{"percent": 100}]
             await world.do("rollout/start", layer="global", changes=changes, steps=last)
-        for module in (schedule, schema, rollout):
-            monkeypatch.setattr(module, "in_slices", counted)
+        steps = steps_of(schedule, schema, rollout)
         assert len((await world.do("schedule/list"))["schedules"]) == 3
         assert len((await world.do("rollout/list"))["rollouts"]) == 2
         await world.do("schema/put", names="z*", schema=True)
