@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice, takewhile
 
 MAX_PATTERNS = 1_000
 """The most patterns in one list: enough for a client with a name for each device, bounded in time and memory."""
@@ -109,7 +108,10 @@ class Patterns:
 
 def _with_prefix(texts: Sequence[str], prefix: str) -> Iterator[str]:
     """Those of some ordered texts that begin with a prefix."""
-    return takewhile(lambda text: text.startswith(prefix), islice(texts, bisect_left(texts, prefix), None))
+    for at in range(bisect_left(texts, prefix), len(texts)):
+        if not texts[at].startswith(prefix):
+            break
+        yield texts[at]
 
 
 EVERYTHING = Patterns(["*"])

@@ -53,13 +53,14 @@ def identity(path: str | Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-IOERR_FSYNC = 1034
-"""The error code of SQLite for an fsync that failed. The module of SQLite is for engines only."""
+IOERR_FSYNC, IOERR_SHMSIZE, IOERR_SHMMAP, NOMEM = 1034, 4874, 5386, 7
+"""Error codes of SQLite for what follows the writing of a commit: its fsync, and its entry in the index of the WAL,
+which grows then. The module of SQLite is for engines only."""
 
 
 def is_of_sync(error: Exception) -> bool:
-    """Whether SQLite has written a commit, and only its fsync failed: so it may be there after a crash."""
-    return getattr(error, "sqlite_errorcode", None) == IOERR_FSYNC
+    """Whether SQLite may have written a commit, and only what follows failed: so it may be there after a crash."""
+    return getattr(error, "sqlite_errorcode", None) in (IOERR_FSYNC, IOERR_SHMSIZE, IOERR_SHMMAP, NOMEM)
 
 
 def free_name(path: Path, word: str) -> Path:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bench.nodes import PASSWORD, _request
 from hivewire.ledger import cluster
 from hivewire.nats.entry import Envelope
 from hivewire.settings import Settings
+from tests.command import Run
 from tests.gate.wire import until
 from tests.running import PATIENCE, NotStarted, RunningGateway
 from tests.scheduled import carried_out_once
@@ -116,7 +116,7 @@ def test_a_device_and_who_sends_to_it_may_be_on_different_gateways(site: Site) -
             assert device.receive()["command"]["command"] == "off"
 
 
-def test_a_gateway_restarts_with_a_log_that_was_recreated(site: Site) -> None:
+def test_a_gateway_restarts_with_a_log_that_was_recreated(site: Site, run: Run, tmp_path: Path) -> None:
     """Its clients are closed, and it serves what is there now, under another epoch. What it had is kept in a file."""
     gateway = site.gateway("a", "--port=0")
     with gateway.socket() as talk:
@@ -134,8 +134,10 @@ def test_a_gateway_restarts_with_a_log_that_was_recreated(site: Site) -> None:
     assert gateway.events("started")[1]["configurations"] == 0
     assert gateway.stop() == 0
     [kept] = gateway.data.parent.glob(f"{gateway.data.name}.set-aside-*")
-    with closing(sqlite3.connect(kept)) as connection:
-        assert connection.execute("SELECT content FROM change WHERE kind = 'configuration'").fetchall() == [(b"1",)]
+    made = tmp_path / "made.db"
+    assert run("backup", str(made), "--data", str(kept)).code == 0
+    with RunningGateway(made) as alone, alone.socket() as talk:
+        assert talk("configuration/get", name="a")["configuration"]["value"] == "1"
 
 
 @pytest.mark.parametrize(("stream", "subject"), [("HW", "log"), ("HWC", "commands")])

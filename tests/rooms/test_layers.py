@@ -18,6 +18,7 @@ from hivewire.ledger.records import Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas import schemas
 from hivewire_protocol.nouns.layer import bucket, key_of
+from hivewire_protocol.tenant.steps import at_once
 from tests.rooms.fleets import ANN, fleet
 
 TAG = 12
@@ -59,6 +60,21 @@ async def test_what_looks_at_all_layers_does_it_in_steps(steps_of: Callable[...,
         assert (listed["count"], found) == (6, [("global", "n"), ("one", "m"), ("one", "n"), ("two", "m")])
         assert [each["devices"] for each in (await world.do("layer/list"))["layers"]] == [2, 2, 1]
         assert steps == [3, 2, 3], "layers, views, layers"
+
+
+async def test_a_list_of_all_layers_may_be_resumed_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written to a layer that has been looked at is not in the list, so it comes after its revision."""
+    async with fleet("a") as world:
+        before = await world.put("global", n="1")
+
+        async def written_meanwhile(work: Any) -> Any:
+            next(work)
+            await world.put("global", n="2", o="3")
+            return at_once(work)
+
+        monkeypatch.setattr(configuration, "in_slices", written_meanwhile)
+        listed = await world.do("configuration/list", layer="*")
+        assert (listed["revision"], listed["count"]) == (before, 1)
 
 
 async def test_values_of_labels_are_not_judged_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

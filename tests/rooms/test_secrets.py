@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from msgspec import UNSET, Raw
 
-from hivewire.ledger.records import AuditFilter, Transaction, Write
+from hivewire.actions.configuration import PAGE
+from hivewire.ledger.records import AuditFilter, Change, Transaction, Write
 from hivewire.schemas.survey import Survey
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.coercion import build, decode_members
@@ -143,6 +144,26 @@ async def test_no_history_is_too_long_for_its_secrets(world: World) -> None:
     await world.ledger.commit(Transaction([Write("configuration", "image", bytes(2 << 20), "image/png")], "admin"))
     [image] = (await world.ask(ConfigurationHistory(name="image"))).changes
     assert image.configuration.size == 2 << 20
+
+
+async def test_a_history_shows_nothing_that_became_secret_while_it_was_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read in portions, between which a schema may come."""
+    for number in range(PAGE + 1):
+        await world.ask(ConfigurationPut(name="open", value=str(number)))
+    portions: list[int] = []
+    read = world.ledger.history
+
+    async def history(*record: str, revision: int, take: int) -> list[Change]:
+        if len(portions) == 1:
+            await world.ask(SchemaPut(names="open", secret=True))
+        portions.append(take)
+        return await read(*record, revision=revision, take=take)
+
+    monkeypatch.setattr(world.ledger, "history", history)
+    found = (await world.ask(ConfigurationHistory(name="open", take=PAGE + 1))).changes
+    assert [(each.configuration.value, each.configuration.secret) for each in found] == (PAGE + 1) * [(None, True)]
 
 
 async def test_who_asks_and_may_sees_it_and_the_audit_notes_that(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -94,7 +94,8 @@ def _behind(kind: Kind, names: Patterns, child: str, delimiter: str) -> int:
 def _common(ranges: Sequence[tuple[int, int]], of: tuple[int, int]) -> int:
     """How many indexes of a range are in others, which are in order and disjoint."""
     count, (start, end) = 0, of
-    for other_start, other_end in islice(ranges, bisect_right(ranges, start, key=_END), None):
+    for at in range(bisect_right(ranges, start, key=_END), len(ranges)):
+        other_start, other_end = ranges[at]
         if other_start >= end:
             break
         count += min(end, other_end) - max(start, other_start)

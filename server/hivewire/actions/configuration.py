@@ -182,6 +182,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     last = services.ledger.kind(kind).last(key)
     if last is None:
         raise not_found(name)
+    secret = services.schemas.is_secret(name)
     found, room = list[ChangeInfo](), MAX_REPLY
     at = last.revision
     if request.before is not None and request.before <= at:
@@ -197,6 +198,9 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
             raise TooLarge
         found += shown
         at = page[-1].previous if page else 0
+    check_token(services, caller)  # it may have ended meanwhile
+    if services.schemas.is_secret(name) and not secret:
+        return await history(services, caller, request)  # it has become so meanwhile
     return ConfigurationHistoryReply(found)
 
 
@@ -305,7 +309,8 @@ async def _list_all_layers(
     services: Services, caller: Caller, request: ConfigurationList, held: Steps[tuple[int, list[Change]]]
 ) -> Reply:
     """While the page of all layers is found, the event loop serves others."""
-    listed: Any = _listed(services, caller, request, *await in_slices(held))
+    revision = services.ledger.revision  # what is written meanwhile may be missing, so whoever resumes has to get it
+    listed: Any = _listed(services, caller, request, *await in_slices(held), revision)
     reply: Reply = listed if isinstance(listed, Reply) else await listed
     check_token(services, caller)  # it may have ended meanwhile
     return reply
@@ -328,10 +333,16 @@ def _held(
 
 
 def _listed(
-    services: Services, caller: Caller, request: ConfigurationList, count: int, page: list[Change]
+    services: Services,
+    caller: Caller,
+    request: ConfigurationList,
+    count: int,
+    page: list[Change],
+    revision: int | None = None,
 ) -> Reply | Coroutine[Any, Any, Reply]:
-    """The reply with a page of what is there now. While a long one is made, the event loop serves others."""
-    reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
+    """The reply with a page of what is there at a revision, or now. While a long one is made, the event loop serves
+    others."""
+    reply = ConfigurationListReply(count=count, revision=services.ledger.revision if revision is None else revision)
     steps = _filled(services, request, reply, page)
     return at_once(steps) if len(page) <= SHORT_PAGE else _filled_in_slices(services, caller, steps)
 

@@ -15,8 +15,9 @@ from hivewire_protocol.nouns.subscription import SubscribeReply, parse_position
 from hivewire_protocol.patterns import Patterns
 
 MAX_HELD_KEYS = 10_000
-"""The most keys and name patterns in all subscriptions of one connection; they take a few MiB. A subscription to what
-the caller may see takes one for each network and each type, or for each pair."""
+"""The most keys and name patterns in all subscriptions of one connection, when one begins; they take a few MiB. A
+subscription to what the caller may see takes one for each name, network and type of its token, or for each pair of the
+last two."""
 
 
 class Wanted(NamedTuple):

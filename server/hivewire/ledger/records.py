@@ -250,6 +250,7 @@ class LedgerError(Exception):
         NotKept                 the log does not reach back so far
         NotDurable              the storage did not take it: it was not written
             Overloaded
+            Unsynced            it may be there after a crash, until something else is written
             Undecided           nobody knows whether it was written
     ```
     """

@@ -173,7 +173,8 @@ class Unsynced(NotStored):
 
 
 class Undecided(NotStored):
-    """It is not known whether it was written: the storage did not answer in time. If it was, observers get it later."""
+    """It is not known whether it was written: the storage did not answer in time, or failed to
+    sync. If it was, observers get it later."""
 
 
 class Unreadable(StreamError):

@@ -16,7 +16,7 @@ from pathlib import Path
 import aiosqlite
 from msgspec.structs import replace
 
-from hivewire.files import free_name, sync
+from hivewire.files import free_name, sync, unfinished_file
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import location
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal, insert, insert_notes
@@ -73,11 +73,15 @@ class SqliteCache(SqliteJournal):
         if not (self.epoch and self.tip):  # empty, or not whole
             return
         kept = free_name(self.path, "set-aside")
-        kept.touch(0o600)
-        async with self._writing() as connection:
-            await connection.execute("VACUUM INTO ?", (str(kept),))
-        await asyncio.to_thread(sync, kept)
-        await asyncio.to_thread(sync, kept.parent)
+        try:
+            with unfinished_file(kept) as unfinished:
+                async with self._writing() as connection:
+                    await connection.execute("VACUUM INTO ?", (str(unfinished),))
+                await asyncio.to_thread(sync, unfinished)
+                unfinished.rename(kept)
+            await asyncio.to_thread(sync, kept.parent)
+        except OSError as error:
+            raise JournalError(f"cannot set the copy of another log aside as {kept}: {error.strerror}") from error
         log.warning("the copy of another log was set aside", data=str(self.path), now=str(kept), epoch=self.epoch)
 
     async def load(self, block: Block) -> None:
