@@ -57,7 +57,8 @@ MAX_TOKEN_ID = 64
 """Longest id of a token that can be revoked, in characters."""
 
 MOST_IDS = MAX_TOKEN // 4
-"""Elements of a list in a request for a token. Each takes at least four characters of the token, so more cannot be."""
+"""Elements of a list in a request for a token. An id takes at least four characters of the token, and there are far
+fewer actions, so no token has more."""
 
 _IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
 
