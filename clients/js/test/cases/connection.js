@@ -16,10 +16,12 @@ it("resumes", "after a cut it resumes by position, and has each change once", as
   hw.on("changes", ({changes}) => seen.push(...changes.map((change) => change.entry.value)));
   hw.on("reset", () => seen.push("reset"));
   await world.change("f.x", "0");
+  await until(hw, () => hw.get("f.x"));
   await world.down();
   await world.change("f.x", "1");
   await world.change("f.x", "2");
-  equal([hw.state, hw.get("f.x").value], ["stale", "0"]);
+  await until(hw, () => hw.state === "stale");
+  equal(hw.get("f.x").value, "0");
   await world.up();
   await live(hw);
   equal(seen, ["0", "1", "2"]);
