@@ -52,21 +52,24 @@ def tree(services: Services, caller: Caller, request: ConfigurationTree) -> Repl
         raise OutOfBounds(f"delimiter must have 1 to {MAX_DELIMITER} characters")
     take = within("take", request.take, MOST_CHILDREN, MOST_CHILDREN)
     names, kind = checked_patterns([f"{prefix}*"]) & caller.identity.names, services.ledger.kind(KIND)
+    reached = [*kind.ranges(names)]
     children: list[TreeNode] = []
-    for child in _children(kind, names, prefix, delimiter, request.after):
+    for child in _children(kind, names, reached, prefix, delimiter, request.after):
         if len(children) == take:
             break
         children.append(child)
-    count = sum(end - start for start, end in kind.ranges(names))
+    count = sum(end - start for start, end in reached)
     return ConfigurationTreeReply(children, count, services.ledger.revision)
 
 
-def _children(kind: Kind, names: Patterns, prefix: str, delimiter: str, after: str | None) -> Iterator[TreeNode]:
-    """The children within the names, each where the first of its names stands in the order of names.
+def _children(
+    kind: Kind, names: Patterns, reached: Sequence[tuple[int, int]], prefix: str, delimiter: str, after: str | None
+) -> Iterator[TreeNode]:
+    """The children within the names, each where the first of its names stands in the order of names. `reached` are the
+    ranges of the names.
 
     Names may stand between a name and those below it: `a`, `a-b`, `a.b`.
     """
-    reached = [*kind.ranges(names)]
     at = 0 if after is None else _behind(kind, names, after, delimiter)
     for start, end in reached:
         at = max(at, start)
