@@ -240,7 +240,7 @@ class Cache(Loadable, Protocol):
         """Open it; without a file it is empty, with an empty `epoch`. Raises JournalError, also for another ledger."""
 
     async def set_aside(self) -> None:
-        """Keep what is here elsewhere, before `begin` forgets it. Raises NotDurable and OSError."""
+        """Keep what is here elsewhere, before `begin` forgets it. Raises NotDurable and JournalError."""
 
     async def store(self, entries: Sequence[Copied]) -> None:
         """Add the next entries, all or none. Raises NotDurable.
