@@ -321,6 +321,22 @@ async def test_a_survey_tells_nothing_of_what_becomes_secret_during_it(world: Wo
     assert PLANTED not in repr(misfits)
 
 
+@pytest.mark.parametrize(("names", "rights", "misfits"), [("new.own*", WITHOUT, 0), ("new*", None, 1)])
+async def test_a_survey_tells_nothing_of_what_becomes_secret_in_the_same_commit(
+    world: World, names: str, rights: list[int] | None, misfits: int
+) -> None:
+    """Neither where the value has another schema then, nor where the new schema is for it."""
+    requests = (
+        world.ask(SchemaPut(names=names, secret=True)),
+        world.ask(ConfigurationPut(name="new.own", value=f'"{PLANTED}"')),
+        world.ask(SchemaPut(names="new*", schema=Raw(b'{"type":"integer"}')), world.caller(a=rights)),
+    )
+    refused = (await asyncio.gather(*requests, return_exceptions=True))[2]
+    found = refused.members["misfits"] if isinstance(refused, ValuesDoNotFit) else []
+    assert len(found) == misfits
+    assert PLANTED not in f"{refused} {found}"
+
+
 async def test_layers_and_what_devices_say_do_not_show_a_secret() -> None:
     """Neither a layer, nor what counts for a device, nor what it reported; the device itself has it."""
     async with fleet("lamp") as world:

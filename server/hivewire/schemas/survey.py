@@ -8,7 +8,7 @@ from typing import Self
 
 from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schemas.compiled import MAX_PROBLEMS, Compiled, compiled
-from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Schemas, layer_of, name_of
+from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Rule, Schemas, layer_of, name_of
 from hivewire.slices import in_slices
 from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.schema import Misfit, Problem
@@ -70,8 +70,9 @@ class Survey:
     async def look_at(self, values: Iterable[tuple[str | None, str, str]]) -> list[Misfit]:
         """The same of values that are to be written later; `values` are their layers, names and texts."""
         for layer, name, value in values:
-            if name in self._wanted and self._comes_first(name) and len(self.misfits) < MAX_PROBLEMS:
-                secret = self._hides(layer, name)
+            rule = self._schemas.of(name)
+            if self._is_for(name, rule) and len(self.misfits) < MAX_PROBLEMS:
+                secret = self._hides(layer, rule)
                 problems = await self._schemas.problems(self._schema, value.encode(), secret=secret)
                 if problems:
                     self.misfits.append(Misfit(name, problems))
@@ -85,12 +86,15 @@ class Survey:
             changes += state.written(kind)
         judge = compiled(self._schema)
         for change in changes:
-            if change is None or change.content is None or not self._is_for(change):
+            if change is None or change.content is None:
+                continue
+            rule = self._schemas.then(name_of(change), state)
+            if not self._is_for(name_of(change), rule):
                 continue
             if not judge.is_light(change.content):
                 self._found(change, [TOO_COSTLY])
             elif not judge.fits(change.content):
-                self._found(change, self._problems(judge, change, change.content))
+                self._found(change, self._problems(judge, change, rule))
         return not self.misfits
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -101,13 +105,10 @@ class Survey:
             if split(key)[1] in self._wanted:
                 yield "layerConfiguration", key
 
-    def _is_for(self, change: Change) -> bool:
-        """Whether this schema would be the one of the name."""
-        name = name_of(change)
-        return name in self._wanted and self._comes_first(name)
-
-    def _comes_first(self, name: str) -> bool:
-        rule = self._schemas.of(name)
+    def _is_for(self, name: str, rule: Rule | None) -> bool:
+        """Whether this schema would be the one of the name, in place of the one that it has."""
+        if name not in self._wanted:
+            return False
         if rule is None or self._names in (name, rule.names):
             return True
         return rule.names != name and len(rule.names) < len(self._names)
@@ -118,13 +119,16 @@ class Survey:
         judge, unfit, heavy = compiled(self._schema), list[Change](), list[Change]()
         for kind, key in keys:
             change = self._schemas.ledger.get(kind, key)
-            if change is None or change.content is None or not self._is_for(change):
+            if change is None or change.content is None:
+                continue
+            rule = self._schemas.of(name_of(change))
+            if not self._is_for(name_of(change), rule):
                 continue
             if not judge.is_light(change.content):
                 heavy.append(change)
             elif not judge.fits(change.content):
                 if judge.is_brief(change.content):
-                    self._found(change, self._problems(judge, change, change.content))
+                    self._found(change, self._problems(judge, change, rule))
                 else:
                     unfit.append(change)
             if len(self.misfits) + len(unfit) == MAX_PROBLEMS:
@@ -137,17 +141,18 @@ class Survey:
             self._found(heavy[0], [TOO_MANY])
             heavy = ()
         for change in (*unfit, *heavy):
-            secret = self._hides(layer_of(change), name_of(change))
+            secret = self._hides(layer_of(change), self._schemas.of(name_of(change)))
             if problems := await self._schemas.problems(self._schema, change.content or b"", secret=secret):
                 self._found(change, problems)
 
-    def _problems(self, judge: Compiled, change: Change, content: bytes) -> list[Problem]:
-        secret = self._hides(layer_of(change), name_of(change))
+    def _problems(self, judge: Compiled, change: Change, rule: Rule | None) -> list[Problem]:
+        content = change.content or b""
+        secret = self._hides(layer_of(change), rule)
         return judge.problems(content, secret=secret) if judge.is_brief(content) else []
 
-    def _hides(self, layer: str | None, name: str) -> bool:
-        """Whether nothing of a value may be told."""
-        return self._secret or self._schemas.is_secret(name) or not self._sees(layer)
+    def _hides(self, layer: str | None, rule: Rule | None) -> bool:
+        """Whether nothing of a value with this schema may be told."""
+        return self._secret or (rule is not None and rule.secret) or not self._sees(layer)
 
     def _found(self, change: Change, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:
