@@ -543,15 +543,36 @@ async def test_following_needs_the_right_of_its_kind(world: World, kind: str) ->
 async def test_what_the_subscriptions_of_a_socket_stand_for_is_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that a user may see is many keys, which each of a thousand subscriptions would have again."""
+    """All that a user may see is many keys, which each of a thousand subscriptions would have again. What it asks for
+    and does not see counts too."""
     peer = world.peer(ANN)
     networks = len(world.services.registry.scope(peer.caller.identity).reached or ())
     assert networks > 1
     monkeypatch.setattr("hivewire.actions.feeds.MAX_HELD_KEYS", 2 * networks)
     first, _ = [await world.answer(peer, "device/subscribe", snapshot=False) for _ in range(2)]
-    assert f"more than {2 * networks}" in (await world.answer(peer, "device/subscribe"))["error"]
+    for wanted in (None, [9]):
+        assert f"more than {2 * networks}" in (await world.answer(peer, "device/subscribe", networkIds=wanted))["error"]
     await world.answer(peer, "device/unsubscribe", subscriptionId=first["subscriptionId"])
     assert (await world.answer(peer, "device/subscribe"))["status"] == "success"
+
+
+async def test_a_token_with_which_subscriptions_stand_for_too_much_pauses_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first one on for which there is no room; with another token they start over."""
+    peer = world.peer()
+    for members in ({"deviceId": "lamp"}, {}, {"networkIds": [1, 2]}):
+        assert (await world.answer(peer, "device/subscribe", **members))["status"] == "success"
+    monkeypatch.setattr("hivewire.hub.feed.MAX_HELD_KEYS", 6)
+    for networks, served in ("1", {1, 2, 3}), ("123", {1}), ("12", {1, 2, 3}), ("123", {1}):
+        await world.answer(peer, "authenticate", token=world.token(n=list(networks)))
+        listed = (await world.answer(peer, "subscription/list"))["subscriptions"]
+        assert {each["subscriptionId"] for each in listed if not each.get("paused")} == served
+        await world.quiet()
+        peer.taken()
+        await world.save("lamp", name=networks)
+        await world.quiet()
+        assert {frame["subscriptionId"] for frame in peer.taken()} == served
 
 
 async def test_subscriptions_are_listed_as_requested_and_ended_by_their_kind(world: World) -> None:

@@ -7,17 +7,12 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from hivewire.caller import Caller
-from hivewire.hub.feed import Feed, Subscription, size_of
+from hivewire.hub.feed import MAX_HELD_KEYS, Feed, Subscription, size_of
 from hivewire.hub.source import Topic
 from hivewire.services import Services
 from hivewire_protocol.errors import NotAllowed, OutOfBounds
 from hivewire_protocol.nouns.subscription import SubscribeReply, parse_position
 from hivewire_protocol.patterns import Patterns
-
-MAX_HELD_KEYS = 10_000
-"""The most keys and name patterns in all subscriptions of one connection, when one begins; they take a few MiB. A
-subscription to what the caller may see takes one for each name, network and type of its token, or for each pair of the
-last two."""
 
 
 class Wanted(NamedTuple):

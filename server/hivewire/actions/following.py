@@ -16,7 +16,7 @@ from msgspec import structs
 from hivewire.access.identity import Identity
 from hivewire.actions.checks import MAX_NAME
 from hivewire.actions.device_messages import check_bound, moment, replayed
-from hivewire.actions.feeds import MAX_HELD_KEYS, Wanted, attend, begin, check_room, numbers
+from hivewire.actions.feeds import Wanted, attend, begin, check_room, numbers
 from hivewire.actions.filtering import (
     device_of_filter,
     narrowed,
@@ -27,8 +27,8 @@ from hivewire.actions.filtering import (
     texts_of,
 )
 from hivewire.caller import Caller
+from hivewire.hub.feed import MAX_HELD_KEYS, Feed, Replay, Subscription
 from hivewire.hub.feed import NOTHING as NO_KEYS
-from hivewire.hub.feed import Feed, Replay, Subscription
 from hivewire.hub.source import Event, Topic
 from hivewire.services import Services
 from hivewire.streams.filters import Filter, Keys, keys_of

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from msgspec import structs
 
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.hub.frames import Frame, draining, shape_of
 from hivewire.hub.source import Event, Topic
 from hivewire.hub.tail import Channel, Tail
@@ -23,6 +23,10 @@ NEVER = 1 << 62
 """An expiry that does not come, in milliseconds since 1970."""
 
 NOTHING = Patterns(())
+
+MAX_HELD_KEYS = 10_000
+"""The most keys and name patterns in all subscriptions of one connection; they take a few MiB. A subscription to what
+the caller may see takes one for each name, network and type of its token, or for each pair of the last two."""
 
 
 class Listener(Protocol):
@@ -240,7 +244,7 @@ class Subscription:
 
 
 def size_of(wanted: Patterns, served: Patterns) -> int:
-    """The size of a subscription to these patterns."""
+    """The size of a subscription to these patterns: both are kept, and a token that reaches none may get others."""
     return max(wanted.size, served.size)
 
 
@@ -439,9 +443,16 @@ class Feed:
         self._host.serve(self)
 
     def _adapt(self, subscriptions: Iterable[Subscription]) -> None:
-        """Serve what the identity may follow now."""
+        """Serve what the identity may follow now. The first subscription for which that is too much is paused, and
+        those behind it too: each would take long to find out."""
+        identity = self.identity
+        room = MAX_HELD_KEYS - self.patterns + sum([sub.size - sub.wanted.size for sub in subscriptions])
         for sub in subscriptions:
-            served = sub.topic.served(self.identity, sub.wanted)
+            served = sub.topic.served(identity, sub.wanted)
+            if served.size - sub.wanted.size > room:
+                identity = ANONYMOUS
+                served = sub.topic.served(identity, sub.wanted)
+            room -= max(0, served.size - sub.wanted.size)
             if served == sub.served:
                 continue
             narrower = sub.served.covers(served)
