@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from hivewire.dialects import DIALECTS
+from hivewire.dialects.properties import calls
 from hivewire.http.application import Application
 from hivewire.http.body import ClientGone
 from hivewire.http.response import Response, json
@@ -209,6 +211,15 @@ async def test_dialects_that_browsers_add_credentials_to_are_not_shared(gateway:
     """Nor those whose specification has no pages of other origins."""
     answer = await gateway.ask("GET", path, origin="http://elsewhere")
     assert not CORS.keys() & answer.headers.keys()
+
+
+async def test_the_query_of_a_stranger_is_read_once(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the properties ask for it: for the method, the credentials and the form of the error."""
+    read: list[str] = []
+    monkeypatch.setattr(calls, "parse_qsl", lambda text, **options: read.append(text) or parse_qsl(text, **options))
+    answer = await gateway.ask("POST", "/@api/deki/site/properties?dream.out.format=json&once")
+    assert (answer.status, answer.headers["content-type"]) == (403, "application/json; charset=utf-8")
+    assert read == ["dream.out.format=json&once"]
 
 
 # Errors.

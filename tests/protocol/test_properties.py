@@ -707,6 +707,12 @@ def test_documents_that_are_refused_as_a_whole(data: bytes) -> None:
         read_batch(data)
 
 
+def test_a_name_that_comes_twice_ends_the_reading() -> None:
+    """At its second place, so that a million bytes of names are not compared with one another."""
+    with pytest.raises(OutOfBounds, match="'a' occurs twice"):
+        read_batch(b'<properties><property name="a"/><property name="a"/><')
+
+
 LONG_NAMESPACE = (
     b'<properties xmlns:p="'
     + b"u" * 10_000

@@ -62,10 +62,6 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
     except (SAXException, DefusedXmlException, LookupError, ValueError) as error:
         what = "it has a document type" if isinstance(error, DefusedXmlException) else "it is not well-formed"
         raise OutOfBounds(f"The body is not XML that is accepted here: {what}") from None
-    names = [entry.name for entry in handler.entries]
-    if len(set(names)) < len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise OutOfBounds(f"The name '{twice[:128]}' occurs twice in the batch")
     return handler.entries
 
 
@@ -178,6 +174,7 @@ class _BatchHandler(ContentHandler, LexicalHandler):
     def __init__(self, room: int) -> None:
         super().__init__()
         self.entries: list[BatchEntry] = []
+        self._names: set[str] = set()
         self._room = room
         self._path: list[str] = []
         self._scopes: list[dict[str, str]] = []
@@ -248,6 +245,9 @@ class _BatchHandler(ContentHandler, LexicalHandler):
         name = attributes.get("name")
         if not name:
             raise OutOfBounds(f"Property {len(self.entries) + 1} of the batch has no name")
+        if name in self._names:
+            raise OutOfBounds(f"The name '{name[:128]}' occurs twice in the batch")
+        self._names.add(name)
         entry = BatchEntry(name, bare(attributes.get("etag") or "") or None)
         self.entries.append(entry)
         try:

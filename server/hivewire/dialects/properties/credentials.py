@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -41,7 +41,7 @@ class Asked(Struct):
     """The part of a request that identifies the caller: headers by lower-case name, query, address of the client."""
 
     headers: dict[str, str]
-    query: dict[str, str]
+    query: Mapping[str, str]
     address: str
 
 
