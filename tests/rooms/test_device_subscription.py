@@ -538,6 +538,29 @@ async def test_a_new_token_may_see_other_names() -> None:
         assert {each["name"] for each in snapshot["configurations"]} == {"net.a", "app.a"}
 
 
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_device_that_moves_while_its_token_shows_nothing(anew: bool) -> None:
+    """It is sent nothing until it has a token of its own again: then all that it should have, and each edit."""
+    async with fleet("a") as world:
+        peer = world.follow("a")
+        await world.quiet()
+        peer.ask("authenticate", token=world.token(ADMIN, DEVICE_RIGHTS, d=["b"]))
+        if anew:
+            await world.do("device/delete", deviceId="a")
+            await world.register("a")
+        await world.layer("own", 5, deviceIds=["a"])
+        await world.put("own", n="1")
+        await world.quiet()
+        assert [frame for frame in peer.taken()[1:] if "status" not in frame] == []
+        peer.ask("authenticate", token=world.token(ADMIN, DEVICE_RIGHTS, d=["a"]))
+        await world.quiet()
+        await world.put("own", n="2")
+        await world.quiet()
+        snapshot, pushed = [frame for frame in peer.taken() if "status" not in frame]
+        assert [each["value"] for each in snapshot["configurations"]] == ["1"]
+        assert pushed["configuration"]["value"] == "2"
+
+
 async def test_the_state_of_a_view_is_found_once_for_those_who_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is kept until the next change, whatever that is about; a view with very many names is not kept."""
     async with fleet(*"abc") as world:

@@ -74,6 +74,7 @@ class Followers:
             wants=wants,
             joined=self._join,
             left=self._leave,
+            switched=self._switch,
         )
 
     @lru_cache(64)  # noqa: B019 - there is one fleet
@@ -106,8 +107,7 @@ class Followers:
             self._by_device.add(served.device, sub)
             if (member := self._members.by_id.get(served.device)) is not None:
                 self.enter(member.device)
-            self._views.follow(served.view, sub)
-            self._members.reach(served.device, served.view)
+            self._switch(sub, Sight(served.device, None, served.names))
 
     def _leave(self, sub: Subscription) -> None:
         wanted = sub.wanted
@@ -118,6 +118,19 @@ class Followers:
                 self.online.leave(member.device.record_id)
         if isinstance(sub.served, Sight) and sub.served.view is not None:
             self._views.leave(sub.served.view, sub)
+
+    def _switch(self, sub: Subscription, former: Patterns) -> None:
+        """A subscription follows another view, or none: the device is elsewhere, or its token allows something else."""
+        served = sub.served
+        assert isinstance(former, Sight)  # noqa: S101 - what the topic serves
+        assert isinstance(served, Sight)  # noqa: S101
+        if former.view is served.view:
+            return
+        if former.view is not None:
+            self._views.leave(former.view, sub)
+        if served.view is not None:
+            self._views.follow(served.view, sub)
+            self._members.reach(served.device, served.view)
 
     def enter(self, device: Device) -> None:
         """Mark a device online if a subscription follows as it."""
@@ -155,18 +168,11 @@ class Followers:
 
     def move(self, device_id: str, before: View | None, after: View | None, moves: Moves) -> None:
         """Serve the subscriptions of a device its current view, and push the differences."""
-        subs = tuple(self._by_device.get(device_id, ()))
-        if subs and after is not None:
-            self._members.reach(device_id, after)
-        for sub in subs:
+        for sub in tuple(self._by_device.get(device_id, ())):
             former = sub.served
             assert isinstance(former, Sight)  # noqa: S101 - what the topic serves
-            if former.view is not before:  # its token does not allow it to follow
+            if former.view is not before or not follows(sub.feed.identity, device_id):
                 continue
-            if before is not None:
-                self._views.leave(before, sub)
-            if after is not None:
-                self._views.follow(after, sub)
             events, frames = moves.between(before, after)
             if former.names is not EVERYTHING:
                 events, frames = [event for event in events if event.item.name in former.names], {}

@@ -234,13 +234,15 @@ class Subscription:
 
     def serve(self, names: Patterns) -> None:
         """Serve other patterns from now on."""
-        index = self.channel.index
-        index.remove(self.served, self)
+        index, former = self.channel.index, self.served
+        index.remove(former, self)
         self.feed.patterns -= self.size
         self.served = names
         self.feed.patterns += self.size
         index.add(names, self)
         self.generation += 1
+        if self.topic.switched is not None:
+            self.topic.switched(self, former)
 
 
 def size_of(wanted: Patterns, served: Patterns) -> int:

@@ -63,7 +63,8 @@ class Topic(NamedTuple):
     Subscribers of a `latest` topic need only the latest item of each key, and get no bookmarks but those that say that
     they are up to date. One that is behind the events in memory gets a run of the changed items. `wants` says whether
     served patterns match an item that has very many keys. `frame_bytes` is its longest snapshot frame, if that is not
-    the usual. `joined` and `left` are called with each subscription as it begins and when it has ended.
+    the usual. `joined` and `left` are called with each subscription as it begins and when it has ended, and `switched`
+    when it is served other patterns, with those before.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Topic(NamedTuple):
     frame_bytes: int | None = None
     joined: Callable[[Any], None] | None = None
     left: Callable[[Any], None] | None = None
+    switched: Callable[[Any, Patterns], None] | None = None
 
 
 class Event(Struct, gc=False):
