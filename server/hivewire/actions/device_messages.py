@@ -82,6 +82,8 @@ def check_scope_in_path(services: Services, caller: Caller, parameters: Mapping[
 def moment(given: Raw | None, caller: Caller, *, in_body: bool = False) -> int | None:
     """The time that a request names: milliseconds since 1970, or None without one. Raises InvalidParameters or
     MalformedJson. `in_body`: a request over HTTP has it in its body, and not in its query."""
+    if given is None:
+        return None
     try:
         return coercion.timestamp(given)
     except ValueError:
@@ -191,6 +193,8 @@ def one_of(what: str, asked: T | None, own: T | None) -> T | None:
 
 def key_of(asked: str | None, own: str | None) -> str | None:
     """The idempotency key of a message. Raises OutOfBounds."""
+    if asked is None is own:
+        return None
     key = one_of("idempotencyKey", asked, own)
     if key is not None and not 1 <= len(key) <= MAX_KEY:
         raise OutOfBounds(f"The length of idempotencyKey should be from 1 to {MAX_KEY} symbols.")

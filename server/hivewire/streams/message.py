@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, final
 
 from msgspec import Raw, Struct, msgpack
 
@@ -14,6 +14,7 @@ RANDOM_BITS = 11
 """The lower bits of an id; the others are the clock of its insert. So ids stay below 2^53 until the year 2109."""
 
 
+@final
 class Message(Struct, gc=False, array_like=True):
     """One event of a log: a message that was inserted, or a command as an update left it.
 

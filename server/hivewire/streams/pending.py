@@ -34,7 +34,7 @@ class PendingMessage(Draft, Generic[R], gc=False, kw_only=True):
 
     def conclude(self, outcome: Outcome) -> R | WireError:
         """The reply or the error for an outcome of the log."""
-        return wire_error(outcome) if isinstance(outcome, StreamError) else self.answer(outcome)
+        return self.answer(outcome) if type(outcome) is Message else wire_error(outcome)
 
     async def reply(self) -> R:
         """Insert the message; the reply once it is durable. Raises WireError."""
