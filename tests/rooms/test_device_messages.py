@@ -27,6 +27,7 @@ from hivewire_protocol.errors import (
     TooLarge,
     Unavailable,
 )
+from hivewire_protocol.nouns.notification import NotificationList
 from tests.rooms.test_devices import ADMIN, ANN, BEN, DENIED, NOT_FOUND, TOKENS, World
 
 BOTH = ("command", "notification")
@@ -446,6 +447,18 @@ async def test_a_list_is_filtered_sorted_and_cut(world: Messages, what: str) -> 
     assert await names(sortField=what.upper(), sortOrder="asc") == "aabcde"
     assert await names(sortField=what, take=3) == "edc"
     assert await names() == "eaabcd"
+
+
+async def test_a_name_is_not_compared_with_all_that_are_asked_for(world: Messages) -> None:
+    """There may be a hundred thousand of them."""
+    await world.tell("on")
+
+    class Names(list[str]):
+        def __contains__(self, name: object) -> bool:
+            raise AssertionError
+
+    asked = NotificationList(deviceId="lamp", names=Names(["off", "on"]))
+    assert b'"on"' in (await world.ask(asked)).members()
 
 
 async def test_how_many_a_list_has_by_default(world: Messages) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from hivewire.access.users import UserContent
+from hivewire.actions import following
 from hivewire.actions.filtering import Reach, narrowed, resolve
 from hivewire.caller import Caller
 from hivewire.devices.index import Device, DeviceContent
@@ -390,6 +391,17 @@ async def test_between_what_is_stored_and_what_is_new_nothing_is_missing_or_twic
         assert reply["status"] == "success"
         assert peer.frames.pop(0) == reply
         assert names(peer) == [message[kind] for message in everything]
+
+
+async def test_others_are_served_while_what_is_stored_becomes_pushes(
+    world: World, steps_of: Callable[..., list[int]]
+) -> None:
+    """Between any two messages: there may be a hundred thousand."""
+    for _ in range(10):
+        await world.order("on")
+    steps = steps_of(following)
+    await world.follow(world.peer(), deviceId="lamp", timestamp=0)
+    assert steps == [10]
 
 
 async def test_stored_messages_that_nobody_reads_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

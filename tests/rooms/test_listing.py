@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hivewire import slices
 from hivewire.actions import listing
 from hivewire.actions.listing import Arrangement, Listing, ListingWithin, LongListing, page
 from hivewire_protocol.codec import MAX_REPLY
@@ -22,7 +23,7 @@ def test_a_page_is_that_of_the_whole_list_in_order(
     """However many runs it is sorted in; ties keep their order, and have the opposite one when it is descending."""
     items = [(-place, key) for place, key in enumerate(keys)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(listing, "RUN", 4)
+        patched.setattr(slices, "RUN", 4)
         arrange: Arrangement[tuple[int, int]] = Arrangement(
             (lambda item: item[1]) if by_key else None, descending, skip, take
         )

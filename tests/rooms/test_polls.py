@@ -12,11 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from hivewire import slices
 from hivewire.access.users import UserContent
+from hivewire.actions import listing
+from hivewire.actions import poll as polling
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
 from hivewire.polls import FREE, HELD, READS, Waiter
+from hivewire.streams import reader
 from hivewire_protocol.catalogue import HTTP_ONLY
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import (
@@ -102,6 +106,23 @@ def names(found: Any) -> list[str]:
 
 
 # What is stored.
+
+
+async def test_others_are_served_while_a_long_answer_is_put_together(
+    world: World, steps_of: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two messages, where they are sorted, cut off, and looked at once more."""
+    monkeypatch.setattr(slices, "RUN", 4)
+    sent = [await world.order("on") for _ in range(10)]
+    for command in sent:
+        await world.update(command["id"], status="done")
+    steps = steps_of(reader, listing, polling)
+    sorting, kept, looked_at = 10 + 3 + 10, 10, 10
+    await world.poll("command/poll", deviceId="lamp", timestamp=1, limit=0)
+    assert steps == [sorting + kept, looked_at]
+    steps.clear()
+    await world.poll("command/poll", deviceId="lamp", timestamp=1, limit=0, returnUpdatedCommands=True)
+    assert steps == [sorting + kept, looked_at, sorting]
 
 
 async def test_a_poll_returns_what_is_stored_after_a_time(world: World) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.actions.checks import NULL, json_object
-from hivewire.actions.listing import Listing, LongListing, Paged
+from hivewire.actions.listing import Listing, LongListing, Paged, search
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.services import Services
@@ -110,7 +110,7 @@ async def replayed(services: Services, log: Log, wanted: Filter, **bounds: Any) 
         return device is not None and device.record_id == message.device
 
     found = await stored(log.replay(lambda message: wanted.accepts(message) and exists(message), **bounds))
-    return [message for message in found if exists(message)]  # some may have been deleted while this was read
+    return await search(found, exists)  # some may have been deleted while this was read
 
 
 class ListRequest(Paged, Protocol):
@@ -143,7 +143,8 @@ async def page(
     skip = request.skip or 0
     if skip < 0 or take <= 0:
         return Listing(what, [], _shown)
-    names = request.names if name is None else [name]
+    given = request.names if name is None else [name]
+    names = None if given is None else frozenset(given)  # there may be a hundred thousand
 
     def wanted(message: Message) -> bool:
         return (names is None or message.name in names) and (status is None or message.status == status)

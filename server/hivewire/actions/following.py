@@ -31,6 +31,7 @@ from hivewire.hub.feed import MAX_HELD_KEYS, Feed, Replay, Subscription
 from hivewire.hub.feed import NOTHING as NO_KEYS
 from hivewire.hub.source import Event, Topic
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire.streams.filters import Filter, Keys, keys_of
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message
@@ -42,6 +43,7 @@ from hivewire_protocol.nouns.notification import NotificationStream, Notificatio
 from hivewire_protocol.nouns.subscription import MessageSubscribeReply, SubscriptionItem
 from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenant.steps import Steps
 
 REPLAY_BYTES = 64 << 20
 """Most bytes of stored messages that wait to be read by all connections together."""
@@ -206,21 +208,25 @@ async def _replay(services: Services, feed: Feed, sub: Subscription, after: int,
     try:
         async with services.hub.replays:
             bounds = {"after": after, "upto": sub.offset, "most": most, "updated": wanted.updated}
-            found = await replayed(services, log, wanted.filter, **bounds)
+            found = await in_slices(_events(sub, await replayed(services, log, wanted.filter, **bounds)))
     except BaseException:
         if not sub.ended:
             feed.end(sub)
         raise
     if found:
-        services.hub.hold(sub, Replay(_replayed(sub, message) for message in found))
+        services.hub.hold(sub, Replay(found))
     return MessageSubscribeReply(sub.id)
 
 
-def _replayed(sub: Subscription, message: Message) -> Event:
-    """A stored message as an event. A subscription to inserts gets a command in its current state, as an insert."""
-    if not sub.noted.updated:
-        message = structs.replace(message, changed=message.timestamp)
-    return sub.channel.tail.source.as_event(message)
+def _events(sub: Subscription, messages: Sequence[Message]) -> Steps[list[Event]]:
+    """Stored messages as events. A subscription to inserts gets commands in their current state, as inserts."""
+    found, as_event = list[Event](), sub.channel.tail.source.as_event
+    for message in messages:
+        if not sub.noted.updated and message.updated:
+            message = structs.replace(message, changed=message.timestamp)
+        found.append(as_event(message))
+        yield
+    return found
 
 
 def _log(services: Services, sub: Subscription) -> Log:

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from heapq import merge
-from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from hivewire.caller import Caller
-from hivewire.slices import in_slices
+from hivewire.slices import in_order, in_slices
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
@@ -60,29 +58,12 @@ class Arrangement(Generic[T]):
         return at_once(self.steps(found))
 
     def steps(self, found: list[T]) -> Steps[list[T]]:
-        """The page, sorted in steps: runs of `RUN` items, which are then merged."""
+        """The page, sorted in steps."""
         if self._key is not None:
-            keyed = []
-            for each in found:
-                keyed.append((self._key(each), each))
-                yield
-            runs = []
-            for start in range(0, len(keyed), RUN):
-                runs.append(sorted(keyed[start : start + RUN], key=_first))
-                yield
-            found = []
-            for _, each in merge(*runs, key=_first):
-                found.append(each)
-                yield
+            found = yield from in_order(found, self._key)
             if self._descending:
                 found.reverse()
         return found[self._skip : self._end]
-
-
-RUN = 1_000
-"""Items that are sorted at once."""
-
-_first = itemgetter(0)
 
 
 def arrangement(request: Paged, caller: Caller, keys: Mapping[str, Callable[[T], Any]]) -> Arrangement[T]:

@@ -18,6 +18,7 @@ from hivewire.caller import Caller
 from hivewire.devices.scope import required
 from hivewire.polls import Waiters, Wanted, update_of, wanted_by
 from hivewire.services import Services, now
+from hivewire.slices import in_order, in_slices
 from hivewire.streams.message import Message
 from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.messages import NOTHING, Reply, Request
@@ -90,7 +91,7 @@ class Asked:
                 return await read(most=self.most)
             found = await read(updated=True)
         # Clients go on from the last update that they got, so they need them in the order of updates.
-        return sorted(found, key=attrgetter("changed"))[: self.most]
+        return (await in_slices(in_order(found, attrgetter("changed"))))[: self.most]
 
 
 def check_token(services: Services, identity: Identity, moment: int) -> None:

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice
 from operator import attrgetter
 
-from hivewire.slices import in_slices
+from hivewire.slices import in_order, in_slices
 from hivewire.streams.contract import READ_BYTES, LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import RANDOM_BITS, ROOM, Message, NotKept, Unreadable, pick, unpack
 from hivewire.streams.page import EVERYTHING, Page, Selection
 from hivewire.streams.segment import Closed, Header, MsgspecError, Postings, entry_of, postings_of
 from hivewire.streams.stamps import Clock
+from hivewire_protocol.tenant.steps import Steps
 
 _place = attrgetter("place")
 
@@ -160,7 +161,9 @@ class Reader:
                     continue
                 if message.expires is None or message.expires > now:
                     found.add(message)
-        return found.all()
+            if found.too_many:
+                await in_slices(found.shorten())
+        return await in_slices(found.shorten())
 
     async def since(self, place: int, *, take: int) -> list[Message]:
         """The events after a place in order, up to `take` and about READ_BYTES, expired commands among them.
@@ -275,28 +278,38 @@ class Oldest:
         self._size = 0
 
     def add(self, message: Message) -> None:
-        """Add one; when there are far too many, drop the latest ones."""
+        """Add one."""
         self._found.append(message)
         self._size += len(message.body)
-        if self._size > 2 * REPLAY_BYTES or (self._most is not None and len(self._found) > 2 * self._most + ROOM):
-            self._found = self.all()
-            self._size = sum(len(kept.body) for kept in self._found)
 
-    def all(self) -> list[Message]:
-        """What is kept, in the order of timestamps, then of inserts."""
-        return _portion(sorted(self._found, key=_age)[: self._most], REPLAY_BYTES)
+    @property
+    def too_many(self) -> bool:
+        """Whether there are about twice as many as are kept."""
+        most = self._most
+        return self._size > 2 * REPLAY_BYTES or (most is not None and len(self._found) > 2 * most + ROOM)
+
+    def shorten(self) -> Steps[list[Message]]:
+        """Drop the latest ones. Returns those that are kept, in the order of timestamps, then of inserts."""
+        found = yield from in_order(self._found, _age)
+        self._found, self._size = [], 0
+        for message in islice(found, self._most):
+            self.add(message)
+            if self._size >= REPLAY_BYTES:
+                break
+            yield
+        return self._found
 
 
 def _age(message: Message) -> tuple[int, int, int]:
     return message.timestamp, message.id >> RANDOM_BITS, message.place
 
 
-def _portion(messages: list[Message], most: int = READ_BYTES) -> list[Message]:
-    """The first of these messages, until their bodies have this number of bytes."""
+def _portion(messages: list[Message]) -> list[Message]:
+    """The first of these messages, until their bodies have READ_BYTES."""
     size = 0
     for count, message in enumerate(messages, 1):
         size += len(message.body)
-        if size >= most:
+        if size >= READ_BYTES:
             return messages[:count]
     return messages
 
