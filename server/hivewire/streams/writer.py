@@ -214,10 +214,8 @@ class Writer(GroupCommit[Draft | Revision]):
             taken.append(waiting)
             draft = waiting[0]
             try:
-                if type(draft) is Revision:  # `isinstance` takes long for structs
-                    outcome = self._updated(draft, place)
-                else:
-                    outcome = self._inserted(draft, place, keys)
+                # `isinstance` takes long for structs
+                outcome = self._updated(draft, place) if type(draft) is Revision else self._inserted(draft, place, keys)
                 if outcome.place == place:  # else it was stored before
                     messages.append(outcome)
                     place += 1
