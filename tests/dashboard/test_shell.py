@@ -12,7 +12,8 @@ from playwright.async_api import Browser, expect
 
 from tests.browser import guarded
 from tests.dashboard.hostile import HOSTILE, harmless
-from tests.dashboard.visit import NARROW, Visit
+from tests.dashboard.test_one import put
+from tests.dashboard.visit import NARROW, Visit, visiting
 from tests.running import PASSWORD, RunningGateway
 
 
@@ -45,6 +46,37 @@ async def test_whoever_has_only_the_address_logs_in_and_out(browser: Browser, ga
         await page.reload()
         await expect(page.get_by_role("heading", name="Log in to Hivewire")).to_be_visible()
         assert {url.split("/", 3)[2] for url in asked} == {gateway.url.removeprefix("http://")}
+
+
+async def test_a_logout_that_the_gateway_does_not_get_says_so(browser: Browser, gateway: RunningGateway) -> None:
+    """The cookie is still there then, so the page does not look as if the next person had to log in."""
+    async with visiting(browser, gateway, "devices") as visit:
+        await visit.page.route("**/dashboard/session", lambda route: route.abort())
+        await visit.button("Log out").click()
+        await expect(visit.page.locator(".notice.wrong")).to_contain_text("You are still logged in")
+        await visit.page.unroute("**/dashboard/session")
+        await visit.button("Log out").click()
+        await expect(visit.page.get_by_label("Password")).to_be_visible()
+        assert not await visit.page.context.cookies()
+
+
+async def test_a_login_that_reaches_other_names_shows_no_others(browser: Browser, gateway: RunningGateway) -> None:
+    """The page begins anew."""
+    put(gateway, "reached.a", "1")
+    put(gateway, "hidden.b", "1")
+    rights = {"userId": 1, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+    with gateway.socket() as talk:
+        token = talk("token/create", payload={**rights, "configurations": ["reached.*"]})["accessToken"]
+    async with visiting(browser, gateway, "c?q=hidden.") as visit:
+        await expect(visit.row("hidden.b")).to_be_visible()
+        async with visit.page.expect_event("load"):
+            await visit.page.evaluate(LOG_IN_WITH, token)
+
+
+LOG_IN_WITH = """
+async token => (await import(new URL("lib/session.js", location.href.replace(/#.*/, "")))).logInWith(token)
+"""
+"""What the login form does with a token."""
 
 
 REACHED = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"

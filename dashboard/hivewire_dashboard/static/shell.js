@@ -6,7 +6,7 @@ import {useKeys} from "./lib/keys.js";
 import {go, refine, route, to} from "./lib/router.js";
 import {logOut, login, may} from "./lib/session.js";
 import {hour, moment, plain, Text} from "./lib/text.js";
-import {announce, Barred, Button, Icon, Notices, Problem, useLoaded} from "./lib/ui.js";
+import {announce, Barred, Button, Icon, Notices, Problem, tell, useLoaded} from "./lib/ui.js";
 import {staged} from "./lib/basket.js";
 import {guided} from "./lib/start.js";
 import {Login} from "./screens/login.js";
@@ -87,6 +87,15 @@ function Navigation({close}) {
   </nav>`;
 }
 
+/** Log out, or say that this was not possible. */
+async function leave() {
+  try {
+    await logOut();
+  } catch (error) {
+    tell(`You are still logged in, because the gateway could not be asked: ${error.message}. Try again.`, undefined, {wrong: true});
+  }
+}
+
 export function Shell() {
   const [open, setOpen] = useState(false);
   const [preferences, setPreferences] = useState(false);
@@ -101,7 +110,7 @@ export function Shell() {
       <${Status} />
       <button type="button" class="plain square" aria-label="Settings and keys" title="Settings and keys ( ? )" onClick=${() => setPreferences(true)}><${Icon} name="settings" /></button>
       ${me.value && html`<span class="who"><${Text} of=${me.value.login} /></span>`}
-      <${Button} kind="small" onClick=${logOut}>Log out<//>
+      <${Button} kind="small" onClick=${leave}>Log out<//>
     </header>
     <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
     <main id="main" tabindex="-1">${["c", "one"].includes(route.value.screen) && guided() && html`<${Start} />`}<${Screen} /></main>

@@ -35,9 +35,14 @@ function taken(found) {
   const {payload} = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
   if (!payload.a) throw new TypeError("the token has no rights");
   claims = payload;
-  if (before && (before.u !== claims.u || String(before.a) !== String(claims.a))) location.reload();
+  if (before && reach(before) !== reach(claims)) location.reload();
   if (!before) unused = found;
   return found;
+}
+
+/** What a token reaches: its user, its rights, and to which networks, types, devices and names it is limited. */
+function reach({u, a, n, dt, d, c}) {
+  return JSON.stringify([u, a, n, dt, d, c]);
 }
 
 /** The id of the user who is logged in. */
@@ -91,9 +96,13 @@ function admit(given) {
   waiting = [];
 }
 
-/** Log out, clear the storage of the tab, and reload the page to clear its memory. */
+/**
+ * Log out, clear the storage of the tab, and reload the page to clear its memory. Rejects when the gateway has not
+ * removed the cookie: whoever opens the page next would be logged in.
+ */
 export async function logOut() {
-  await post("session").catch(() => {});
+  const {status} = await post("session");
+  if (status !== 204) throw new Error(`it answered ${status}`);
   try {
     sessionStorage.clear();
   } catch {
