@@ -148,10 +148,12 @@ def test_brackets_in_strings_do_not_nest() -> None:
 
 
 def test_parsing_comes_in_steps() -> None:
-    """A document with many elements is read in several steps, a small one at once."""
+    """A document with many elements is read in several steps, a small one at once; also one that is not large, but has
+    tens of thousands of them."""
     assert len(list(parse(b'{"a":[1,2,3]}'))) == 0
     assert len(list(parse(render({"entityTypes": [{"description": "x" * 10_000}] * 100})))) > 10
     assert len(list(parse(render(dict.fromkeys(map(str, range(100)), "x" * 10_000))))) > 10
+    assert len(list(parse(b'{"numbers":[' + b"1," * 30_000 + b"1]}"))) > 2
 
 
 @given(documents())

@@ -42,7 +42,7 @@ render_sorted = msgspec.json.Encoder(enc_hook=_write, order="deterministic").enc
 
 
 def parse(body: bytes) -> Steps[Document]:
-    """The document in a request body, in steps of 64 KiB; an element of a top-level collection is read at once.
+    """The document in a request body, in steps of 16 KiB; an element of a top-level collection is read at once.
 
     Raises NotJson (306) for what is not JSON in UTF-8 or not an object, and Unacceptable (305) for a member name that
     occurs twice in an object, nesting over 64, an integer beyond 64 bits, a number beyond a double, and half a
@@ -153,8 +153,8 @@ def _array(text: str, at: int, name: str) -> Steps[tuple[list[Any], int]]:
 
 _comma_or_end = re.compile(r"[ \t\n\r]*(?:,[ \t\n\r]*|(\]))").match
 
-_SLICE = 64 << 10
-"""Characters read in one step, which may end one element later: one or two milliseconds."""
+_SLICE = 16 << 10
+"""Characters read in one step, which may end one element later: eight thousand short elements take 6 ms."""
 
 
 def _expect(text: str, at: int, sign: str) -> int:
