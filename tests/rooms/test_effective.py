@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 
-from hivewire.fleet import effective
+from hivewire.actions import device_configuration
+from hivewire.actions.device_configuration import TRIES
+from hivewire.fleet import effective, views
 from hivewire.fleet.effective import EffectiveRows
 from hivewire_protocol.errors import TooLarge
 from hivewire_protocol.nouns.device_configuration import DeviceEffective, DeviceEffectiveReply
 from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.tenant.steps import Steps, at_once
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, fleet
 from tests.rooms.test_reports import reported
 
@@ -31,6 +37,78 @@ async def test_values_that_fit_into_no_answer_are_not_all_made(monkeypatch: pyte
         assert not made
         [shown] = (await world.do("device/effective", deviceId="a", names=["n49"]))["configurations"]
         assert shown["name"] == "n49"
+
+
+async def test_others_are_served_while_many_effective_values_are_made(
+    monkeypatch: pytest.MonkeyPatch, steps_of: Callable[..., list[int]]
+) -> None:
+    """Between any two values, and while their names are put in order. For single names no others are looked at."""
+    async with fleet("a") as world:
+        await world.put("global", **{f"n{number}": "v" for number in range(9)})
+        await world.put("device/a", **{f"m{number}": "v" for number in range(9)})
+        steps = steps_of(device_configuration)
+        await world.has("a")
+        assert not steps  # they are few
+        monkeypatch.setattr(device_configuration, "AT_ONCE", 17)
+        monkeypatch.setattr(views, "RUN", 17)
+        for names, count in ((["n0", "m1", "x"], 3 + 2), (None, 2 + 18 + 18), (None, 0), (["n*"], 0)):
+            if count:
+                await world.put("global", n0="w")  # what was made is forgotten
+            await world.do("device/effective", deviceId="a", names=names)
+            assert steps.pop() == count
+            assert not steps
+
+
+@pytest.mark.parametrize(
+    ("made", "action", "members", "shown"),
+    [
+        (1, "configuration/put", {"layer": "global", "name": "a", "value": "1"}, {"a": "1", "b": "0"}),
+        (1, "configuration/delete", {"layer": "global", "name": "b"}, {"a": "0"}),
+        (2, "configuration/put", {"layer": "global", "name": "a", "value": "1"}, {"a": "1", "b": "0"}),
+        (2, "configuration/put", {"layer": "device/a", "name": "a", "value": "1"}, {"a": "1", "b": "0"}),
+        (2, "schema/put", {"names": "a", "secret": True}, {"a": None, "b": "0"}),
+    ],
+)
+async def test_many_effective_values_are_those_of_one_moment(
+    monkeypatch: pytest.MonkeyPatch, made: int, action: str, members: dict[str, Any], shown: dict[str, str]
+) -> None:
+    """When they change while they are made, they are made again."""
+    monkeypatch.setattr(device_configuration, "AT_ONCE", 1)
+    async with fleet("a") as world:
+        await world.put("global", a="0", b="0")
+        times = 0
+
+        async def changed_meanwhile(steps: Steps[Any]) -> Any:
+            nonlocal times
+            times += 1
+            for _ in range(made if times == 1 else 0):
+                next(steps)
+            if times == 1:
+                await world.do(action, **members)
+            return at_once(steps)
+
+        monkeypatch.setattr(device_configuration, "in_slices", changed_meanwhile)
+        assert await world.has("a") == shown
+        assert times == 2
+
+
+async def test_effective_values_that_change_all_the_time_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some tries, so that the request is answered."""
+    monkeypatch.setattr(device_configuration, "AT_ONCE", 1)
+    async with fleet("a") as world:
+        await world.put("global", a="0", b="0")
+        times = 0
+
+        async def changed_meanwhile(steps: Steps[Any]) -> Any:
+            nonlocal times
+            times += 1
+            next(steps)
+            await world.put("global", a=str(times))
+            return at_once(steps)
+
+        monkeypatch.setattr(device_configuration, "in_slices", changed_meanwhile)
+        assert await world.has("a") == {"a": str(TRIES), "b": "0"}
+        assert times == TRIES
 
 
 async def test_effective_values_are_put_together_as_they_are_declared() -> None:
@@ -107,9 +185,14 @@ async def test_encoded_effective_values_take_so_much_memory() -> None:
         assert len(views) == 20
         for _ in range(2):
             for view in views:
-                [row] = rows.of(view, EVERYTHING)
+                [row] = at_once(rows.of(view, EVERYTHING)) or []
                 assert b"x" * 1_000 in row.head
                 assert 0 < rows.size <= 5_000
+        named = EffectiveRows(world.services.schemas)
+        at_once(named.of(views[0], Patterns(["n"])))
+        before = named.size
+        at_once(named.of(views[0], EVERYTHING))
+        assert named.size == before + effective.ENTRY_BYTES  # the names of the view
         large = EffectiveRows(world.services.schemas, 500)
-        assert [row.name for row in large.of(views[0], EVERYTHING)] == ["n"]
+        assert [row.name for row in at_once(large.of(views[0], EVERYTHING)) or []] == ["n"]
         assert large.size == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import resource
 from hivewire_protocol.nouns.device_configuration import EffectiveConfiguration, Reported
 from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.tenant.steps import Steps
 
 CACHE_BYTES = 16 << 20
 """The most memory for encoded values: about 40,000 small ones."""
@@ -49,22 +50,33 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """The rows of a view that were encoded, while its layers had been edited so often."""
+    """The rows of a view that were encoded, while its layers had been edited so often. `names` are all names of the
+    view, once somebody asked for patterns."""
 
-    __slots__ = ("by_name", "edits", "names", "size")
+    __slots__ = ("by_name", "edits", "key", "names", "size")
 
-    def __init__(self, view: View, edits: int) -> None:
+    def __init__(self, key: tuple[View, bool], edits: int) -> None:
+        self.key = key
         self.edits = edits
-        self.names = SortedList(view.names())
+        self.names: SortedList | None = None
         self.by_name: dict[str, Row] = {}
-        self.size = ENTRY_BYTES * (1 + len(self.names))
+        self.size = ENTRY_BYTES
 
-    def select(self, names: Patterns) -> Iterable[str]:
+    def select(self, names: Patterns) -> Steps[list[str]]:
         """Those of the view's names that are among these, in order."""
-        every: Iterable[str] = self.names
+        view, found = self.key[0], list[str]()
+        if not names.prefixes:
+            for name in names.exact:
+                if view.find(name) is not None:
+                    found.append(name)
+                yield
+            return sorted(found)
+        if self.names is None:
+            self.names = SortedList((yield from view.ordered()))
+        every = self.names
         if names is EVERYTHING:
-            return every
-        return chain.from_iterable(self.names.islice(*each) for each in ranges(self.names, self.names, names))
+            return [*every]
+        return [*chain.from_iterable(every.islice(*each) for each in ranges(every, every, names))]
 
 
 class EffectiveRows:
@@ -76,38 +88,52 @@ class EffectiveRows:
         self._schemas = schemas
         self._limit = limit
         self._kept: dict[tuple[View, bool], Rows] = {}
+        self._forgotten = 0
         schemas.on_secrets.append(self._forget)
 
-    def of(self, view: View, names: Patterns, *, for_device: bool = False) -> list[Row]:
-        """The rows of these names in a view, in order. A device is shown its secrets, and not where values are from.
+    def of(self, view: View, names: Patterns, *, for_device: bool = False) -> Steps[list[Row] | None]:
+        """The rows of these names in a view, in order, made in steps; None when an edit came between two steps.
 
-        Raises TooLarge as soon as they do not fit into an answer.
+        A device is shown its secrets, and not where values are from. Raises TooLarge as soon as they do not fit into
+        an answer.
         """
-        key, edits = (view, for_device), sum([layer.edits for layer in view.layers])
-        kept = self._kept.get(key)
-        if kept is None or kept.edits != edits:
-            self._drop(key)
-            kept = self._kept[key] = Rows(view, edits)
-            self.size += kept.size
-        by_name, before, found, room = kept.by_name, kept.size, list[Row](), MAX_REPLY
-        selected = [*kept.select(names)]
-        if len(selected) * LEAST_ROW > room:
-            selected, room = [], -1
+        forgotten, kept = self._forgotten, self._rows_of((view, for_device))
+        counted = kept.names is not None
+        selected = yield from kept.select(names)
+        if not counted and kept.names is not None:
+            self._add(kept, ENTRY_BYTES * len(kept.names))
+        if len(selected) * LEAST_ROW > MAX_REPLY:
+            raise TooLarge
+        found, room = list[Row](), MAX_REPLY
         for name in selected:
-            row = by_name.get(name)
+            row = kept.by_name.get(name)
             if row is None:
-                row = by_name[name] = self._device_row(view, name) if for_device else self._row(view, name)
-                kept.size += ENTRY_BYTES + len(row.head)
+                if forgotten != self._forgotten or kept.edits != _edits(view):
+                    return None
+                row = kept.by_name[name] = self._device_row(view, name) if for_device else self._row(view, name)
+                self._add(kept, ENTRY_BYTES + len(row.head))
+                yield
             found.append(row)
             room -= len(row.head)
             if room < 0:
-                break
-        self.size += kept.size - before
+                raise TooLarge
+        return found if forgotten == self._forgotten and kept.edits == _edits(view) else None
+
+    def _rows_of(self, key: tuple[View, bool]) -> Rows:
+        kept, edits = self._kept.get(key), _edits(key[0])
+        if kept is None or kept.edits != edits:
+            self._drop(key)
+            kept = self._kept[key] = Rows(key, edits)
+            self.size += kept.size
+        return kept
+
+    def _add(self, kept: Rows, size: int) -> None:
+        """Count what was added to rows, and drop the first ones when that is too much."""
+        kept.size += size
+        if self._kept.get(kept.key) is kept:
+            self.size += size
         while self.size > self._limit:
             self._drop(next(iter(self._kept)))
-        if room < 0:
-            raise TooLarge
-        return found
 
     def _row(self, view: View, name: str) -> Row:
         found = view.find(name)
@@ -154,6 +180,11 @@ class EffectiveRows:
     def _forget(self) -> None:
         self._kept.clear()
         self.size = 0
+        self._forgotten += 1
+
+
+def _edits(view: View) -> int:
+    return sum([layer.edits for layer in view.layers])
 
 
 def answer_of(report: Report | None, row: Row) -> bytes:

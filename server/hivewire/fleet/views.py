@@ -13,6 +13,7 @@ from itertools import count, groupby
 from typing import Any, NamedTuple
 
 from hivewire.fleet.layers import Layer, Value
+from hivewire.slices import RUN
 from hivewire_protocol.tenant.steps import Steps
 
 
@@ -99,6 +100,11 @@ class View:
         found = lower.find(name)
         return None if found is None else found.value
 
+    @property
+    def size(self) -> int:
+        """How many values its layers and overlays have."""
+        return sum([len(layer.values) for layer in self.layers]) + sum([len(each.values) for each in self.overlays])
+
     def names(self) -> list[str]:
         """All names that have a value here, in order."""
         found = {name for layer in self.layers for name in layer.values}
@@ -106,7 +112,9 @@ class View:
         return sorted(name for name in found if not self.overlays or self.find(name) is not None)
 
     def ordered(self) -> Steps[list[str]]:
-        """The same in steps: there may be 1,000 in each of many layers."""
+        """The same in steps if there may be many: 1,000 in each of many layers."""
+        if self.size <= RUN:
+            return self.names()
         runs: list[list[str]] = []
         for values in (*(layer.values for layer in self.layers), *(overlay.values for overlay in self.overlays)):
             runs.append(sorted(values))
