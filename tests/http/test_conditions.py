@@ -24,6 +24,8 @@ def shown(change: Change) -> ChangeInfo:
 class Nothing:
     """An empty ledger, around the one record."""
 
+    changes = ()
+
     def last(self, kind: str, key: str) -> Change | None:
         return None
 

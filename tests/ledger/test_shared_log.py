@@ -402,6 +402,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Change] = {}
+        self.changes: list[Change] = []
 
     def last(self, kind: str, key: str) -> Change | None:
         return self.records.get((kind, key))

@@ -13,11 +13,12 @@ import pytest
 from hivewire import schedules, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import configuration, layer, rollout
-from hivewire.fleet import conditions, notes, progress, watch
+from hivewire.fleet import conditions, layers, notes, progress, watch
 from hivewire.ledger.records import Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas import schemas
-from hivewire_protocol.nouns.layer import bucket, key_of
+from hivewire_protocol.errors import OutOfBounds
+from hivewire_protocol.nouns.layer import bucket, key_of, split
 from hivewire_protocol.tenant.steps import at_once
 from tests.rooms.fleets import ANN, fleet
 
@@ -339,6 +340,48 @@ async def test_a_layer_holds_a_thousand_names() -> None:
         await world.put("global", x="v")
         await world.put("global", x="w")
         await world.put("global", x=None, y="v")
+
+
+def changes_of(*names: str) -> list[dict[str, str]]:
+    """Changes of `global`: puts of names, and deletes of those with a minus."""
+    return [
+        {"operation": "delete", "layer": "global", "name": name[1:]}
+        if name.startswith("-")
+        else {"operation": "put", "layer": "global", "name": name, "value": "v"}
+        for name in names
+    ]
+
+
+async def test_what_a_layer_holds_is_counted_within_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what came before it there, without what was taken back; each change is looked at once."""
+    monkeypatch.setattr(conditions, "MOST_NAMES", 4)
+    async with fleet("a") as world:
+        await world.put("global", a="1", b="1", c="1", d="1")
+
+        async def transact(*names: str, dry: bool = False) -> int:
+            try:
+                await world.do("configuration/transact", changes=changes_of(*names), dryRun=dry)
+            except OutOfBounds:
+                return 400
+            return 200
+
+        asked = [
+            (["-a", "-b", "x", "y"], True),
+            (["-b", "-c", "-d", "x", "y"], True),
+            (["a", "-b", "x"], True),
+            (["-a", "x", "y"], False),
+            (["z"], False),
+            (["-a", "x"], False),
+            (["a"], False),
+        ]
+        asked += [(["-b", "-x"], False), (["a", "b", "-c", "x"], False), (["c"], False)]
+        outcomes = await asyncio.gather(*(transact(*names, dry=dry) for names, dry in asked))
+        assert outcomes == [200, 200, 200, 400, 400, 200, 400, 200, 200, 400]
+        assert {*world.services.fleet.layers.by_name["global"].values} == {"a", "b", "d", "x"}
+        looked_at: list[str] = []
+        monkeypatch.setattr(layers, "split", lambda key: looked_at.append(key) or split(key))
+        assert await transact("-a", "-b", "-d", "-x", "e", "f", "g", "h", dry=True) == 200
+        assert len(looked_at) == 7
 
 
 async def test_a_deleted_device_takes_its_labels_and_its_layer_along() -> None:

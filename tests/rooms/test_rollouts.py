@@ -441,6 +441,11 @@ class Written(Struct):
 
     change: Change
 
+    @property
+    def changes(self) -> list[Change]:
+        """The rollout."""
+        return [self.change]
+
     def last(self, kind: str, key: str) -> None:
         """Nothing was there."""
 

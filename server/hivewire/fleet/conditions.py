@@ -44,9 +44,8 @@ class Room(Struct):
         if version_of(last):
             return True
         found = self.layers.by_name.get(self.layer)
-        most = (0 if found is None else len(found.values)) + len(state.written(LAYERED))
-        # Mostly that is clear without a look at what was written, which each write of a transaction would take.
-        return most < MOST_NAMES or len(names_in(self.layers, self.layer, state)) < MOST_NAMES
+        held = 0 if found is None else len(found.values)
+        return held + self.layers.growth.of(self.layer, state.changes) < MOST_NAMES
 
     def error(self, last: Change | None) -> WireError:
         """The error for one that is full."""

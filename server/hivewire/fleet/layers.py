@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -140,11 +141,33 @@ def anchors(target: Target) -> list[tuple[object, ...]]:
     return [()]
 
 
+class Growth:
+    """How many names each layer gets by the changes of an evaluation, negative when it loses some. Each change is
+    counted once, however often that is asked."""
+
+    def __init__(self) -> None:
+        self._counted = 0
+        self._last: Change | None = None
+        self._by_layer = Counter[str]()
+
+    def of(self, layer: str, changes: Sequence[Change]) -> int:
+        """That of a layer, by these changes."""
+        if self._counted > len(changes) or (self._counted and changes[self._counted - 1] is not self._last):
+            self._counted, self._by_layer = 0, Counter()  # another evaluation, or some were taken back
+        for index in range(self._counted, len(changes)):
+            change = changes[index]
+            if change.kind == LAYERED and (change.content is None or change.version == 1):
+                self._by_layer[split(change.key)[0]] += -1 if change.content is None else 1
+        self._counted, self._last = len(changes), changes[-1] if changes else None
+        return self._by_layer[layer]
+
+
 class Layers:
     """All layers, found by name, by rank and by device. `apply` follows the ledger's changes."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self.growth = Growth()
         self.tagger = Tagger(b"")
         self.by_name: dict[str, Layer] = {GLOBAL: Layer(GLOBAL, 0)}
         self.ranks: dict[int, Layer] = {}

@@ -128,6 +128,10 @@ class EvaluatedState(Protocol):
     commit, and the writes before it in the same transaction.
     """
 
+    @property
+    def changes(self) -> Sequence[Change]:
+        """All changes since the last commit, in order. The last ones are taken back when a later write is refused."""
+
     def last(self, kind: str, key: str) -> Change | None:
         """The record's last change: None when there is none, `content` None when the record is deleted."""
 
