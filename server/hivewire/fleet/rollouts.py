@@ -119,7 +119,8 @@ Held: TypeAlias = tuple[str, Set[str]]
 
 @lru_cache(8)
 def _held(content: bytes) -> Held | None:
-    """What the content of a rollout's record holds, if it is open. Each write of a transaction asks for it."""
+    """What the content of a rollout's record holds, if it is open. Each write of a transaction asks for it. The last
+    content of each record is in memory anyway; an older one is at most a request and the values that it replaces."""
     found = msgspec.json.decode(content, type=RolloutContent)
     return (found.layer, frozenset(each.name or "" for each in found.changes)) if found.state in OPEN else None
 

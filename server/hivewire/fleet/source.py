@@ -68,7 +68,7 @@ class Sight(Patterns):
 
 @lru_cache(64)
 def _keys(view: str, names: Patterns) -> Patterns:
-    """The keys of names in a view, which nearly all of its devices share."""
+    """The keys of names in a view, which nearly all of its devices share; they take no more than a request."""
     return Patterns(f"{view}\0{pattern}" for pattern in names.patterns)
 
 

@@ -175,7 +175,8 @@ class Views:
             self._views.pop((view.layers, view.overlays), None)
 
     def devices(self) -> Steps[Counter[Layer]]:
-        """How many devices have each layer, once all have moved. Each device may have a view of its own."""
+        """How many devices have each layer, once all have moved. Each device may have a view of its own, and one that
+        moves between two steps may be counted twice or not at all."""
         found = Counter[Layer]()
         for view in list(self):
             for layer in view.layers:
