@@ -60,7 +60,7 @@ async def test_what_looks_at_all_layers_does_it_in_steps(steps_of: Callable[...,
         found = [(each["layer"], each["name"]) for each in listed["configurations"]]
         assert (listed["count"], found) == (6, [("global", "n"), ("one", "m"), ("one", "n"), ("two", "m")])
         assert [each["devices"] for each in (await world.do("layer/list"))["layers"]] == [2, 2, 1]
-        assert steps == [3, 2, 3], "layers, views, layers"
+        assert steps == [3 + 4, 2, 3], "layers and their page, views, layers"
 
 
 async def test_a_list_of_all_layers_may_be_resumed_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:

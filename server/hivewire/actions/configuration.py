@@ -293,7 +293,10 @@ def _list_layers(
             raise OutOfBounds("after needs a single layer")
         own = services.registry.scope(caller.identity).everything
         layers = [layer for layer in services.fleet.layers.ranked() if own or layer.rank <= TOP_RANK]
-        return _list_all_layers(services, caller, request, _held(services, layers, wanted, skip, take))
+        # What is written meanwhile may be missing, so whoever resumes has to get it.
+        reply = ConfigurationListReply(count=0, revision=services.ledger.revision)
+        held = _held(services, layers, wanted, skip, take)
+        return _filled_in_slices(services, caller, _filled_with(services, request, reply, held))
     check_read(services, caller, request.layer)
     layer = services.fleet.layers.by_name.get(request.layer)
     names = sorted(layer.values) if layer is not None else []
@@ -303,17 +306,6 @@ def _list_layers(
         keys = keys[bisect_right(keys, key_of(request.layer, request.after)) :]
     live = services.ledger.kind(LAYERED).live
     return _listed(services, caller, request, count, [live[key] for key in keys[skip : skip + take]])
-
-
-async def _list_all_layers(
-    services: Services, caller: Caller, request: ConfigurationList, held: Steps[tuple[int, list[Change]]]
-) -> Reply:
-    """While the page of all layers is found, the event loop serves others."""
-    revision = services.ledger.revision  # what is written meanwhile may be missing, so whoever resumes has to get it
-    listed: Any = _listed(services, caller, request, *await in_slices(held), revision)
-    reply: Reply = listed if isinstance(listed, Reply) else await listed
-    check_token(services, caller)  # it may have ended meanwhile
-    return reply
 
 
 def _held(
@@ -333,16 +325,10 @@ def _held(
 
 
 def _listed(
-    services: Services,
-    caller: Caller,
-    request: ConfigurationList,
-    count: int,
-    page: list[Change],
-    revision: int | None = None,
+    services: Services, caller: Caller, request: ConfigurationList, count: int, page: list[Change]
 ) -> Reply | Coroutine[Any, Any, Reply]:
-    """The reply with a page of what is there at a revision, or now. While a long one is made, the event loop serves
-    others."""
-    reply = ConfigurationListReply(count=count, revision=services.ledger.revision if revision is None else revision)
+    """The reply with a page of what is there now. While a long one is made, the event loop serves others."""
+    reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
     steps = _filled(services, request, reply, page)
     return at_once(steps) if len(page) <= SHORT_PAGE else _filled_in_slices(services, caller, steps)
 
@@ -351,6 +337,17 @@ async def _filled_in_slices(services: Services, caller: Caller, steps: Steps[Rep
     reply = await in_slices(steps)
     check_token(services, caller)  # it may have ended meanwhile
     return reply
+
+
+def _filled_with(
+    services: Services,
+    request: ConfigurationList,
+    reply: ConfigurationListReply,
+    held: Steps[tuple[int, list[Change]]],
+) -> Steps[Reply]:
+    """The reply with the count and the page that are found first."""
+    reply.count, page = yield from held
+    return (yield from _filled(services, request, reply, page))
 
 
 def _filled(
