@@ -16,7 +16,16 @@ from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.parent.journal import ParentJournal
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFailed, Transaction, Undecided, Write
+from hivewire.ledger.records import (
+    Change,
+    Expected,
+    NotDurable,
+    PreconditionFailed,
+    Transaction,
+    Undecided,
+    Unsynced,
+    Write,
+)
 from hivewire.ledger.retention import Retention
 from hivewire.link import Link
 from tests.ledger.parent import Parent
@@ -444,6 +453,24 @@ async def test_a_log_that_fails_costs_only_the_batch(data: Path) -> None:
     assert change.version == 1
     await ledger.close()
     await site.parent.close()
+
+
+@pytest.mark.parametrize(("over", "told"), [(True, NotDurable), (False, Undecided)])
+async def test_a_commit_whose_sync_failed_at_the_parent_is_undecided_until_it_is_overwritten(
+    held: Site, monkeypatch: pytest.MonkeyPatch, over: bool, told: type
+) -> None:
+    """As one of the gateway's own storage: a start of the parent may find it."""
+
+    async def fail(*_: object, behind: int = 0, quorum: bool = False) -> None:
+        raise Unsynced("input/output error")
+
+    ledger = await held.gateway()
+    monkeypatch.setattr(held.journal, "append", fail)
+    if not over:
+        monkeypatch.setattr(held.journal, "confirm", fail)
+    with pytest.raises(NotDurable, match="input/output error") as failed:
+        await ledger.commit(put("a"))
+    assert failed.type is told
 
 
 async def test_a_gateway_that_does_not_read_is_cut_off(held: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hivewire import link
 from hivewire.streams.contract import LOGS
-from hivewire.streams.message import KeyReused, NotStored
+from hivewire.streams.message import KeyReused, NotStored, Undecided, Unsynced
 from tests.running import PATIENCE
 from tests.streams.kit import Clocks, draft, messages_on
 from tests.streams.parent import Parent
@@ -33,6 +33,27 @@ async def test_a_gateway_whose_parent_hangs_up_hears_of_it(tmp_path: Path) -> No
         await kept.log("commands").confirm()
     await kept.close()
     assert (left.losses, kept.losses) == (0, len(LOGS))
+
+
+@pytest.mark.parametrize(("over", "told"), [(True, NotStored), (False, Undecided)])
+async def test_a_message_whose_sync_failed_at_the_parent_is_undecided_until_it_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: bool, told: type
+) -> None:
+    """As one of the gateway's own storage: a start of the parent may find it."""
+
+    async def fail(*_: object) -> None:
+        raise Unsynced("input/output error")
+
+    parent = Parent(tmp_path / "messages")
+    gateway = messages_on(parent.engine(), Clocks())
+    await gateway.open("ledger")
+    log = parent._engine.log("commands")
+    monkeypatch.setattr(log, "append", fail)
+    if not over:
+        monkeypatch.setattr(log, "confirm", fail)
+    [failed] = await asyncio.gather(gateway.commands.insert(draft()), return_exceptions=True)
+    await gateway.close()
+    assert (type(failed), str(failed)) == (told, "input/output error")
 
 
 async def test_gateways_that_insert_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
