@@ -14,11 +14,12 @@ from hivewire import schedules, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import configuration, layer, rollout
 from hivewire.fleet import conditions, layers, notes, progress, watch
+from hivewire.fleet.layers import Placed
 from hivewire.ledger.records import Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas import schemas
 from hivewire_protocol.errors import OutOfBounds
-from hivewire_protocol.nouns.layer import bucket, key_of, split
+from hivewire_protocol.nouns.layer import Target, bucket, key_of, split
 from hivewire_protocol.tenant.steps import at_once
 from tests.rooms.fleets import ANN, fleet
 
@@ -340,6 +341,32 @@ async def test_a_layer_holds_a_thousand_names() -> None:
         await world.put("global", x="v")
         await world.put("global", x="w")
         await world.put("global", x=None, y="v")
+
+
+def test_a_device_is_not_compared_with_all_that_a_target_names() -> None:
+    """It may be 32,000 values of labels, for each of 100,000 devices."""
+    compared: list[object] = []
+
+    class Named(str):
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return str(self) == other
+
+        __hash__ = str.__hash__
+
+    named = [Named(f"x{number}") for number in range(100)]
+    device = Placed("x98", 1, 1, {"a": "x97", "b": "x96"})
+    for target, selected in (
+        (Target(labels={"a": [*named], "b": [*named], "c": None}), True),
+        (Target(labels={"a": [*named], "c": [*named]}), False),
+        (Target(labels={"a": None}), False),
+        (Target(deviceIds=[*named]), True),
+        (Target(deviceIds=[*named[:98]], labels={"a": [*named]}), False),
+    ):
+        selector = layers.Selector(target)
+        compared.clear()
+        assert selector.selects(device, "salt") is selected
+        assert len(compared) <= 2
 
 
 def changes_of(*names: str) -> list[dict[str, str]]:

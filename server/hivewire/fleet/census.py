@@ -16,7 +16,7 @@ from hivewire.access.identity import Identity
 from hivewire.devices.registry import Registry
 from hivewire.devices.scope import Scope
 from hivewire.fleet.fleet import Fleet
-from hivewire.fleet.layers import targets
+from hivewire.fleet.layers import EVERY_DEVICE, Selector
 from hivewire.fleet.members import Member
 from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, WORST, Report, state
 from hivewire.fleet.rollouts import Rollout
@@ -46,6 +46,12 @@ class Query(Struct):
     secret: Callable[[str], bool]
     target: Target | None = None
     rollout: Rollout | None = None
+    selector: Selector = EVERY_DEVICE
+
+    def __post_init__(self) -> None:
+        """Make the selector of the target."""
+        if self.target is not None:
+            self.selector = Selector(self.target)
 
     @property
     def everybody(self) -> bool:
@@ -58,7 +64,7 @@ class Query(Struct):
         return (
             self.scope.covers(member.device)
             and (self.rollout is None or self.rollout in member.view.overlays)
-            and (self.target is None or targets(self.target, member.placed, self._salt))
+            and self.selector.selects(member.placed, self._salt)
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from hivewire.fleet.fleet import Fleet
-from hivewire.fleet.layers import targets
+from hivewire.fleet.layers import Selector
 from hivewire_protocol.nouns.configuration import Affects
 from hivewire_protocol.nouns.layer import OF_DEVICE, Target
 from hivewire_protocol.tenant.steps import Steps
@@ -34,11 +34,11 @@ def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affe
     of its names. Each device is a step, because a target may have 32,000 values of labels."""
     held = fleet.layers.by_name.get(layer)
     names = () if held is None else tuple(held.values)
-    found = Affects(0, 0, 0)
+    selector, salt, found = Selector(target), f"layer/{layer}", Affects(0, 0, 0)
     for device in [*fleet.members.candidates(target)]:
         yield
         member = fleet.members.by_id.get(device)
-        if member is not None and targets(target, member.placed, f"layer/{layer}"):
+        if member is not None and selector.selects(member.placed, salt):
             found.devices += 1
             found.online += fleet.online(device)
             above = [each for each in member.view.layers if each.rank > rank and each is not held]

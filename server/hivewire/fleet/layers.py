@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,8 @@ TAG_BYTES = 9
 """Bytes of the HMAC in a tag: 12 characters."""
 
 EVERYBODY = Target()
+
+T = TypeVar("T")
 
 
 class LayerContent(Struct, omit_defaults=True):
@@ -57,6 +59,39 @@ class Placed(NamedTuple):
     labels: Mapping[str, str]
 
 
+class Selector:
+    """A target as sets: it may have 32,000 values of labels, and 100,000 devices are tested."""
+
+    __slots__ = ("_devices", "_labels", "_networks", "_percent", "_types")
+
+    def __init__(self, target: Target) -> None:
+        self._networks, self._types = _set_of(target.networkIds), _set_of(target.deviceTypeIds)
+        self._devices, self._percent = _set_of(target.deviceIds), target.percent
+        self._labels = [(label, _set_of(given)) for label, given in (target.labels or {}).items()]
+
+    def selects(self, device: Placed, salt: str) -> bool:
+        """Whether a device meets all members of the target."""
+        return (
+            (self._networks is None or device.network in self._networks)
+            and (self._types is None or device.type in self._types)
+            and (self._devices is None or device.id in self._devices)
+            and all(_fits(device.labels.get(label), given) for label, given in self._labels)
+            and (self._percent is None or within(self._percent, salt, device.id))
+        )
+
+
+def _set_of(given: Iterable[T] | None) -> frozenset[T] | None:
+    return None if given is None else frozenset(given)
+
+
+def _fits(value: str | None, given: frozenset[str] | None) -> bool:
+    """Whether the value of a label, None without it, is one of those that are given; None: whether there is none."""
+    return value is None if given is None else value in given
+
+
+EVERY_DEVICE = Selector(EVERYBODY)
+
+
 class Tagger:
     """Makes tags: 12 characters that stand for a content, which cannot be guessed from them without the key."""
 
@@ -76,14 +111,13 @@ class Layer:
     counts the writes of its values since the start.
     """
 
-    __slots__ = ("edits", "gone", "id", "name", "rank", "revision", "target", "values")
+    __slots__ = ("edits", "gone", "id", "name", "rank", "revision", "selector", "target", "values")
 
-    def __init__(self, name: str, rank: int, target: Target = EVERYBODY, revision: int = 0, id: int = 0) -> None:
+    def __init__(self, name: str, rank: int) -> None:
         self.name = name
         self.rank = rank
-        self.target = target
-        self.revision = revision
-        self.id = id
+        self.target, self.selector = EVERYBODY, EVERY_DEVICE
+        self.revision = self.id = 0
         self.values: dict[str, Value] = {}
         self.gone: dict[str, int] = {}
         self.edits = 0
@@ -102,24 +136,7 @@ class Layer:
 
     def covers(self, device: Placed) -> bool:
         """Whether a device belongs to its target."""
-        return targets(self.target, device, f"layer/{self.name}")
-
-
-def targets(target: Target, device: Placed, salt: str) -> bool:
-    """Whether a device meets all members of a target."""
-    return (
-        (target.networkIds is None or device.network in target.networkIds)
-        and (target.deviceTypeIds is None or device.type in target.deviceTypeIds)
-        and (target.deviceIds is None or device.id in target.deviceIds)
-        and (target.labels is None or _labelled(target.labels, device.labels))
-        and (target.percent is None or within(target.percent, salt, device.id))
-    )
-
-
-def _labelled(wanted: Mapping[str, list[str] | None], labels: Mapping[str, str]) -> bool:
-    return all(
-        (label not in labels) if given is None else labels.get(label) in given for label, given in wanted.items()
-    )
+        return self.selector.selects(device, f"layer/{self.name}")
 
 
 def within(percent: float, salt: str, device_id: str) -> bool:
@@ -195,7 +212,7 @@ class Layers:
         content = msgspec.json.decode(change.content, type=LayerContent)
         if layer is None:
             layer = self.by_name[change.key] = Layer(change.key, content.rank)
-        layer.rank, layer.target = content.rank, content.target
+        layer.rank, layer.target, layer.selector = content.rank, content.target, Selector(content.target)
         layer.revision, layer.id = change.revision, change.id
         self.ranks[layer.rank] = layer
         self._anchor(layer, add=True)

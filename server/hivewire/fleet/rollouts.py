@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct, structs
 
-from hivewire.fleet.layers import Layer, Placed, Tagger, Value, targets
+from hivewire.fleet.layers import Layer, Placed, Selector, Tagger, Value
 from hivewire.fleet.views import Overlay
 from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schedules import Rights
@@ -70,8 +70,8 @@ class Rollout(Overlay):
         self.change = change
         self.content = content = content_of(change)
         self.salt = content.salt or f"rollout/{self.number}"
-        self._targets = [
-            Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent)
+        self._selectors = [
+            Selector(Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent))
             for step in content.steps[: content.step + 1]
         ]
 
@@ -82,7 +82,7 @@ class Rollout(Overlay):
 
     def has(self, device: Placed) -> bool:
         """Whether a device is in one of the steps so far."""
-        return any(targets(target, device, self.salt) for target in self._targets)
+        return any(selector.selects(device, self.salt) for selector in self._selectors)
 
     def shows(self, device: Placed) -> bool:
         """Whether a device of the layer has the new values: while it runs those of its steps, while it is held those
