@@ -97,10 +97,13 @@ def test_bodies_of_memberships_are_ignored(shared_gateway: RunningGateway, talk:
 
 
 def test_a_number_of_any_length_is_no_user(shared_gateway: RunningGateway) -> None:
-    """The error repeats its beginning."""
+    """The error of a write repeats its beginning. A path whose id is no number of 64 bits does not exist."""
     with shared_gateway.http() as client:
         refused = client.put(f"/user/{'9' * 5_000}")
         assert (refused.status_code, refused.json()["message"]) == (404, f"User with id = {'9' * 20} not found")
+        for path in ("/user/x", f"/user/{'9' * 30}", f"/user/1/network/{'9' * 30}", "/rollout/x"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.json()["message"]) == (404, "HTTP 404 Not Found"), path
 
 
 def test_what_a_path_names_is_looked_for_before_the_body(

@@ -756,7 +756,7 @@ def test_users_are_written_as_consoles_write_them(client: httpx.Client) -> None:
     assert client.request("DELETE", page + "/network/1", content=b"{}").status_code == 204
     assert client.delete(page).status_code == 204
     assert client.get(page).status_code == 404
-    assert client.put("/user/none", content=b"").status_code == 400
+    assert client.put("/user/none", content=b"").status_code == 404
 
 
 def test_an_empty_parameter_is_an_absent_one(client: httpx.Client) -> None:

@@ -13,7 +13,7 @@ from msgspec import Raw
 from hivewire.http.request import HttpRequest
 from hivewire_protocol import coercion
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, MalformedJson
+from hivewire_protocol.errors import InvalidParameters, MalformedJson, NotFound
 from hivewire_protocol.messages import Request
 
 R = TypeVar("R", bound=Request)
@@ -32,7 +32,7 @@ def request_of(
     given: Mapping[str, Raw] = NO_MEMBERS,
 ) -> R:
     """The request made from the members of the body, the query, others that are given, and the path; later ones take
-    precedence. Raises InvalidParameters."""
+    precedence. Raises InvalidParameters, and NotFound for a path that cannot be."""
     members = {**body, **_query(request, shape), **given}
     for number in NUMBERS:
         if number in members and number not in shape.__annotations__:
@@ -47,6 +47,8 @@ def request_of(
             members.pop(envelope, None)
         return coercion.build(shape, members)
     except MalformedJson as error:
+        if str(error).partition(" ")[0] in request.parameters:  # such as the id of a user that is no number
+            raise NotFound from None
         raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
     except UnicodeDecodeError:
         raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
