@@ -9,12 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hivewire import schedules, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import configuration, layer, rollout
 from hivewire.fleet import conditions, layers, notes, progress, watch
-from hivewire.fleet.layers import Placed
+from hivewire.fleet.layers import Layer, Placed, Value
+from hivewire.fleet.views import Overlay, View
 from hivewire.ledger.records import Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas import schemas
@@ -341,6 +344,58 @@ async def test_a_layer_holds_a_thousand_names() -> None:
         await world.put("global", x="v")
         await world.put("global", x="w")
         await world.put("global", x=None, y="v")
+
+
+NAMES = "nmo"
+VALUES = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([Value(b"", "", tag, 1, 1) for tag in "12"]))
+
+
+@st.composite
+def sides(draw: st.DrawFn) -> list[View]:
+    """Two views with some layers and rollouts in common, in the same order or another."""
+    known = [Layer(name, 1) for name in "abcd"]
+    for each in known:
+        each.values = draw(VALUES)
+    overlays = [Overlay() for _ in range(2)]
+    for overlay in overlays:
+        overlay.layer = draw(st.sampled_from(known))
+        overlay.values = draw(VALUES | st.just(dict.fromkeys(NAMES)))
+    some, rollouts = st.lists(st.sampled_from(known), unique=True), st.sets(st.sampled_from(overlays))
+    return [View(number, tuple(draw(some)), tuple(draw(rollouts))) for number in range(2)]
+
+
+@given(sides())
+def test_the_differences_of_views_are_those_of_all_names(two: list[View]) -> None:
+    """Whichever layers and rollouts came, went, or changed places."""
+    before, after = two
+    expected = [name for name in sorted(NAMES) if before.tag(name) != after.tag(name)]
+    found = before.differences(after)
+    assert [name for name, _ in found] == expected
+    assert [None if value is None else value.tag for _, value in found] == [after.tag(name) for name in expected]
+
+
+def test_a_name_that_only_a_rollout_sets_moves_with_its_layer() -> None:
+    """Although neither the rollout nor what the layer itself has is another one."""
+    low, high, overlay = Layer("low", 1), Layer("high", 2), Overlay()
+    overlay.layer, overlay.values = low, {"n": Value(b"", "", "1", 1, 1)}
+    high.values = {"n": Value(b"", "", "2", 1, 1)}
+    before, after = View(0, (high, low), (overlay,)), View(1, (low, high), (overlay,))
+    assert before.differences(after) == [("n", overlay.values["n"])]
+
+
+def test_names_that_cannot_differ_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of layers that both views have in the same order: there may be a hundred of a thousand names."""
+    known = [Layer(str(number), number) for number in range(5)]
+    for each in known:
+        each.values = {f"{each.name}-{number}": Value(b"", "", "1", 1, 1) for number in range(10)}
+    looked_at: list[str] = []
+    find = View.find
+    monkeypatch.setattr(View, "find", lambda view, name: looked_at.append(name) or find(view, name))
+    a, b, c, d, e = known
+    for layers_after, differing in (((a, b, c, d), 10), ((b, c, d, a, e), 0), ((a, b, c, d, e), 0)):
+        looked_at.clear()
+        assert len(View(0, (a, b, c, d, e), ()).differences(View(1, layers_after, ()))) == differing
+        assert len({*looked_at}) <= 10
 
 
 def test_a_device_is_not_compared_with_all_that_a_target_names() -> None:

@@ -7,7 +7,8 @@ announced. So an edit costs nothing for devices that do not follow.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from heapq import merge
 from itertools import count, groupby
 from typing import Any, NamedTuple
@@ -138,16 +139,25 @@ class View:
 
     def differences(self, other: View) -> list[tuple[str, Value | None]]:
         """The effective values of another view, for the names for which the tags differ, by name."""
-        if self.layers == other.layers:  # then only what their rollouts set can differ
-            names = {name for each in {*self.overlays} ^ {*other.overlays} for name in each.values}
-        else:
-            names = {*self.names(), *other.names()}
+        moved = _moved(self.layers, other.layers)
+        overlays = {*self.overlays} ^ {*other.overlays}
+        overlays.update(each for each in self.overlays if each.layer in moved)
+        names = {name for layer in moved for name in layer.values}
+        names.update(name for overlay in overlays for name in overlay.values)
         found = []
         for name in sorted(names):
             after = other.find(name)
             if self.tag(name) != (None if after is None else after.value.tag):
                 found.append((name, None if after is None else after.value))
         return found
+
+
+def _moved(before: Sequence[Layer], after: Sequence[Layer]) -> set[Layer]:
+    """The layers that came, went, or changed places with others. Values of names that none of them has are the same."""
+    if before == after:
+        return set()
+    same = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
+    return {*before, *after}.difference(*(before[start : start + size] for start, _, size in same))
 
 
 class Views:
