@@ -47,6 +47,29 @@ async def test_a_command_is_sent_and_its_answer_comes(visit: Visit, gateway: Run
         assert talk.receive()["command"]["parameters"] == {"level": 3}
 
 
+async def test_numbers_of_devices_and_commands_keep_their_digits(visit: Visit, gateway: RunningGateway) -> None:
+    """What is changed next to them, typed, or sent again is not rounded to what a browser calculates with."""
+    serial, other = 9_007_199_254_740_993, 12_345_678_901_234_567_891
+    with gateway.socket() as talk:
+        device(talk, "exact-a", "Exact", data={"serial": serial})
+        await visit.open("device/exact-a?tab=data")
+        await expect(visit.page.get_by_label("Data").first).to_contain_text(str(serial))
+        await visit.button("Change").click()
+        await visit.dialog.get_by_label("Name").fill("Renamed")
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.page.get_by_role("heading", name="Renamed")).to_be_visible()
+        assert talk("device/get", deviceId="exact-a")["device"]["data"] == {"serial": serial}
+        await visit.open("device/exact-a")
+        assert talk("command/subscribe", deviceId="exact-a")["status"] == "success"
+        await visit.page.get_by_label("Command", exact=True).fill("set")
+        await visit.page.get_by_label("Parameters, as JSON").fill(f'{{"id": {other}}}')
+        await visit.button("Send").click()
+        command = talk.receive()["command"]
+        assert command["parameters"] == {"id": other}
+        await visit.page.get_by_label("Like an earlier one").select_option(str(command["id"]))
+        await expect(visit.page.get_by_label("Parameters, as JSON")).to_have_value(f'{{\n  "id": {other}\n}}')
+
+
 async def test_notifications_come_as_they_are_sent(visit: Visit, gateway: RunningGateway) -> None:
     """Those that are kept first, then what is new."""
     with gateway.socket() as talk:

@@ -3,6 +3,7 @@
 import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
+import {parse} from "../lib/json.js";
 import {refine, to} from "../lib/router.js";
 import {count, plain} from "../lib/text.js";
 import {Button, Copied, Empty, Field, Problem, useAction, useLoaded} from "../lib/ui.js";
@@ -94,14 +95,14 @@ function Console({action, schema}) {
   const [text, setText] = useState(begin);
   const [answer, setAnswer] = useState();
   const [pushes, setPushes] = useState([]);
-  const wrong = problem(text);
+  const wrong = problem(text) ?? (/^\s*(\{|$)/.test(text) ? undefined : "Members are an object: {…}.");
   const [send, busy, error] = useAction(async () => {
     setAnswer(undefined);
-    setAnswer(await hw.call(action, JSON.parse(text || "{}")).catch((caught) => caught.reply ?? Promise.reject(caught)));
+    setAnswer(await hw.call(action, parse(text || "{}")).catch((caught) => caught.reply ?? Promise.reject(caught)));
   });
   const following = answer?.subscriptionId;
   useEffect(() => following && hw.on("push", (frame) => frame.subscriptionId === following && setPushes((all) => [frame, ...all].slice(0, 50))), [following]);
-  const frame = () => JSON.stringify({action, requestId: 1, ...JSON.parse(text || "{}")});
+  const frame = () => JSON.stringify({action, requestId: 1, ...parse(text || "{}")});
   return html`<form class="panel stack" aria-label="Console" onSubmit=${(event) => (event.preventDefault(), !wrong && send())}>
     <h2>Try it</h2>
     <${Field} as="textarea" label="Members, as JSON" rows="5" class="mono" value=${text} onInput=${setText} wrong=${wrong} hint="With your rights, on the gateway itself: a write is a write." />

@@ -4,6 +4,7 @@ import {html, useEffect, useRef, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
 import {called, networks, types, useDevice} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
+import {parse} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
@@ -17,11 +18,17 @@ const MOST = 200;
 /** Interval of asking for commands: a subscription to them would make the device look online. */
 const LOOK = 5_000;
 
+/** What the gateway has at a path below that of a device. Its numbers keep their form, which those of a frame may have lost. */
+async function exact(id, path = "") {
+  return parse(await (await hw.http(`api/rest/device/${encodeURIComponent(id)}${path}`)).text());
+}
+
 export default function Device({rest: [id], query}) {
   const followed = useDevice(id);
   networks.use();
   types.use();
   const [open, setOpen] = useState();
+  const [change, reading, unread] = useAction(async () => setOpen({change: {...device, data: (await exact(id)).data}}));
   const device = followed.items.get(id);
   const tab = query.get("tab") ?? "commands";
   if (followed.error.value) return html`<${Problem} error=${followed.error.value} />`;
@@ -33,10 +40,11 @@ export default function Device({rest: [id], query}) {
     <header class="title">
       <h1><${Text} of=${device.name} /> <${Presence} online=${device.online} blocked=${device.isBlocked} /></h1>
       ${may("RegisterDevice") && html`<div class="row-of">
-        <${Button} onClick=${() => setOpen("change")}>Change<//>
+        <${Button} busy=${reading} onClick=${change}>Change<//>
         <${Button} kind="danger" onClick=${() => setOpen("remove")}>Delete…<//>
       </div>`}
     </header>
+    ${unread && html`<${Problem} error=${unread} />`}
     <p class="facts"><${Text} of=${device.id} mono /> · type <${Text} of=${called(types, device.deviceTypeId)} /> · last seen <${When} time=${device.lastSeen} /></p>
     <${Tabs} label="About this device" chosen=${tab} tabs=${[
       ["commands", "Commands", to("device", id)],
@@ -50,13 +58,19 @@ export default function Device({rest: [id], query}) {
       : tab === "configuration" && may("GetConfiguration")
         ? html`<${Effective} id=${id} />`
       : tab === "data"
-        ? html`<${Reader} value=${JSON.stringify(device.data, null, 2) ?? "null"} label="Data" json />`
+        ? html`<${Data} device=${device} />`
         : tab === "lines"
           ? html`<${Lines} id=${id} />`
           : html`<${Commands} id=${id} />`}
-    ${open === "change" && html`<${DeviceForm} device=${device} close=${() => setOpen()} />`}
+    ${open?.change && html`<${DeviceForm} device=${open.change} close=${() => setOpen()} />`}
     ${open === "remove" && html`<${Remove} device=${device} close=${() => setOpen()} />`}
   </article>`;
+}
+
+function Data({device}) {
+  const {value, error, again} = useLoaded(() => exact(device.id), [device.id, device.data]);
+  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  return value && html`<${Reader} value=${JSON.stringify(value.data, null, 2)} label="Data" json />`;
 }
 
 /** Messages by id, newest first; `take` adds some. */
@@ -119,7 +133,7 @@ function Send({id, names, messages, take}) {
   const sent = messages.find((each) => each.id === last);
   const wrong = problem(parameters);
   const [send, busy, error] = useAction(async () => {
-    const fields = {command, parameters: parameters ? JSON.parse(parameters) : undefined};
+    const fields = {command, parameters: parameters ? parse(parameters) : undefined};
     const members = {deviceId: id, command: fields, expiresIn: expires ? Number(expires) : undefined, idempotencyKey: crypto.randomUUID?.()};
     const made = (await hw.call("command/insert", members)).command;
     take([{...fields, status: null, result: null, ...made}]);
@@ -129,15 +143,14 @@ function Send({id, names, messages, take}) {
   const ready = command && !wrong;
   const form = useRef();
   useKeys({c: () => form.current.elements.command.focus()});
-  const repeat = (event) => {
-    const found = messages.find(({id: number}) => String(number) === event.currentTarget.value);
-    if (!found) return;
+  const [repeat, , unread] = useAction(async (number) => {
+    const found = await exact(id, `/command/${number}`);
     setCommand(found.command);
     setParameters(found.parameters === null || found.parameters === undefined ? "" : JSON.stringify(found.parameters, null, 2));
-  };
+  });
   return html`<form ref=${form} class="stack panel" aria-label="Send a command" onSubmit=${(event) => (event.preventDefault(), ready && send())}>
     <h2>Send a command</h2>
-    ${messages.length > 0 && html`<${Field} as="select" label="Like an earlier one" value="" onChange=${repeat}>
+    ${messages.length > 0 && html`<${Field} as="select" label="Like an earlier one" value="" onChange=${(event) => event.currentTarget.value && repeat(event.currentTarget.value)}>
       <option value="">–</option>
       ${messages.slice(0, 20).map((each) => html`<option value=${String(each.id)}>${plain(each.command)} ${plain(JSON.stringify(each.parameters ?? null)).slice(0, 60)}</option>`)}
     <//>`}
@@ -145,7 +158,7 @@ function Send({id, names, messages, take}) {
     <datalist id="sent">${names.map((name) => html`<option value=${name}></option>`)}</datalist>
     <${Field} as="textarea" label="Parameters, as JSON" value=${parameters} onInput=${setParameters} wrong=${wrong} rows="3" class="mono" />
     <${Field} label="Expires after" type="number" min="1" value=${expires} onInput=${setExpires} hint="Seconds. When empty, commands_retention: a day unless set." />
-    ${error && html`<${Problem} error=${error} />`}
+    ${(error ?? unread) && html`<${Problem} error=${error ?? unread} />`}
     <${Button} kind="primary" type="submit" busy=${busy || !ready}>${busy ? "Sending…" : "Send"}<//>
     ${sent && html`<ul class="cards" aria-label="What was sent, and the answer"><${Command} command=${sent} /></ul>`}
   </form>`;

@@ -4,6 +4,7 @@ import {html, useMemo, useState} from "../vendor/preact.js";
 import {called, devices, networks, types} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
 import {Grid} from "../lib/grid.js";
+import {parse} from "../lib/json.js";
 import {toTable} from "../lib/keys.js";
 import {go, refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
@@ -104,7 +105,7 @@ export function DeviceForm({device, close}) {
   const [blocked, setBlocked] = useState(device?.isBlocked ?? false);
   const wrong = problem(data);
   const [save, busy, error] = useAction(async () => {
-    const fields = {name, data: JSON.parse(data || "null"), isBlocked: blocked};
+    const fields = {name, data: parse(data || "null"), isBlocked: blocked};
     if (network) fields.networkId = Number(network);
     if (type) fields.deviceTypeId = Number(type);
     await hw.call("device/save", {deviceId: id, device: fields});
