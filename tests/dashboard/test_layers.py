@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.async_api import expect
 
 from tests.dashboard.hostile import HOSTILE, MARKUP
+from tests.dashboard.test_devices import device
 from tests.dashboard.test_fleet import done
 from tests.dashboard.visit import Visit
 from tests.running import RunningGateway
@@ -73,3 +74,56 @@ async def test_a_rollout_of_secret_values_is_undone(visit: Visit, gateway: Runni
         await expect(page.locator("h1")).to_contain_text(f"Rollout {number + 1} completed")
         found = done(talk, "configuration/get", name="vault.key", layer="vaults", reveal=True)
         assert found["configuration"]["value"] == "first"
+
+
+async def test_a_layer_that_others_change_meanwhile_is_not_overwritten(visit: Visit, gateway: RunningGateway) -> None:
+    """A form and a question are about the layer, or the schema, that was there when they opened."""
+    target = {"labels": {"mug": ["yes"]}}
+    with gateway.socket() as talk:
+        done(talk, "layer/put", layer="mugs", rank=820, target=target)
+        done(talk, "schema/put", names="mug.*", schema={"type": "string"})
+        await visit.open("layer/mugs")
+        await visit.button("Change").click()
+        await visit.dialog.get_by_label("Rank").fill("821")
+        done(talk, "layer/put", layer="mugs", rank=822, target=target)
+        await expect(visit.page.locator(".facts")).to_contain_text("822")
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.dialog.get_by_role("alert")).to_be_visible()
+        await visit.page.keyboard.press("Escape")
+        await visit.open("schema/mug.*")
+        await visit.button("Delete…").click()
+        done(talk, "schema/put", names="mug.*", schema={"type": "integer"})
+        await expect(visit.page.locator(".facts")).to_contain_text("Version 2")
+        await visit.dialog.get_by_role("button", name="Delete").click()
+        await expect(visit.dialog.get_by_role("alert")).to_be_visible()
+        await visit.page.keyboard.press("Escape")
+        assert next(each["rank"] for each in done(talk, "layer/list")["layers"] if each["layer"] == "mugs") == 822
+        assert "mug.*" in [each["names"] for each in done(talk, "schema/list")["schemas"]]
+
+
+async def test_labels_that_cannot_be_typed_stay_as_they_are(visit: Visit, gateway: RunningGateway) -> None:
+    """With a line break or = they would be others afterwards; names of what every object has are names like any."""
+    labels = {"a=b": ["line\nbreak"], "__proto__": ["x"], "constructor": ["y"]}
+    with gateway.socket() as talk:
+        done(talk, "layer/put", layer="odd", rank=830, target={"labels": labels})
+        device(talk, "odd-a", "Odd")
+        done(talk, "device/label", deviceId="odd-a", labels={"a=b": "line\nbreak"})
+        await visit.open("layer/odd")
+        await visit.button("Change").click()
+        await expect(visit.dialog.get_by_label("Labels")).to_be_disabled()
+        await visit.dialog.get_by_label("Rank").fill("831")
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.page.get_by_role("status").filter(has_text="Saved the layer")).to_be_visible()
+        await visit.open("layers")
+        await visit.button("New").click()
+        for label, text in (("Name", "even"), ("Rank", "832"), ("Labels", "__proto__=x\nconstructor=y")):
+            await visit.dialog.get_by_label(label).fill(text)
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.page.get_by_role("heading", name="even")).to_be_visible()
+        found = {each["layer"]: each["target"] for each in done(talk, "layer/list")["layers"]}
+        assert found["odd"] == {"labels": labels}
+        assert found["even"] == {"labels": {"__proto__": ["x"], "constructor": ["y"]}}
+        await visit.open("device/odd-a?tab=configuration")
+        await visit.button("Change…").click()
+        await expect(visit.dialog.get_by_label("Labels")).to_be_disabled()
+        await expect(visit.dialog.get_by_text("cannot be typed here")).to_be_visible()

@@ -179,6 +179,33 @@ async def test_a_deleted_name_is_put_back_from_its_history(visit: Visit, gateway
     assert value_of(gateway, "gone.a") == "kept"
 
 
+async def test_a_rollback_is_to_the_version_that_was_chosen(visit: Visit, gateway: RunningGateway) -> None:
+    """Also if somebody writes meanwhile, which moves all versions in the list."""
+    for number in range(1, 4):
+        put(gateway, "moved.a", f"value {number}")
+    await visit.open(one("moved.a") + "?tab=history")
+    await visit.page.locator(".change").last.click()
+    await expect(visit.button("Roll back to version 1")).to_be_visible()
+    put(gateway, "moved.a", "value 4")
+    await expect(visit.page.locator(".change")).to_have_count(4)
+    await visit.button("Roll back to version 1").click()
+    await expect(visit.page.locator(".facts")).to_contain_text("Version 5")
+    assert value_of(gateway, "moved.a") == "value 1"
+
+
+async def test_a_delete_is_of_the_version_that_was_asked_about(visit: Visit, gateway: RunningGateway) -> None:
+    """What somebody wrote while the dialog was open is not deleted."""
+    put(gateway, "asked.a", "first")
+    await visit.open(one("asked.a"))
+    await visit.button("Delete…").click()
+    await expect(visit.dialog).to_contain_text("version 1.")
+    put(gateway, "asked.a", "second")
+    await expect(visit.page.locator(".facts")).to_contain_text("Version 2")
+    await visit.dialog.get_by_role("button", name="Delete").click()
+    await expect(visit.dialog.get_by_role("alert")).to_be_visible()
+    assert value_of(gateway, "asked.a") == "second"
+
+
 async def test_two_people_edit_one_value_apart_and_both_edits_stay(visit: Visit, gateway: RunningGateway) -> None:
     """The second sees who was faster while typing, and the dialog when saving; the merge has both."""
     before = {"read": 1, "write": 2}

@@ -21,13 +21,12 @@ export const lines = (text) => text.split("\n").map((each) => each.trim()).filte
 
 /** Labels from lines such as `site=bonn`, grouped by label; a label without a value is one that devices must not have. */
 export function labelled(text) {
-  const labels = {};
+  const labels = new Map(); // a label may be called __proto__
   for (const line of lines(text)) {
     const [name, ...rest] = line.split("=");
-    if (!rest.length) labels[name] = null;
-    else labels[name] = [...(labels[name] ?? []), rest.join("=")];
+    labels.set(name, rest.length ? [...(labels.get(name) ?? []), rest.join("=")] : null);
   }
-  return labels;
+  return Object.fromEntries(labels);
 }
 
 /** Lines from labels. */
@@ -35,9 +34,17 @@ export function written(labels = {}) {
   return Object.entries(labels).flatMap(([name, values]) => values?.map((value) => `${name}=${value}`) ?? [name]).join("\n");
 }
 
+/** Whether labels can be typed as lines: one with a line break cannot, nor one with = in its name. */
+export function typeable(labels = {}) {
+  return JSON.stringify(labelled(written(labels))) === JSON.stringify(labels);
+}
+
+/** What to say of labels that cannot. */
+export const UNTYPEABLE = "These have line breaks, spaces or signs that cannot be typed here: change them with a program.";
+
 /** The target with further labels that its devices must have. */
 export function narrowed(target = {}, labels = {}) {
-  const both = {...target.labels};
-  for (const [name, values] of Object.entries(labels)) both[name] = both[name] && values ? both[name].filter((each) => values.includes(each)) : values;
-  return {...target, labels: Object.keys(both).length ? both : undefined};
+  const both = new Map(Object.entries(target.labels ?? {}));
+  for (const [name, values] of Object.entries(labels)) both.set(name, both.get(name) && values ? both.get(name).filter((each) => values.includes(each)) : values);
+  return {...target, labels: both.size ? Object.fromEntries(both) : undefined};
 }

@@ -243,6 +243,21 @@ export function usePolled(load, on, apart) {
   return found;
 }
 
+/**
+ * The index of the chosen one of changes, newest first, and a function that chooses another index: the second one at
+ * first. The choice is a revision, because a new change moves all others.
+ */
+export function useChosen(changes) {
+  const [revision, setRevision] = useState();
+  const known = changes?.findIndex((each) => each.revision === revision) ?? -1;
+  const at = known < 0 ? Math.min(1, (changes?.length ?? 1) - 1) : known;
+  const choose = (index) => setRevision(changes[index].revision);
+  useEffect(() => {
+    if (changes?.length && known < 0) choose(at);
+  }, [changes]);
+  return [at, choose];
+}
+
 /** An action of a button that runs once at a time: `[run, busy, error]`. */
 export function useAction(work) {
   const [busy, setBusy] = useState(false);

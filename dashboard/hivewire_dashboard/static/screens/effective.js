@@ -5,7 +5,7 @@ import {hw} from "../lib/gateway.js";
 import {toOne} from "../lib/layer.js";
 import {to} from "../lib/router.js";
 import {may} from "../lib/session.js";
-import {lines} from "../lib/targets.js";
+import {lines, typeable, UNTYPEABLE} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Dialog, Empty, Field, Problem, tell, undoing, useAction, useLoaded, usePolled} from "../lib/ui.js";
 import {Table} from "./access.js";
@@ -42,18 +42,21 @@ export function Effective({id}) {
 function Labels({id, done}) {
   const {value, error, again} = useLoaded(() => hw.call("device/label", {deviceId: id}), [id]);
   const [open, setOpen] = useState(false);
-  const pairs = Object.entries(value?.labels ?? {}).map(([name, text]) => `${name}=${text}`);
+  const labels = Object.entries(value?.labels ?? {});
+  const typed = typeable(Object.fromEntries(labels.map(([name, text]) => [name, [text]])));
+  const pairs = labels.map(([name, text]) => `${name}=${text}`);
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   return html`<div class="row-of facts"><span>Labels: ${pairs.map((each, index) => html`${index > 0 && ", "}<a href=${to("fleet", {label: each})}><${Text} of=${each} mono /></a>`)}${value && !pairs.length && "none"}</span>
     ${value && may("ManageConfiguration") && html`<${Button} kind="small" onClick=${() => setOpen(true)}>Change…<//>`}
-    ${open && html`<${LabelForm} id=${id} before=${pairs} revision=${value.revision} close=${() => setOpen(false)} done=${() => (again(), done())} />`}
+    ${open && html`<${LabelForm} id=${id} before=${pairs} typed=${typed} revision=${value.revision} close=${() => setOpen(false)} done=${() => (again(), done())} />`}
   </div>`;
 }
 
-function LabelForm({id, before, revision, close, done}) {
+function LabelForm({id, before, typed, revision, close, done}) {
   const [text, setText] = useState(before.join("\n"));
   const pairs = lines(text).map((each) => [each.split("=", 1)[0], each.slice(each.indexOf("=") + 1)]);
-  const wrong = lines(text).every((each) => each.indexOf("=") > 0) ? undefined : "A name, = and a text on each line.";
+  const whole = lines(text).every((each) => each.indexOf("=") > 0);
+  const wrong = !typed ? UNTYPEABLE : whole ? undefined : "A name, = and a text on each line.";
   const [save, busy, error] = useAction(async () => {
     await hw.call("device/label", {deviceId: id, labels: Object.fromEntries(pairs), revision});
     close();
@@ -62,7 +65,7 @@ function LabelForm({id, before, revision, close, done}) {
   });
   return html`<${Dialog} title="Labels of this device" close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" busy=${busy || wrong} onClick=${() => !wrong && save()}>Save<//>`}>
-    <div class="stack"><${Field} as="textarea" label="Labels" rows="4" class="mono" autofocus value=${text} onInput=${setText} wrong=${wrong} hint="One on each line: site=bonn. Layers and rollouts choose devices by them." />
+    <div class="stack"><${Field} as="textarea" label="Labels" rows="4" class="mono" autofocus value=${text} onInput=${setText} disabled=${!typed} wrong=${wrong} hint="One on each line: site=bonn. Layers and rollouts choose devices by them." />
       ${error && html`<${Problem} error=${error} />`}</div>
   <//>`;
 }

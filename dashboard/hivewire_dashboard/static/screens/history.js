@@ -9,16 +9,15 @@ import {toOne} from "../lib/layer.js";
 import {may} from "../lib/session.js";
 import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
-import {Button, Empty, Problem, tell, undoing, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Empty, Problem, tell, undoing, useAction, useChosen, useLoaded} from "../lib/ui.js";
 
 const PAGE = 50;
 
 export function History({name, layer, entry}) {
   const [more, setMore] = useState(PAGE);
   const {value: changes, error, again} = useLoaded(() => all(name, layer, more), [name, layer, entry?.version, more]);
-  const [chosen, setChosen] = useState(1);
+  const [at, choose] = useChosen(changes);
   const [other, setOther] = useState("now");
-  const at = Math.min(chosen, (changes?.length ?? 1) - 1);
   const change = changes?.[at];
   const possible = change?.entry && (at > 0 || !entry) && may("ManageConfiguration");
 
@@ -26,7 +25,7 @@ export function History({name, layer, entry}) {
     if (!possible) return;
     const {revision, entry: old} = change;
     const saved = await hw.rollback(name, {layer, toRevision: revision, expect: entry?.version ?? 0, description: `back to version ${old.version}`});
-    setChosen(1);
+    choose(0); // what is undone is the one before the new one
     reached("rollback");
     const undo = async () => {
       const options = {layer, expect: saved.version, description: "undo of a rollback"};
@@ -36,7 +35,7 @@ export function History({name, layer, entry}) {
     };
     tell(`Rolled back to version ${old.version}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);
   });
-  const move = (by) => changes && setChosen((before) => Math.max(0, Math.min(changes.length - 1, before + by)));
+  const move = (by) => changes && choose(Math.max(0, Math.min(changes.length - 1, at + by)));
   useKeys({j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1), r: back});
 
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this name" />`;
@@ -64,7 +63,7 @@ export function History({name, layer, entry}) {
   return html`<div class="history">
     <div>
       <ol class="changes" aria-label="Changes">
-        ${changes.map((each, index) => html`<${Change} key=${each.revision} change=${each} now=${index === 0} chosen=${index === at} choose=${() => setChosen(index)}>${narrow.matches && index === at && detail}<//>`)}
+        ${changes.map((each, index) => html`<${Change} key=${each.revision} change=${each} now=${index === 0} chosen=${index === at} choose=${() => choose(index)}>${narrow.matches && index === at && detail}<//>`)}
       </ol>
       ${changes.length === more && html`<${Button} onClick=${() => setMore(more + PAGE)}>Older changes<//>`}
       <p class="hint">j and k choose${may("ManageConfiguration") && ", r rolls back"}.</p>

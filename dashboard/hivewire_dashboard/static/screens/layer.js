@@ -19,7 +19,7 @@ export default function Layer({rest: [layer = ""]}) {
   types.use();
   const {value: layers, again} = useLayers();
   const {entries, ready, error} = useLayer(layer);
-  const [open, setOpen] = useState();
+  const [open, setOpen] = useState({}); // a dialog, with the layer as it was then
   const [text, setText] = useState("");
   const of = layers?.find((each) => each.layer === layer);
   const device = layer.startsWith(OF_DEVICE) ? layer.slice(OF_DEVICE.length) : undefined;
@@ -33,7 +33,7 @@ export default function Layer({rest: [layer = ""]}) {
       ${change && html`<div class="row-of">
         <a class="button primary" href=${toOne("", layer, {new: 1})}>New configuration</a>
         <a class="button" href=${to("rollout", "new", {layer})}>Roll out…</a>
-        ${of?.rank > 0 && html`<${Button} onClick=${() => setOpen("change")}>Change<//><${Button} kind="danger" onClick=${() => setOpen("remove")}>Delete…<//>`}
+        ${of?.rank > 0 && html`<${Button} onClick=${() => setOpen({change: of})}>Change<//><${Button} kind="danger" onClick=${() => setOpen({remove: of})}>Delete…<//>`}
       </div>`}
     </header>
     ${device !== undefined && html`<p class="facts">Only the device <a href=${to("device", device, {tab: "configuration"})}><${Text} of=${device} mono /></a>; above all other layers.</p>`}
@@ -48,7 +48,7 @@ export default function Layer({rest: [layer = ""]}) {
         <td>${kind(each.contentType)}</td><td>${each.version}</td>
       </tr>`)}<//>
       ${found.length > MOST && html`<p class="quiet">${count(MOST)} of ${count(found.length)} are shown: search for the others.</p>`}`}
-    ${open === "change" && html`<${LayerForm} of=${of} close=${() => setOpen()} done=${again} />`}
-    ${open === "remove" && html`<${RemoveLayer} of=${of} close=${() => setOpen()} />`}
+    ${open.change && html`<${LayerForm} of=${open.change} close=${() => setOpen({})} done=${again} />`}
+    ${open.remove && html`<${RemoveLayer} of=${open.remove} close=${() => setOpen({})} />`}
   </article>`;
 }

@@ -5,7 +5,7 @@ import {networks, types} from "../lib/fleet.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
-import {described, labelled, lines, written} from "../lib/targets.js";
+import {described, labelled, lines, typeable, UNTYPEABLE, written} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
@@ -43,13 +43,14 @@ export function LayerForm({of, close, done}) {
   const {target = {}} = of ?? {};
   const [name, setName] = useState("");
   const [rank, setRank] = useState(String(of?.rank ?? ""));
+  const typed = typeable(target.labels);
   const [labels, setLabels] = useState(written(target.labels));
   const [ids, setIds] = useState((target.deviceIds ?? []).join("\n"));
   const [percent, setPercent] = useState(String(target.percent ?? ""));
   const [inNetworks, setNetworks] = useState(target.networkIds ?? []);
   const [ofTypes, setTypes] = useState(target.deviceTypeIds ?? []);
   const [save, busy, error] = useAction(async () => {
-    const wanted = labelled(labels);
+    const wanted = typed ? labelled(labels) : target.labels;
     const members = {
       networkIds: inNetworks.length ? inNetworks : undefined,
       deviceTypeIds: ofTypes.length ? ofTypes : undefined,
@@ -73,7 +74,7 @@ export function LayerForm({of, close, done}) {
       ${!of && html`<${Field} label="Name" value=${name} onInput=${setName} autofocus hint="Up to 32 small letters, digits, dots and hyphens." />`}
       <${Field} label="Rank" type="number" min="1" max="9999" value=${rank} onInput=${setRank} hint="1 to 9,999; higher ones win." />
       <p>A device has the layer when all of these hold; without any, every device has it.</p>
-      <${Field} as="textarea" label="Labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="One on each line, such as site=bonn. Several values of one label: any of them will do. A name alone, such as spare: devices that do not have this label." />
+      <${Field} as="textarea" label="Labels" rows="2" class="mono" value=${labels} onInput=${setLabels} disabled=${!typed} wrong=${!typed && UNTYPEABLE} hint="One on each line, such as site=bonn. Several values of one label: any of them will do. A name alone, such as spare: devices that do not have this label." />
       ${several("Networks", networks, inNetworks, setNetworks)}
       ${several("Device types", types, ofTypes, setTypes)}
       <${Field} as="textarea" label="Device ids" rows="2" class="mono" value=${ids} onInput=${setIds} hint="One on each line." />

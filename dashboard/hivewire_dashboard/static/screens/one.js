@@ -37,7 +37,7 @@ function useEntry(name, layer) {
   return {
     entry: full ?? entry,
     secret,
-    waiting: (!ready && !own.error) || (left && !asked.value && !asked.error),
+    waiting: (!ready && !own.error) || (left && !full && !asked.error),
     error: own.error ?? asked.error,
     again: asked.again,
   };
@@ -48,7 +48,7 @@ function Existing({name, layer, tab, edit}) {
   const editing = drafts.value.get(keyOf(name, layer));
   const inBasket = staged.value.get(keyOf(name, layer));
   const plainOne = layer === undefined;
-  const [removing, setRemoving] = useState(false);
+  const [removing, setRemoving] = useState(); // the entry that was there when it was asked
   const schema = useLoaded(async () => (await hw.call("schema/list", {name})).schemas[0]?.names, [name]).value;
   const change = may("ManageConfiguration");
   const binary = entry?.value === null && !waiting && !secret;
@@ -76,7 +76,7 @@ function Existing({name, layer, tab, edit}) {
   }, [entry?.version]);
   useKeys({...(!editing && {Escape: () => go(plainOne ? to("c") : to("layer", layer))})});
 
-  const there = {stage: () => stageDelete(entry, layer), remove: () => setRemoving(true)};
+  const there = {stage: () => stageDelete(entry, layer), remove: () => setRemoving(entry)};
   return html`<article class="one">
     ${plainOne ? html`<${Path} name=${name} />` : html`<${InLayer} layer=${layer} />`}
     <header class="title">
@@ -107,7 +107,7 @@ function Existing({name, layer, tab, edit}) {
           : binary
             ? html`<${Binary} entry=${entry} />`
             : html`<${Value} name=${name} layer=${layer} entry=${entry} waiting=${waiting} />`}
-    ${removing && entry && html`<${Remove} entry=${entry} layer=${layer} close=${() => setRemoving(false)} />`}
+    ${removing && html`<${Remove} entry=${removing} layer=${layer} close=${() => setRemoving()} />`}
   </article>`;
 }
 

@@ -55,7 +55,7 @@ function New() {
 
 function Existing({names, tab}) {
   const {value, error, again} = usePolled(() => load(names), [names], LOOK);
-  const [removing, setRemoving] = useState(false);
+  const [removing, setRemoving] = useState(); // what was there when it was asked
   const found = value?.found;
   const editing = drafts.value.get(keyOf(names, SCHEMA));
   const change = may("ManageConfiguration");
@@ -70,7 +70,7 @@ function Existing({names, tab}) {
     <nav class="path" aria-label="Above"><a href=${to("schemas")}>Schemas</a></nav>
     <header class="title">
       <h1><${Text} of=${names} mono /> ${(editing ?? found)?.secret && html`<span class="tag changed">secret</span>`}</h1>
-      ${change && found && !editing && html`<div class="row-of"><${Button} kind="primary" onClick=${open}>Edit<//><${Button} kind="danger" onClick=${() => setRemoving(true)}>Delete…<//></div>`}
+      ${change && found && !editing && html`<div class="row-of"><${Button} kind="primary" onClick=${open}>Edit<//><${Button} kind="danger" onClick=${() => setRemoving(found)}>Delete…<//></div>`}
     </header>
     ${found && html`<p class="facts">Version ${found.entityVersion} · changed <${When} time=${found.modified} /> by <strong><${Text} of=${found.modifiedBy ?? "nobody"} /></strong></p>`}
     ${error && html`<${Problem} error=${error} retry=${again} />`}
@@ -91,7 +91,7 @@ function Existing({names, tab}) {
           ? html`<${Editing} key=${names} names=${names} edit=${editing} stored=${found} again=${again} />`
           : html`<${Reader} value=${found?.text ?? ""} label="Schema" json />`}
       </div>`}
-    ${removing && html`<${Remove} names=${names} found=${found} close=${() => setRemoving(false)} />`}
+    ${removing && html`<${Remove} names=${names} found=${removing} close=${() => setRemoving()} />`}
   </article>`;
 }
 

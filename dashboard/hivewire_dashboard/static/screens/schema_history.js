@@ -1,6 +1,6 @@
 /** The history of the schema of some names: each change, compared with the current schema, and a button to restore it through the review. */
 
-import {html, useState} from "../vendor/preact.js";
+import {html} from "../vendor/preact.js";
 import {draft, SCHEMA} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
@@ -8,7 +8,7 @@ import {parse} from "../lib/json.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {Text, When} from "../lib/text.js";
-import {Button, Empty, Problem, useLoaded} from "../lib/ui.js";
+import {Button, Empty, Problem, useChosen, useLoaded} from "../lib/ui.js";
 
 /** Most changes that the gateway returns. */
 const MOST = 100;
@@ -23,11 +23,10 @@ async function load(names) {
 /** `found` is the current schema; undefined when there is none. */
 export function History({names, found}) {
   const {value: changes, error, again} = useLoaded(() => load(names), [names, found?.entityVersion]);
-  const [chosen, setChosen] = useState(1);
+  const [at, choose] = useChosen(changes);
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this schema" />`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   if (!changes) return html`<p class="quiet" role="status">Reading…</p>`;
-  const at = Math.min(chosen, changes.length - 1);
   const change = changes[at];
   const title = ({operation, entityVersion}) => (operation === "put" ? `Version ${entityVersion}` : "Deleted");
   const back = () => {
@@ -36,7 +35,7 @@ export function History({names, found}) {
   };
   return html`<div class="history">
     <ol class="changes" aria-label="Changes">${changes.map((each, index) => html`<li key=${each.revision}>
-      <button type="button" class="change" aria-pressed=${index === at} onClick=${() => setChosen(index)}>
+      <button type="button" class="change" aria-pressed=${index === at} onClick=${() => choose(index)}>
         <span><strong>${title(each)}</strong>${index === 0 && " · now"}${each.secret && " · secret"}</span>
         <span><${When} time=${each.modified} /> by <${Text} of=${each.modifiedBy ?? "nobody"} /></span>
         ${each.description && html`<span class="quiet"><${Text} of=${each.description} /></span>`}

@@ -30,7 +30,7 @@ function Export({given}) {
     const readable = entries.filter(({value}) => value);
     const omitted = entries.filter(({value}) => !value).map(({name}) => name);
     saved("configurations.json", rendered(readable, {revision, ...(omitted.length && {omitted})}));
-    tell(`Exported ${count(readable.length, "configuration")}.${omitted.length ? ` ${count(omitted.length)} left out: they are binary.` : ""}`);
+    tell(`Exported ${count(readable.length, "configuration")}.${omitted.length ? ` ${count(omitted.length)} left out: they are binary or secret.` : ""}`);
   });
   return html`<section class="stack" aria-labelledby="export">
     <h2 id="export">Export</h2>
