@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -218,3 +219,14 @@ async def test_the_worst_text_is_text_while_it_is_edited(visit: Visit, gateway: 
     await press(visit, "Send")
     await expect(page.get_by_role("textbox", name="Answer")).to_contain_text("onerror")
     await shows(visit)
+
+
+async def test_a_line_to_copy_is_one_command_whatever_the_address_says(visit: Visit) -> None:
+    """Somebody may send a link to a folder that is none; the shell takes it as a text, and so do programs."""
+    folder = """$(id)';"`id`\\"""
+    await visit.open(f"c?below={quote(folder)}")
+    terminal, python, javascript = (visit.page.get_by_role("figure").nth(at).locator("code") for at in range(3))
+    await expect(terminal).to_be_visible()
+    assert shlex.split(await terminal.inner_text()) == ["hivewire", "put", "--", folder + "max", "42"]
+    line = f'await hw.put({json.dumps(folder + "max")}, "42")'
+    assert (await python.inner_text(), await javascript.inner_text()) == (line, line)

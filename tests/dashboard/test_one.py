@@ -366,6 +366,32 @@ async def test_a_secret_value_is_shown_on_request_only(visit: Visit, gateway: Ru
     await expect(visit.page.get_by_role("status")).to_contain_text("Rolled back to version 2")
 
 
+async def test_what_the_page_does_not_know_is_not_compared(visit: Visit, gateway: RunningGateway) -> None:
+    """Of a secret value no conflict, audit or copy says that it is empty, or the same as before."""
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="unseen.*", secret=True)["status"] == "success"
+    put(gateway, "unseen.a", "first")
+    await visit.open(one("unseen.a"))
+    await visit.button("Replace").click()
+    await visit.type("unseen.a", "mine")
+    put(gateway, "unseen.a", "theirs")
+    await visit.button("See the difference").click()
+    await expect(visit.dialog).to_contain_text("What they saved is not shown")
+    await expect(visit.dialog).not_to_contain_text("no difference")
+    await visit.dialog.get_by_role("button", name="Save yours").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("Saved version 3")
+    await visit.open("audit?name=unseen.*")
+    await visit.page.get_by_role("button", name="Difference of").first.click()
+    await expect(visit.dialog).to_contain_text("This value is secret.")
+    await visit.page.keyboard.press("Escape")
+    await visit.open("c?q=unseen.")
+    await visit.page.get_by_label("Select unseen.a").check()
+    await visit.button("Copy or rename…").click()
+    await visit.dialog.get_by_label("by", exact=True).fill("copied.a")
+    await visit.dialog.get_by_role("button", name="Stage").click()
+    await expect(visit.dialog.get_by_role("alert")).to_contain_text("secret or binary")
+
+
 RACE = """
 async ({name, rounds}) => {
     const {hw} = await import(new URL("lib/gateway.js", location.href.replace(/#.*/, "")));

@@ -1,14 +1,14 @@
 /** The changes of configurations, and the audit of everything else: who did what, and when. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
-import {Difference} from "../lib/editor.js";
 import {hw, names} from "../lib/gateway.js";
-import {looksLikeJson} from "../lib/json.js";
+import {toOne} from "../lib/layer.js";
 import {refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, moment, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, Tabs, useLoaded} from "../lib/ui.js";
 import {Table} from "./access.js";
+import {Versions} from "./history.js";
 
 const PAGE = 100;
 
@@ -74,9 +74,8 @@ function ChangeRow({row, look}) {
   return html`<tr>
     <td><${When} time=${modified} /></td>
     <td><${Text} of=${modifiedBy ?? "–"} /></td>
-    <td>${configuration.layer
-      ? html`<${Text} of=${configuration.name} mono /> <span class="quiet">in <${Text} of=${configuration.layer} mono /></span>`
-      : html`<a href=${to("one", configuration.name)}><${Text} of=${configuration.name} mono /></a>`}</td>
+    <td><a href=${toOne(configuration.name, configuration.layer)}><${Text} of=${configuration.name} mono /></a>${
+      configuration.layer && html` <span class="quiet">in <${Text} of=${configuration.layer} mono /></span>`}</td>
     <td>${operation === "delete" ? "deleted" : `version\u00a0${configuration.entityVersion}`}</td>
     <td><${Text} of=${description ?? ""} /></td>
     <td><${Button} kind="small" onClick=${look} aria-label=${`Difference of ${plain(configuration.name)}, revision ${row.revision}`}>Difference<//></td>
@@ -90,13 +89,12 @@ function Look({row, close}) {
     const [now, before] = await hw.history(name, {take: 2, before: revision + 1, layer});
     return {now: now?.revision === revision ? now : undefined, before};
   }, [name, revision]);
-  const after = value?.now?.entry?.value ?? "";
   return html`<${Dialog} wide title=${plain(name)} close=${close}>
     <div class="stack">
-      <p class="quiet">Revision ${revision}, ${moment(row.modified)}. <a href=${to("one", name, {tab: "history"})}>Its history</a></p>
+      <p class="quiet">Revision ${revision}, ${moment(row.modified)}. <a href=${toOne(name, layer, {tab: "history"})}>Its history</a></p>
       ${error && html`<${Problem} error=${error} />`}
       ${value && (value.now
-        ? html`<${Difference} before=${value.before?.entry?.value ?? ""} after=${after} labels=${["Before", value.now.entry ? "After" : "Deleted"]} json=${looksLikeJson(after, value.now.entry?.contentType)} />`
+        ? html`<${Versions} of=${[value.before?.entry, value.now.entry]} labels=${["Before", value.now.entry ? "After" : "Deleted"]} />`
         : html`<p>It is not in the history any more.</p>`)}
     </div>
   <//>`;

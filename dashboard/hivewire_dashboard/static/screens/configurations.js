@@ -9,7 +9,7 @@ import {go, refine, to} from "../lib/router.js";
 import {below, choose as chooseScope} from "../lib/scope.js";
 import {may} from "../lib/session.js";
 import {choose, settings} from "../lib/settings.js";
-import {ago, clock, count, kind, plain, size, Text, When} from "../lib/text.js";
+import {ago, clock, count, kind, plain, quoted, size, Text, When} from "../lib/text.js";
 import {announce, Button, Copied, Empty, Icon} from "../lib/ui.js";
 import {Selection, useSelection} from "./selection.js";
 
@@ -236,11 +236,12 @@ function Nothing({wanted, folder, mode}) {
       <div class="row-of"><${Button} onClick=${() => refine({in: other, q: wanted})}>Search the ${other}<//></div>
     <//>`;
   }
+  const name = `${folder || "limits."}max`;
   return html`<${Empty} title=${folder ? "There is nothing below this" : "There are no configurations yet"}>
     <p>Make the first one${may("ManageConfiguration") && html` with <strong>New</strong>, or`} from a terminal or a program:</p>
-    <${Copied} label="Terminal" text=${`hivewire put ${folder || "limits."}max 42`} />
-    <${Copied} label="Python" text=${`await hw.put("${folder || "limits."}max", "42")`} />
-    <${Copied} label="JavaScript" text=${`await hw.put("${folder || "limits."}max", "42")`} />
+    <${Copied} label="Terminal" text=${`hivewire put -- ${quoted(name)} 42`} />
+    <${Copied} label="Python" text=${`await hw.put(${JSON.stringify(name)}, "42")`} />
+    <${Copied} label="JavaScript" text=${`await hw.put(${JSON.stringify(name)}, "42")`} />
   <//>`;
 }
 

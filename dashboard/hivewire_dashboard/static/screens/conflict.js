@@ -32,7 +32,8 @@ async function current(name, layer) {
 function Choice({name, layer, found, theirs, close}) {
   const {value: yours, before: base, contentType, beforeType} = found;
   const json = looksLikeJson(yours, contentType);
-  const merge = useMemo(() => theirs && merged(base, theirs.value ?? "", yours, json), [theirs, yours]);
+  const unseen = theirs?.value === null; // it is secret or binary
+  const merge = useMemo(() => theirs && !unseen && merged(base, theirs.value, yours, json), [theirs, yours]);
   const [chosen, setChosen] = useState([]);
   const [view, setView] = useState("theirs");
   const [why, setWhy] = useState("");
@@ -72,12 +73,13 @@ function Choice({name, layer, found, theirs, close}) {
       : "It was deleted. Saving makes it anew."}
       ${merge && (merge.choices ? ` ${merge.choices === 1 ? "One part" : `${merge.choices} parts`} both of you changed: choose.` : " Your edits are apart, so they were merged.")}</p>
     ${merge && merge.choices > 0 && html`<${Choices} parts=${merge.parts} chosen=${chosen} choose=${setChosen} />`}
-    <div class="row-of" role="group" aria-label="What to compare">
+    ${unseen && html`<p>What they saved is not shown, because it is secret or binary. Saving yours replaces it.</p>`}
+    ${!unseen && html`<div class="row-of" role="group" aria-label="What to compare">
       ${Object.entries(views).map(([key, [label]]) => html`<button type="button" class="button" aria-pressed=${view === key} onClick=${() => setView(key)}>${label}</button>`)}
-    </div>
-    ${view === "merged" && result === undefined
+    </div>`}
+    ${!unseen && (view === "merged" && result === undefined
       ? html`<p class="quiet">Choose each part first.</p>`
-      : html`<${Difference} before=${before} after=${after} labels=${labels} json=${json} />`}
+      : html`<${Difference} before=${before} after=${after} labels=${labels} json=${json} />`)}
     ${broken && html`<p class="wrong">Merged it would be no JSON: keep editing.</p>`}
     <${Field} label="Why" value=${why} onInput=${setWhy} onEnter=${save} hint="For the history. Enter saves." />
     ${error && html`<${Problem} error=${error} />`}

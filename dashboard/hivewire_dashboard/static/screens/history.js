@@ -55,10 +55,7 @@ export function History({name, layer, entry}) {
       ${possible && html`<${Button} kind="primary" busy=${busy} onClick=${back}>Roll back to version ${change.entry.version}<//>`}
     </div>
     ${failed && html`<${Problem} error=${failed} />`}
-    ${change.entry?.value === null
-      ? html`<p class="quiet">${change.entry.size === undefined ? "This value is secret." : "This content is binary."}</p>`
-      : html`<${Difference} before=${older.entry?.value ?? ""} after=${newer.entry?.value ?? ""} labels=${[older, newer].map(title)}
-          json=${looksLikeJson(change.entry?.value, change.entry?.contentType)} />`}
+    <${Versions} of=${[older.entry, newer.entry]} labels=${[older, newer].map(title)} />
   </section>`;
   return html`<div class="history">
     <div>
@@ -70,6 +67,14 @@ export function History({name, layer, entry}) {
     </div>
     ${!narrow.matches && detail}
   </div>`;
+}
+
+/** The difference of two versions, or why one of them is not shown; a deleted one is undefined. */
+export function Versions({of, labels}) {
+  const unseen = of.find((each) => each?.value === null);
+  if (unseen) return html`<p class="quiet">${unseen.size === undefined ? "This value is secret." : "This content is binary."}</p>`;
+  const [before, after] = of.map((each) => each?.value ?? "");
+  return html`<${Difference} before=${before} after=${after} labels=${labels} json=${of.some((each) => looksLikeJson(each?.value, each?.contentType))} />`;
 }
 
 /** The newest changes, up to a number; the gateway returns 1,000 at a time. */

@@ -6,7 +6,7 @@ import {toOne, useLayer} from "../lib/layer.js";
 import {to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {described} from "../lib/targets.js";
-import {count, kind, Text} from "../lib/text.js";
+import {count, kind, quoted, Text} from "../lib/text.js";
 import {Button, Copied, Empty, Problem} from "../lib/ui.js";
 import {Table} from "./access.js";
 import {LayerForm, RemoveLayer, useLayers} from "./layers.js";
@@ -40,7 +40,7 @@ export default function Layer({rest: [layer = ""]}) {
     ${of && html`<p class="facts">Rank <strong>${of.rank}</strong> · <${Text} of=${described(of.target)} words /> · ${count(of.devices, "device")}</p>`}
     ${!ready && html`<p class="quiet" role="status">Reading…</p>`}
     ${ready && !entries.size && html`<${Empty} title="This layer holds nothing yet">
-      <p>Its devices have what lower layers say.</p><${Copied} label="Terminal" text=${`hivewire put baud 9600 --layer ${layer}`} /><//>`}
+      <p>Its devices have what lower layers say.</p><${Copied} label="Terminal" text=${`hivewire put baud 9600 --layer ${quoted(layer)}`} /><//>`}
     ${entries.size > 0 && html`<div class="row-of"><input type="search" aria-label="Search in this layer" placeholder="Name or value" value=${text} onInput=${(event) => setText(event.currentTarget.value)} /></div>
       <${Table} label="Configurations of this layer" head=${["Name", "Value", "Type", "Version"]}>${found.slice(0, MOST).map((each) => html`<tr key=${each.name}>
         <th scope="row"><a href=${toOne(each.name, layer)}><${Text} of=${each.name} mono /></a></th>

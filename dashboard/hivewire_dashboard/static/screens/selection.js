@@ -5,7 +5,7 @@ import {stage} from "../lib/basket.js";
 import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
-import {count} from "../lib/text.js";
+import {count, plain} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
 
 /** Most configurations that can be staged: as many as a transaction may have. */
@@ -75,6 +75,7 @@ function Moving({selection, close}) {
       const known = hw.get(name);
       const entry = known?.value === null ? await hw.fetch(name) : known;
       if (!entry) continue;
+      if (entry.value === null) throw new Error(`${plain(name)} is secret or binary: the page does not know what to copy.`);
       edits.push(edit(entry, entry.value, after + name.slice(before.length)));
       if (rename) edits.push(edit(entry, undefined));
     }

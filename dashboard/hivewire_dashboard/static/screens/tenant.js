@@ -5,7 +5,7 @@ import {Difference, Editor, Reader} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
 import {to} from "../lib/router.js";
-import {count, plain, Text, When} from "../lib/text.js";
+import {count, plain, quoted, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
 import {Merging} from "./merging.js";
 
@@ -83,7 +83,7 @@ function Document({id, stored, again}) {
   const collections = Object.entries(value ?? {}).filter(([, list]) => Array.isArray(list));
   const shown = collections.map(([name, list]) => [name, list.map((element, index) => [element, index]).filter(([element]) => `${called(element)} ${place(element)}`.toLowerCase().includes(low))]);
   return html`<section class="stack" aria-label="Document">
-    ${!stored.text && !changed && html`<${Empty} title="There is no document yet"><p>Write it here, or put one from a terminal: <code>hivewire tenant put ${plain(id)} document.json</code></p><//>`}
+    ${!stored.text && !changed && html`<${Empty} title="There is no document yet"><p>Write it here, or put one from a terminal: <code>hivewire tenant put -- ${plain(quoted(id))} document.json</code></p><//>`}
     <div class="row-of">
       <input type="search" class="grow" aria-label="Search elements" placeholder="Label or URI" value=${filter} onInput=${(event) => setFilter(event.currentTarget.value)} />
       <${Button} onClick=${() => setOpen({path: [], text})}>Edit all of it<//>
