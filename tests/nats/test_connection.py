@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -110,6 +111,15 @@ async def test_files_for_tls_that_cannot_be_used_are_named(connection: Connectio
     address = replace(connection.address, servers=("tls://127.0.0.1:1",))
     with pytest.raises(Unusable, match=r"TLS files of the store \(ca\.pem\)"):
         await Connection(address, Settings(store_ca=str(tmp_path / "ca.pem")), "test").open(1)
+
+
+@pytest.mark.parametrize("name", ["store_ca", "store_cert", "store_credentials"])
+async def test_a_file_for_the_store_that_is_a_pipe_is_refused(tmp_path: Path, name: str) -> None:
+    """Whoever opens it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    settings = Settings(**{"store_key": str(tmp_path / "pipe"), name: str(tmp_path / "pipe")})  # type: ignore[arg-type]
+    with pytest.raises(Unusable, match="it is not a regular file"):
+        await Connection(address_of("tls://h1/s"), settings, "test").open(1)
 
 
 @pytest.mark.parametrize(

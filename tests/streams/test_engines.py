@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from bench.nodes import PASSWORD
 
+from hivewire.files import beside
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, address_of
 from hivewire.settings import Settings
@@ -483,6 +485,27 @@ async def test_a_file_that_is_no_file_of_messages_is_set_aside(path: Path, conte
     path.write_bytes(content)
     await begins_anew(path, "")
     assert asides(path)[0].read_bytes() == content
+
+
+async def test_a_file_of_which_only_a_part_could_be_set_aside_is_kept_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start fails, and the next one renames the rest and begins anew."""
+    await written(path)
+    beside(path, "-wal").write_bytes(b"wal")
+    parts, rename = {each.read_bytes() for each in path.parent.iterdir()}, Path.rename
+
+    def fail(self: Path, target: Path) -> None:
+        if self.name.endswith("-wal"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(StoreError, match="-wal: Input/output error"):
+            await opened(path, "another")
+    await (await opened(path, "another")).close()
+    assert parts <= {each.read_bytes() for each in path.parent.glob("*.set-aside-*")}
 
 
 async def test_a_file_that_lost_its_wal_is_set_aside(path: Path, tmp_path: Path) -> None:
