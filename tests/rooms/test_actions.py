@@ -25,6 +25,7 @@ from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.access.users import UserContent
 from hivewire.actions import configuration
+from hivewire.actions.identity import MAX_DEVICES
 from hivewire.caller import Caller
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Change, Transaction, Write
@@ -796,6 +797,16 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
     await world.ask(TokenCreate(payload=payload_with(member, b"2147483648")))
 
 
+async def test_a_token_is_for_so_many_devices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of more is looked for."""
+    monkeypatch.setattr(world.services.registry, "reach", lambda identity, device_id: None)
+    given = ["a"] * MAX_DEVICES
+    await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN, deviceIds=given)))
+    monkeypatch.setattr(world.services.registry, "reach", None)
+    with pytest.raises(OutOfBounds, match=r"^deviceIds: a token is for at most 1000 devices"):
+        await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN, deviceIds=[*given, "a"])))
+
+
 @pytest.mark.parametrize("members", ["networkIds", "deviceTypeIds", "actions"])
 async def test_lists_that_fit_into_no_token_are_not_looked_at(
     world: World, monkeypatch: pytest.MonkeyPatch, members: str
@@ -812,7 +823,7 @@ async def test_lists_that_fit_into_no_token_are_not_looked_at(
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
     """`token/create` refuses to make a token that is longer than the gateway accepts."""
     names = [f"{number:03}" + "x" * 100 for number in range(900)]
-    with pytest.raises(OutOfBounds, match=r"^configurations: .* longer than 65536 characters"):
+    with pytest.raises(OutOfBounds, match="patterns, ids or devices the token would exceed 65536"):
         await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names)))
     reply = await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names[:400])))
     assert "000" + "x" * 100 in world.services.tokens.verify(reply.accessToken, real_now()).names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -17,7 +18,9 @@ from hivewire.schemas import compiled as bounds
 from hivewire.schemas.compiled import (
     LIGHT,
     MAX_BYTES,
+    MAX_DEPTH,
     MAX_PROBLEMS,
+    MAX_SUBSCHEMAS,
     SHOWN,
     Cache,
     Compiled,
@@ -80,6 +83,26 @@ def test_a_schema_that_cannot_be_used_is_refused_in_words(schema: Any, words: st
     with pytest.raises(SchemaError) as refused:
         of(schema)
     assert words in str(refused.value)
+
+
+def deep(times: int) -> Any:
+    """A schema in a schema, so many times."""
+    return {"not": deep(times - 1)} if times else True
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (lambda size: {"const": "x" * (size - len(json.dumps({"const": ""})))}, MAX_BYTES),
+        (lambda count: {"anyOf": [True] * (count - 1)}, MAX_SUBSCHEMAS),
+        (deep, MAX_DEPTH),
+    ],
+)
+def test_a_schema_may_be_exactly_so_large(make: Callable[[int], Any], most: int) -> None:
+    """Its text, the number of its subschemas and their depth."""
+    of(make(most))
+    with pytest.raises(SchemaError):
+        of(make(most + 1))
 
 
 def unevaluated(keyword: str, times: int) -> dict[str, Any]:

@@ -347,6 +347,17 @@ async def test_names_that_no_schema_can_have_are_refused(world: World) -> None:
         await define(world, "a", {"type": "nope"})
 
 
+async def test_descriptions_of_schemas_have_a_bound(world: World) -> None:
+    """Also of one that is deleted."""
+    await define(world, "a", True, description="x" * 1_024)
+    for request in (
+        SchemaPut(names="a", schema=raw(True), description="x" * 1_025),
+        SchemaDelete(names="a", description="x" * 1_025),
+    ):
+        with pytest.raises(OutOfBounds, match="description"):
+            await world.ask(request)
+
+
 async def test_there_is_room_for_so_many_schemas(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is refused, a change of one is not."""
     monkeypatch.setattr("hivewire.actions.schema.MAX_SCHEMAS", 2)
