@@ -48,6 +48,10 @@ SMALL = 512
 MAX_BATCH = 1_000
 """Elements of one JSON-RPC batch (configuration contract, section 10)."""
 
+MAX_NAMES = 500
+"""Different members beside the `params` of a JSON-RPC message. Each that is unknown there is compared with those that
+guard a write, which takes up to 30 microseconds."""
+
 NULL = Raw(b"null")
 
 
@@ -266,7 +270,8 @@ def _rpc_call(members: dict[str, Raw]) -> Call:
     identified = request_id is not None and bytes(request_id)[:1] in b'"-0123456789n'
     call = Call(None, request_id if request_id is not None and identified else NULL, action=b"null", rpc=True)
     name = coercion.plain_text(members.get("method", NULL))
-    if coercion.plain_text(members["jsonrpc"]) != "2.0" or name is None or (request_id is not None and not identified):
+    is_valid = coercion.plain_text(members["jsonrpc"]) == "2.0" and (request_id is None or identified)
+    if not is_valid or name is None or len(members) > MAX_NAMES:
         call.error = InvalidRpc()
         return call
     call.reply_wanted = request_id is not None
@@ -292,18 +297,25 @@ def _batch(data: bytes) -> Call | list[Call]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Call(None, NULL, error=MalformedJson())
     if not 1 <= len(elements) <= MAX_BATCH:
-        return Call(None, NULL, action=b"null", error=InvalidRpc(), rpc=True)
-    return [_element(bytes(element)) for element in elements]
+        return _invalid()
+    found = [_members(bytes(element)) for element in elements]
+    if len(set[str]().union(*found)) > MAX_NAMES:
+        return _invalid()
+    return [
+        _guarded(_rpc_call(members), bytes(element)) if "jsonrpc" in members else _invalid()
+        for element, members in zip(elements, found, strict=True)
+    ]
 
 
-def _element(data: bytes) -> Call:
+def _members(element: bytes) -> dict[str, Raw]:
     try:
-        members = coercion.decode_members(data)
+        return coercion.decode_members(element)
     except WireError:
-        members = {}
-    if "jsonrpc" not in members:
-        return Call(None, NULL, action=b"null", error=InvalidRpc(), rpc=True)
-    return _guarded(_rpc_call(members), data)
+        return {}
+
+
+def _invalid() -> Call:
+    return Call(None, NULL, action=b"null", error=InvalidRpc(), rpc=True)
 
 
 def answer(call: Call, reply: Reply) -> bytes:

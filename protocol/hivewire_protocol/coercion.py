@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -100,9 +100,17 @@ def misspelt(shape: type[Struct], names: Iterable[str]) -> str | None:
     lower = [guard.lower() for guard in guards]
     for name in names:
         plain = name[:64].replace("_", "").replace("-", "").lower()
-        if _OTHER_WORDS.get(plain) in guards or difflib.get_close_matches(plain, lower, n=1, cutoff=_NEAR):
+        if _OTHER_WORDS.get(plain) in guards or any(_is_near(plain, guard) for guard in lower):
             return name[:64]
     return None
+
+
+@lru_cache(8_192)  # a batch of requests may have the same names a thousand times
+def _is_near(name: str, guard: str) -> bool:
+    if 2 * min(len(name), len(guard)) / (len(name) + len(guard)) < _NEAR:
+        return False  # it cannot be
+    likeness = difflib.SequenceMatcher(None, guard, name)
+    return likeness.quick_ratio() >= _NEAR and likeness.ratio() >= _NEAR
 
 
 def nearest(name: str, shape: type[Struct]) -> str:

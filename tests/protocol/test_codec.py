@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import json
 import weakref
+from difflib import SequenceMatcher
 from itertools import chain
 from typing import Any
 
@@ -17,7 +19,14 @@ from hivewire_protocol import codec
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Call, RpcBatch
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InternalError, InvalidParameters, MalformedJson, Unavailable, VersionConflict
+from hivewire_protocol.errors import (
+    InternalError,
+    InvalidParameters,
+    InvalidRpc,
+    MalformedJson,
+    Unavailable,
+    VersionConflict,
+)
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import (
     ChangeInfo,
@@ -382,6 +391,36 @@ def test_an_expectation_beside_the_params_is_refused(member: str) -> None:
     assert str(call.error) == f"Unknown member '{member}' beside params; parameters are taken from params"
     other = one(f'{{"jsonrpc":"2.0","id":1,"method":"configuration/put",{params},"trace":"x"}}'.encode())
     assert (other.error, other.request) == (None, ConfigurationPut(name="a", value="b"))
+
+
+def test_names_beside_the_params_are_few_and_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of a megabyte could have 60,000 that nearly mean an expectation, each of which takes 30 microseconds.
+    In a batch those of all requests count, and equal ones once."""
+    compared: list[str] = []
+
+    class Counted(SequenceMatcher[str]):
+        def __init__(self, junk: None, guard: str, name: str) -> None:
+            compared.append(name)
+            super().__init__(junk, guard, name)
+
+    monkeypatch.setattr(difflib, "SequenceMatcher", Counted)
+    monkeypatch.setattr(codec, "MAX_NAMES", 50)
+
+    def request(first: int, count: int) -> bytes:
+        names = "".join(f',"noisrevytit{number}":1' for number in range(first, first + count))
+        params = '"params":{"name":"a","value":"b"}'
+        return f'{{"jsonrpc":"2.0","id":1,"method":"configuration/put",{params}{names}}}'.encode()
+
+    assert one(request(100, 46)).error is None
+    assert 0 < len(compared) <= 3 * 46
+    assert type(one(request(100, 47)).error) is InvalidRpc
+    compared.clear()
+    same = codec.decode(b"[%b]" % b",".join([request(100, 40)] * 25))
+    assert isinstance(same, list) and not any(call.error for call in same)
+    assert not compared
+    call = one(b"[%b]" % b",".join(request(first, 5) for first in range(100, 150, 5)))
+    assert (type(call.error), call.rpc) == (InvalidRpc, True)
+    assert not compared
 
 
 @pytest.mark.parametrize("member", ["entityVersion", "revision"])
