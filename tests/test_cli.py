@@ -330,6 +330,18 @@ CLOSED = """
 """A command whose streams of these numbers are closed, and None in Python."""
 
 
+def test_too_little_memory_is_no_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway with a large file under a limit of memory says what to look for."""
+
+    def start(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(cli._hivewire, "main", start)
+    code, printed, told = run("serve")
+    assert (code, printed) == (1, "")
+    assert told == "hivewire: error: not enough memory; is there a limit (ulimit -v, MemoryMax)?\n"
+
+
 def test_at_a_start_closed_streams_are_no_traceback(logged_in: Run) -> None:
     """Python itself makes None of them."""
     line = f"{sys.executable} -m hivewire put x - <&- >&-"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from hivewire import portions
+from hivewire import files, portions
 from hivewire.files import unfinished_file
 from hivewire.ledger.backup import backup
 from hivewire.ledger.engines.sqlite import journal
@@ -110,6 +110,25 @@ async def test_what_is_no_regular_file_is_refused(data: Path, make: Callable[[Pa
     with pytest.raises(JournalError, match=f"is {words}; name a file"):
         await Ledger(SqliteJournal(data), lambda: 1).open()
     assert os.listdir(data.parent) == [data.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_of_sync"),
+    [
+        ("IOERR_FSYNC", True),
+        ("IOERR_SHMSIZE", True),
+        ("IOERR_SHMMAP", True),
+        ("NOMEM", True),
+        ("IOERR_WRITE", False),
+        ("FULL", False),
+    ],
+)
+def test_a_commit_may_be_there_after_errors_that_follow_its_writing(name: str, is_of_sync: bool) -> None:
+    """By the numbers that SQLite gives them."""
+    error = sqlite3.OperationalError()
+    assert not files.is_of_sync(error)
+    error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}")
+    assert files.is_of_sync(error) == is_of_sync
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
