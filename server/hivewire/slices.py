@@ -58,6 +58,17 @@ async def in_slices(steps: Steps[_T], *, background: bool = False) -> _T:
             most = background_seconds(began - ended) if background else SLICE_SECONDS
 
 
+async def in_steps(steps: Steps[_T]) -> _T:
+    """The result of work for which writes wait: one step for each iteration of the event loop, in turn with nobody."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+        await asyncio.sleep(0)
+
+
 RUN = 1_000
 """Items that are sorted at once: about a millisecond."""
 

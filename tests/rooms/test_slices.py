@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from hivewire import slices
-from hivewire.slices import background_seconds, in_slices
+from hivewire.slices import background_seconds, in_slices, in_steps
 from hivewire_protocol.tenant.steps import Steps
 
 
@@ -25,6 +25,21 @@ async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch
 
     loop = asyncio.get_running_loop()
     assert await in_slices(steps()) is None  # type: ignore[arg-type]
+
+
+async def test_work_for_which_writes_wait_lets_the_event_loop_run() -> None:
+    """Once after each step, however short that is, and without a turn for other long work."""
+    served: list[int] = []
+
+    def steps() -> Steps[str]:
+        for number in range(3):
+            loop.call_soon(served.append, number)
+            yield
+            assert served == [*range(number + 1)]
+        return "done"
+
+    loop = asyncio.get_running_loop()
+    assert await in_steps(steps()) == "done"
 
 
 async def test_background_work_has_short_slices(monkeypatch: pytest.MonkeyPatch) -> None:

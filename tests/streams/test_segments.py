@@ -32,8 +32,9 @@ from hivewire.streams.message import (
 )
 from hivewire.streams.messages import Messages
 from hivewire.streams.page import Selection
+from hivewire.streams.segment import Header, Known, Recent
 from hivewire.streams.sqlite import SqliteEngine
-from hivewire_protocol.tenant.steps import at_once
+from hivewire_protocol.tenant.steps import Steps, at_once
 from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, updating
 from tests.streams.test_engines import ENGINES, Clusters
 
@@ -57,9 +58,7 @@ class Shelf:
 
     async def tidy(self) -> None:
         """As the timer does, until nothing more is due."""
-        self.messages.commands.tidy()
-        while self.messages.commands.is_tidying:
-            await asyncio.sleep(0)
+        await tidied(self.messages.commands)
 
 
 @pytest.fixture(params=[name for name in ENGINES if name != "nats"])
@@ -153,6 +152,70 @@ async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:
         log = await shelf.reopen()
 
 
+def test_what_comes_while_a_segment_is_closed_is_in_the_next_one() -> None:
+    """Closing takes several steps of the event loop, and another gateway of a shared log may append between any two."""
+
+    def entry(number: int) -> list[Message]:
+        body, place = b"x" * number, number * ROOM
+        return [Message(place + n, place + n, number, number, number, n % 2, "", 1, 1, "", 1, body) for n in range(3)]
+
+    def made() -> Recent:
+        recent = Recent(1, 0)
+        for number in (1, 2):
+            recent.add(entry(number), 100 * number, 0)
+        recent.keys[7] = Known(8, ROOM, 9)
+        return recent
+
+    alone, crowded = made(), made()
+    steps = segment.close(crowded)
+    number = 2
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = end.value
+            break
+        number += 1
+        crowded.add(entry(number), 1_000, 0)
+        crowded.keys[100 + number] = Known(number, number * ROOM, number)
+    assert number > 6
+    assert found == at_once(segment.close(alone))
+    closed, rest = crowded.split(found[0].last)
+    assert (closed.last, closed.messages, closed.keys) == (alone.last, alone.messages, alone.keys)
+    assert (rest.first, rest.last) == (3, number)
+
+
+async def test_a_segment_that_another_gateway_has_closed_meanwhile_is_not_closed_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which of them closes segments may change at any time."""
+    engine = MemoryEngine()
+    log = messages_on(engine, Clocks()).commands
+    await log.load()
+    await log.start()
+
+    def closed_by_another(recent: Recent) -> Steps[tuple[Header, bytes, bytes]]:
+        found = yield from segment.close(recent)
+        log._writer.closed(found[1])
+        return found
+
+    monkeypatch.setattr(writer, "close", closed_by_another)
+    inserted = [await log.insert(draft()) for _ in range(4)]
+    await tidied(log)
+    assert [each.header.last for each in log._index.closed] == [4]
+    assert vars(engine.log("commands"))["_segments"] == {}
+    assert await log.since(log.oldest - 1, take=100) == inserted
+    assert await log.insert(draft())
+    await log.close()
+
+
+async def tidied(log: Log) -> None:
+    """Close and drop what is due."""
+    log.tidy()
+    while log.is_tidying:
+        await asyncio.sleep(0)
+
+
 async def test_messages_of_one_time_are_in_the_order_of_their_inserts(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,9 +240,7 @@ async def test_what_is_stored_and_not_announced_yet_is_not_read() -> None:
     await log.load()
     await log.start()
     inserted = [await log.insert(draft()) for _ in range(12)]
-    log.tidy()
-    while log.is_tidying:
-        await asyncio.sleep(0)
+    await tidied(log)
     place = (inserted[-1].place // ROOM + 1) * ROOM
     vars(engine.log("commands"))["_entries"][place // ROOM] = pack([replace(inserted[-1], place=place)])
     assert await log.since(log.oldest - 1, take=100) == inserted

@@ -297,6 +297,7 @@ async def test_one_gateway_closes_and_drops_segments_for_all(site: Site, monkeyp
     mine, other = await segments(site, monkeypatch)
     place = other.oldest - 1
     assert await other.since(place, take=9) == await mine.since(place, take=9) == site.stored()
+    await tidied(mine)
     for clocks in site.clocks:
         clocks.on(HOUR // 2)
     await other.insert(draft())

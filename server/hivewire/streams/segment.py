@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct, msgpack
 
 from hivewire.streams.message import RANDOM_BITS, ROOM, Draft, Message
+from hivewire_protocol.tenant.steps import Steps
 
 SEGMENT_BYTES = 4 << 20
 SEGMENT_MESSAGES = 8_192
@@ -227,15 +228,18 @@ _headers = msgpack.Decoder(Header)
 _postings = msgpack.Decoder(Postings)
 
 
-def close(segment: Recent) -> tuple[Header, bytes, bytes]:
-    """The header of a segment, and the bytes of its header and postings.
+def close(segment: Recent) -> Steps[tuple[Header, bytes, bytes]]:
+    """The header of a segment, and the bytes of its header and postings, of what is in it when this begins.
 
-    It takes a few milliseconds of the event loop. The messages are read in the order in which they are in memory: read
-    in the order of devices they took twice as long.
+    A step takes a millisecond or two of the event loop. The messages are read in the order in which they are in memory:
+    read in the order of devices they took twice as long.
     """
-    events = segment.messages
+    first, last, size, peak = segment.first, segment.last, segment.bytes, segment.peaks[-1][1]
+    events, known = segment.messages.copy(), list(segment.keys.items())
     devices = [event.device for event in events]
+    yield
     order = sorted(range(len(events)), key=devices.__getitem__)  # those of a device stay in the order of places
+    yield
 
     def by_device(values: list[int]) -> list[int]:
         return [values[index] for index in order]
@@ -243,31 +247,40 @@ def close(segment: Recent) -> tuple[Header, bytes, bytes]:
     counts = Counter(by_device(devices))
     starts = list(accumulate(counts.values(), initial=0))
     sizes = list(accumulate(by_device([len(event.body) + OVERHEAD for event in events]), initial=0))
+    yield
     timestamps = [event.timestamp for event in events]
     clocks = [event.clock for event in events]
-    keys = sorted((key, *known) for key, known in segment.keys.items())
-    header = Header(
-        first=segment.first,
-        last=segment.last,
-        count=len(events),
-        size=segment.bytes,
-        earliest=min(clocks),
-        latest=max(clocks),
-        low=min(timestamps),
-        peak=segment.peaks[-1][1],
-        devices=_array(list(counts)),
-        sizes=_array([sizes[end] - sizes[start] for start, end in pairwise(starts)]),
-        updated=_array(sorted([event.id for event in events if event.changed != event.timestamp])),
-        keys=_array([key for key, _, _, _ in keys]),
-        contents=_array([content for _, content, _, _ in keys]),
-        places=_array([place for _, _, place, _ in keys]),
-        ids=_array([id for _, _, _, id in keys]),
-    )
+    updated = sorted([event.id for event in events if event.changed != event.timestamp])
+    yield
     postings = Postings(
         starts=_array(starts),
         ids=_array(by_device([event.id for event in events])),
         timestamps=_array(by_device(timestamps)),
         places=_array(by_device([event.place for event in events])),
+    )
+    yield
+    keyed = sorted((key, *each) for key, each in known)
+    keys: list[bytes] = []
+    for column in range(4):
+        yield
+        keys.append(_array([each[column] for each in keyed]))
+    yield
+    header = Header(
+        first=first,
+        last=last,
+        count=len(events),
+        size=size,
+        earliest=min(clocks),
+        latest=max(clocks),
+        low=min(timestamps),
+        peak=peak,
+        devices=_array(list(counts)),
+        sizes=_array([sizes[end] - sizes[start] for start, end in pairwise(starts)]),
+        updated=_array(updated),
+        keys=keys[0],
+        contents=keys[1],
+        places=keys[2],
+        ids=keys[3],
     )
     return header, _encode(header), _encode(postings)
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hivewire.group_commit import GroupCommit, Waiting
+from hivewire.slices import in_steps
 from hivewire.streams.contract import LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
@@ -328,9 +329,10 @@ class Writer(GroupCommit[Draft | Revision]):
         try:
             full = segment.fill >= 1 or now - segment.began >= limits.retention // PARTS
             if segment.messages and full and self._engine.keeper:
-                header, encoded, postings = close(segment)
-                await self._engine.seal(header.first, header.last, encoded, postings)
-                index.close(header)
+                header, encoded, postings = await in_steps(close(segment))
+                if index.open is segment:  # else another gateway, the keeper by now, has closed it meanwhile
+                    await self._engine.seal(header.first, header.last, encoded, postings)
+                    index.close(header)
             if index.closed and self._engine.keeper:
                 age = now - index.closed[0].ended
                 if age >= limits.retention or (index.bytes > limits.stored_bytes and age >= YOUNG):
