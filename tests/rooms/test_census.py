@@ -256,6 +256,28 @@ async def test_counts_and_rows_are_followed() -> None:
         assert peer.taken()[0]["code"] == 400
 
 
+async def test_a_subscription_that_cannot_be_served_keeps_no_other_one_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is wrong with it, and whichever comes first."""
+    async with fleet("a") as world:
+        peer, watch = Peer(world, world.caller().identity), world.services.fleet_watch  # type: ignore[arg-type]
+        for _ in range(2):
+            peer.ask("fleet/subscribe")
+        peer.taken()
+        query, asked = watch._query, list[object]()
+
+        def fail_at_first(*given: Any) -> Query | None:
+            asked.append(given)
+            return query(*given) if len(asked) > 1 else 1 / 0  # type: ignore[return-value]
+
+        monkeypatch.setattr(watch, "_query", fail_at_first)
+        await watch.tell()
+        assert [each["subscriptionId"] for each in peer.taken()] == [2]
+        await watch.tell()
+        assert [each["subscriptionId"] for each in peer.taken()] == [1]
+
+
 async def test_the_devices_of_a_rollout_are_followed() -> None:
     """Those that were reached, and those that fall silent, which only the clock says."""
     async with fleet("a", "b") as world:

@@ -184,6 +184,26 @@ async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch
         assert (await state(world, number))[:2] == ("held", 1)
 
 
+async def test_a_rollout_that_cannot_be_advanced_keeps_no_other_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with it, and whichever comes first; it is tried again."""
+    async with fleet("a") as world:
+        devices = Devices(world, "a")
+        numbers = [await start(world, n="1"), await start(world, m="1")]
+        await devices.listen()
+        progress = world.services.progress
+        count = progress.count
+
+        async def fail_at_first(rollout: Rollout, **how: bool) -> tuple[RolloutCounts, list[str]]:
+            return 1 / 0 if rollout.number == numbers[0] else await count(rollout, **how)  # type: ignore[return-value]
+
+        monkeypatch.setattr(progress, "count", fail_at_first)
+        await judge(world)
+        monkeypatch.undo()
+        assert [(await state(world, number))[0] for number in numbers] == ["running", "completed"]
+        await judge(world)
+        assert (await state(world, numbers[0]))[0] == "completed"
+
+
 async def test_a_held_rollout_shows_itself_to_who_another_gateway_has_reached() -> None:
     """As soon as that is known here, without any other change."""
     async with fleet("a", "b") as world:

@@ -18,7 +18,7 @@ from hivewire.devices.scope import Scope
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layers import EVERY_DEVICE, Selector
 from hivewire.fleet.members import Member
-from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, WORST, Report, state
+from hivewire.fleet.reports import APPLIED, LOCAL, PENDING, REFUSED, WORST, Report, state, worst
 from hivewire.fleet.rollouts import Rollout
 from hivewire.fleet.views import View
 from hivewire_protocol.nouns.fleet import ErrorCount, FleetCountReply, FleetRow, NameCounts
@@ -134,7 +134,9 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
     groups: Counter[tuple[View, Report | None]] = Counter()
     online = 0
     if query.everybody and query.rollout is None:
-        groups.update({(view, report): number for view in fleet.views for report, number in view.reports.items()})
+        for view in list(fleet.views):
+            yield
+            groups.update({(view, report): number for report, number in view.reports.items()})
         online = len(fleet.followers.online)
     else:
         for device in _candidates(fleet, query):
@@ -147,8 +149,7 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
     for (view, report), devices in groups.items():
         yield
         found = yield from query.states(view, report)
-        present = {*found.values()}
-        states[next((each for each in WORST if each in present), "applied")] += devices
+        states[worst(found.values())] += devices
         for name, what in found.items():
             if each_name and (name in by_name or len(by_name) < MOST_NAMES):
                 by_name.setdefault(name, Counter())[what] += devices
@@ -197,13 +198,13 @@ def _few(fleet: Fleet, query: Query) -> list[str] | None:
 def _row(fleet: Fleet, query: Query, member: Member) -> Steps[FleetRow]:
     view, report, device = member.view, member.report, member.device
     found = yield from query.states(view, report)
-    worst = next((each for each in WORST if each in found.values()), "applied")
     entries = {} if report is None else report.entries
     errors = {
         name: str(entries[name].error) for name, what in found.items() if what == REFUSED and not query.secret(name)
     }
     online = fleet.online(device.id)
-    return FleetRow(device.id, device.network, device.type, dict(member.labels), online, worst, errors)
+    what = worst(found.values())
+    return FleetRow(device.id, device.network, device.type, dict(member.labels), online, what, errors)
 
 
 def _candidates(fleet: Fleet, query: Query) -> Iterable[str]:

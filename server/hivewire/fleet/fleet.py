@@ -100,7 +100,7 @@ class Fleet:
         """The metrics: a sentence and a function for each name."""
         return {
             "fleet_layers": ("Layers with a record.", lambda: len(self.layers.ranks)),
-            "fleet_views": ("Different sets of layers that devices have.", lambda: sum(1 for _ in self.views)),
+            "fleet_views": ("Different sets of layers that devices have.", lambda: len(self.views)),
             "fleet_online": (
                 "Devices that follow their configurations here.",
                 lambda: len(self.followers.online.local()),

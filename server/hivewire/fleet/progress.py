@@ -101,10 +101,7 @@ class Progress:
     async def _keep_judging(self) -> None:
         while True:
             await asyncio.sleep(JUDGE_SECONDS)
-            try:
-                await self.judge()
-            except Exception as error:  # whatever it is, other rollouts go on, and trying again does no harm
-                log.warning("a rollout was not advanced; trying again", reason=repr(error))
+            await self.judge()
 
     # Counting.
 
@@ -150,7 +147,9 @@ class Progress:
                 errors[error] += 1
             silent += what == PENDING and at <= limit
         shown = 0
-        for view in self._fleet.views:
+        for number, view in enumerate(list(self._fleet.views)):
+            if number % LOOK == LOOK - 1:
+                yield
             if rollout in view.overlays:
                 if self._state(rollout, view, None)[0] == OVERRIDDEN:
                     states[OVERRIDDEN] += view.members
@@ -180,14 +179,20 @@ class Progress:
     async def judge(self) -> None:
         """Make all decisions that are due."""
         for rollout in list(self._fleet.rollouts.values()):
-            state_now = rollout.content.state
-            if self._fleet.is_gone(rollout.layer):
-                counts, reason = rollout.content.counts, str(missing(rollout.layer.name))
-                await self.write(rollout, ended(rollout.content, FAILED, self._now(), counts, reason))
-            elif state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):
-                await self._begin(rollout)
-            elif state_now == RUNNING:
-                await self._judge(rollout)
+            try:
+                await self._advance(rollout)
+            except Exception as error:  # whatever it is, other rollouts go on, and trying again does no harm
+                log.warning("a rollout was not advanced; trying again", rollout=rollout.number, reason=repr(error))
+
+    async def _advance(self, rollout: Rollout) -> None:
+        state_now = rollout.content.state
+        if self._fleet.is_gone(rollout.layer):
+            counts, reason = rollout.content.counts, str(missing(rollout.layer.name))
+            await self.write(rollout, ended(rollout.content, FAILED, self._now(), counts, reason))
+        elif state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):
+            await self._begin(rollout)
+        elif state_now == RUNNING:
+            await self._judge(rollout)
 
     async def _begin(self, rollout: Rollout) -> None:
         """Start a scheduled rollout after checking it again: the layer, the values and the author may have changed."""

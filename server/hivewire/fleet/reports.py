@@ -6,7 +6,7 @@ log. Equal reports of different devices are one object, so that a count compares
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -98,9 +98,9 @@ def state_of(entry: Reported, tag: str | None) -> str:
     return PENDING
 
 
-def worst(view: View, report: Report | None, names: list[str]) -> str:
-    """The worst state of these names; `applied` without any."""
-    found = {state(view, report, name) for name in names}
+def worst(states: Iterable[str]) -> str:
+    """The worst of these states; `applied` without any."""
+    found = {*states}
     return next((each for each in WORST if each in found), APPLIED)
 
 

@@ -172,6 +172,9 @@ class Views:
         """All of them."""
         return iter(self._views.values())
 
+    def __len__(self) -> int:
+        return len(self._views)
+
     def view(self, layers: tuple[Layer, ...], overlays: tuple[Overlay, ...] = ()) -> View:
         """The view of these layers and overlays."""
         found = self._views.get((layers, overlays))

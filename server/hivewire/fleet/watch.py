@@ -84,10 +84,7 @@ class FleetWatch:
     async def _keep_telling(self) -> None:
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            try:
-                await self.tell()
-            except Exception as error:  # whatever it is, trying again does no harm
-                log.warning("subscriptions to the fleet were not served", reason=repr(error))
+            await self.tell()
 
     async def tell(self) -> None:
         """Push to each subscription what has changed for it; to one whose peer does not read, later."""
@@ -96,7 +93,10 @@ class FleetWatch:
             # Devices of a rollout become silent by the passing of time alone.
             changed = told.at != self._fleet.changes or request.rollout is not None
             if sub.live and not sub.feed.stalled and sub.served.patterns and changed:
-                await self._tell(sub, told)
+                try:
+                    await self._tell(sub, told)
+                except Exception as error:  # whatever it is, others are served, and trying again does no harm
+                    log.warning("a subscription to the fleet was not served", reason=repr(error))
 
     async def _tell(self, sub: Subscription, told: Watched) -> None:
         request: FleetSubscribe = sub.noted
