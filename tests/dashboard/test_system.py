@@ -131,6 +131,21 @@ async def test_two_people_edit_a_document_apart(visit: Visit, gateway: RunningGa
     assert (found["entityTypes"][0]["label"], found["sources"][0]["label"]) == ("Branch", "Customers")
 
 
+async def test_of_two_first_documents_one_wins(visit: Visit, gateway: RunningGateway) -> None:
+    """Who is second sees that there is one now."""
+    tenant = Tenant(gateway, "documentd")
+    await visit.open("tenant/documentd")
+    await visit.button("Edit all of it").click()
+    await visit.page.get_by_role("textbox", name="Element").click()
+    await visit.page.keyboard.press("Control+a")
+    await visit.page.keyboard.insert_text(json.dumps(DOCUMENT | {"label": "Mine"}))
+    await visit.button("Take over").click()
+    tenant.put(DOCUMENT)
+    await visit.button("Save").click()
+    await expect(visit.dialog).to_contain_text("Somebody else saved this document meanwhile")
+    assert tenant.get()["label"] == "Shop"
+
+
 async def test_the_metrics_move_and_connections_can_be_closed(visit: Visit, gateway: RunningGateway) -> None:
     """Each chart has its figures beside it; who is connected is listed."""
     await visit.open("live")

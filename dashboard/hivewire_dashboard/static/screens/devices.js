@@ -113,11 +113,12 @@ export function DeviceForm({device, close}) {
     if (!device) go(to("device", id));
     tell(`Saved ${name}.`);
   });
-  const ready = id && name && !wrong;
+  const taken = !device && !busy && devices.items.has(id);
+  const ready = id && name && !wrong && !taken;
   return html`<${Dialog} title=${device ? "Change this device" : "New device"} close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="primary" type="submit" form="device" busy=${busy || !ready}>Save<//>`}>
     <form id="device" class="stack" onSubmit=${(event) => (event.preventDefault(), ready && save())}>
-      ${!device && html`<${Field} label="Id" value=${id} onInput=${setId} hint="Letters, digits and hyphens. It cannot be changed later." autofocus />`}
+      ${!device && html`<${Field} label="Id" value=${id} onInput=${setId} wrong=${taken && "There is a device with this id already."} hint="Letters, digits and hyphens. It cannot be changed later." autofocus />`}
       <${Field} label="Name" value=${name} onInput=${setName} />
       <${Field} as="select" label="Network" value=${network} onInput=${setNetwork}>${networks.sorted.map((each) => html`<option value=${each.id}>${plain(each.name)}</option>`)}<//>
       <${Field} as="select" label="Type" value=${type} onInput=${setType}>${types.sorted.map((each) => html`<option value=${each.id}>${plain(each.name)}</option>`)}<//>

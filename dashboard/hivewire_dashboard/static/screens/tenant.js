@@ -11,6 +11,9 @@ import {Merging} from "./merging.js";
 
 const EMPTY = '{\n  "label": "",\n  "schemaVersion": "1"\n}';
 
+/** Before any document: a save that expects none is refused if there is one. */
+const NEVER = "Thu, 01 Jan 1970 00:00:00 GMT";
+
 const written = (value) => JSON.stringify(value, null, 2);
 const called = (element) => element?.label ?? element?.name ?? "";
 const place = (element) => element?.uri ?? element?.URI ?? "";
@@ -57,7 +60,7 @@ function Document({id, stored, again}) {
     setFindings(found(await response.json()));
   });
   const [save, saving, refused] = useAction(async (what = text, since = stored.modified) => {
-    const headers = {"Content-Type": "application/json", ...(since && {"If-Unmodified-Since": since})};
+    const headers = {"Content-Type": "application/json", "If-Unmodified-Since": since ?? NEVER};
     try {
       await ask(id, "", {method: "PUT", body: what, headers});
     } catch (error) {
