@@ -144,7 +144,9 @@ function Groupings({what, noun, followed, member}) {
   devices.use();
   const [open, setOpen] = useState();
   const change = may(member === "networkId" ? "ManageNetwork" : "ManageDeviceType");
-  const number = (id) => devices.sorted.filter((each) => each[member] === id).length;
+  const numbers = new Map();
+  for (const each of devices.sorted) numbers.set(each[member], (numbers.get(each[member]) ?? 0) + 1);
+  const number = (id) => numbers.get(id) ?? 0;
   const query = member === "networkId" ? "network" : "type";
   if (followed.error.value) return html`<${Problem} error=${followed.error.value} />`;
   return html`<div class="padded stack">
