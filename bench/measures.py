@@ -453,9 +453,9 @@ async def fill(path: Path, count: int) -> None:
     """A new ledger file with so many configurations, names and values of 20 bytes each."""
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
     from hivewire.ledger.ledger import Ledger
-    from hivewire.ledger.records import MAX_TRANSACTION, Transaction, Write
+    from hivewire.ledger.records import Transaction, Write
     from hivewire.services import now
-    from hivewire_protocol.nouns.configuration import TEXT
+    from hivewire_protocol.nouns.configuration import MAX_TRANSACTION, TEXT
 
     ledger = Ledger(SqliteJournal(path), now)
     await ledger.open()

@@ -168,8 +168,9 @@ async def register(path: Path, count: int, networks: int = 1, id_of: Callable[[i
     from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
     from hivewire.ledger.ledger import Ledger
-    from hivewire.ledger.records import MAX_TRANSACTION, Transaction, Write
+    from hivewire.ledger.records import Transaction, Write
     from hivewire.services import now
+    from hivewire_protocol.nouns.configuration import MAX_TRANSACTION
 
     data = msgspec.Raw(b'{"serial":"%b"}' % (b"0" * 87))
     ledger = Ledger(SqliteJournal(path), now)

@@ -28,7 +28,7 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.messages import Reply, Request
-from hivewire_protocol.nouns.configuration import ConfigurationTransact
+from hivewire_protocol.nouns.configuration import MAX_TRANSACTION, ConfigurationTransact
 
 MAX_DEPTH = 128
 """How deep objects and arrays may be nested in a request (configuration contract, section 2)."""
@@ -179,6 +179,8 @@ def _guarded(call: Call, data: bytes) -> Call:
         try:
             if isinstance(request, ConfigurationTransact):
                 changes = request.changes or ()
+                if len(changes) > MAX_TRANSACTION:
+                    return call  # it is refused for that, and there may be 350,000
                 versions = sum([change.entityVersion is not UNSET for change in changes])
                 coercion.refuse_repeated(data, versions, sum([change.revision is not UNSET for change in changes]))
             else:

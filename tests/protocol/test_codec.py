@@ -393,6 +393,19 @@ def test_an_expectation_beside_the_params_is_refused(member: str) -> None:
     assert (other.error, other.request) == (None, ConfigurationPut(name="a", value="b"))
 
 
+def test_what_a_wrong_member_means_is_found_by_its_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by a comparison that takes ten times as long: a batch may have a thousand of them. Nor is a list of changes
+    searched for repeated expectations that is too long anyway."""
+    monkeypatch.setattr(difflib.SequenceMatcher, "ratio", lambda likeness: pytest.fail("compared"))
+    for wrong, words in (("valeu", "did you mean 'value'?"), ("xyz", "this request takes name, ")):
+        call = one(f'{{"action":"configuration/put","name":"a","{wrong}":"b"}}'.encode())
+        assert words in str(call.error)
+    monkeypatch.setattr(json, "loads", lambda data, **how: pytest.fail("searched"))
+    twice = b'{"revision":1,"\\u0072evision":2}'
+    call = one(b'{"action":"configuration/transact","changes":[%b]}' % b",".join([twice] * 1_001))
+    assert call.error is None
+
+
 def test_names_beside_the_params_are_few_and_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message of a megabyte could have 60,000 that nearly mean an expectation, each of which takes 30 microseconds.
     In a batch those of all requests count, and equal ones once."""

@@ -20,6 +20,9 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WasDryRun, says
 from hivewire_protocol.permissions import Permission
 
+MAX_TRANSACTION = 1_000
+"""Changes of one transaction (configuration contract, section 4)."""
+
 TEXT = "text/plain; charset=utf-8"
 """The content type of a value that was put without one."""
 

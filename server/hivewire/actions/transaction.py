@@ -14,7 +14,6 @@ from hivewire.caller import Caller
 from hivewire.fleet.conditions import guards_of
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
-    MAX_TRANSACTION,
     Change,
     Guard,
     Refused,
@@ -30,6 +29,7 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
+    MAX_TRANSACTION,
     ConfigurationTransact,
     ConfigurationTransactReply,
     TransactChange,

@@ -16,9 +16,8 @@ from hivewire.cli.import_formats import FORMATS, etcd_at, read
 from hivewire.cli.output import in_words, output_option, print_row, printable, shorten, warn
 from hivewire.cli.progress import Report, progress
 from hivewire.cli.remote import Remote
-from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
-from hivewire_protocol.nouns.configuration import TEXT, is_json, json_problem
+from hivewire_protocol.nouns.configuration import MAX_TRANSACTION, TEXT, is_json, json_problem
 from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS
 
 MESSAGE_BYTES = 1 << 19

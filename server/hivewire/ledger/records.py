@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 from msgspec import Struct
 
 from hivewire_protocol.errors import WireError
+from hivewire_protocol.nouns.configuration import MAX_TRANSACTION
 
 
 class KindRules(NamedTuple):
@@ -219,9 +220,6 @@ class Guard(Struct, gc=False):
     key: str
     preconditions: tuple[Precondition, ...]
 
-
-MAX_TRANSACTION = 1_000
-"""Writes in one transaction of a client (configuration contract, section 4)."""
 
 MAX_WRITES = MAX_TRANSACTION + 2
 """Writes of any transaction. A device is deleted with its label and the configurations of its layer."""
