@@ -193,7 +193,7 @@ class Polls:
         if not seconds or self._draining:
             return await asked.stored(wanted) or []
         size = max(0, size - FREE)
-        if size and self._held + size > HELD:
+        if self._held + size > HELD:
             raise Unavailable(f"{Unavailable.text}: too many large requests are waiting")
         waiter = Waiter(identity, wanted)
         end = partial(self._end, waiter)

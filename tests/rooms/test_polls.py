@@ -19,7 +19,7 @@ from hivewire.actions import poll as polling
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
-from hivewire.polls import FREE, HELD, READS, Waiter
+from hivewire.polls import FREE, HELD, KEYS, READS, Waiter
 from hivewire.streams import reader
 from hivewire_protocol.catalogue import HTTP_ONLY
 from hivewire_protocol.coercion import build, decode_members
@@ -278,9 +278,11 @@ async def test_a_waiting_poll_gets_the_first_message_that_matches(
     assert (found[what], found["deviceId"], found["timestamp"]) == ("on", "lamp", "1970-01-01T00:00:01.000")
 
 
-async def test_a_poll_for_updates_waits_for_the_next_one(world: World) -> None:
-    """A new command is none, and an update is no new command."""
-    updates = world.waiting("command/poll", deviceId="lamp", returnUpdatedCommands=True)
+@pytest.mark.parametrize("others", [0, KEYS])
+async def test_a_poll_for_updates_waits_for_the_next_one(world: World, others: int) -> None:
+    """A new command is none, and an update is no new command, however many names it asks for."""
+    wanted = ["on", *map(str, range(others))]
+    updates = world.waiting("command/poll", deviceId="lamp", names=wanted, returnUpdatedCommands=True)
     await world.until_waiting()
     number = (await world.order("on"))["id"]
     inserts = world.waiting("command/poll", deviceId="lamp")
@@ -305,10 +307,10 @@ async def test_no_message_falls_between_reading_and_waiting(world: World) -> Non
         assert names(await poll) == [str(turn)]
 
 
-@pytest.mark.parametrize("deleted", [False, True])
-async def test_what_comes_after_the_read_is_not_lost(world: World, deleted: bool) -> None:
+@pytest.mark.parametrize("what", ["insert", "delete", "gone"])
+async def test_what_comes_after_the_read_is_not_lost(world: World, what: str) -> None:
     """What is stored was read, and the poll does not know it yet: it gets what is inserted then, or ends with its
-    device."""
+    device, or with its connection."""
     log = world.services.messages.commands
     replay, was_read, go = log.replay, asyncio.Event(), asyncio.Event()
 
@@ -319,16 +321,21 @@ async def test_what_comes_after_the_read_is_not_lost(world: World, deleted: bool
         return found
 
     log.replay = slow  # type: ignore[method-assign]
-    poll = world.waiting("command/poll", deviceId="lamp", timestamp="2026-01-01")
+    caller, gone = world.caller(), list[Any]()
+    caller.when_gone = gone.append
+    poll = world.waiting("command/poll", caller, deviceId="lamp", timestamp="2026-01-01")
     await was_read.wait()
-    await (world.do("device/delete", deviceId="lamp") if deleted else world.order("on"))
+    if what == "gone":
+        gone[0]()
+    else:
+        await (world.do("device/delete", deviceId="lamp") if what == "delete" else world.order("on"))
     await asyncio.sleep(0)  # the poll is told
     go.set()
-    if deleted:
+    if what == "delete":
         with pytest.raises(NotFound):
             await poll
     else:
-        assert names(await poll) == ["on"]
+        assert names(await poll) == (["on"] if what == "insert" else [])
 
 
 @pytest.mark.parametrize("updated", [False, True])
@@ -431,6 +438,18 @@ async def test_a_poll_ends_with_its_device(world: World) -> None:
         assert (type(raised.value), str(raised.value)) == NOT_FOUND
     await world.order("open", "door")
     assert names(await other) == ["open"]
+
+
+async def test_a_poll_ends_with_its_device_type(world: World) -> None:
+    """As with its network."""
+    by_type = world.waiting("command/pollMany", deviceTypeIds=["2"])
+    other = world.waiting("command/poll", deviceId="lamp")
+    await world.until_waiting(2)
+    await world.drop("deviceType", 2)
+    with pytest.raises(NotFound):
+        await by_type
+    await world.order("on")
+    assert names(await other) == ["on"]
 
 
 async def test_a_poll_ends_with_its_network(world: World) -> None:

@@ -127,6 +127,7 @@ class StreamError(Exception):
         NotKept             the log does not reach back so far
         NotStored           the storage did not take it: it was not written
             Overloaded      too much is waiting, or everything is too young to make room
+            Unsynced        it may be there after a crash, until something else is written
             Undecided       nobody knows whether it was written
         Unreadable          the storage could not read it
     ```
@@ -174,8 +175,8 @@ class Unsynced(NotStored):
 
 
 class Undecided(NotStored):
-    """It is not known whether it was written: the storage did not answer in time, or failed to
-    sync. If it was, observers get it later."""
+    """It is not known whether it was written: the storage did not answer in time, or failed to sync. If it was,
+    observers get it later."""
 
 
 class Unreadable(StreamError):
