@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from hivewire.access.identity import Identity
 from hivewire.devices.index import Device
 from hivewire.devices.presence import Presence
@@ -31,8 +33,9 @@ from hivewire_protocol.errors import Unavailable
 AT_ONCE = 50
 """Waiting requests that are woken in one iteration of the event loop. Each answer takes some 50 µs."""
 
-KEYS = 16
-"""Most keys of a waiting request. One with more is tested with every message."""
+KEYS, WIDER = 16, 64
+"""Most keys of a waiting request. One with more is found by up to so many wider ones, of its networks, its types or its
+names alone, and then tested. Only one with still more of each is tested with every message."""
 
 READS = 4
 """Polls that read stored messages at the same time: what they read is held in memory."""
@@ -43,8 +46,7 @@ FREE = 4 << 10
 HELD = 32 << 20
 """Most bytes that all waiting requests together hold beyond FREE. They take about twice as much memory."""
 
-EVERYTHING = {updated: next(Filter().keys(updated=updated)) for updated in (False, True)}
-"""The key that all inserted, or all updated, messages have."""
+EVERY_MESSAGE = Filter()
 
 
 class Wanted(NamedTuple):
@@ -64,8 +66,18 @@ def wanted_by(filter: Filter, *, updated: bool, orders: bool) -> Wanted:
 
 
 def _wanted_by(filter: Filter, updated: bool, orders: bool) -> Wanted:
-    keys = tuple(filter.keys(updated=updated)) if len(filter) <= KEYS else (EVERYTHING[updated],)
+    keys = tuple(_found_by(filter).keys(updated=updated))
     return Wanted(keys, filter, filter.device if orders and not updated else None)
+
+
+def _found_by(filter: Filter) -> Filter:
+    """The filter by whose keys the request is found: it has few, and accepts at least all that is wanted."""
+    if len(filter) <= KEYS:
+        return filter
+    sides = Filter(filter.networks), Filter(types=filter.types), Filter(names=filter.names)
+    wider = [each for each in (replace(filter, names=None), *sides) if each != EVERY_MESSAGE]
+    fewest = min(wider, key=len)
+    return fewest if len(fewest) <= WIDER else EVERY_MESSAGE
 
 
 _few = lru_cache(256)(_wanted_by)

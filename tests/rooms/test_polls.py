@@ -19,8 +19,10 @@ from hivewire.actions import poll as polling
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
-from hivewire.polls import FREE, HELD, KEYS, READS, Waiter
+from hivewire.polls import FREE, HELD, KEYS, READS, Waiter, wanted_by
 from hivewire.streams import reader
+from hivewire.streams.filters import Filter, keys_of
+from hivewire.streams.message import Message
 from hivewire_protocol.catalogue import HTTP_ONLY
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import (
@@ -103,6 +105,35 @@ async def world() -> AsyncIterator[World]:
 def names(found: Any) -> list[str]:
     """The names of commands or notifications."""
     return [each.get("command") or each["notification"] for each in found]
+
+
+NETWORKS, TYPES, NAMES = (frozenset(range(1, 66)), frozenset(range(1, 66)), frozenset(map(str, range(65))))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "every"),
+    [
+        (Filter(frozenset({1, 2}), frozenset({3}), frozenset({"a", "b"})), 4, False),
+        (Filter(frozenset(range(5)), frozenset(range(4))), 4, False),
+        (Filter(frozenset(range(5)), None, frozenset("abcd")), 4, False),
+        (Filter(frozenset(range(20)), TYPES, NAMES), 20, False),
+        (Filter(NETWORKS, TYPES, frozenset(map(str, range(64)))), 64, False),
+        (Filter(frozenset({1}), frozenset({3}), NAMES, 7), 1, False),
+        (Filter(NETWORKS, TYPES, NAMES), 1, True),
+        (Filter(NETWORKS), 1, True),
+        (Filter(), 1, True),
+    ],
+)
+def test_who_waits_is_found_by_few_keys(wanted: Filter, count: int, every: bool) -> None:
+    """Also who waits for messages of many networks, types and names: by the fewest of these, so that it is not tested
+    with every message."""
+    keys = wanted_by(wanted, updated=False, orders=True).keys
+    assert len(keys) == count
+    for network, type_, name, device in ((1, 3, "a", 7), (1, 3, "3", 7), (99, 3, "3", 7), (1, 99, "3", 7)):
+        message = Message(1, 1, 1, 1, 1, device, "x", network, type_, name, 1, b"{}")
+        found = {*keys} & {*keys_of(message)}
+        assert len(found) == 1 if wanted.accepts(message) else len(found) <= 1
+    assert ("inserted:" in keys) is every
 
 
 # What is stored.
