@@ -13,7 +13,7 @@ import pytest
 from hivewire import cli
 from tests.command import Run, in_pipes
 from tests.forked import Piped
-from tests.running import Talk
+from tests.running import RunningGateway, Talk
 
 
 @pytest.fixture
@@ -53,6 +53,32 @@ def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path,
     assert kept.read_text() == "mine"
     kept.unlink()
     assert logged_in("get", "edit.conflict").out == "theirs"
+
+
+ANEW = """\
+import http.client, os, sys
+gateway = http.client.HTTPConnection("127.0.0.1", int(os.environ["ANEW_PORT"]))
+headers = {"Authorization": "Bearer " + os.environ["ANEW_TOKEN"], "Content-Type": "application/json"}
+for method, body in (("DELETE", None), ("PUT", b'{"value":"theirs"}')):
+    gateway.request(method, "/api/rest/configuration/edit.life", body, headers)
+    assert gateway.getresponse().read() is not None
+open(sys.argv[1], "w").write("mine")
+"""
+
+
+def test_an_edit_is_of_one_life_of_a_name(
+    logged_in: Run, editor: Path, shared_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody deleted and made anew is not overwritten, though it has the version that was opened."""
+    monkeypatch.setenv("ANEW_PORT", str(shared_gateway.port))
+    monkeypatch.setenv("ANEW_TOKEN", shared_gateway.token())
+    logged_in("put", "edit.life", "1")
+    editor.write_text(f"#!{sys.executable} -IS\n{ANEW}")
+    outcome = logged_in("edit", "edit.life")
+    assert outcome.code == 1
+    assert "\n  now: theirs\n" in outcome.err
+    Path(outcome.err.rstrip().rpartition("your text is in ")[2]).unlink()
+    assert logged_in("get", "edit.life").out == "theirs"
 
 
 def test_differences_are_shown_line_by_line(logged_in: Run, tmp_path: Path) -> None:

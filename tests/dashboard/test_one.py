@@ -206,6 +206,41 @@ async def test_a_delete_is_of_the_version_that_was_asked_about(visit: Visit, gat
     assert value_of(gateway, "asked.a") == "second"
 
 
+def made_anew(gateway: RunningGateway, name: str, value: str) -> None:
+    """Delete a configuration and make it again: its version is 1, as at first."""
+    with gateway.socket() as talk:
+        assert talk("configuration/delete", name=name)["status"] == "success"
+    assert put(gateway, name, value) == 1
+
+
+async def test_an_edit_is_of_one_life_of_a_name(visit: Visit, gateway: RunningGateway) -> None:
+    """What somebody deleted and made anew is not overwritten, though it has the version that was opened."""
+    for name in ("life.saved", "life.staged", "life.long"):
+        put(gateway, name, "first " * (300 if name == "life.long" else 1))
+    await visit.open(one("life.staged"))
+    await visit.button("Edit").click()
+    await visit.type("life.staged", "mine")
+    await visit.button("Stage").click()
+    await visit.open(one("life.saved"))
+    await visit.button("Edit").click()
+    await visit.type("life.saved", "mine")
+    await visit.button("Review and save").click()
+    await expect(visit.dialog.get_by_label("Why")).to_be_visible()
+    made_anew(gateway, "life.saved", "theirs")
+    made_anew(gateway, "life.staged", "theirs")
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.page.get_by_role("heading", name="Somebody else saved this meanwhile")).to_be_visible()
+    await visit.dialog.get_by_role("button", name="Take theirs").click()
+    await visit.open("basket")
+    await expect(visit.page.locator(".card.wronged")).to_contain_text("life.staged")
+    await visit.button("Take life.staged out").click()
+    assert (value_of(gateway, "life.saved"), value_of(gateway, "life.staged")) == ("theirs", "theirs")
+    await visit.open(one("life.long"))
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("first")
+    made_anew(gateway, "life.long", "other " * 300)
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("other")
+
+
 async def test_two_people_edit_one_value_apart_and_both_edits_stay(visit: Visit, gateway: RunningGateway) -> None:
     """The second sees who was faster while typing, and the dialog when saving; the merge has both."""
     before = {"read": 1, "write": 2}

@@ -66,7 +66,9 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
         return
     try:
         with explain_refusal():
-            asked = {"description": description, "contentType": content_type, "entityVersion": version}
+            # The version alone could be that of another life of the name, which somebody made meanwhile.
+            expected = {"entityVersion": version} | ({"revision": resource["revision"]} if resource is not None else {})
+            asked = {"description": description, "contentType": content_type, **expected}
             reply = remote.request("configuration/put", name=name, value=after, **asked)
     except RefusedByGateway as error:
         raise RefusedByGateway(f"{error.format_message()}\n  your text is in {file}", error.code) from None

@@ -16,10 +16,10 @@ const ROOM = 2_000_000;
 
 /**
  * The staged edits, by name and layer: the new configuration (`value` and `contentType`, or `undefined` to delete it), and
- * the version that was edited, with its value.
+ * what was edited: its revision, version and value.
  *
  * @type {import("../vendor/preact.js").Signal<Map<string, {name: string, layer?: string, value: string | undefined,
- *   contentType: string | undefined, base: number, before: string | undefined, description?: string}>>}
+ *   contentType: string | undefined, base: number, version?: number, before: string | undefined, description?: string}>>}
  */
 export const staged = signal(restored());
 

@@ -3,10 +3,11 @@
 import {effect, signal} from "../vendor/preact.js";
 
 /**
- * `base` is the version that was opened (0 for a new name), and `before` its text. Schemas also have `secret`.
+ * `base` is the revision that was opened (0 for a new name), `version` its version, and `before` its text. Schemas have
+ * their version as `base`, and `secret`.
  *
  * @type {import("../vendor/preact.js").Signal<Map<string, {value: string, contentType: string, base: number,
- *   before: string, beforeType: string, secret?: boolean, beforeSecret?: boolean}>>}
+ *   version?: number, before: string, beforeType: string, secret?: boolean, beforeSecret?: boolean}>>}
  */
 export const drafts = signal(new Map());
 
@@ -16,6 +17,11 @@ export const SCHEMA = "schema:";
 /** The key of an edit: the layer, if there is one, and the name. */
 export function keyOf(name, layer) {
   return layer === undefined ? name : `${layer}\n${name}`;
+}
+
+/** What a write expects. Versions begin again at 1 when a name is deleted and made anew, so they do not tell one life from another. */
+export function expecting(base) {
+  return base ? {revision: base} : {expect: 0};
 }
 
 /** Add an edit, or change some of its members. */

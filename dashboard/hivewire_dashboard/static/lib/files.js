@@ -47,7 +47,7 @@ export async function compared(entries) {
   const there = new Map();
   for (let start = 0; start < entries.length; start += NAMES) {
     const names = entries.slice(start, start + NAMES).map(({name}) => name);
-    const found = await hw.list(names, {take: names.length});
+    const found = await hw.list(names, {take: names.length, detail: true});
     for (const entry of found.entries) there.set(entry.name, entry);
   }
   return entries.map((entry) => {

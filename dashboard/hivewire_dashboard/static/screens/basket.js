@@ -12,7 +12,7 @@ import {go, to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
-import {discard, draft, drafts, keyOf} from "../lib/drafts.js";
+import {discard, draft, drafts, expecting, keyOf} from "../lib/drafts.js";
 
 /** The most changes of one transaction. */
 const MOST = 1_000;
@@ -27,7 +27,7 @@ export default function Basket() {
   const layers = useLayersOf(edits);
   const now = ({name, layer}) => (layer === undefined ? hw.get(name) : layers.get(layer)?.get(name));
   const known = ({layer}) => (layer === undefined ? names.ready.value : layers.has(layer));
-  const isOvertaken = (edit) => known(edit) && (now(edit)?.version ?? 0) !== edit.base;
+  const isOvertaken = (edit) => known(edit) && (now(edit)?.revision ?? 0) !== edit.base;
   const overtaken = edits.filter(isOvertaken);
   const [open, setOpen] = useState();
   const [why, setWhy] = useState("");
@@ -109,7 +109,7 @@ export default function Basket() {
 
 /** An edit as a change of a transaction. */
 function change({name, layer, value, contentType, base}) {
-  return value === undefined ? {delete: name, layer, expect: base} : {put: name, layer, value, contentType, expect: base};
+  return {...(value === undefined ? {delete: name} : {put: name, value, contentType}), layer, ...expecting(base)};
 }
 
 /** What undoes a transaction: changes of another one, and rollbacks where the earlier value is secret or long, and so not known here. */
@@ -117,11 +117,10 @@ function reversed(edits, entries, were) {
   const known = [];
   const unknown = [];
   edits.forEach(({name, layer, value, base, before}, index) => {
-    const {contentType, revision} = were[index] ?? {};
-    const expect = value === undefined ? 0 : entries[index].version;
-    if (!base) known.push({delete: name, layer, expect});
-    else if (before) known.push({put: name, layer, value: before, contentType, expect});
-    else unknown.push({name, layer, expect, toRevision: revision});
+    const written = expecting(value === undefined ? 0 : entries[index].revision);
+    if (!base) known.push({delete: name, layer, ...written});
+    else if (before) known.push({put: name, layer, value: before, contentType: were[index]?.contentType, ...written});
+    else unknown.push({name, layer, ...written, toRevision: base});
   });
   return {known, unknown};
 }
@@ -165,7 +164,7 @@ function Card({edit, now, over, refused, look, merge}) {
       ${refused && html`<div class="wrong">${plain(refused)}</div>`}
     </span>
     ${over && value !== undefined && html`<${Button} kind="small" onClick=${merge}>Merge…<//>`}
-    ${over && value === undefined && html`<${Button} kind="small" onClick=${() => stage([{...edit, base: now?.version ?? 0, before: now?.value}])}>Delete it all the same<//>`}
+    ${over && value === undefined && html`<${Button} kind="small" onClick=${() => stage([{...edit, base: now?.revision ?? 0, version: now?.version, before: now?.value}])}>Delete it all the same<//>`}
     <${Button} kind="small" onClick=${look}>Difference<//>
     ${value !== undefined && html`<a class="button small" href=${toOne(name, layer, {edit: 1})} aria-label=${`Edit ${plain(name)}`}>Edit</a>`}
     <${Button} kind="small" onClick=${() => unstage(edit)} aria-label=${`Take ${plain(name)} out`}>Take out<//>
@@ -180,9 +179,9 @@ function Look({edit: {name, value, before, contentType}, close}) {
 
 /** The conflict dialog for a staged edit; its result is staged again. */
 function Overtaken({edit, close}) {
-  const {name, layer, value, contentType, base, before = ""} = edit;
+  const {name, layer, value, contentType, base, version, before = ""} = edit;
   useEffect(() => {
-    draft(name, {value, contentType, base, before, beforeType: contentType}, layer);
+    draft(name, {value, contentType, base, version, before, beforeType: contentType}, layer);
     unstage(edit);
   }, []);
   const found = drafts.value.get(keyOf(name, layer));

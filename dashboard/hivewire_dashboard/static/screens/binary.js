@@ -7,7 +7,7 @@ import {plain, size} from "../lib/text.js";
 import {Button, Problem, tell, useAction} from "../lib/ui.js";
 
 export function Binary({entry}) {
-  const {name, contentType, version} = entry;
+  const {name, contentType, version, revision} = entry;
   const path = `api/rest/configuration/${encodeURIComponent(name)}/content`;
   const [download, loading, failed] = useAction(async () => {
     const url = URL.createObjectURL(await (await hw.http(path)).blob());
@@ -16,7 +16,7 @@ export function Binary({entry}) {
     URL.revokeObjectURL(url);
   });
   const [upload, sending, refused] = useAction(async (file) => {
-    const headers = {"Content-Type": file.type || contentType, "If-Match": `"${version}"`};
+    const headers = {"Content-Type": file.type || contentType, "If-Match": `"${version}-${revision}"`};
     await hw.http(path, {method: "PUT", headers, body: file});
     tell(`Saved ${file.name}.`);
   });

@@ -12,14 +12,14 @@ import {Text, When} from "../lib/text.js";
 import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 import {written} from "./editing.js";
 
-/** `version` is the current one, as far as it is known; when it changes, theirs is read again. */
-export function Conflict({name, layer, version, found, close}) {
+/** `revision` is the current one, as far as it is known; when it changes, theirs is read again. */
+export function Conflict({name, layer, revision, found, close}) {
   useEffect(() => reached("conflict"), []);
   // Read it from the gateway: the value in memory may be a moment old, or left out because it is long.
-  const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name, layer)}), [name, layer, version]);
+  const {value: loaded, error, again} = useLoaded(async () => ({theirs: await current(name, layer)}), [name, layer, revision]);
   return html`<${Dialog} wide title="Somebody else saved this meanwhile" close=${close}>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
-    ${loaded && html`<${Choice} key=${loaded.theirs?.version ?? 0} name=${name} layer=${layer} found=${found} theirs=${loaded.theirs} close=${close} />`}
+    ${loaded && html`<${Choice} key=${loaded.theirs?.revision ?? 0} name=${name} layer=${layer} found=${found} theirs=${loaded.theirs} close=${close} />`}
   <//>`;
 }
 
@@ -40,12 +40,12 @@ function Choice({name, layer, found, theirs, close}) {
   const result = merge ? merge.result(chosen) : yours;
   const broken = result !== undefined && isJson(contentType) && parse(result) === undefined;
   const ready = result !== undefined && result !== "" && !broken;
-  const expect = theirs?.version ?? 0;
+  const now = theirs?.revision ?? 0;
 
   const [save, busy, error] = useAction(async () => {
     if (!ready) return;
-    const back = {before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType, base: expect};
-    await written(name, {layer, value: result, contentType, expect, why, ...back});
+    const back = {before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType, base: now};
+    await written(name, {layer, value: result, contentType, why, ...back});
     close();
   });
   const take = () => {
@@ -54,9 +54,9 @@ function Choice({name, layer, found, theirs, close}) {
     tell("What they saved stays. Your edit is gone.");
   };
   const goOn = () => {
-    // The edit is now based on theirs, so that the next save expects the version that the user has just seen.
+    // The edit is now based on theirs, so that the next save expects what the user has just seen.
     const value = result ?? yours;
-    draft(name, {value, base: expect, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType}, layer);
+    draft(name, {value, base: now, version: theirs?.version, before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType}, layer);
     close();
   };
   useKeys({"Ctrl+Enter": save});

@@ -2,7 +2,7 @@
 
 import {html, useState} from "../vendor/preact.js";
 import {stage, unstage} from "../lib/basket.js";
-import {discard, draft, drafts, edited, keyOf} from "../lib/drafts.js";
+import {discard, draft, drafts, edited, expecting, keyOf} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
 import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
@@ -19,10 +19,10 @@ const TYPES = ["text/plain; charset=utf-8", "application/json"];
 /** `layer` is undefined for a plain configuration. */
 export function Editing({name, layer, entry}) {
   const found = drafts.value.get(keyOf(name, layer));
-  const {value, contentType, base, before} = found;
+  const {value, contentType, base, version, before} = found;
   const [dialog, setDialog] = useState();
   const [form, setForm] = useState(0);
-  const overtaken = (entry?.version ?? 0) !== base;
+  const overtaken = (entry?.revision ?? 0) !== base;
   const changed = edited(found);
   const wrong = isJson(contentType) && value && parse(value) === undefined;
   const close = () => setDialog(undefined);
@@ -38,7 +38,7 @@ export function Editing({name, layer, entry}) {
     setForm(form + 1);
   };
   const put = () => {
-    stage([{name, layer, value, contentType, base, before: base ? before : undefined}]);
+    stage([{name, layer, value, contentType, base, version, before: base ? before : undefined}]);
     discard(name, layer);
     tell("Staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
   };
@@ -63,7 +63,7 @@ export function Editing({name, layer, entry}) {
       <span class="hint">Ctrl+S reviews. ${value ? "" : "A value has at least one character."}</span>
     </div>
     ${dialog === "review" && html`<${Review} name=${name} layer=${layer} found=${found} close=${close} conflict=${() => setDialog("conflict")} />`}
-    ${dialog === "conflict" && html`<${Conflict} name=${name} layer=${layer} version=${entry?.version} found=${found} close=${() => (close(), setForm(form + 1))} />`}
+    ${dialog === "conflict" && html`<${Conflict} name=${name} layer=${layer} revision=${entry?.revision} found=${found} close=${() => (close(), setForm(form + 1))} />`}
     ${dialog === "discard" && html`<${Dialog} title="Discard this edit?" close=${close}
       actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind="danger" onClick=${() => (close(), discard(name, layer))}>Discard<//>`}>
       <p>What you typed is lost then.</p>
@@ -84,10 +84,10 @@ function Overtaken({entry, look}) {
 /** The edit, compared with the version that it is based on. */
 function Review({name, layer, found, close, conflict}) {
   const [why, setWhy] = useState("");
-  const {value, contentType, base, before, beforeType} = found;
+  const {value, contentType, base, version, before, beforeType} = found;
   const [save, busy, error] = useAction(async () => {
     try {
-      await written(name, {layer, value, contentType, expect: base, why, before, beforeType, base});
+      await written(name, {layer, value, contentType, why, before, beforeType, base});
       close();
     } catch (caught) {
       if (caught.name !== "Conflict" || !("change" in caught.reply)) throw caught; // a rollout may hold the name
@@ -100,7 +100,7 @@ function Review({name, layer, found, close, conflict}) {
     actions=${html`<${Button} onClick=${close}>Keep editing<//>
       <${Button} kind="primary" busy=${busy} onClick=${save}>${busy && away ? "Waiting for the gateway…" : busy ? "Saving…" : "Save"}<//>`}>
     <div class="stack">
-      <${Difference} before=${before} after=${value} labels=${[base ? `Version ${base}` : "Nothing", "Your edit"]} json=${looksLikeJson(value, contentType)} />
+      <${Difference} before=${before} after=${value} labels=${[base ? `Version ${version}` : "Nothing", "Your edit"]} json=${looksLikeJson(value, contentType)} />
       ${contentType !== beforeType && base > 0 && html`<p>The type changes from <code>${plain(beforeType)}</code> to <code>${plain(contentType)}</code>.</p>`}
       <${Field} label="Why" value=${why} onInput=${setWhy} onEnter=${save} autofocus hint="For the history. Enter saves." />
       ${error && html`<${Problem} error=${error} />`}
@@ -108,16 +108,16 @@ function Review({name, layer, found, close, conflict}) {
   <//>`;
 }
 
-/** Write a value that is based on a version, remove the edit, and offer to undo it. */
-export async function written(name, {layer, value, contentType, expect, why, before, beforeType, base}) {
-  const saved = await hw.put(name, value, {layer, contentType, expect, description: why || undefined});
+/** Write a value that is based on a revision, remove the edit, and offer to undo it. */
+export async function written(name, {layer, value, contentType, why, before, beforeType, base}) {
+  const saved = await hw.put(name, value, {layer, contentType, ...expecting(base), description: why || undefined});
   discard(name, layer);
   unstage({name, layer}); // the written value is the staged one, or newer
   const undo = async () => {
-    const options = {layer, expect: saved.version, description: "undo"};
+    const options = {layer, revision: saved.revision, description: "undo"};
     if (!base) await hw.delete(name, options);
     else if (before) await hw.put(name, before, {...options, contentType: beforeType});
-    else await hw.rollback(name, {...options, to: base}); // it is secret
+    else await hw.rollback(name, {...options, toRevision: base}); // it is secret
     return base ? "Put back as it was." : "Deleted again.";
   };
   tell(`Saved version ${saved.version} of ${name}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);

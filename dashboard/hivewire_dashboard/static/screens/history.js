@@ -1,6 +1,7 @@
 /** The history of one name: each change, compared with the current version, and a button to restore it. */
 
 import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {expecting} from "../lib/drafts.js";
 import {Difference, narrow} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
@@ -15,7 +16,7 @@ const PAGE = 50;
 
 export function History({name, layer, entry}) {
   const [more, setMore] = useState(PAGE);
-  const {value: changes, error, again} = useLoaded(() => all(name, layer, more), [name, layer, entry?.version, more]);
+  const {value: changes, error, again} = useLoaded(() => all(name, layer, more), [name, layer, entry?.revision, more]);
   const [at, choose] = useChosen(changes);
   const [other, setOther] = useState("now");
   const change = changes?.[at];
@@ -24,11 +25,11 @@ export function History({name, layer, entry}) {
   const [back, busy, failed] = useAction(async () => {
     if (!possible) return;
     const {revision, entry: old} = change;
-    const saved = await hw.rollback(name, {layer, toRevision: revision, expect: entry?.version ?? 0, description: `back to version ${old.version}`});
+    const saved = await hw.rollback(name, {layer, toRevision: revision, ...expecting(entry?.revision ?? 0), description: `back to version ${old.version}`});
     choose(0); // what is undone is the one before the new one
     reached("rollback");
     const undo = async () => {
-      const options = {layer, expect: saved.version, description: "undo of a rollback"};
+      const options = {layer, revision: saved.revision, description: "undo of a rollback"};
       if (entry) await hw.rollback(name, {toRevision: entry.revision, ...options});
       else await hw.delete(name, options);
       return "Undone.";

@@ -32,8 +32,9 @@ function useEntry(name, layer) {
   const ready = layer === undefined ? names.ready.value : own.ready;
   const secret = entry?.value === null && entry.size === undefined;
   const left = entry?.value === null && !secret;
-  const asked = useLoaded(async () => (left ? hw.fetch(name, undefined, {layer}) : undefined), [name, layer, entry?.version, left]);
-  const full = left && asked.value?.version === entry.version ? {...asked.value, ...entry, value: asked.value.value} : undefined;
+  const asked = useLoaded(async () => left && {of: entry.revision, ...(await hw.fetch(name, undefined, {layer}))}, [name, layer, entry?.revision, left]);
+  const current = asked.value?.of === entry?.revision && asked.value?.version === entry?.version;
+  const full = left && current ? {...asked.value, ...entry, value: asked.value.value} : undefined;
   return {
     entry: full ?? entry,
     secret,
@@ -56,14 +57,14 @@ function Existing({name, layer, tab, edit}) {
     refine({tab: undefined, edit: undefined});
     if (editing || !change) return;
     if (inBasket?.value !== undefined) {
-      const {value, contentType, base, before = ""} = inBasket;
-      draft(name, {value, contentType, base, before, beforeType: entry?.contentType ?? contentType}, layer);
+      const {value, contentType, base, version, before = ""} = inBasket;
+      draft(name, {value, contentType, base, version, before, beforeType: entry?.contentType ?? contentType}, layer);
       return;
     }
     if (!entry || binary) return;
-    const {version, contentType = "text/plain; charset=utf-8"} = entry;
+    const {revision, version, contentType = "text/plain; charset=utf-8"} = entry;
     const value = entry.value ?? ""; // a secret is replaced, not edited
-    draft(name, {value, contentType, base: version, before: value, beforeType: contentType}, layer);
+    draft(name, {value, contentType, base: revision, version, before: value, beforeType: contentType}, layer);
   };
 
   useEffect(() => {
@@ -103,7 +104,7 @@ function Existing({name, layer, tab, edit}) {
         : editing
           ? html`<${Editing} key=${name} name=${name} layer=${layer} entry=${entry} />`
           : secret
-            ? html`<${Secret} key=${entry.version} name=${name} layer=${layer} />`
+            ? html`<${Secret} key=${entry.revision} name=${name} layer=${layer} />`
           : binary
             ? html`<${Binary} entry=${entry} />`
             : html`<${Value} name=${name} layer=${layer} entry=${entry} waiting=${waiting} />`}
@@ -164,15 +165,15 @@ function Secret({name, layer}) {
   </div>`;
 }
 
-function stageDelete({name, version, value, contentType}, layer) {
-  stage([{name, layer, value: undefined, contentType, base: version, before: value}]);
+function stageDelete({name, revision, version, value, contentType}, layer) {
+  stage([{name, layer, value: undefined, contentType, base: revision, version, before: value}]);
   tell("The delete is staged. Nothing is written yet.", {label: "Open the basket", run: () => go(to("basket"))});
 }
 
 function Remove({entry, layer, close}) {
   const [why, setWhy] = useState("");
   const [remove, busy, error] = useAction(async () => {
-    await hw.delete(entry.name, {layer, expect: entry.version, description: why || undefined});
+    await hw.delete(entry.name, {layer, revision: entry.revision, description: why || undefined});
     close();
     go(layer === undefined ? to("c") : to("layer", layer));
     tell(`Deleted ${entry.name}.`, undoing(() => restored(entry, layer), toOne(entry.name, layer, {tab: "history"})));

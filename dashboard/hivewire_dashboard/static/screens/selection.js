@@ -52,9 +52,8 @@ export function Selection({selection, all}) {
 }
 
 function edit(entry, value, name = entry.name) {
-  const {contentType, version} = entry;
-  const same = name === entry.name;
-  return {name, value, contentType, base: same ? version : (hw.get(name)?.version ?? 0), before: same ? entry.value : hw.get(name)?.value};
+  const {revision, version, value: before} = (name === entry.name ? entry : hw.get(name)) ?? {revision: 0};
+  return {name, value, contentType: entry.contentType, base: revision, version, before};
 }
 
 function staged(selection) {
@@ -73,8 +72,8 @@ function Moving({selection, close}) {
     for (const name of selection.names()) {
       if (!name.startsWith(before)) continue;
       const known = hw.get(name);
-      const entry = known?.value === null ? await hw.fetch(name) : known;
-      if (!entry) continue;
+      if (!known) continue;
+      const entry = known.value === null ? {...known, value: (await hw.fetch(name)).value} : known;
       if (entry.value === null) throw new Error(`${plain(name)} is secret or binary: the page does not know what to copy.`);
       edits.push(edit(entry, entry.value, after + name.slice(before.length)));
       if (rename) edits.push(edit(entry, undefined));

@@ -2,6 +2,7 @@
 
 import {html, useState} from "../vendor/preact.js";
 import {refusals, stage} from "../lib/basket.js";
+import {expecting} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
 import {compared, everything, parsed, rendered, saved} from "../lib/files.js";
 import {hw} from "../lib/gateway.js";
@@ -70,7 +71,7 @@ function Import() {
   });
   const busy = writing || renewing;
   const basket = () => {
-    stage(fresh.map(({name, value, contentType, now}) => ({name, value, contentType, base: now?.version ?? 0, before: now?.value ?? undefined})));
+    stage(fresh.map(({name, value, contentType, now}) => ({name, value, contentType, base: now?.revision ?? 0, version: now?.version, before: now?.value ?? undefined})));
     setPreview(undefined);
     go(to("basket"));
   };
@@ -109,7 +110,7 @@ function Import() {
 }
 
 function change({name, value, contentType, now}) {
-  return {put: name, value, contentType, expect: now?.version ?? 0};
+  return {put: name, value, contentType, ...expecting(now?.revision ?? 0)};
 }
 
 /** Ask the gateway which entries it would refuse. */
