@@ -519,6 +519,16 @@ async def set_user(world: World, login: str, content: UserContent) -> None:
     await world.ledger.commit(world.users.write(login, content, None))
 
 
+async def test_a_poll_that_reaches_nothing_any_more_ends(world: World) -> None:
+    """With an empty list, as a new one would."""
+    await set_user(world, "ann", UserContent("", networks=[3, 1]))
+    poll = world.waiting("command/pollMany", world.caller(ANN, n=["1"]))
+    await world.until_waiting()
+    await set_user(world, "ann", UserContent("", networks=[3]))
+    assert await poll == []
+    assert await world.poll("command/pollMany", world.caller(ANN, n=["1"])) == []
+
+
 async def test_a_poll_ends_with_its_user(world: World) -> None:
     """Locked, or with its tokens revoked: it is refused as a new request would be, and gets no message any more."""
     for content, refusal in (

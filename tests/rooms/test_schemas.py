@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import UNSET, Raw
 
-from hivewire.ledger.records import Transaction, Unfit, Write
+from hivewire.ledger.records import Change, Transaction, Unfit, Write
 from hivewire.schemas import schemas, survey
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -126,6 +126,23 @@ async def test_a_schema_that_comes_at_the_same_time_counts(world: World) -> None
     others = await asyncio.gather(put(world, "m", "x"), define(world, "m", NUMBER), return_exceptions=True)
     assert [type(each).__name__ for each in others] == ["ConfigurationReply", "ValuesDoNotFit"]
     assert (await world.ask(SchemaList(name="m"))).schemas == []
+
+
+async def test_schemas_that_come_at_the_same_time_are_read_where_they_count(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not all of them with each write: both may be very many."""
+    read, rule_after = list[str](), schemas.rule_after
+
+    def counted(change: Change) -> Any:
+        read.append(change.key)
+        return rule_after(change)
+
+    defining = [define(world, names, NUMBER, force=True) for names in ("a*", "b*", "c*")]
+    writes = [Write("configuration", name, b"1", TEXT) for name in ("a1", "a2", "d")]
+    monkeypatch.setattr(schemas, "rule_after", counted)
+    await asyncio.gather(*defining, world.ledger.commit(Transaction(writes, "admin")))
+    assert read == ["a*", "a*", "a*", "b*", "c*"], "for two of the writes, and when they are applied"
 
 
 async def test_a_schema_that_ends_at_the_same_time_does_not_count(world: World) -> None:

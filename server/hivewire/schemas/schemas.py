@@ -222,15 +222,16 @@ class Schemas:
 
     def then(self, name: str, state: EvaluatedState) -> Rule | None:
         """The schema of a name when a write is evaluated."""
-        written = {change.key: rule_after(change) for change in state.written(KIND)}
+        written = {change.key: change for change in state.written(KIND)}
         if not written:
             return self.of(name)
+
+        def get(names: str) -> Rule | None:
+            change = written.get(names)
+            return self.rules.get(names) if change is None else rule_after(change)
+
         lengths = {len(names) - 1 for names in written if names.endswith("*")}.union(self._descending)
-        return _find(
-            name,
-            sorted(lengths, reverse=True),
-            lambda key: written.get(key) if key in written else self.rules.get(key),
-        )
+        return _find(name, sorted(lengths, reverse=True), get)
 
 
 def _find(name: str, lengths: Iterable[int], get: Callable[[str], Rule | None]) -> Rule | None:
