@@ -448,23 +448,21 @@ async def test_a_transaction_looks_up_what_rollouts_and_its_layer_hold(monkeypat
         assert changes.times == 0
         assert len(keys) <= 2 * 100
         decoded: list[bytes] = []
-        rollouts._held.cache_clear()
         decode = msgspec.json.decode
         monkeypatch.setattr(msgspec.json, "decode", lambda data, **how: decoded.append(data) or decode(data, **how))
-        condition = rollouts.Unheld({}, "global", ("baud",))
-        assert [condition.holds(None, Written(rollout.change)) for _ in range(5)] == [False] * 5
-        assert len(decoded) == 1
+        condition = rollouts.Unheld({}, rollouts.Written(), "global", ("baud",))
+        others = [structs.replace(rollout.change, id=number) for number in range(10, 19)]
+        for changed in range(3):
+            others[0] = structs.replace(others[0])
+            state = Written([*others, rollout.change])
+            assert [condition.holds(None, state) for _ in range(5)] == [False] * 5
+            assert len(decoded) == len(state.changes) + changed
 
 
 class Written(Struct):
-    """The state in a commit that has written a rollout too."""
+    """The state in a commit that has written rollouts too."""
 
-    change: Change
-
-    @property
-    def changes(self) -> list[Change]:
-        """The rollout."""
-        return [self.change]
+    changes: list[Change]
 
     def last(self, kind: str, key: str) -> None:
         """Nothing was there."""
@@ -474,8 +472,8 @@ class Written(Struct):
         return 1
 
     def written(self, kind: str) -> list[Change]:
-        """The rollout."""
-        return [self.change]
+        """The rollouts."""
+        return self.changes
 
 
 async def test_a_second_change_of_what_a_rollout_holds_is_refused() -> None:

@@ -31,6 +31,7 @@ from hivewire.fleet.rollouts import (
     STATES,
     Rollout,
     RolloutContent,
+    Written,
     content_of,
     ended,
     gate_of,
@@ -73,12 +74,13 @@ class Openable(Struct):
     """A condition: another rollout can be open."""
 
     rollouts: Mapping[int, Rollout]
+    written: Written
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is room for it."""
         found = {*self.rollouts}
-        for change in state.written(ROLLOUT):
-            (found.add if content_of(change).state in OPEN else found.discard)(change.id)
+        for number, held in self.written.of(state.written(ROLLOUT)).items():
+            (found.discard if held is None else found.add)(number)
         return len(found) < MOST_OPEN
 
     def error(self, last: Change | None) -> WireError:
@@ -118,7 +120,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     names = tuple(each.name or "" for each in changes)
     if len({*layer.values, *(each.name for each in changes if each.operation == "put")}) > MOST_NAMES:
         raise Room(fleet.layers, layer.name).error(None)
-    conditions = (Openable(fleet.rollouts), *fleet.unheld(layer.name, *names))
+    conditions = (Openable(fleet.rollouts, fleet.written), *fleet.unheld(layer.name, *names))
     write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
     guards = [*guards_of(writes), *(Guard(each.kind, each.key, (schedules.Lasting(),)) for each in writes)]
     transaction = Transaction([write], caller.identity.login, guards, dry_run=bool(request.dryRun))

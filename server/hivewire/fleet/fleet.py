@@ -20,7 +20,7 @@ from hivewire.fleet.followers import Followers, Moves
 from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
 from hivewire.fleet.members import Member, Members
 from hivewire.fleet.reports import Interned, Known, Rates
-from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, Unheld, content_of
+from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, Unheld, Written, content_of
 from hivewire.fleet.source import SOURCE, Desired, FleetSource, desired
 from hivewire.fleet.views import View, Views
 from hivewire.hub.feed import Subscription
@@ -57,6 +57,8 @@ class Fleet:
         self.followers.online.on_change = self._note_change
         self.rollouts: dict[int, Rollout] = {}
         """The open rollouts, by number."""
+        self.written = Written()
+        """What those hold that are being written."""
         self.changes = 0
         """Grows whenever a count may have changed."""
         self.rates = Rates()
@@ -166,7 +168,7 @@ class Fleet:
 
     def unheld(self, layer: str, *names: str) -> tuple[Precondition, ...]:
         """The conditions that no rollout holds these names of a layer, or without names the layer itself."""
-        return (Unheld(self.rollouts, layer, names),)
+        return (Unheld(self.rollouts, self.written, layer, names),)
 
     def is_gone(self, layer: Layer) -> bool:
         """Whether a layer is that of a device that does not exist any more."""

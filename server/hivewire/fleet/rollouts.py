@@ -6,8 +6,7 @@ transaction that expects the rollout's revision, so only one of several gateways
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -117,11 +116,24 @@ Held: TypeAlias = tuple[str, Set[str]]
 """A layer, and those of its names that a rollout holds."""
 
 
-@lru_cache(8)
-def _held(content: bytes) -> Held | None:
-    """What the content of a rollout's record holds, if it is open. Each write of a transaction asks for it. The last
-    content of each record is in memory anyway; an older one is at most a request and the values that it replaces."""
-    found = msgspec.json.decode(content, type=RolloutContent)
+class Written:
+    """What rollouts hold by their changes in an evaluation. Each change is read once, however often that is asked:
+    each write of a transaction asks."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, tuple[Change, Held | None]] = {}
+
+    def of(self, changes: Iterable[Change]) -> dict[int, Held | None]:
+        """That by these changes, by the numbers of the rollouts; None for one that is over."""
+        before, self._read = self._read, {}
+        for change in changes:
+            known = before.get(change.id)
+            self._read[change.id] = known if known is not None and known[0] is change else (change, _held(change))
+        return {number: held for number, (_, held) in self._read.items()}
+
+
+def _held(change: Change) -> Held | None:
+    found = content_of(change)
     return (found.layer, frozenset(each.name or "" for each in found.changes)) if found.state in OPEN else None
 
 
@@ -130,6 +142,7 @@ class Unheld(Struct):
     `holder` is the one that is."""
 
     rollouts: Mapping[int, Rollout]
+    written: Written
     layer: str
     names: Sequence[str] = ()
     holder: int = 0
@@ -137,7 +150,7 @@ class Unheld(Struct):
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is none."""
-        written = {change.id: _held(change.content or b"") for change in state.written(ROLLOUT)}
+        written = self.written.of(state.written(ROLLOUT))
         for number, rollout in self.rollouts.items():
             if (
                 rollout.layer.name == self.layer
