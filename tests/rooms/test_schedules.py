@@ -16,6 +16,7 @@ from hivewire.actions import rollout, schedule, schema
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.records import Change, NotDurable
 from hivewire.schedules import scheduled_of as found_in
+from hivewire.schemas import survey
 from hivewire.timers import Timers
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -494,11 +495,12 @@ async def test_what_looks_at_all_schedules_or_rollouts_does_it_in_steps(
         for name in "xy":
             changes, last = [{**put, "name": name}], [{"percent": 100}]
             await world.do("rollout/start", layer="global", changes=changes, steps=last)
-        steps = steps_of(schedule, schema, rollout)
+        steps = steps_of(schedule, schema, rollout, survey)
         assert len((await world.do("schedule/list"))["schedules"]) == 3
         assert len((await world.do("rollout/list"))["rollouts"]) == 2
         await world.do("schema/put", names="z*", schema=True)
-        assert steps == [2 * 3, 2, 3 + 2]
+        stored, waiting, judged = 0, 3 + 2, 3 + 2
+        assert steps == [2 * 3, 2, stored, waiting, judged]
         decoded: list[Change] = []
         for module in (schedule, schedules):
             monkeypatch.setattr(module, "scheduled_of", lambda change: decoded.append(change) or found_in(change))

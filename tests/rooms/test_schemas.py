@@ -188,27 +188,43 @@ async def test_values_that_are_written_during_the_survey_are_found(
         monkeypatch.setattr(survey, "in_slices", interrupted := Interrupted(world, f"c{few}.late"))
         with pytest.raises(ValuesDoNotFit) as refused:
             await define(world, f"c{few}.*", NUMBER)
-        assert interrupted.times == (1 if few else 2)
+        assert interrupted.steps == [0, 0 if few else 1], "stored values, and what waits or was written since"
         assert [each.name for each in refused.value.members["misfits"]] == [f"c{few}.late"]
         assert not world.services.schemas.surveys
 
 
 class Interrupted:
-    """In place of `in_slices`: all at once, and then somebody else writes."""
+    """In place of `in_slices`: all at once, and then somebody else writes. `steps` are those of each work."""
 
     def __init__(self, world: World, name: str) -> None:
-        self.times = 0
+        self.steps: list[int] = []
         self._world, self._name = world, name
 
     async def __call__(self, steps: Any) -> Any:
-        self.times += 1
+        self.steps.append(0)
         while True:
             try:
                 next(steps)
             except StopIteration as end:
-                if self.times == 1:
+                if len(self.steps) == 1:
                     await self._world.store(self._name, value="x")
                 return end.value
+            self.steps[-1] += 1
+
+
+async def test_values_that_take_long_are_judged_by_a_new_schema_if_they_are_few(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored ones, and those that are to be written later: each may take 2 s."""
+    monkeypatch.setattr(survey, "MAX_HEAVY", 1)
+    monkeypatch.setattr("hivewire.schemas.compiled.LIGHT", 0)
+    changes = [TransactChange(operation="put", name=f"later.{number}", value="1") for number in range(2)]
+    await world.ask(ConfigurationTransact(changes=changes, at=str(world.clock() + 1_000)))
+    for number in range(2):
+        await put(world, f"stored.{number}", "1")
+    for names in ("later.*", "stored.*"):
+        with pytest.raises(ValuesDoNotFit, match="too costly: more than 20 values take long to judge"):
+            await define(world, names, NUMBER)
 
 
 LONG = {"type": "array", "items": {"enum": [{"a": number} for number in range(2_000)]}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schemas.compiled import MAX_PROBLEMS, Compiled, compiled
@@ -22,6 +22,14 @@ LITTLE = 100
 """Values that changed meanwhile and are judged when the schema is written, all at once."""
 
 TOO_MANY = Problem("", "", "too costly: more than 20 values take long to judge")
+
+
+class Found(NamedTuple):
+    """A value, with its name and its layer, if it has one."""
+
+    layer: str | None
+    name: str
+    content: bytes
 
 
 class Survey:
@@ -61,7 +69,7 @@ class Survey:
         """Stored values that do not fit the schema, except in the last few writes."""
         keys: Sequence[tuple[str, str]] = [*self._all()]
         while True:
-            await self._judge_elsewhere(*await in_slices(self._judge(keys)))
+            await self._look(self._stored(keys))
             if self.misfits or len(self._changed) <= LITTLE:
                 return self.misfits
             keys = [*self._changed]
@@ -69,13 +77,7 @@ class Survey:
 
     async def look_at(self, values: Iterable[tuple[str | None, str, str]]) -> list[Misfit]:
         """The same of values that are to be written later; `values` are their layers, names and texts."""
-        for layer, name, value in values:
-            rule = self._schemas.of(name)
-            if self._is_for(name, rule) and len(self.misfits) < MAX_PROBLEMS:
-                secret = self._hides(layer, rule)
-                problems = await self._schemas.problems(self._schema, value.encode(), secret=secret)
-                if problems:
-                    self.misfits.append(Misfit(name, problems))
+        await self._look(Found(layer, name, text.encode()) for layer, name, text in values)
         return self.misfits
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
@@ -86,15 +88,15 @@ class Survey:
             changes += state.written(kind)
         judge = compiled(self._schema)
         for change in changes:
-            if change is None or change.content is None:
+            if (found := _found(change)) is None:
                 continue
-            rule = self._schemas.then(name_of(change), state)
-            if not self._is_for(name_of(change), rule):
+            rule = self._schemas.then(found.name, state)
+            if not self._is_for(found.name, rule):
                 continue
-            if not judge.is_light(change.content):
-                self._found(change, [TOO_COSTLY])
-            elif not judge.fits(change.content):
-                self._found(change, self._problems(judge, change, rule))
+            if not judge.is_light(found.content):
+                self._add(found, [TOO_COSTLY])
+            elif not judge.fits(found.content):
+                self._add(found, self._problems(judge, found, rule))
         return not self.misfits
 
     def _all(self) -> Iterator[tuple[str, str]]:
@@ -105,6 +107,11 @@ class Survey:
             if split(key)[1] in self._wanted:
                 yield "layerConfiguration", key
 
+    def _stored(self, keys: Iterable[tuple[str, str]]) -> Iterator[Found]:
+        for kind, key in keys:
+            if (found := _found(self._schemas.ledger.get(kind, key))) is not None:
+                yield found
+
     def _is_for(self, name: str, rule: Rule | None) -> bool:
         """Whether this schema would be the one of the name, in place of the one that it has."""
         if name not in self._wanted:
@@ -113,47 +120,51 @@ class Survey:
             return True
         return rule.names != name and len(rule.names) < len(self._names)
 
-    def _judge(self, keys: Iterable[tuple[str, str]]) -> Steps[tuple[list[Change], list[Change]]]:
+    async def _look(self, values: Iterable[Found]) -> None:
+        """Judge values, those on the event loop in slices and the others in other processes."""
+        unfit, heavy = await in_slices(self._judge(values))
+        if len(heavy) > MAX_HEAVY:
+            self._add(heavy[0], [TOO_MANY])
+            heavy = []
+        for found in (*unfit, *heavy):
+            secret = self._hides(found.layer, self._schemas.of(found.name))
+            if problems := await self._schemas.problems(self._schema, found.content, secret=secret):
+                self._add(found, problems)
+
+    def _judge(self, values: Iterable[Found]) -> Steps[tuple[list[Found], list[Found]]]:
         """Judge the values; returns those that do not fit and whose problems cannot be described on the event loop, and
         those that are too costly for it."""
-        judge, unfit, heavy = compiled(self._schema), list[Change](), list[Change]()
-        for kind, key in keys:
-            change = self._schemas.ledger.get(kind, key)
-            if change is None or change.content is None:
-                continue
-            rule = self._schemas.of(name_of(change))
-            if not self._is_for(name_of(change), rule):
-                continue
-            if not judge.is_light(change.content):
-                heavy.append(change)
-            elif not judge.fits(change.content):
-                if judge.is_brief(change.content):
-                    self._found(change, self._problems(judge, change, rule))
-                else:
-                    unfit.append(change)
-            if len(self.misfits) + len(unfit) == MAX_PROBLEMS:
-                break
+        judge, unfit, heavy = compiled(self._schema), list[Found](), list[Found]()
+        for found in values:
+            rule = self._schemas.of(found.name)
+            if self._is_for(found.name, rule):
+                if not judge.is_light(found.content):
+                    heavy.append(found)
+                elif not judge.fits(found.content):
+                    if judge.is_brief(found.content):
+                        self._add(found, self._problems(judge, found, rule))
+                    else:
+                        unfit.append(found)
+                if len(self.misfits) + len(unfit) >= MAX_PROBLEMS:
+                    break
             yield
         return unfit, heavy
 
-    async def _judge_elsewhere(self, unfit: Sequence[Change], heavy: Sequence[Change]) -> None:
-        if len(heavy) > MAX_HEAVY:
-            self._found(heavy[0], [TOO_MANY])
-            heavy = ()
-        for change in (*unfit, *heavy):
-            secret = self._hides(layer_of(change), self._schemas.of(name_of(change)))
-            if problems := await self._schemas.problems(self._schema, change.content or b"", secret=secret):
-                self._found(change, problems)
-
-    def _problems(self, judge: Compiled, change: Change, rule: Rule | None) -> list[Problem]:
-        content = change.content or b""
-        secret = self._hides(layer_of(change), rule)
-        return judge.problems(content, secret=secret) if judge.is_brief(content) else []
+    def _problems(self, judge: Compiled, found: Found, rule: Rule | None) -> list[Problem]:
+        secret = self._hides(found.layer, rule)
+        return judge.problems(found.content, secret=secret) if judge.is_brief(found.content) else []
 
     def _hides(self, layer: str | None, rule: Rule | None) -> bool:
         """Whether nothing of a value with this schema may be told."""
         return self._secret or (rule is not None and rule.secret) or not self._sees(layer)
 
-    def _found(self, change: Change, problems: list[Problem]) -> None:
+    def _add(self, found: Found, problems: list[Problem]) -> None:
         if len(self.misfits) < MAX_PROBLEMS:
-            self.misfits.append(Misfit(name_of(change), problems))
+            self.misfits.append(Misfit(found.name, problems))
+
+
+def _found(change: Change | None) -> Found | None:
+    """The value that a change leaves, if there is one."""
+    if change is None or change.content is None:
+        return None
+    return Found(layer_of(change), name_of(change), change.content)
