@@ -342,6 +342,11 @@ async def test_json_is_formatted_on_request_only_and_numbers_are_kept(visit: Vis
     await visit.button("Format").click()
     await visit.save("tidy")
     assert value_of(gateway, "json.a") == '{\n  "id": 12345678901234567890,\n  "rate": 1.10\n}'
+    put(gateway, "json.twice", '{"a:":1,"a":2,"a":3}', contentType="application/json")
+    await visit.open(one("json.twice"))
+    await visit.button("Edit").click()
+    await visit.button("Format").click()
+    await expect(visit.page.get_by_role("status")).to_contain_text("without changing it")
 
 
 async def test_a_long_value_is_opened_on_demand_and_a_binary_one_downloaded(

@@ -12,9 +12,15 @@ export function parse(text) {
   }
 }
 
-/** Whether a text can be formatted again without a loss: its numbers can be kept. */
+/** Whether a text of JSON can be formatted again without a loss: its numbers can be kept, and no member occurs twice. */
 export function keeps(text) {
-  return raw || !/\d{16}|\d[eE]/.test(text);
+  const numbers = raw || !/\d{16}|\d[eE]/.test(text);
+  return numbers && members(text) === members(JSON.stringify(parse(text)));
+}
+
+/** How many members all objects of a text have: the colons that are in no string. */
+function members(text) {
+  return text.replace(/"(?:[^"\\]|\\.)*"/g, "").split(":").length;
 }
 
 /** The text with one member on each line; undefined if it is not JSON, or if that would lose something. */

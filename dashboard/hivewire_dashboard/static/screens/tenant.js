@@ -33,7 +33,7 @@ function ask(id, path, init) {
   return hw.http(`reltio/api/${encodeURIComponent(id)}/configuration${path}`, {headers: {"Content-Type": "application/json"}, ...init});
 }
 
-export default function Tenant({rest: [id], query}) {
+export default function Tenant({rest: [id = ""], query}) {
   const {value, error, again} = useLoaded(() => load(id), [id]);
   const tab = query.get("tab") ?? "elements";
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
