@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hivewire.settings import Settings, StartError
 
@@ -11,9 +12,14 @@ if TYPE_CHECKING:
 
 
 def tracing_of(settings: Settings) -> Tracing | None:
-    """What traces requests, if a collector is set. Raises StartError without the packages for it."""
+    """What traces requests, if a collector is set. Raises StartError without its packages, and for a login in there."""
     if settings.otlp_endpoint is None:
         return None
+    if "@" in urlsplit(settings.otlp_endpoint).netloc:
+        raise StartError(
+            "the address in otlp_endpoint has a login, which others can see: set OTEL_EXPORTER_OTLP_HEADERS, such as "
+            "authorization=Basic%20..."
+        )
     try:
         from hivewire.tracing.spans import Tracing
     except ImportError as error:
