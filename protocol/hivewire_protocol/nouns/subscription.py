@@ -67,9 +67,9 @@ class SubscriptionItem(Struct, gc=False, omit_defaults=True):
     timestamp: Annotated[str | UnsetType | None, says("Of messages: that of the request.")] = UNSET
     layer: Annotated[str | UnsetType, says("Of configurations in layers: that of the request.")] = UNSET
     resumable: Annotated[bool, says("True if its pushes of messages have positions; absent otherwise.")] = False
-    paused: Annotated[bool, says("True if the rights of the socket no longer cover any of it; absent otherwise.")] = (
-        False
-    )
+    paused: Annotated[
+        bool, says("True if the rights of the socket cover none of it, or too much; absent otherwise.")
+    ] = False
 
 
 class SubscriptionListReply(Reply):
