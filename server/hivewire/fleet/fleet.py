@@ -268,15 +268,13 @@ class Fleet:
         for view in self.views.followed(layer):
             if not view.shows(layer, name):
                 continue
-            now = view.find(name)
-            value = None if now is None else now.value
-            former = before if before is not None else view.below(layer, name)
-            tag = None if former is None else former.tag
-            after = None if value is None else value.tag
-            if tag != after:
-                found.setdefault(id(value), (value, []))[1].append(view)
-            elif value is not None and change.content is not None:
-                insisted += self._again(desired(name, value, change.revision, ()), view.followers)
+            # Mostly a value replaces another one, so that nothing has to be looked up in any of thousands of views.
+            below = view.below(layer, name) if value is None or before is None else None
+            now, former = value or below, before or below
+            if (None if former is None else former.tag) != (None if now is None else now.tag):
+                found.setdefault(id(now), (now, []))[1].append(view)
+            elif now is not None and change.content is not None:
+                insisted += self._again(desired(name, now, change.revision, ()), view.followers)
         return [desired(name, value, change.revision, views) for value, views in found.values()]
 
     def _again(self, item: Desired, subs: Iterable[Subscription]) -> list[tuple[Desired, list[Subscription]]]:

@@ -97,9 +97,12 @@ class View:
 
     def below(self, layer: Layer, name: str) -> Value | None:
         """The effective value of a name if only the layers below one are looked at."""
-        lower = View(0, self.layers[self.layers.index(layer) + 1 :], self.overlays)
-        found = lower.find(name)
-        return None if found is None else found.value
+        for lower in self.layers[self.layers.index(layer) + 1 :]:
+            overlay = self._over(lower, name) if self.overlays else None
+            value = lower.values.get(name) if overlay is None else overlay.values[name]
+            if value is not None:
+                return value
+        return None
 
     @property
     def size(self) -> int:
