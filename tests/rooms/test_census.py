@@ -278,6 +278,25 @@ async def test_a_subscription_that_cannot_be_served_keeps_no_other_one_waiting(
         assert [each["subscriptionId"] for each in peer.taken()] == [1]
 
 
+async def test_a_rollout_is_followed_as_long_as_it_is_seen() -> None:
+    """Neither with a token for other names, nor when its device has moved out of reach."""
+    async with fleet("a") as world:
+        first = await start(world, n="1")
+        second = await start(world, layer="device/a", m="1")
+        every = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        anns = Peer(world, world.caller(ANN).identity)  # type: ignore[arg-type]
+        for peer, number in ((every, first), (anns, second)):
+            peer.ask("fleet/subscribe", rollout=number)
+        tell = world.services.fleet_watch.tell
+        await tell()
+        assert [len(peer.taken()) for peer in (every, anns)] == [2, 2], "the reply and the counts"
+        every.ask("authenticate", token=world.token(c=["m"]))
+        await world.do("device/save", deviceId="a", device={"networkId": 2})
+        world.follow("a")
+        await tell()
+        assert [len(peer.taken()) for peer in (every, anns)] == [1, 0], "the reply"
+
+
 async def test_the_devices_of_a_rollout_are_followed() -> None:
     """Those that were reached, and those that fall silent, which only the clock says."""
     async with fleet("a", "b") as world:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hivewire.actions.checks import checked_patterns, within
 from hivewire.actions.feeds import Wanted
 from hivewire.actions.layer import check_bounds
-from hivewire.actions.rollout import sees
 from hivewire.caller import Caller
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
@@ -44,9 +43,7 @@ def _query(services: Services, caller: Caller, request: FleetCount | FleetList |
     if request.target is not None:
         check_bounds(request.target)
     checked_patterns(request.names)
-    query = services.query(caller.identity, request)
-    rollout = None if query is None else query.rollout
-    if query is None or (rollout is not None and not sees(services, caller, rollout.content)):
+    if (query := services.query(caller.identity, request)) is None:
         raise NotFound(f"Rollout {request.rollout} is not open")
     return query
 

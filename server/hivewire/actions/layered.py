@@ -30,14 +30,6 @@ def check_write(services: Services, caller: Caller, layer: str) -> None:
         check_target(services, caller.identity, services.fleet.layers.by_name[layer].target)
 
 
-def sees(services: Services, identity: Identity, layer: str | None) -> bool:
-    """Whether somebody sees what a layer holds: that of a single device only if it reaches the device."""
-    if layer is None or not layer.startswith(OF_DEVICE):
-        return True
-    scope, device = services.registry.scope(identity), services.registry.device(layer.removeprefix(OF_DEVICE))
-    return scope.everything or (device is not None and scope.covers(device))
-
-
 def check_target(services: Services, identity: Identity, target: Target) -> None:
     """Raise AccessDenied for a target that does not name only networks and types of the caller."""
     scope = services.registry.scope(identity)

@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from hivewire import schedules
-from hivewire.actions import layered
 from hivewire.actions.checks import check_token, violations, within
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
@@ -236,7 +235,7 @@ def _page(services: Services, caller: Caller, request: RolloutList, take: int) -
             break
         if request.before is None or change.id < request.before:
             content = content_of(change)
-            if request.state in (None, content.state) and sees(services, caller, content):
+            if request.state in (None, content.state) and services.fleet.sees_rollout(caller.identity, content):
                 found.append((change, content))
             yield
     return found
@@ -281,17 +280,9 @@ def _found(services: Services, caller: Caller, number: int | None) -> Change:
     if number is None:
         raise InvalidParameters("rollout is required")
     change = services.ledger.get(ROLLOUT, str(number))
-    if change is None or not sees(services, caller, content_of(change)):
+    if change is None or not services.fleet.sees_rollout(caller.identity, content_of(change)):
         raise NotFound(f"Rollout {number} does not exist")
     return change
-
-
-def sees(services: Services, caller: Caller, content: RolloutContent) -> bool:
-    """Whether a caller reaches all names of a rollout, and its device if it is in the layer of a single one."""
-    names = caller.identity.names
-    return layered.sees(services, caller.identity, content.layer) and all(
-        (each.name or "") in names for each in content.changes
-    )
 
 
 def hold(services: Services, caller: Caller, request: RolloutHold) -> Coroutine[Any, Any, Reply]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from hivewire.actions.checks import check_token, within
-from hivewire.actions.layered import check_target, sees
+from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Transaction, Write
@@ -74,7 +74,7 @@ def _view(services: Services, caller: Caller, change: Change, scheduled: Schedul
 def _sees(services: Services, caller: Caller, change: ScheduledChange | TransactChange) -> bool:
     """Whether a caller sees a change: its name, and its device if it is in the layer of a single one."""
     layer = None if change.layer is UNSET else change.layer
-    return (change.name or "") in caller.identity.names and sees(services, caller.identity, layer)
+    return (change.name or "") in caller.identity.names and services.fleet.sees(caller.identity, layer)
 
 
 def _expiry(services: Services, change: Change) -> list[ScheduledChange]:

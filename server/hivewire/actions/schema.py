@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire.actions.checks import check_token, description_of, expected_of, out_of_length, within
-from hivewire.actions.layered import sees
 from hivewire.caller import Caller
 from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
 from hivewire.ledger.pending import PendingWrite, commit
@@ -101,7 +100,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
 
 def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, secret: bool = False) -> Survey:
     """A survey that tells nothing of values in layers of devices that the caller does not reach."""
-    return Survey(services.schemas, names, schema, secret=secret, sees=partial(sees, services, caller.identity))
+    return Survey(services.schemas, names, schema, secret=secret, sees=partial(services.fleet.sees, caller.identity))
 
 
 def _waiting(services: Services) -> Steps[list[tuple[str | None, str, str]]]:

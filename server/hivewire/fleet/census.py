@@ -111,12 +111,12 @@ class Query(Struct):
 def query_of(
     fleet: Fleet, registry: Registry, secret: Callable[[str], bool], identity: Identity, request: Asked
 ) -> Query | None:
-    """The query of a request, within what an identity reaches; None when its rollout is not open."""
+    """The query of a request, within what an identity reaches; None when its rollout is not open there."""
     names = (EVERYTHING if request.names is None else Patterns(request.names)) & identity.names
     query = Query(registry.scope(identity), names, secret, request.target)
     if request.rollout is not None:
         query.rollout = fleet.rollouts.get(request.rollout)
-        if query.rollout is None:
+        if query.rollout is None or not fleet.sees_rollout(identity, query.rollout.content):
             return None
     return query
 

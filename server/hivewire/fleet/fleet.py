@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from hivewire.access.bootstrap import SECRET, TAG_KEY
+from hivewire.access.identity import Identity
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
@@ -20,7 +21,7 @@ from hivewire.fleet.followers import Followers, Moves
 from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
 from hivewire.fleet.members import Member, Members
 from hivewire.fleet.reports import Interned, Known, Rates
-from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, Unheld, Written, content_of
+from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, RolloutContent, Unheld, Written, content_of
 from hivewire.fleet.source import SOURCE, Desired, FleetSource, desired
 from hivewire.fleet.views import View, Views
 from hivewire.hub.feed import Subscription
@@ -173,6 +174,18 @@ class Fleet:
     def is_gone(self, layer: Layer) -> bool:
         """Whether a layer is that of a device that does not exist any more."""
         return layer.rank > TOP_RANK and self._registry.device(layer.name.removeprefix(OF_DEVICE)) is None
+
+    def sees(self, identity: Identity, layer: str | None) -> bool:
+        """Whether somebody sees what a layer holds: that of a single device only if it reaches the device."""
+        if layer is None or not layer.startswith(OF_DEVICE):
+            return True
+        scope, device = self._registry.scope(identity), self._registry.device(layer.removeprefix(OF_DEVICE))
+        return scope.everything or (device is not None and scope.covers(device))
+
+    def sees_rollout(self, identity: Identity, content: RolloutContent) -> bool:
+        """Whether somebody reaches all names of a rollout, and its device if it is in the layer of a single one."""
+        names = identity.names
+        return self.sees(identity, content.layer) and all((each.name or "") in names for each in content.changes)
 
     def limits(self, layer: Layer) -> tuple[Sequence[int] | None, Sequence[int] | None]:
         """The networks and the device types to which a layer is limited; None if it is not."""

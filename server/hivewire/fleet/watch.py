@@ -101,7 +101,7 @@ class FleetWatch:
     async def _tell(self, sub: Subscription, told: Watched) -> None:
         request: FleetSubscribe = sub.noted
         at, query = self._fleet.changes, self._query(sub.feed.identity, request)
-        if query is None:  # its rollout is over
+        if query is None:  # its rollout is over, or out of reach
             return
         counts = encode(await self._progress.census(query, each_name=request.names is not None))[1:-1]
         frames = []
