@@ -193,6 +193,18 @@ async def test_values_that_are_written_during_the_survey_are_found(
         assert not world.services.schemas.surveys
 
 
+async def test_other_names_that_are_written_with_a_schema_are_not_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each of them is asked what its schema is, once, and not again with each schema."""
+    asked, then = list[str](), schemas.Schemas.then
+    monkeypatch.setattr(
+        schemas.Schemas, "then", lambda self, name, state: asked.append(name) or then(self, name, state)
+    )
+    await asyncio.gather(world.store("b1", "b2", value="1"), *[define(world, names, NUMBER) for names in ("a*", "b1*")])
+    assert asked == ["b1", "b2", "b1"]
+
+
 class Interrupted:
     """In place of `in_slices`: all at once, and then somebody else writes. `steps` are those of each work."""
 

@@ -88,7 +88,7 @@ class Survey:
             changes += state.written(kind)
         judge = compiled(self._schema)
         for change in changes:
-            if (found := _found(change)) is None:
+            if (found := _found(change)) is None or found.name not in self._wanted:
                 continue
             rule = self._schemas.then(found.name, state)
             if not self._is_for(found.name, rule):
@@ -113,9 +113,7 @@ class Survey:
                 yield found
 
     def _is_for(self, name: str, rule: Rule | None) -> bool:
-        """Whether this schema would be the one of the name, in place of the one that it has."""
-        if name not in self._wanted:
-            return False
+        """Whether this schema would be that of a name that it is for, in place of the one that the name has."""
         if rule is None or self._names in (name, rule.names):
             return True
         return rule.names != name and len(rule.names) < len(self._names)
@@ -137,7 +135,7 @@ class Survey:
         judge, unfit, heavy = compiled(self._schema), list[Found](), list[Found]()
         for found in values:
             rule = self._schemas.of(found.name)
-            if self._is_for(found.name, rule):
+            if found.name in self._wanted and self._is_for(found.name, rule):
                 if not judge.is_light(found.content):
                     heavy.append(found)
                 elif not judge.fits(found.content):
