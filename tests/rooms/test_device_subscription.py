@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hivewire import slices
+from hivewire.fleet import fleet as fleets
 from hivewire.fleet import followers, source
 from hivewire.fleet.views import View
 from hivewire_protocol.encoding import encode
@@ -120,6 +121,37 @@ async def test_one_edit_for_a_thousand_devices_is_one_record_and_one_frame() -> 
         assert frames[0][0]["configuration"]["value"] == "v"
         assert all(each == frames[0] for each in frames)
         assert other.taken() == []
+
+
+async def test_more_edits_than_can_be_announced_are_got_from_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction of many edits, times the views that devices follow, which each may have for itself: its effects are
+    not looked for when it is announced. Each device gets what changed, and later edits as ever."""
+    monkeypatch.setattr(fleets, "MOST_REACHED", 7)
+    looked_at: list[str] = []
+    shows = View.shows
+    monkeypatch.setattr(View, "shows", lambda *about: looked_at.append(about[2]) or shows(*about))
+    async with fleet("a", "b") as world:
+        await world.put("global", a="0", b="0", c="0", d="0", e="0")
+        for each in "ab":
+            await world.put(f"device/{each}", a=each)
+        devices = [Device(world, each) for each in "ab"]
+        for device in devices:
+            await device.listen()
+        await world.put("global", a="1", b="1", c="1", d="1")
+        assert {*looked_at} == {"a", "b", "c", "d"}, "few"
+        for device in devices:
+            assert dict(await device.listen()) == {"b": "1", "c": "1", "d": "1"}
+        looked_at.clear()
+        await world.put("global", a="2", b="2", c="1", d=None, f="2")
+        assert not looked_at
+        for device in devices:
+            found = dict(await device.listen())
+            assert found.pop("c") == "1", "a put of the same value insists"
+            assert found == {"b": "2", "d": None, "f": "2"}
+            assert device.have == {"a": device.id, "b": "2", "c": "1", "e": "0", "f": "2"}
+        await world.put("global", b="3")
+        for device in devices:
+            assert await device.listen() == [("b", "3")]
 
 
 async def test_a_transaction_is_one_group() -> None:

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hivewire.fleet import fleet as fleets
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.layer import bucket
 from tests.rooms.fleets import World, fleet
@@ -184,9 +186,18 @@ class Run:
 
 
 @settings(deadline=None)
-@given(st.lists(STEPS, max_size=25))
-async def test_every_device_ends_with_what_counts(script: list[tuple[Any, ...]]) -> None:
-    """After any script the devices agree with the ledger, and the ledger with the model."""
+@given(st.lists(STEPS, max_size=25), st.booleans())
+async def test_every_device_ends_with_what_counts(script: list[tuple[Any, ...]], many: bool) -> None:
+    """After any script the devices agree with the ledger, and the ledger with the model; also when each edit is one of
+    too many to be announced."""
+    with pytest.MonkeyPatch.context() as patched:
+        if many:
+            patched.setattr(fleets, "MOST_REACHED", 0)
+            patched.setattr(fleets, "FEW_EDITS", 0)
+        await end_with_what_counts(script)
+
+
+async def end_with_what_counts(script: list[tuple[Any, ...]]) -> None:
     async with fleet(*IDS) as world:
         run = Run(world)
         await run.layer("low", {})

@@ -32,8 +32,12 @@ from hivewire.resources import LAYERED
 from hivewire.slices import background_seconds
 from hivewire.telemetry import Gauges
 from hivewire_protocol.nouns.device_configuration import Reported
-from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, key_of
+from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, key_of, split
 from hivewire_protocol.tenant.steps import Steps
+
+MOST_REACHED, FEW_EDITS = 20_000, 4
+"""Edits of a commit, times the views in which they are followed, that are looked at when it is announced: 40 ms. With
+more, devices get from the state what changed, in slices. To let them fall behind costs as much as a few edits."""
 
 LOOK = 20
 """Devices that are looked at in one step of a slice."""
@@ -232,15 +236,16 @@ class Fleet:
     def _note_change(self) -> None:
         self.changes += 1
 
-    def _apply(self, changes: Iterable[Change]) -> None:
+    def _apply(self, changes: Sequence[Change]) -> None:
         items: list[Desired] = []
+        too_many = self._reaches_too_many(changes)
         touched: dict[str, None] = {}
         insisted: list[tuple[Desired, list[Subscription]]] = []
         self.changes += 1
         self._moves = Moves(self.ledger.revision)
         for change in changes:
             if change.kind == LAYERED:
-                items += self._edit(change, touched, insisted)
+                items += self._edit(change, touched, insisted, unseen=too_many)
             elif change.kind == LAYER:
                 found: dict[str, None] = {}
                 for target in self.layers.define(change):
@@ -253,7 +258,9 @@ class Fleet:
             elif change.kind == LABEL or change.kind == DEVICE:
                 touched[change.key] = None
         self._unsettle(changes, touched)
-        if items:
+        if too_many:
+            self._source.lose()
+        elif items:
             self._source.announce(items)
         for item, subs in insisted:
             self.followers.send_again(item, subs)
@@ -263,11 +270,24 @@ class Fleet:
         if self._sweeps and self._task is None and not self._sweep():
             self._task = asyncio.get_running_loop().create_task(self._keep_sweeping(), name="devices change views")
 
+    def _reaches_too_many(self, changes: Iterable[Change]) -> bool:
+        """Whether the edits among these changes may change too many values in views that are followed."""
+        edits = Counter(split(change.key)[0] for change in changes if change.kind == LAYERED)
+        if edits.total() <= FEW_EDITS:
+            return False
+        known = [(self.layers.by_name.get(name), count) for name, count in edits.items()]
+        return sum([count * self.views.count_followed(each) for each, count in known if each]) > MOST_REACHED
+
     def _edit(
-        self, change: Change, touched: dict[str, None], insisted: list[tuple[Desired, list[Subscription]]]
+        self,
+        change: Change,
+        touched: dict[str, None],
+        insisted: list[tuple[Desired, list[Subscription]]],
+        *,
+        unseen: bool,
     ) -> list[Desired]:
-        """What an edit of a layer changes in the views that are followed. A put of the same value is sent again to the
-        devices that have not applied it."""
+        """What an edit of a layer changes in the views that are followed, if that is not `unseen`. A put of the same
+        value is sent again to the devices that have not applied it."""
         layer, name, before, value = self.layers.write(change)
         if layer.rank > TOP_RANK:
             device = layer.name.removeprefix(OF_DEVICE)
@@ -278,7 +298,7 @@ class Fleet:
                     insisted += self._again(desired(name, value, change.revision, ()), self.followers.of(device))
                 return []
         found: dict[int, tuple[Value | None, list[View]]] = {}
-        for view in self.views.followed(layer):
+        for view in () if unseen else self.views.followed(layer):
             if not view.shows(layer, name):
                 continue
             # Mostly a value replaces another one, so that nothing has to be looked up in any of thousands of views.

@@ -187,6 +187,8 @@ class FleetSource(OfLedger):
         self.as_event = event_of
         self.announce: Callable[[Sequence[Desired]], None] = lambda items: None
         """Tell the hub of new items, whole transactions in order."""
+        self.lose: Callable[[], None] = lambda: None
+        """Tell the hub that there are new items which it is not told of: subscriptions get them from the state."""
         self.unsettled: int | None = None
         """The first revision at which devices got another view that was not pushed to them yet; None if there is
         none."""
@@ -206,6 +208,10 @@ class FleetSource(OfLedger):
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
         """Call the observer with new items from now on."""
         self.announce = observer
+
+    def on_gap(self, call: Callable[[], None]) -> None:
+        """Call it when there are too many items to be announced one by one."""
+        self.lose = call
 
     def compacted(self, kind: str) -> Records:
         """The state of views."""

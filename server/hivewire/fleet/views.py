@@ -218,6 +218,10 @@ class Views:
                     self._followed.pop(layer, None)
             self.forget(view)
 
+    def count_followed(self, layer: Layer) -> int:
+        """How many views with this layer are followed."""
+        return len(self._followed.get(layer, ()))
+
     def followed(self, layer: Layer) -> list[View]:
         """The views with this layer that are followed."""
         return list(self._followed.get(layer, ()))
