@@ -391,17 +391,20 @@ export class Connection {
   /** @param {Subscription} subscription */
   unfollow(subscription) {
     this.#subscriptions.delete(subscription);
-    const {id, action} = subscription;
-    if (!this.#ids.delete(id)) return;
+    if (this.#ids.delete(subscription.id)) this.#unsubscribe(subscription, subscription.id);
+  }
+
+  /** @param {Subscription} subscription @param {number} subscriptionId */
+  #unsubscribe({action}, subscriptionId) {
     const end = action.replace(/subscribe$/, "unsubscribe");
-    this.#ask(end, {subscriptionId: id}).catch(() => {});  // a connection that breaks ends it too
+    this.#ask(end, {subscriptionId}).catch(() => {});  // a connection that breaks ends it too
   }
 
   /** @param {Subscription} subscription */
   async #subscribe(subscription) {
     try {
       await this.#ask(subscription.action, subscription.request(this.#reach), (reply) => {
-        if (!this.#subscriptions.has(subscription)) return;
+        if (!this.#subscriptions.has(subscription)) return this.#unsubscribe(subscription, reply.subscriptionId);
         this.#ids.set(reply.subscriptionId, subscription);
         subscription.begin(reply);
       });
