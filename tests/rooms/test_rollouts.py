@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
 from hivewire.fleet import conditions, rollouts
+from hivewire.fleet.layers import Written
 from hivewire.fleet.rollouts import Rollout, RolloutContent, decide, gate_of
 from hivewire.ledger.records import Change
 from hivewire_protocol.errors import Conflict, OutOfBounds
@@ -450,16 +451,18 @@ async def test_a_transaction_looks_up_what_rollouts_and_its_layer_hold(monkeypat
         decoded: list[bytes] = []
         decode = msgspec.json.decode
         monkeypatch.setattr(msgspec.json, "decode", lambda data, **how: decoded.append(data) or decode(data, **how))
-        condition = rollouts.Unheld({}, rollouts.Written(), "global", ("baud",))
-        others = [structs.replace(rollout.change, id=number) for number in range(10, 19)]
-        for changed in range(3):
-            others[0] = structs.replace(others[0])
-            state = Written([*others, rollout.change])
+        condition = rollouts.Unheld({}, Written(rollouts.ROLLOUT, rollouts.held_by), "global", ("baud",))
+        state = Evaluated([structs.replace(rollout.change, key=str(number)) for number in range(9)])
+        for read in (9, 9 + 1, 9 + 1 + 10):
             assert [condition.holds(None, state) for _ in range(5)] == [False] * 5
-            assert len(decoded) == len(state.changes) + changed
+            assert len(decoded) == read
+            del state.changes[9:]  # of the second one, which is taken back
+            state.changes.append(structs.replace(rollout.change, key="9"))
+        state.changes.clear()
+        assert condition.holds(None, state), "all of them are taken back"
 
 
-class Written(Struct):
+class Evaluated(Struct):
     """The state in a commit that has written rollouts too."""
 
     changes: list[Change]

@@ -17,7 +17,7 @@ from hivewire.actions.writing import check_type, name_to_put
 from hivewire.caller import Caller
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import MOST_NAMES, Room, guards_of
-from hivewire.fleet.layers import Layer
+from hivewire.fleet.layers import Layer, Written
 from hivewire.fleet.progress import log_state, writes_of
 from hivewire.fleet.rollouts import (
     COMPLETED,
@@ -28,9 +28,9 @@ from hivewire.fleet.rollouts import (
     RUNNING,
     SCHEDULED,
     STATES,
+    Held,
     Rollout,
     RolloutContent,
-    Written,
     content_of,
     ended,
     gate_of,
@@ -73,13 +73,13 @@ class Openable(Struct):
     """A condition: another rollout can be open."""
 
     rollouts: Mapping[int, Rollout]
-    written: Written
+    written: Written[Held | None]
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is room for it."""
         found = {*self.rollouts}
-        for number, held in self.written.of(state.written(ROLLOUT)).items():
-            (found.discard if held is None else found.add)(number)
+        for key, held in self.written.of(state.changes).items():
+            (found.discard if held is None else found.add)(int(key))
         return len(found) < MOST_OPEN
 
     def error(self, last: Change | None) -> WireError:

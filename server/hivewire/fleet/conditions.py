@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import Struct
 
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.scope import SHOWN
-from hivewire.fleet.layers import LAYER, LayerContent, Layers
+from hivewire.fleet.layers import LAYER, Layers
 from hivewire.ledger.records import Change, EvaluatedState, Guard, Write, version_of
 from hivewire.resources import LAYERED
 from hivewire_protocol.errors import Conflict, NotFound, OutOfBounds, WireError
@@ -62,12 +61,11 @@ class Vacant(Struct):
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether that is so."""
-        ranks = {layer.name: rank for rank, layer in self.layers.ranks.items()}
-        for change in state.written(LAYER):
-            ranks.pop(change.key, None)
-            if change.content is not None:
-                ranks[change.key] = msgspec.json.decode(change.content, type=LayerContent).rank
-        self.holder = next((name for name, rank in ranks.items() if rank == self.rank and name != self.layer), None)
+        written, before = self.layers.ranked_anew.of(state.changes), self.layers.ranks.get(self.rank)
+        holders = [name for name, rank in written.items() if rank == self.rank]
+        if before is not None and before.name not in written:
+            holders.append(before.name)
+        self.holder = next((name for name in holders if name != self.layer), None)
         return self.holder is None
 
     def error(self, last: Change | None) -> WireError:

@@ -18,10 +18,10 @@ from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
 from hivewire.fleet.followers import Followers, Moves
-from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value
+from hivewire.fleet.layers import LABEL, LAYER, Layer, Layers, Placed, Tagger, Value, Written
 from hivewire.fleet.members import Member, Members
 from hivewire.fleet.reports import Interned, Known, Rates
-from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, RolloutContent, Unheld, Written, content_of
+from hivewire.fleet.rollouts import OPEN, ROLLOUT, Rollout, RolloutContent, Unheld, content_of, held_by
 from hivewire.fleet.source import SOURCE, Desired, FleetSource, desired
 from hivewire.fleet.views import View, Views
 from hivewire.hub.feed import Subscription
@@ -62,7 +62,7 @@ class Fleet:
         self.followers.online.on_change = self._note_change
         self.rollouts: dict[int, Rollout] = {}
         """The open rollouts, by number."""
-        self.written = Written()
+        self.written = Written(ROLLOUT, held_by)
         """What those hold that are being written."""
         self.changes = 0
         """Grows whenever a count may have changed."""

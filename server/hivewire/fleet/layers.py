@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -158,25 +158,62 @@ def anchors(target: Target) -> list[tuple[object, ...]]:
     return [()]
 
 
-class Growth:
-    """How many names each layer gets by the changes of an evaluation, negative when it loses some. Each change is
-    counted once, however often that is asked."""
+class Unseen:
+    """Which changes of an evaluation were not there before: so each is read once, however often they are looked at."""
 
     def __init__(self) -> None:
-        self._counted = 0
+        self._count = 0
         self._last: Change | None = None
+
+    def of(self, changes: Sequence[Change]) -> tuple[Sequence[Change], bool]:
+        """Those of these, and whether those before do not count: they were of another evaluation, or taken back."""
+        anew = self._count > len(changes) or (self._count > 0 and changes[self._count - 1] is not self._last)
+        unseen = changes[0 if anew else self._count :]
+        self._count, self._last = len(changes), changes[-1] if changes else None
+        return unseen, anew
+
+
+class Growth:
+    """How many names each layer gets by the changes of an evaluation, negative when it loses some."""
+
+    def __init__(self) -> None:
+        self._unseen = Unseen()
         self._by_layer = Counter[str]()
 
     def of(self, layer: str, changes: Sequence[Change]) -> int:
         """That of a layer, by these changes."""
-        if self._counted > len(changes) or (self._counted and changes[self._counted - 1] is not self._last):
-            self._counted, self._by_layer = 0, Counter()  # another evaluation, or some were taken back
-        for index in range(self._counted, len(changes)):
-            change = changes[index]
+        unseen, anew = self._unseen.of(changes)
+        if anew:
+            self._by_layer = Counter()
+        for change in unseen:
             if change.kind == LAYERED and (change.content is None or change.version == 1):
                 self._by_layer[split(change.key)[0]] += -1 if change.content is None else 1
-        self._counted, self._last = len(changes), changes[-1] if changes else None
         return self._by_layer[layer]
+
+
+class Written(Generic[T]):
+    """What the changes of an evaluation say of the records of a kind, as `read` finds it in each."""
+
+    def __init__(self, kind: str, read: Callable[[Change], T]) -> None:
+        self._kind = kind
+        self._read = read
+        self._unseen = Unseen()
+        self._found: dict[str, T] = {}
+
+    def of(self, changes: Sequence[Change]) -> Mapping[str, T]:
+        """That by these changes, the last one of each record, by key."""
+        unseen, anew = self._unseen.of(changes)
+        if anew:
+            self._found = {}
+        for change in unseen:
+            if change.kind == self._kind:
+                self._found[change.key] = self._read(change)
+        return self._found
+
+
+def rank_of(change: Change) -> int | None:
+    """The rank that a change of a layer's record leaves it; None after a delete."""
+    return None if change.content is None else msgspec.json.decode(change.content, type=LayerContent).rank
 
 
 class Layers:
@@ -185,6 +222,7 @@ class Layers:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.growth = Growth()
+        self.ranked_anew = Written(LAYER, rank_of)
         self.tagger = Tagger(b"")
         self.by_name: dict[str, Layer] = {GLOBAL: Layer(GLOBAL, 0)}
         self.ranks: dict[int, Layer] = {}

@@ -6,13 +6,13 @@ transaction that expects the rollout's revision, so only one of several gateways
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct, structs
 
-from hivewire.fleet.layers import Layer, Placed, Selector, Tagger, Value
+from hivewire.fleet.layers import Layer, Placed, Selector, Tagger, Value, Written
 from hivewire.fleet.views import Overlay
 from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schedules import Rights
@@ -116,23 +116,8 @@ Held: TypeAlias = tuple[str, Set[str]]
 """A layer, and those of its names that a rollout holds."""
 
 
-class Written:
-    """What rollouts hold by their changes in an evaluation. Each change is read once, however often that is asked:
-    each write of a transaction asks."""
-
-    def __init__(self) -> None:
-        self._read: dict[int, tuple[Change, Held | None]] = {}
-
-    def of(self, changes: Iterable[Change]) -> dict[int, Held | None]:
-        """That by these changes, by the numbers of the rollouts; None for one that is over."""
-        before, self._read = self._read, {}
-        for change in changes:
-            known = before.get(change.id)
-            self._read[change.id] = known if known is not None and known[0] is change else (change, _held(change))
-        return {number: held for number, (_, held) in self._read.items()}
-
-
-def _held(change: Change) -> Held | None:
+def held_by(change: Change) -> Held | None:
+    """What a rollout holds after a change of its record; None when it is over."""
     found = content_of(change)
     return (found.layer, frozenset(each.name or "" for each in found.changes)) if found.state in OPEN else None
 
@@ -142,7 +127,7 @@ class Unheld(Struct):
     `holder` is the one that is."""
 
     rollouts: Mapping[int, Rollout]
-    written: Written
+    written: Written[Held | None]
     layer: str
     names: Sequence[str] = ()
     holder: int = 0
@@ -150,16 +135,16 @@ class Unheld(Struct):
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether there is none."""
-        written = self.written.of(state.written(ROLLOUT))
+        written = self.written.of(state.changes)
         for number, rollout in self.rollouts.items():
             if (
                 rollout.layer.name == self.layer
-                and number not in written
+                and rollout.change.key not in written
                 and self._meets(number, rollout.values.keys())
             ):
                 return False
-        for number, held in written.items():
-            if held is not None and held[0] == self.layer and self._meets(number, held[1]):
+        for key, held in written.items():
+            if held is not None and held[0] == self.layer and self._meets(int(key), held[1]):
                 return False
         return True
 
