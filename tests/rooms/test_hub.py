@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -246,6 +247,38 @@ async def test_without_a_snapshot_only_changes_come(world: World) -> None:
     assert shown(peer.frames)[1:] == [("a", 2, revision + 1)]
     assert peer.frames[1]["operation"] == "delete"
     assert peer.frames[1]["configuration"]["value"] is None
+
+
+@given(st.lists(st.lists(st.integers(0, 4), unique=True).map(sorted), min_size=1, max_size=6))
+@example([[0, 1, 3], [0, 2, 3]])
+def test_the_events_of_a_transaction_for_each_subscription(matching: list[list[int]]) -> None:
+    """Together for those that match the same ones, in their order; each subscription once."""
+    transaction: Any = [f"event {number}" for number in range(len(matching))]
+    found: dict[int, list[Any]] = {}
+    for subs, events in catchup.alike(transaction, matching):  # type: ignore[arg-type]
+        assert not found.keys() & {*subs}
+        found |= dict.fromkeys(subs, events)  # type: ignore[arg-type]
+    expected = {
+        sub: [event for event, subs in zip(transaction, matching, strict=True) if sub in subs]
+        for sub in {*chain.from_iterable(matching)}
+    }
+    assert found == expected
+
+
+async def test_subscriptions_to_a_transaction_are_gathered_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and however many events they match alike; nor is each compared with all others."""
+    peers = [world.peer() for _ in range(3)]
+    for peer in peers:
+        peer.subscribe(names=["a*", "b1"], snapshot=False)
+    gathered: list[Any] = []
+    alike = catchup.alike
+    monkeypatch.setattr(hub, "alike", lambda events, found: gathered.extend(found) or alike(events, found))
+    revision = await world.put(*(f"a{number}" for number in range(20)), "b1", "b2", "c")
+    assert len({id(each) for each in gathered if each}) == 2
+    assert [len(each) for each in gathered] == [3] * 21 + [0, 0]
+    for peer in peers:
+        assert len(shown(peer.frames)[1:]) == 21
+        assert peer.frames[-1]["position"] == world.position(revision)
 
 
 async def test_the_changes_of_a_transaction_are_one_group(world: World) -> None:
@@ -1323,6 +1356,7 @@ def test_the_index_finds_what_a_scan_finds(sets: list[set[str]], removed: set[in
     for name in [*NAMES, "", "zzzz"]:
         expected = [n for n, each in enumerate(patterns) if name in each and n not in removed]
         assert sorted(index.find(name)) == expected
+        assert [*chain.from_iterable(index.parts(name))] == index.find(name)
     for several in (NAMES, NAMES[:2], ["zzzz"]):
         expected = [n for n, each in enumerate(patterns) if n not in removed and any(name in each for name in several)]
         assert sorted(index.find_any(several)) == expected

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Sequence
 from functools import partial
+from itertools import chain, compress
 from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -509,11 +510,16 @@ def alike(
     Nearly always thousands match all of it, or all but what a few have otherwise. So equal collections count once.
     """
     different: list[list[Subscription]] = []
-    numbers = []
-    for found in map(list, matching):  # lists are compared ten times as fast as dictionaries
-        number = next((number for number, each in enumerate(different) if each == found), len(different))
-        if number == len(different):
-            different.append(found)
+    numbers, known, similar = [], dict[int, int](), dict[tuple[int, ...], list[int]]()
+    for collection in matching:
+        if (number := known.get(id(collection), -1)) < 0:
+            found = list(collection)  # lists are compared ten times as fast as dictionaries
+            candidates = similar.setdefault((len(found), *map(id, found[:1]), *map(id, found[-1:])), [])
+            number = next((each for each in candidates if different[each] == found), len(different))
+            if number == len(different):
+                different.append(found)
+                candidates.append(number)
+            known[id(collection)] = number
         numbers.append(number)
     if len(different) == 1:
         return [(different[0], transaction)]
@@ -524,10 +530,17 @@ def alike(
     together: dict[int, list[Subscription]] = {}
     for sub, mask in masks.items():
         together.setdefault(mask, []).append(sub)
-    return [
-        (subs, [event for event, number in zip(transaction, numbers, strict=True) if mask >> number & 1])
-        for mask, subs in together.items()
-    ]
+    places: list[list[int]] = [[] for _ in different]
+    for place, number in enumerate(numbers):
+        places[number].append(place)
+    return [(subs, [transaction[place] for place in _places(mask, places)]) for mask, subs in together.items()]
+
+
+def _places(mask: int, places: list[list[int]]) -> list[int]:
+    """The places of the numbers whose bits are set, in order. Mostly one is, of perhaps a thousand."""
+    if mask.bit_count() > 1:
+        return sorted(chain.from_iterable(compress(places, map(int, f"{mask:b}"[::-1]))))
+    return places[mask.bit_length() - 1]
 
 
 def is_shared(found: Collection[Subscription], events: list[Event]) -> bool:

@@ -297,7 +297,7 @@ class Hub:
     def _publish_all(self, tail: Tail[Subscription], transaction: list[Event], moment: int, room: int) -> int:
         """The same for a transaction of several events, of which each subscription may get others."""
         pushed = 0
-        for found, events in alike(transaction, [*map(tail.find, transaction)]):
+        for found, events in alike(transaction, tail.find_each(transaction)):
             publish = self._publish if is_shared(found, events) else self._publish_each
             pushed += publish(tail, events, found, moment, room - pushed)
         return pushed

@@ -99,6 +99,12 @@ class Index(Generic[_S]):
             return found if type(found) is tuple else list(found)
         return dict.fromkeys(chain.from_iterable([self._exact[key] for key in keys if key in followed]))
 
+    def parts(self, key: str) -> tuple[Collection[_S], ...]:
+        """The collections that together are what `find` returns: the same objects for keys that match alike."""
+        exact, size = self._exact.get(key), len(key)
+        matching = [self._prefixes.get(key[:length]) for length in self._lengths if length <= size]
+        return tuple([each for each in (exact, *matching) if each is not None])
+
     def find(self, key: str) -> list[_S]:
         """The subscriptions that match the key, each once."""
         # Each length in use costs one look-up, however many prefixes have it. So a pattern that does not match costs

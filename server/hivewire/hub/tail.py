@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -121,6 +122,26 @@ class Tail(Generic[_S]):
             # With one key the index finds a subscription once; with several it may match by more than one of them.
             matching = channel.index.find(keys[0]) if len(keys) == 1 else channel.index.find_any(keys)
             found = [*found, *matching] if found else matching
+        return found
+
+    def find_each(self, events: Sequence[Event]) -> list[Collection[_S]]:
+        """The same for each of several events: one collection for those that match alike, however many they match."""
+        channels = self.channels.get(events[0].kind, _NONE).values()
+        if len(channels) != 1 or any(event.kind != events[0].kind for event in events):
+            return [*map(self.find, events)]
+        [channel] = channels
+        found: list[Collection[_S]] = []
+        merged: dict[tuple[int, ...], Collection[_S]] = {}
+        for event in events:
+            keys = channel.topic.keys(event.item)
+            if len(keys) != 1:
+                found.append(channel.index.find_any(keys))
+                continue
+            parts = channel.index.parts(keys[0])
+            alike = tuple(map(id, parts))
+            if alike not in merged:
+                merged[alike] = [*chain.from_iterable(parts)]
+            found.append(merged[alike])
         return found
 
     def position(self, offset: int) -> str:
