@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -65,6 +67,45 @@ async def test_an_oauth_client_follows_a_document(shared_gateway: RunningGateway
     async with Hivewire(shared_gateway.url, token=ClientCredentials("follower", "wrong"), names=[]) as wrong:
         with pytest.raises(LoginRequired, match="refused"):
             await wrong.ready(PATIENCE)
+
+
+async def more(hw: Hivewire, before: dict[str, int]) -> int:
+    """How many more subscriptions connections have than before. Those of other tests may be about to end."""
+    found = (await hw.call("connection/list"))["connections"]
+    return sum(max(0, each["subscriptions"] - before.get(each["connectionId"], 0)) for each in found)
+
+
+async def cancelled(what: Coroutine[Any, Any, Any]) -> None:
+    """Begin something, and cancel it when it has sent its first request."""
+    task = asyncio.ensure_future(what)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_is_cancelled_before_the_answer_to_a_subscription_goes_on(shared_gateway: RunningGateway) -> None:
+    """Such as by a timeout for the first item: the items come all the same, and what is left is left at the gateway."""
+    device = {"name": "cancelled", "networkId": 1, "deviceTypeId": 1}
+    async with Hivewire(shared_gateway.url, token=Password("admin", PASSWORD), names=[]) as hw:
+        await hw.ready(PATIENCE)
+        await hw.call("device/save", deviceId="cancelled", device=device)
+        found = (await hw.call("connection/list"))["connections"]
+        before = {each["connectionId"]: each["subscriptions"] for each in found}
+        async with asyncio.timeout(PATIENCE), hw.commands("cancelled") as commands:
+            await cancelled(anext(commands))
+            assert await more(hw, before) == 1
+            await hw.insert_command("cancelled", "go")
+            assert (await anext(commands)).name == "go"
+        with pytest.raises(NotFound):
+            async with hw.commands("nobody") as nothing:
+                await cancelled(anext(nothing))
+                await anext(nothing)
+        async with hw.commands("cancelled") as left:
+            await cancelled(anext(left))
+        await cancelled(hw.device("cancelled").__aenter__())
+        await more(hw, before)  # comes after the answers to these
+        assert await more(hw, before) == 0
+        assert not hw._link.subscriptions
 
 
 async def test_contents_of_any_size(shared_gateway: RunningGateway) -> None:

@@ -150,7 +150,11 @@ class Device(Subscription):
     async def __aenter__(self) -> Self:
         """Load the file, and follow. Raises Denied or NotFound if the gateway refuses."""
         self._load()
-        await self._link.follow(self)
+        try:
+            await self._link.follow(self)
+        except BaseException:  # also cancelled
+            await self._link.unfollow(self)
+            raise
         self._reporting = asyncio.create_task(self._keep_reporting())
         if self._path is not None:
             self._saving = asyncio.create_task(self._keep_saving())

@@ -202,28 +202,42 @@ class Link:
     # Subscriptions.
 
     async def follow(self, subscription: Subscription) -> None:
-        """Follow a subscription from now on. Raises Refused if the gateway refuses it."""
+        """Follow a subscription until `unfollow`, also if the caller is cancelled meanwhile. Raises Refused."""
         if self.error is not None:
             raise self._stopped() from self.error
         self.subscriptions.append(subscription)
         if self.connection is not None:
-            try:
-                await self._subscribe(self.connection, subscription)
-            except Unreachable:
-                pass  # the next connection follows it
-            except Refused:
+            # In a task of its own: nothing would take the answer if its caller were cancelled.
+            refused = await asyncio.shield(asyncio.create_task(self._begin(self.connection, subscription)))
+            if refused is not None:
+                raise refused
+
+    async def _begin(self, connection: Connection, subscription: Subscription) -> Refused | None:
+        """Subscribe; why the gateway refuses it. When the connection ends, the next one follows it."""
+        try:
+            await self._subscribe(connection, subscription)
+        except Unreachable:
+            pass
+        except Refused as error:
+            if subscription in self.subscriptions:
                 self.subscriptions.remove(subscription)
-                raise
+            subscription.refused(error)
+            return error
+        return None
 
     async def unfollow(self, subscription: Subscription) -> None:
         """End a subscription, also at the gateway if that is connected."""
         if subscription in self.subscriptions:
             self.subscriptions.remove(subscription)
             if self.connection is not None and subscription.number is not None:
-                self._followed.pop(subscription.number, None)
-                with contextlib.suppress(HivewireError, TimeoutError):
-                    end = f"{subscription.noun}/unsubscribe"
-                    await self.connection.request(end, {"subscriptionId": subscription.number}, self._seconds)
+                await self._end(self.connection, subscription)
+
+    async def _end(self, connection: Connection, subscription: Subscription) -> None:
+        """End a subscription at the gateway."""
+        self._followed.pop(subscription.number or 0, None)
+        with contextlib.suppress(HivewireError, TimeoutError):
+            end = f"{subscription.noun}/unsubscribe"
+            await connection.request(end, {"subscriptionId": subscription.number}, self._seconds)
 
     async def _subscribe(self, connection: Connection, subscription: Subscription) -> None:
         def begin(reply: dict[str, Any]) -> None:
@@ -244,6 +258,8 @@ class Link:
                 await ask()
         except TimeoutError:
             raise Unreachable(f"{connection.url}: no answer in time") from None
+        if subscription not in self.subscriptions:  # it was left before the answer
+            await self._end(connection, subscription)
 
     def _take(self, connection: Connection, frame: Frame) -> None:
         """Take a push."""
