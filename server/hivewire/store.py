@@ -22,7 +22,7 @@ from hivewire.services import now
 from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import LOGS, LogName, StoreError
-from hivewire.streams.messages import Messages, Remember, messages_of
+from hivewire.streams.messages import NOTE, Messages, Remember, messages_of
 from hivewire.streams.messages import engine_of as engine_for_messages
 from hivewire.streams.parent import LogService
 from hivewire.telemetry import log
@@ -95,8 +95,8 @@ async def share_store(settings: Settings, stack: contextlib.AsyncExitStack, *, a
         raise StartError(str(error)) from error
     ledger = LedgerService(journal)
     await ledger.start()
-    _warn_of_missing(settings, engine.file, used=journal.tip > 0)
     beside = journal.epoch, await journal.notes(), _if_possible(journal.remember)
+    _warn_of_missing(settings, engine.file, beside[1])
     return Shared(engine.address, ledger, await _share_messages(settings, engine.file, beside, stack))
 
 
@@ -145,20 +145,22 @@ async def open_messages(
     Also what carries facts to the other gateways of the site, if there is one.
     """
     file, site = engine_of(settings).file, await _join_site(settings, stack)
+    notes = await ledger.notes()
     if site is None:
-        _warn_of_missing(settings, file, used=bool(ledger.kind("user").live))
+        _warn_of_missing(settings, file, notes)
     messages = messages_of(settings, now, engine_for_messages(settings, file, site))
     stack.push_async_callback(messages.close)
     try:
-        await messages.open(ledger.epoch, await ledger.notes(), _if_possible(ledger.remember))
+        await messages.open(ledger.epoch, notes, _if_possible(ledger.remember))
     except StoreError as error:
         raise StartError(str(error)) from error
     return messages, site
 
 
-def _warn_of_missing(settings: Settings, file: Path | None, *, used: bool) -> None:
-    """Warn when a ledger that was used has no file of messages: perhaps it was not moved with the other."""
-    if file is not None and used and settings.messages == "durable" and not beside_ledger(file).exists():
+def _warn_of_missing(settings: Settings, file: Path | None, notes: Mapping[str, str]) -> None:
+    """Warn when a ledger was served beside messages and there is no file of them: perhaps it was not moved along."""
+    served = any(name.startswith(NOTE) for name in notes)
+    if file is not None and served and settings.messages == "durable" and not beside_ledger(file).exists():
         log.warning("there is no file of messages; a new one is created", file=str(beside_ledger(file)))
 
 

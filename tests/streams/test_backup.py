@@ -15,6 +15,7 @@ import pytest
 
 from hivewire import portions
 from hivewire.ledger.backup import backup, epoch_of
+from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.settings import Settings
 from hivewire.store import open_messages, open_store
@@ -221,3 +222,21 @@ async def test_an_older_copy_of_the_messages_alone_is_set_aside(data: Path) -> N
     assert epochs[0] == epochs[1] != epochs[2] == epochs[3]
     [aside] = (path for path in data.parent.glob(f"{file.name}*") if path.suffix not in (".messages", ".lock"))
     assert aside.read_bytes() == older
+
+
+async def test_messages_are_missed_only_where_they_were(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A ledger that was served and has lost them is warned of; a new one is not, also when it is loaded from a dump."""
+    lines: list[bytes] = []
+
+    async def warned(file: Path) -> bool:
+        async with AsyncExitStack() as stack:
+            settings = Settings(data=str(file))
+            await open_messages(settings, (await open_store(settings, stack)).ledger, stack)
+        return "there is no file of messages" in capsys.readouterr().err
+
+    assert not await warned(data)
+    dump(data, lines.append)
+    beside_ledger(data).unlink()
+    assert await warned(data)
+    load(lines, loaded := data.with_name("loaded.db"))
+    assert not await warned(loaded)

@@ -165,8 +165,10 @@ def _lines(connection: sqlite3.Connection, source: Path) -> Iterator[Line]:
     `source`."""
     with explain_errors(f"cannot dump {source}"):
         yield Head(FORMAT)
+        # The notes about messages are of the file beside this one, which is not in a dump.
         for name, value in connection.execute(
-            "SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%' ORDER BY name"
+            "SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%' AND name NOT LIKE 'note:messages:%'"
+            " ORDER BY name"
         ):
             yield Note(name, value)
         for *members, content in connection.execute(f"SELECT place / {ROOM}, {_COLUMNS} FROM change ORDER BY place"):

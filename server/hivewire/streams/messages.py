@@ -30,6 +30,9 @@ from hivewire.unexpected import safely
 Remember: TypeAlias = Callable[[Mapping[str, str]], Awaitable[None]]
 """Keeps notes, as far as that is possible."""
 
+NOTE = "messages:"
+"""How the names of the notes begin that the ledger keeps of its messages. A dump leaves these out."""
+
 REFUSE_SECONDS = 2.0
 """Time without an answer of a store after which inserts are refused at once: an election takes longer."""
 
@@ -132,14 +135,14 @@ class Messages:
     async def _load(self, notes: Mapping[str, str]) -> None:
         for name, log in zip(LOGS, self._logs, strict=True):
             await log.load()
-            epoch, _, tip = notes.get(f"messages:{name}", "").partition(" ")
+            epoch, _, tip = notes.get(NOTE + name, "").partition(" ")
             if epoch == log.epoch and log.tip < int(tip) and not log.shared:
                 raise Damaged("it is an older copy: the ledger was beside later messages")
 
     async def _note(self) -> None:
         if self._remember is not None and not self.commands.shared:
             named = zip(LOGS, self._logs, strict=True)
-            await self._remember({f"messages:{name}": f"{log.epoch} {log.tip}" for name, log in named})
+            await self._remember({NOTE + name: f"{log.epoch} {log.tip}" for name, log in named})
 
     def start(self) -> None:
         """Let messages expire, and give up commits that take too long."""
