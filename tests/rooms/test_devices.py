@@ -19,8 +19,9 @@ from hivewire.actions.device import MOST_BYTES
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, delete, insert
+from hivewire.ledger.batch import Batch
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.records import Transaction
+from hivewire.ledger.records import Outcome, Transaction
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.coercion import build, decode_members
@@ -625,3 +626,53 @@ def test_devices_are_those_of_a_model_also_after_a_restart(operations: list[tupl
         await second.close()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("action", "named", "member", "fields"),
+    [
+        ("network/update", {"networkId": 1}, "network", {"name": "x{}"}),
+        ("devicetype/update", {"deviceTypeId": 1}, "deviceType", {"name": "x{}"}),
+        ("device/save", {"deviceId": "lamp"}, "device", {"name": "x{}", "networkId": 1, "deviceTypeId": 1}),
+        ("user/update", {"userId": ANN}, "user", {"password": None, "data": {"x": "{}"}}),
+    ],
+)
+async def test_changes_of_one_record_that_come_together_are_made_one_after_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, action: str, named: Any, member: str, fields: Any
+) -> None:
+    """Each is evaluated once: if all tried again after each of them, a thousand would be evaluated half a million
+    times."""
+    evaluate, evaluated = Batch.evaluate, list[object]()
+
+    def counted(batch: Batch, transaction: Transaction) -> Outcome:
+        evaluated.append(transaction)
+        return evaluate(batch, transaction)
+
+    def numbered(number: int) -> Any:
+        return msgspec.json.decode(msgspec.json.encode(fields).replace(b"{}", b"%d" % number))
+
+    monkeypatch.setattr(Batch, "evaluate", counted)
+    await asyncio.gather(*[world.do(action, **named, **{member: numbered(number)}) for number in range(5)])
+    assert len(evaluated) == 5
+
+
+@pytest.mark.parametrize(
+    ("action", "key", "members"),
+    [
+        ("network/update", (NETWORK, "1"), {"networkId": 1, "network": {"name": "x"}}),
+        ("device/save", ("device", "lamp"), {"deviceId": "lamp", "device": {"name": "x"}}),
+        ("device/delete", ("device", "lamp"), {"deviceId": "lamp"}),
+    ],
+)
+async def test_a_change_that_waits_for_another_one_is_refused_with_its_token(
+    world: World, action: str, key: tuple[str, str], members: Any
+) -> None:
+    """Whose user is locked meanwhile changes nothing any more."""
+    await world.do("device/save", deviceId="lamp", device={"name": "lamp", "networkId": 1, "deviceTypeId": 1})
+    async with world.services.registry.changing.lock(key):
+        waiting = asyncio.create_task(world.do(action, world.caller(ANN), **members))
+        await asyncio.sleep(0)
+        locked = structs.replace(world.staff["ann"], status=Status.LOCKED_OUT)
+        await world.ledger.commit(world.users.write("ann", locked, None))
+    with pytest.raises(UserNotActive):
+        await waiting

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, NotDurable, Precondition, Transaction, Write
 from hivewire.telemetry import Gauges, log
@@ -95,6 +96,8 @@ class Users:
         self._unsaved: set[int] = set()
         self.on_change: Callable[[], None] = lambda: None
         """Called when any user changes."""
+        self.changing: KeyedLock[int] = KeyedLock()
+        """Held for a user that is read and changed: else all who do so at once try again after each of them."""
         self._task: asyncio.Task[None] | None = None
         ledger.observe(self._apply, KIND)
         ledger.on_notes.append(self._recall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -120,19 +121,26 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
     if not isinstance(fields, DeviceFields):
         raise InvalidParameters("Device is required")
     data = json_object(fields.data)
+    async with services.registry.changing.lock((KIND, device_id)):
+        change = await _save(services, caller, device_id, fields, data, dry_run=bool(request.dryRun))
+    if request.dryRun:
+        return WriteReply(True)
+    await announce(services, caller, change)
+    return DONE
+
+
+async def _save(
+    services: Services, caller: Caller, device_id: str, fields: DeviceFields, data: Raw, *, dry_run: bool
+) -> Change:
+    """Write it, also after it was changed meanwhile, or its network or type was deleted."""
     while True:
+        check_token(services, caller)
         await services.registry.forget(device_id)
         transaction = _saving(services, caller, device_id, fields, data)
-        transaction.dry_run = bool(request.dryRun)
-        try:
+        transaction.dry_run = dry_run
+        with suppress(VersionConflict):
             [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
-        except VersionConflict:  # it was changed meanwhile, or its network or type was deleted
-            check_token(services, caller)
-            continue
-        if request.dryRun:
-            return WriteReply(True)
-        await announce(services, caller, change)
-        return DONE
+            return change
 
 
 class Saved(Struct):
@@ -249,14 +257,14 @@ def _check_name(name: str | None, new_id: str = "") -> None:
 async def delete(services: Services, caller: Caller, request: DeviceDelete) -> Reply:
     """Delete a device. Raises AccessDenied or NotFound (addendum, section 4)."""
     device_id = required(request.deviceId)
-    while True:
-        device = services.registry.reach(caller.identity, device_id)
-        transaction = Transaction(services.registry.removal(device), caller.identity.login)
-        try:
-            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
-            return await commit(services.ledger, pending.tried(request.dryRun))
-        except VersionConflict:  # it was changed meanwhile
+    async with services.registry.changing.lock((KIND, device_id)):
+        while True:
             check_token(services, caller)
+            device = services.registry.reach(caller.identity, device_id)
+            transaction = Transaction(services.registry.removal(device), caller.identity.login)
+            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
+            with suppress(VersionConflict):  # it was changed meanwhile
+                return await commit(services.ledger, pending.tried(request.dryRun))
 
 
 READS = {DeviceGet: get, DeviceList: list_, DeviceCount: count, DeviceSave: save, DeviceDelete: delete}

@@ -6,6 +6,7 @@ The modules of the two nouns describe their differences in a `Noun`, and build t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -250,16 +251,16 @@ async def _change(
     def refuse(refused: Refused) -> WireError:
         return _name_taken(noun) if registry.is_taken(refused) else conflict(refused)
 
-    while True:
-        grouping = _existing(services, caller, noun, grouping_id)
-        record = services.ledger.get(noun.kind, str(grouping.id))
-        current = Expected(revision=record.revision if record is not None else 0)
-        transaction = Transaction(writes(grouping, current), caller.identity.login)
-        try:
-            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
-            return await commit(services.ledger, pending.tried(dry_run))
-        except VersionConflict:
+    async with services.registry.changing.lock((noun.kind, str(grouping_id))):
+        while True:
             check_token(services, caller)
+            grouping = _existing(services, caller, noun, grouping_id)
+            record = services.ledger.get(noun.kind, str(grouping.id))
+            current = Expected(revision=record.revision if record is not None else 0)
+            transaction = Transaction(writes(grouping, current), caller.identity.login)
+            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
+            with suppress(VersionConflict):
+                return await commit(services.ledger, pending.tried(dry_run))
 
 
 def _given(noun: Noun, fields: Fields | UnsetType | None) -> Fields:

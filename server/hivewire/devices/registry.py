@@ -19,6 +19,7 @@ from hivewire.access.users import Users
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import Device, DeviceContent, DeviceIndex, decode
 from hivewire.devices.scope import EVERYWHERE, Scope, required, scope_of
+from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     Change,
@@ -76,6 +77,9 @@ class Registry:
         deleted network or type are no exception, although `device` no longer finds them."""
         self.belongings: Callable[[str], tuple[list[Write], tuple[Precondition, ...]]] = lambda device_id: ([], ())
         """The writes that delete what belongs to the device with an id, and conditions that there is nothing else."""
+        self.changing: KeyedLock[tuple[str, str]] = KeyedLock()
+        """Held for a record, by its kind and key, that is read and changed: else all who do so at once try again after
+        each of them."""
         self._task: asyncio.Task[None] | None = None
         self._deleted = asyncio.Event()
         ledger.observe(self._apply, NETWORK, DEVICE_TYPE, DEVICE)
