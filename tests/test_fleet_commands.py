@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hivewire.cli.output import local
@@ -46,7 +48,36 @@ def test_layers_labels_and_what_counts(logged_in: Run, device: str) -> None:
     assert logged_in("device", "label", device, "fleet-", "a=1").out == "a=1\n"
     assert logged_in("device", "effective", device, "cmd.*").out == ""
     assert logged_in("device", "label", device, "wrong").code == 2
+    logged_in("put", "cmd.baud", "1", "--layer", "cmd", "--description", "slower")
+    assert logged_in("history", "cmd.baud", "--layer", "cmd", "-o", "value").out == "1\n9600\n"
+    back = logged_in("rollback", "cmd.baud", "1", "--layer", "cmd").out
+    assert (back.startswith("cmd.baud is at version 3"), back.endswith("as it was at version 1\n")) == (True, True)
     assert logged_in("delete", "cmd.baud", "--layer", "cmd").code == 0
+
+
+def test_a_dry_run_in_a_layer_says_how_many_devices_it_is_about(
+    logged_in: Run, device: str, tmp_path: Path, shared_gateway: RunningGateway
+) -> None:
+    """As a sentence, as JSON, and over HTTP as a header."""
+    logged_in("put", "cmd.baud", "9600", "--layer", "cmd")
+    about = "; devices that have the layer: 1 (0 online, 0 see nothing of it)\n"
+    file = tmp_path / "changes.json"
+    file.write_text('{"changes":[{"operation":"put","name":"cmd.baud","value":"1","layer":"cmd"}]}')
+    for tried in (
+        ("put", "cmd.baud", "1", "--layer", "cmd"),
+        ("rollback", "cmd.baud", "1", "--layer", "cmd"),
+        ("delete", "cmd.baud", "--layer", "cmd"),
+        ("transact", str(file)),
+        ("layer", "delete", "cmd", "--force"),
+    ):
+        assert logged_in(*tried, "--dry-run").out.endswith(about), tried
+        told = json.loads(logged_in(*tried, "--dry-run", "--json").out)
+        assert told["affects"] == {"devices": 1, "online": 0, "hidden": 0}
+    assert "devices that" not in logged_in("put", "cmd.plain", "1", "--dry-run").out
+    url = f"{shared_gateway.url}/api/rest/layer/cmd/configuration/cmd.baud?dryRun=true"
+    headers = {"Authorization": f"Bearer {logged_in('token', '--action', '*').out.strip()}"}
+    for answer in (httpx.put(url, json={"value": "1"}, headers=headers), httpx.delete(url, headers=headers)):
+        assert answer.headers["Hivewire-Affects"] == "devices=1, online=0, hidden=0"
 
 
 def test_a_device_s_token_reports_and_its_value_is_adopted(
@@ -62,6 +93,8 @@ def test_a_device_s_token_reports_and_its_value_is_adopted(
         talk("device/report", deviceId=device, report=[{"name": name, "value": said[name]} for name in said])
     shown = logged_in("device", "effective", device, "own.*", "-o", "table").out
     assert shown.split("\n")[1].split() == ["own.firmware", "local", "1.4"]
+    shown = logged_in("device", "effective", device, "--token", token, "-o", "table").out
+    assert shown.split("\n")[1].split() == ["cmd.baud", "9600"], "a device is not told the layer, nor what it said"
     tried = logged_in("device", "adopt", device, "cmd.baud", "--dry-run")
     assert tried.out == "cmd.baud of cmd-1 is not written; it would be 4800\n"
     assert logged_in("device", "adopt", device, "cmd.baud").out.startswith("cmd.baud of cmd-1 is 4800 (revision ")
@@ -92,9 +125,8 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert tried.out.startswith("tried is not written; it would be a layer of ")
     assert logged_in("layer", "delete", "tried").code == 1
     assert logged_in("rollout", "rollback", number).code == 0
-    assert (
-        logged_in("layer", "delete", "cmd", "--force", "--dry-run").out == "cmd is not written; it would be deleted\n"
-    )
+    tried = logged_in("layer", "delete", "cmd", "--force", "--dry-run")
+    assert tried.out.startswith("cmd is not written; it would be deleted; ")
     assert logged_in("rollout", "rollback", number).code == 1
     assert logged_in("rollout", "start", "cmd").code == 2
     assert logged_in("rollout", "start", "cmd", "a=b", "--steps", "many").code == 2

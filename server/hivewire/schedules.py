@@ -75,12 +75,15 @@ class Rights(Struct, omit_defaults=True):
 
 
 class Scheduled(Struct, omit_defaults=True):
-    """The content of a schedule's record. Without `changes` it is an expiry."""
+    """The content of a schedule's record. Without `changes` it is an expiry. One that failed keeps its author, and when
+    it was made: the record has the failure's."""
 
     at: int
     changes: list[TransactChange] = []
     rights: Rights | None = None
     failed: str | None = None
+    author: str | None = None
+    created: int = 0
 
 
 def scheduled_of(change: Change) -> Scheduled:

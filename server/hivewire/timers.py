@@ -142,7 +142,8 @@ class Timers:
     async def _fail(self, change: Change, scheduled: Scheduled, error: WireError) -> None:
         """Store the reason, which `schedule/list` shows."""
         log.warning("a schedule was not carried out", schedule=change.key, code=error.code)
-        content = msgspec.json.encode(structs.replace(scheduled, failed=error.lasting))
+        failed = structs.replace(scheduled, failed=error.lasting, author=change.author, created=change.time)
+        content = msgspec.json.encode(failed)
         write = Write(KIND, change.key, content, change.content_type, None, (Expected(revision=change.revision),))
         with suppress(Refused):
             await self._ledger.commit(Transaction([write]))

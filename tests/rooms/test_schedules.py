@@ -18,6 +18,7 @@ from hivewire.ledger.records import Change, NotDurable
 from hivewire.schedules import scheduled_of as found_in
 from hivewire.schemas import survey
 from hivewire.timers import Timers
+from hivewire_protocol import times
 from hivewire_protocol.errors import (
     AccessDenied,
     DoesNotFit,
@@ -262,6 +263,7 @@ async def test_it_is_judged_again_at_its_time(world: World) -> None:
     """What changed meanwhile counts: versions and schemas. The reason stays in the list until it is cancelled, so it
     repeats nothing of the value, which may become secret."""
     timers = timers_of(world)
+    created = times.render(world.clock.time)
     await plan(world, 60, change("a", "1", entityVersion=0))
     await plan(world, 60, change("b", "text"))
     await plan(world, 60, change("c", "5"))
@@ -274,6 +276,7 @@ async def test_it_is_judged_again_at_its_time(world: World) -> None:
         "changes[0]: Configuration 'a' is at version 1, not 0",
         "changes[0]: Configuration 'b' does not fit its schema",
     ]
+    assert [(each.created, each.createdBy) for each in failed] == [(created, "admin")] * 2, "not those of the failure"
     await after(world, timers, 3_600)
     assert value(world, "b") is None
     await world.ask(ScheduleCancel(schedule=1))

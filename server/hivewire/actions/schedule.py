@@ -65,8 +65,8 @@ def _view(services: Services, caller: Caller, change: Change, scheduled: Schedul
         None if expires else change.id,
         times.render(scheduled.at),
         [each for each in changes if _sees(services, caller, each)],
-        times.render(change.time),
-        change.author,
+        times.render(scheduled.created or change.time),
+        change.author or scheduled.author,
         UNSET if scheduled.failed is None else scheduled.failed,
     )
 

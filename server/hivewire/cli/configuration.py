@@ -309,8 +309,9 @@ def delete(
         dryRun=dry_run or None,
     )
     revision = reply.get("revision")
-    words = f"{WOULD} deleted" if dry_run else f"is deleted (revision {revision})"
-    print_result({"name": name, "revision": revision}, form, f"{printable(name)} {words}", str(revision or ""))
+    words = f"{WOULD} deleted{affected(reply)}" if dry_run else f"is deleted (revision {revision})"
+    row = {"name": name, "revision": revision, **affects(reply)}
+    print_result(row, form, f"{printable(name)} {words}", str(revision or ""))
 
 
 def _warn_of_star(name: str) -> None:
@@ -356,8 +357,21 @@ def print_written(reply: dict[str, Any], form: str | None, how: str) -> None:
     version, name = resource["entityVersion"], printable(resource["name"])
     words = f"{name} is at version {version} (revision {revision}){how}"
     if reply.get("dryRun"):
-        words = f"{name} {WOULD} at version {version}{how}"
-    print_result(resource | {"revision": revision}, form, words, str(version))
+        words = f"{name} {WOULD} at version {version}{how}{affected(reply)}"
+    print_result(resource | {"revision": revision} | affects(reply), form, words, str(version))
+
+
+def affects(reply: dict[str, Any]) -> dict[str, Any]:
+    """What a dry run in layers says of devices, as a member of its result; empty for any other reply."""
+    return {"affects": reply["affects"]} if "affects" in reply else {}
+
+
+def affected(reply: dict[str, Any]) -> str:
+    """The same as the end of a sentence."""
+    if (counts := reply.get("affects")) is None:
+        return ""
+    devices, online, hidden = (f"{counts[name]:,}" for name in ("devices", "online", "hidden"))
+    return f"; devices that have the layer: {devices} ({online} online, {hidden} see nothing of it)"
 
 
 def print_scheduled(reply: dict[str, Any], form: str | None) -> None:

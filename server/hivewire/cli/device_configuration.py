@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 COLUMNS: Columns = {
     "name": lambda row: row["name"],
-    "value": lambda row: "" if row["layer"] is None else shown(row),  # only the device has it
-    "layer": lambda row: row["layer"] or "",
+    "value": lambda row: "" if row.get("layer", "") is None else shown(row),  # only the device has it
+    "layer": lambda row: row.get("layer") or "",  # what a device asks for itself has none
     "hides": lambda row: ", ".join(row.get("hidden", ())),
-    "state": lambda row: row["state"],
+    "state": lambda row: row.get("state", ""),
     "reported": lambda row: _reported(row.get("reported", {})),
 }
 

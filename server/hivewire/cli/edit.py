@@ -13,6 +13,8 @@ import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import (
+    affected,
+    affects,
     at_option,
     description_option,
     explain_refusal,
@@ -150,10 +152,10 @@ def transact(
         print_scheduled(reply, form)
         return
     revision, count = reply.get("revision"), len(members["changes"])
-    row = {"configurations": reply.get("configurations"), "revision": revision}
+    row = {"configurations": reply.get("configurations"), "revision": revision, **affects(reply)}
     words = "1 change is" if count == 1 else f"{count:,} changes are"
-    words = f"{words} possible; nothing is written" if dry_run else f"{words} written (revision {revision})"
-    print_result(row, form, words, str(revision or ""))
+    done = f"possible; nothing is written{affected(reply)}" if dry_run else f"written (revision {revision})"
+    print_result(row, form, f"{words} {done}", str(revision or ""))
 
 
 def _colour(line: str) -> str:

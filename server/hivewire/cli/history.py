@@ -13,6 +13,7 @@ from hivewire.cli.configuration import (
     description_option,
     expect_option,
     expect_revision_option,
+    layer_option,
     name_argument,
     print_written,
     shown,
@@ -42,12 +43,15 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
 @click.option(
     "--take", type=WholeNumber(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
 )
+@layer_option
 @current_options
 @output_option
 @with_gateway
-def history(remote: Remote, name: str, take: int, at_least: int | None, fresh: bool, form: str | None) -> None:
+def history(
+    remote: Remote, name: str, take: int, layer: str | None, at_least: int | None, fresh: bool, form: str | None
+) -> None:
     """Show the changes of the configuration NAME, newest first, including deletes and what came before them."""
-    show(_changes(remote, name, take, current(at_least, fresh)), form, COLUMNS, "value")
+    show(_changes(remote, name, layer, take, current(at_least, fresh)), form, COLUMNS, "value")
 
 
 COLUMNS: Columns = {
@@ -78,6 +82,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@layer_option
 @dry_run_option
 @output_option
 @with_gateway
@@ -89,6 +94,7 @@ def rollback(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    layer: str | None,
     dry_run: bool,
     form: str | None,
 ) -> None:
@@ -104,17 +110,20 @@ def rollback(
         description=description,
         entityVersion=expect,
         revision=expect_revision,
+        layer=layer,
         dryRun=dry_run or None,
     )
     back = f"version {version}" if version is not None else f"revision {revision}"
     print_written(reply, form, f", as it was at {back}")
 
 
-def _changes(remote: Remote, name: str, take: int, members: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _changes(
+    remote: Remote, name: str, layer: str | None, take: int, members: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     before = None
     while take > 0:
-        reply = remote.request("configuration/history", name=name, take=min(take, PAGE), before=before, **members)
-        page, members = reply["changes"], {}
+        asked = {"name": name, "layer": layer, "take": min(take, PAGE), "before": before, **members}
+        page, members = remote.request("configuration/history", **asked)["changes"], {}
         yield from page
         if len(page) < min(take, PAGE):
             return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hivewire.cli.configuration import expect_option, write
+from hivewire.cli.configuration import affected, expect_option, write
 from hivewire.cli.device import complete_devices
 from hivewire.cli.gateway import WOULD, completion, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
@@ -135,5 +135,5 @@ def delete(remote: Remote, name: str, force: bool, dry_run: bool, form: str | No
     """Delete a layer. One that holds configurations is deleted with --force only."""
     reply = write(remote, "layer/delete", layer=name, force=force or None, dryRun=dry_run or None)
     revision = reply.get("revision")
-    words = f"{WOULD} deleted" if dry_run else f"is deleted (revision {revision})"
+    words = f"{WOULD} deleted{affected(reply)}" if dry_run else f"is deleted (revision {revision})"
     print_result({"layer": name, **members(reply)}, form, f"{printable(name)} {words}", str(revision or ""))

@@ -104,6 +104,11 @@ ETAG = Parameter("ETag", "header", "The `entityVersion` in quotes.")
 REVISION = Parameter("Hivewire-Revision", "header", "The revision of what the answer shows, or of the write.", NUMBER)
 AT_LEAST = Parameter("Hivewire-At-Least", "header", "Wait until the gateway has this revision; after 5 s 503.", NUMBER)
 DRY_RUN = Parameter("Hivewire-Dry-Run", "header", "`true`: nothing was written.")
+AFFECTS = Parameter(
+    "Hivewire-Affects",
+    "header",
+    "Of a dry run in layers, the devices that it is about: `devices=12, online=3, hidden=0`.",
+)
 CONDITIONS = (
     Parameter("If-Match", "header", '`*`, or tags such as `"7"`: one must be the current version, otherwise 412.'),
     Parameter("If-None-Match", "header", "The opposite; `*` stands for any existing configuration."),

@@ -8,6 +8,7 @@ from hivewire.dialects.devicehive.rest import METHODS_WITH_BODY
 from hivewire.dialects.devicehive.row import Row
 from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.http.operations import (
+    AFFECTS,
     BODY_ERRORS,
     CALLER_ERRORS,
     CONDITIONS,
@@ -119,6 +120,7 @@ def _answers(row: Row) -> dict[int, Content]:
     headers = [ETAG] if reply in (ConfigurationReply, DeviceEffectiveReply) else []
     headers += [REVISION] if reply in _WRITTEN else []
     headers += [DRY_RUN] if "dryRun" in request.__annotations__ else []
+    headers += [AFFECTS] if "affects" in reply.__struct_fields__ else []
     if row.request is row.stream:
         return {200: Content(_STREAM, {EVENTS: TEXT})}
     if row.status == 204:

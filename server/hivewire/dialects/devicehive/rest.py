@@ -10,6 +10,7 @@ from itertools import chain
 
 import msgspec
 from msgspec import UNSET, Raw
+from msgspec.structs import asdict
 
 from hivewire.actions.listing import Listing, LongListing
 from hivewire.caller import Caller
@@ -19,7 +20,7 @@ from hivewire.fleet.effective import EffectiveReply
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
-from hivewire.http.operations import DRY_RUN, REVISION
+from hivewire.http.operations import AFFECTS, DRY_RUN, REVISION
 from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
@@ -206,7 +207,9 @@ ETAG_DIGITS = 32
 def _headers(reply: Reply) -> dict[str, str]:
     """The version and the revision of what the answer shows, for conditional requests."""
     if getattr(reply, "dryRun", UNSET) is not UNSET:
-        return {DRY_RUN.name: "true"}
+        affects = getattr(reply, "affects", UNSET)
+        counts = "" if affects is UNSET else ", ".join(f"{name}={count}" for name, count in asdict(affects).items())
+        return {DRY_RUN.name: "true", **({AFFECTS.name: counts} if counts else {})}
     if isinstance(reply, ResourceReply):
         return {"ETag": f'"{reply.change.version}"', REVISION.name: str(reply.revision)}
     if isinstance(reply, ConfigurationReply):
