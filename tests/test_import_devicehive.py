@@ -356,15 +356,24 @@ def test_named_configurations_are_imported(imported: Callable[..., Outcome]) -> 
     """DeviceHive has no list of them; those that are left out are told, and its signing key is not even read."""
     old = OldServer()
     old.answers["/configuration/a%20b"] = (200, {"name": "a b", "value": "1", "entityVersion": 0})
-    old.answers["/configuration/empty"] = (200, {"name": "empty", "value": ""})
-    names = ["a b", "gone", "empty", "jwt.secret"]
+    left_out: dict[str, tuple[dict[str, Any], str]] = {
+        "empty": ({"value": ""}, "its value is empty"),
+        "deleted": ({"value": None}, "it has no value"),
+        "hidden": ({"value": None, "secret": True}, "its value is secret"),
+        "long": ({"value": None, "contentType": TEXT, "size": 70_000}, "its value of 70,000 bytes is longer than an"),
+        "logo": ({"value": None, "contentType": "image/png", "size": 70_000}, "its value is no text"),
+        "bell\a": ({"value": "1"}, "its name has U+0007 at position 4"),
+    }
+    for name, (members, _) in left_out.items():
+        old.answers[f"/configuration/{devicehive_server.segment(name)}"] = (200, {"name": name, **members})
+    names = ["a b", "gone", *left_out, "jwt.secret"]
     report = json.loads(imported(old, *(f"--configuration={name}" for name in names)).out)
     assert report["configurations"] == 1
-    assert report["remarks"][-3:] == [
-        "there is no configuration gone",
-        "the configuration empty is left out: too long, empty, no text or an odd name",
-        "jwt.secret is no configuration here: start the gateway with it as HIVEWIRE_JWT_SECRET",
-    ]
+    gone, *remarks, key = report["remarks"][-2 - len(left_out) :]
+    assert gone == "there is no configuration gone"
+    for remark, (name, (_, why)) in zip(remarks, left_out.items(), strict=True):
+        assert remark.startswith(f"the configuration {name.replace(chr(7), chr(92) + 'x07')} is left out: {why}")
+    assert key == "jwt.secret is no configuration here: start the gateway with it as HIVEWIRE_JWT_SECRET"
     assert not any("jwt.secret" in asked for asked in old.asked)
 
 

@@ -21,7 +21,14 @@ from hivewire.ledger.dump import Note
 from hivewire.ledger.records import Change
 from hivewire.resources import KIND as CONFIGURATION
 from hivewire_protocol import times
-from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
+from hivewire_protocol.nouns.configuration import (
+    INLINE_CHARACTERS,
+    RESERVED,
+    TEXT,
+    forbidden_character,
+    is_media_type,
+    is_text,
+)
 from hivewire_protocol.nouns.device import MAX_DEVICE_ID, is_device_id
 from hivewire_protocol.nouns.user import Role, Status
 
@@ -84,6 +91,8 @@ class OldConfiguration(Struct):
     value: str | None = None
     entityVersion: Number | None = None
     contentType: str | None = None
+    size: Number | None = None
+    secret: bool | None = None
 
 
 class ConfigurationPage(Struct):
@@ -293,8 +302,9 @@ class Reading:
             if found.name in seen:
                 raise Changed(f"the configuration {printable(found.name)} was read twice")
             seen.add(found.name)
-            if not found.value or not _is_name(found.name):
-                self._remark(f"the configuration {found.name} is left out: too long, empty, no text or an odd name")
+            if not found.value or _fault_of_name(found.name) is not None:
+                why = _fault_of_name(found.name) or _why_without_value(found)
+                self._remark(f"the configuration {found.name} is left out: {why}")
                 continue
             change = self._change(CONFIGURATION, found.name, number, found.value.encode(), AUTHOR_NOTE)
             given = found.contentType
@@ -327,9 +337,27 @@ PAGE = 1_000
 ID_RULE = f"an id has 1 to {MAX_DEVICE_ID} letters, digits and dashes"
 
 
-def _is_name(name: str) -> bool:
-    """Whether a configuration can have this name."""
-    return bool(name) and name != RESERVED and forbidden_character(name) is None
+def _fault_of_name(name: str) -> str | None:
+    """Why no configuration can have this name; None when one can."""
+    if not name:
+        return "its name is empty"
+    if name == RESERVED:
+        return "its name is that of a signing key"
+    found = forbidden_character(name)
+    return None if found is None else f"its name has {found}"
+
+
+def _why_without_value(found: OldConfiguration) -> str:
+    """Why an answer shows no value of this configuration, or one that no configuration can have here."""
+    if found.secret:
+        return "its value is secret"
+    if found.value is not None:
+        return "its value is empty"
+    if found.size is None:
+        return "it has no value"
+    if is_text(found.contentType or TEXT) and found.size > INLINE_CHARACTERS:
+        return f"its value of {found.size:,} bytes is longer than an answer shows"
+    return "its value is no text"
 
 
 def is_whole(claims: Mapping[str, Any], all_types: bool | None) -> bool:
