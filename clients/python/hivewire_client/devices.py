@@ -110,8 +110,8 @@ class Feed(Stream[T], Subscription, Generic[T]):
         """The next item; waits for it. Raises Denied, NotFound or Stopped when no more can come."""
         await self.follow()
         if self._behind and not self._items:
-            self._behind = False
             await self._link.unfollow(self)
+            self._behind = False  # not earlier: who is cancelled meanwhile has to follow again
             await self._link.follow(self)
         return await super().__anext__()
 
