@@ -26,7 +26,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 from hivewire.app import Load, check
 from hivewire.link import SCHEME, Failed, Link, LinkLost
-from hivewire.parent import Fact, Listening, Metrics, message_of
+from hivewire.parent import Alive, Fact, Listening, Metrics, message_of
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.store import share_store
 from hivewire.telemetry import configure_logging, log
@@ -247,7 +247,7 @@ class Gateways:
 async def _answers(link: Link) -> bool:
     """Whether a gateway answers in HANG_SECONDS. One that has ended counts: that is noticed elsewhere."""
     try:
-        await asyncio.wait_for(link.ask(Metrics()), HANG_SECONDS)
+        await asyncio.wait_for(link.ask(Alive()), HANG_SECONDS)
     except TimeoutError:
         return False
     except (Failed, LinkLost):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,23 @@ async def test_a_gateway_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, t
     await guard
     for end in ends:
         end.close()
+
+
+async def test_a_gateway_that_is_asked_whether_it_answers_renders_no_metrics(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is asked every few seconds, and nobody else is served while they are rendered."""
+    gateways, rendered, telemetry = Gateways(tmp_path, [], Settings()), list[None](), Telemetry()
+    monkeypatch.setattr(telemetry, "exposition", lambda: rendered.append(None) or b"page")
+    connected, lost = partial(gateways._connected, 1), asyncio.Event()
+    async with await asyncio.get_running_loop().create_unix_server(connected, str(tmp_path / "gateway.1")):
+        parent = Parent(f"parent://{tmp_path}/1", lost.set)
+        await parent.join(telemetry)
+        await telemetry.page()  # the page of all
+        assert await supervisor._answers(gateways._links[1])
+        assert len(rendered) == 1
+        gateways._links[1].close()
+        await lost.wait()
 
 
 async def test_a_gateway_hears_when_the_parent_hangs_up(tmp_path: Path) -> None:
