@@ -713,6 +713,33 @@ def test_a_token_may_end_between_two_requests(
             assert seen == ["authenticate", "x", "x"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.0 404 File not found\r\n\r\n", "expected HTTP/1.1: HTTP/1.0 404 File not found"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "invalid HTTP status line: SSH-2.0-OpenSSH_9.2"),
+        (b"\x15\x03\x01\x00\x02\x02\x0a", "perhaps it expects TLS; try https://"),
+    ],
+)
+def test_only_a_peer_whose_answer_cannot_be_read_may_expect_tls(answer: bytes, words: str) -> None:
+    """What another server answers is shown; the last one is an alert of TLS, which ends like a line."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def tell() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        with pytest.raises(Unreachable) as told, Remote(f"http://127.0.0.1:{listener.getsockname()[1]}"):
+            pass
+        thread.join()
+    assert words in str(told.value)
+    assert ("TLS" in str(told.value)) == ("TLS" in words)
+
+
 def test_a_redirect_to_another_host_is_not_followed() -> None:
     """It would get the token, which is for the address that was given."""
     with socket.create_server(("127.0.0.1", 0)) as elsewhere, socket.create_server(("127.0.0.1", 0)) as listener:

@@ -23,7 +23,7 @@ from hivewire.cli.export_format import BadFile, ImportEntry, checked
 from hivewire.cli.import_formats import FORMATS, PAGE, read
 from hivewire_protocol.nouns.configuration import TEXT
 from tests.command import Run
-from tests.running import Talk
+from tests.running import RunningGateway, Talk
 
 JSON = "application/json"
 
@@ -342,9 +342,18 @@ def test_what_is_no_name_of_a_host_is_no_etcd(logged_in: Run, host: str) -> None
     assert (told.code, "does not answer as etcd does" in told.err) == (3, True), told.err
 
 
-def test_a_server_that_is_no_etcd_is_named(logged_in: Run, shared_gateway: object) -> None:
-    """With what helps where etcd wants a login."""
+def test_an_etcd_that_is_not_there_is_not_reached(logged_in: Run) -> None:
+    """Nothing was answered, so nothing is said of logins."""
     told = logged_in("import", "http://127.0.0.1:1/", "--from", "etcd")
+    assert (told.code, told.err) == (
+        3,
+        "hivewire: error: cannot reach an etcd at http://127.0.0.1:1/: Connection refused\n",
+    )
+
+
+def test_what_refuses_to_answer_as_etcd_is_named(logged_in: Run, shared_gateway: RunningGateway) -> None:
+    """With what helps where etcd wants a login, or a certificate."""
+    told = logged_in("import", shared_gateway.url, "--from", "etcd")
     assert told.code == 3
-    assert "http://127.0.0.1:1/v3/kv/range does not answer as etcd does" in told.err
+    assert f"{shared_gateway.url}/v3/kv/range answers with HTTP 404; if it wants a login" in told.err
     assert "etcdctl get" in told.err

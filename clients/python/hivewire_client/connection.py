@@ -289,6 +289,10 @@ def _not_opened(url: str, place: str, error: Exception) -> Unreachable:
     if isinstance(error, InvalidStatus):
         return _refused(url, error)
     if isinstance(error, InvalidMessage):
+        # Of a first line that can be read, the cause has the words; an alert of TLS is none.
+        read = str(error.__cause__) if isinstance(error.__cause__, ValueError) else ""
+        if read and read.isprintable():
+            return Unreachable(f"{url} does not answer as a gateway does: {read[:200]}")
         hint = f"perhaps it expects TLS; try {_other(url)}" if place.startswith("ws:") else error
         return Unreachable(f"{url} gives no HTTP answer: {hint}")
     if isinstance(error, InvalidURI | ValueError):

@@ -28,6 +28,10 @@ PAGE = 1_000
 SECONDS = 30
 """The longest wait for an answer of etcd."""
 
+WITH_LOGIN = (
+    "if it wants a login or a certificate, use: etcdctl get --prefix '' -w json | hivewire import - --from etcd"
+)
+
 
 class _Pair(Struct):
     """A key of etcd; both are bytes in Base64."""
@@ -76,7 +80,7 @@ def etcd_at(address: str) -> bytes:
     first, revision, pairs = b"\0", 0, []
     while True:
         asked = {"key": _base64(first), "range_end": _base64(b"\0"), "limit": PAGE, "revision": revision}
-        page = _ask(address.rstrip("/") + "/v3/kv/range", asked)
+        page = _ask(address, asked)
         revision = page.header.revision
         pairs += page.kvs
         if not page.more:
@@ -86,19 +90,34 @@ def etcd_at(address: str) -> bytes:
         first = page.kvs[-1].key + b"\0"
 
 
-def _ask(url: str, members: Mapping[str, Any]) -> _Range:
+def _ask(address: str, members: Mapping[str, Any]) -> _Range:
+    """What the etcd at this address answers to a request for keys. Raises Unreachable."""
     from http.client import HTTPException  # here, because they load TLS
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
+    url = address.rstrip("/") + "/v3/kv/range"
     request = Request(url, json.dumps(members).encode(), {"Content-Type": JSON})  # noqa: S310 - the user's own URL
     try:
         with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             return msgspec.json.decode(answer.read(), type=_Range, strict=False)
-    except (OSError, HTTPException, ValueError, msgspec.DecodeError, RecursionError) as error:
-        hint = (
-            "if it wants a login or a certificate, use: etcdctl get --prefix '' -w json | hivewire import - --from etcd"
-        )
-        raise Unreachable(f"{url} does not answer as etcd does: {error}; {hint}") from None
+    except HTTPError as error:
+        raise Unreachable(f"{url} answers with HTTP {error.code}; {WITH_LOGIN}") from None
+    except OSError as error:
+        raise _not_reached(address, error) from None
+    except (HTTPException, ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise Unreachable(f"{url} does not answer as etcd does: {error}") from None
+
+
+def _not_reached(address: str, error: OSError) -> Unreachable:
+    """Why no connection came about; `urlopen` wraps what the system says."""
+    from hivewire_client.connection import not_reached
+
+    reason = getattr(error, "reason", None)
+    cause = reason if isinstance(reason, OSError) else error
+    told = not_reached(address, cause, "an etcd")
+    of_tls = hasattr(cause, "library")
+    return Unreachable(f"{told}; {WITH_LOGIN}" if of_tls else str(told))
 
 
 def _base64(key: bytes) -> str:
