@@ -993,7 +993,7 @@ def test_devices_are_managed(logged_in: Run, shared_gateway: RunningGateway, adm
         assert device("command/subscribe", deviceId="cli-dev")["status"] == "success"
         for asked in (("list", "cli dev"), ("get", "cli-dev")):
             table = logged_in("device", *asked, "--presence", "-o", "table").out.splitlines()
-            assert re.fullmatch(r"cli-dev +cli dev +online +20\d\d-[^ ]+ [^ ]+ [^ ]+", table[1])
+            assert re.fullmatch(r"cli-dev +online +20\d\d-[^ ]+ [^ ]+ [^ ]+ +cli dev", table[1])
             assert json.loads(logged_in("device", *asked, "--presence", "-o", "json").out)["online"] is True
     assert logged_in("device", "delete", "cli-dev").out == "cli-dev is deleted\n"
     assert logged_in("device", "get", "cli-dev").code == 1
@@ -1919,7 +1919,7 @@ def test_times_and_numbers_are_whole_in_a_narrow_table(logged_in: Run, columns: 
     assert re.match(rf"\d+ +\d+ +{when}  adm\S+  w+…  r+…$", history[1])
     assert re.match(r"cli\.narrow\.n*…  \d        w+…$", listed[1])
     assert re.search(rf"{when}$|never$", users[1])
-    assert re.match(rf"{when}  ", audit[1])
+    assert any(re.search(rf"{when}(  |$)", line) for line in audit[:2])  # of 60 columns each cell has a line
     assert max(map(len, (*history, *listed, *users))) <= columns
 
 

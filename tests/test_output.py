@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import click
 import pytest
 
 from hivewire import cli
+from hivewire.cli import connections, device, rollout, schema
+from hivewire.cli.output import local, show
 from tests.command import Run
 from tests.running import PASSWORD, RunningGateway
 from tests.tables import DOCS
@@ -200,3 +203,26 @@ def test_the_effective_settings_in_each_form(run: Run, form: str) -> None:
     expected = {"json": '{"setting":"port","value":9003,"from":"--port"}\n', "yaml": "value: 9003\n", "value": "9003\n"}
     assert outcome.code == 0
     assert expected[form] in outcome.out
+
+
+def test_of_a_narrow_table_only_texts_are_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Times, states and numbers are whole in every table, or each cell has a line of its own."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    time, text = "2026-11-27T08:00:00.000", "n" * 50
+    started = {"rollout": 1, "layer": text, "changes": [{"name": text}], "step": 1, "steps": [{}]}
+    started |= {"state": "rolledBack", "since": time, "counts": {}, "reason": text}
+    show([started], None, rollout.COLUMNS, "rollout")
+    saved = {"names": text, "secret": True, "entityVersion": 1, "modified": time, "modifiedBy": text, "schema": {}}
+    show([saved], None, schema.COLUMNS, "names")
+    connected = {"connectionId": "c" * 12, "kind": "websocket", "login": text, "address": text, "since": time}
+    numbers = {"subscriptions": 1, "behind": 0, "unreadBytes": 0, "gateway": None}
+    show([connected | numbers], None, connections.COLUMNS, "id")
+    seen = {"id": "d" * 36, "name": text, "online": True, "lastSeen": time}
+    show([seen], None, device.PRESENCE, "device")
+    shown = capsys.readouterr().out
+    assert shown.count(local(time)) == 4
+    assert "rolledBack" in shown
+    assert shown.count("n…") == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pty
@@ -18,15 +19,19 @@ from typing import Any
 import click
 import httpx
 import pytest
+from rich.console import Console
 from websockets.sync.server import ServerConnection
 
 from hivewire import cli
 from hivewire.cli import profile as profiles
+from hivewire.cli.device import DEVICE, PRESENCE
+from hivewire.cli.fleet_watch import FleetLines
 from hivewire.cli.following import MOST_UNREAD
 from hivewire.cli.gateway import Access
+from hivewire.cli.output import local
 from hivewire.cli.profile import Profile
 from hivewire.cli.remote import Remote, endpoint
-from hivewire.cli.watch import Watcher, _content, watch
+from hivewire.cli.watch import Lines, Watcher, _content, watch
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Run
 from tests.forked import Forked, Piped
@@ -943,17 +948,38 @@ def test_on_a_terminal_the_fleet_has_columns_and_messages_are_waited_for(
         stars = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+  admin  watch-c  Lamp     watch\.far  Default Device Type  "
         assert re.fullmatch(stars + r'\{"x": "\\u001b\[2J"\}', line)
         talk("device/save", deviceId=c, device={"name": "Lamp", "networkId": 1})
-        assert screen.until("gone")[0].endswith("  admin  watch-c  gone")
+        assert screen.until("gone")[0].endswith("  admin  gone  watch-c")
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 130
     with on_terminal(there, 60, SAMPLE, what=("device",)) as (_, screen):
         assert screen.until("changes:")[1] == f"  {SAMPLE}  Sample Device  Samp…"
     with on_terminal(there, 120, a, "--presence", what=("device",)) as (_, screen):
-        assert screen.until("changes:")[1] == "  watch-a  watch-a  offline"
+        assert screen.until("changes:")[1] == "  watch-a  offline  watch-a"
         with on_terminal(there, 120, a, what=("command",)) as (_, waiting):
             assert waiting.until("Ctrl-C") == ["hivewire: connected, waiting for commands; Ctrl-C ends it"]
             assert screen.until("is online") == ["watch-a  is online"]
     until_followed(shared_gateway, 0)
+
+
+def test_times_and_deletes_are_whole_on_a_narrow_terminal() -> None:
+    """A line becomes wider than the terminal before a part of a time, a version or a device is missing."""
+    screen, who = (
+        io.StringIO(),
+        {"modified": "2026-11-27T08:00:00.000", "modifiedBy": "administrator", "type": "update"},
+    )
+    fleet, configurations = FleetLines(DEVICE), Lines()
+    fleet.columns = PRESENCE
+    fleet.console = configurations.console = Console(file=screen, width=60, force_terminal=True, color_system=None)
+    seen = {"id": SAMPLE, "name": "n" * 50, "online": False, "lastSeen": who["modified"]}
+    fleet.show({"type": "snapshot", "devices": [seen], "last": True})
+    fleet.show({**who, "deviceId": SAMPLE, "device": None})
+    changed = {"name": "n" * 50, "entityVersion": 12_345, "value": None}
+    configurations.show({**who, "operation": "delete", "configuration": changed, "description": "r" * 50})
+    when = re.escape(local(who["modified"]))
+    _, state, _, gone, deleted = screen.getvalue().splitlines()
+    assert re.fullmatch(rf"  {SAMPLE}  offline  {when}  n+…", state)
+    assert re.fullmatch(rf"{when}  administrator  gone  {SAMPLE}", gone)
+    assert re.fullmatch(rf"{when}  administrator  n+…  version 12345  deleted  r+…", deleted)
 
 
 def test_a_position_covers_all_devices(watching: Any) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.identity import moment
-from hivewire.cli.output import Columns, Row, local, output_option, show
+from hivewire.cli.output import Columns, Row, Text, local, output_option, show
 from hivewire_protocol import times
 from hivewire_protocol.nouns.audit import KINDS
 
@@ -80,9 +80,9 @@ def _rows(remote: Remote, wanted: Row, oldest: int) -> Iterator[Row]:
 COLUMNS: Columns = {
     "when": lambda row: local(row["time"]),
     "kind": lambda row: row["kind"],
-    "about": lambda row: row["subject"],
-    "who": lambda row: row["user"] or "",
-    "from": lambda row: row["address"] or "",
+    "about": Text(lambda row: row["subject"]),
+    "who": Text(lambda row: row["user"] or ""),
+    "from": Text(lambda row: row["address"] or ""),
     "count": lambda row: str(row["count"]),
-    "detail": lambda row: msgspec.json.encode(row["detail"]).decode(),
+    "detail": Text(lambda row: msgspec.json.encode(row["detail"]).decode()),
 }

@@ -10,7 +10,7 @@ import click
 from hivewire.cli.configuration import patterns_argument
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.help import WholeNumber
-from hivewire.cli.output import Columns, local, output_option, printable, show
+from hivewire.cli.output import Columns, Text, local, output_option, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -38,7 +38,7 @@ def tree(remote: Remote, prefix: str, delimiter: str, form: str | None) -> None:
 
 
 TREE_COLUMNS: Columns = {
-    "name": lambda row: printable(row["name"]),
+    "name": Text(lambda row: printable(row["name"])),
     "value": lambda row: "yes" if row["leaf"] else "",
     "configurations": lambda row: str(row["count"]),
 }
@@ -80,11 +80,11 @@ def changes(remote: Remote, patterns: tuple[str, ...], user: str | None, take: i
 CHANGES_COLUMNS: Columns = {
     "revision": lambda row: str(row["revision"]),
     "when": lambda row: local(row["modified"]),
-    "who": lambda row: row["modifiedBy"] or "",
+    "who": Text(lambda row: row["modifiedBy"] or ""),
     "what": lambda row: row["operation"],
-    "name": lambda row: printable(row["configuration"]["name"]),
+    "name": Text(lambda row: printable(row["configuration"]["name"])),
     "version": lambda row: str(row["configuration"]["entityVersion"]),
-    "why": lambda row: row["description"] or "",
+    "why": Text(lambda row: row["description"] or ""),
 }
 
 

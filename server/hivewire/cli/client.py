@@ -9,7 +9,7 @@ import click
 
 from hivewire.cli.gateway import WOULD, dry_run_option, reach, token_option, url_option
 from hivewire.cli.help import Group
-from hivewire.cli.output import Columns, Row, output_option, print_result, show, value_in_pipes
+from hivewire.cli.output import Columns, Row, Text, output_option, print_result, show, value_in_pipes
 from hivewire.cli.tenant import change_file, read_file
 from hivewire.cli.user import data_option, refuse_dry_run
 from hivewire_protocol.nouns.tenant import Privilege
@@ -243,4 +243,4 @@ def _privileges(row: Row) -> str:
     return "; ".join(f"{tenant}: {', '.join(given)}" for tenant, given in sorted(row["tenants"].items()))
 
 
-COLUMNS: Columns = {"client": lambda row: row["clientId"], "privileges": _privileges}
+COLUMNS: Columns = {"client": Text(lambda row: row["clientId"]), "privileges": Text(_privileges)}

@@ -11,7 +11,7 @@ import click
 
 from hivewire import settings as catalogue
 from hivewire.cli.help import Group
-from hivewire.cli.output import Columns, Row, output_option, print_result, show
+from hivewire.cli.output import Columns, Row, Text, output_option, print_result, show
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Settings, SettingsError
 
@@ -75,11 +75,11 @@ def init(file: Path, store: str | None, config: Path | None, form: str | None) -
 
 COLUMNS: Columns = {
     "what": lambda row: row["what"],
-    "name": lambda row: row["name"],
+    "name": Text(lambda row: row["name"]),
     "state": lambda row: row["state"],
     "place": lambda row: str(row["place"]),
     "behind": lambda row: str(row["behind"]),
-    "more": lambda row: row["more"],
+    "more": Text(lambda row: row["more"]),
 }
 
 

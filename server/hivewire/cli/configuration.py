@@ -27,6 +27,7 @@ from hivewire.cli.given import Span
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
+    Text,
     lines,
     local,
     on_one_line,
@@ -458,7 +459,7 @@ def shown(resource: dict[str, Any]) -> str:
 
 
 COLUMNS: Columns = {
-    "name": lambda row: row["name"],
+    "name": Text(lambda row: row["name"]),
     "version": lambda row: str(row["entityVersion"]),
-    "value": shown,
+    "value": Text(shown),
 }

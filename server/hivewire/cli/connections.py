@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hivewire.cli.gateway import MOST_COMPLETED, completion, with_gateway
-from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
+from hivewire.cli.output import Columns, Row, Text, local, output_option, print_result, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -61,11 +61,11 @@ def _rows(remote: Remote, login: str | None) -> Iterator[Row]:
 COLUMNS: Columns = {
     "id": lambda row: row["connectionId"],
     "kind": lambda row: row["kind"],
-    "login": lambda row: row["login"] or "",
-    "from": lambda row: row["address"],
+    "login": Text(lambda row: row["login"] or ""),
+    "from": Text(lambda row: row["address"]),
     "since": lambda row: local(row["since"]),
     "subscriptions": lambda row: str(row["subscriptions"]),
     "behind": lambda row: str(row["behind"]),
     "unread": lambda row: str(row["unreadBytes"]),
-    "gateway": lambda row: row["gateway"] or "",
+    "gateway": Text(lambda row: row["gateway"] or ""),
 }

@@ -33,25 +33,25 @@ from hivewire.cli.grouping import (
 )
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
+from hivewire.cli.output import Columns, Row, Text, local, output_option, print_result, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
 
 COLUMNS: Columns = {
     "device": lambda row: row["id"],
-    "name": lambda row: row["name"],
-    "network": lambda row: str(row["networkId"]),  # their names, where there is a gateway to ask
-    "type": lambda row: str(row["deviceTypeId"]),
+    "name": Text(lambda row: row["name"]),
+    "network": Text(lambda row: str(row["networkId"])),  # their names, where there is a gateway to ask
+    "type": Text(lambda row: str(row["deviceTypeId"])),
     "blocked": lambda row: "blocked" if row["isBlocked"] else "",
-    "data": lambda row: json.dumps(row["data"], ensure_ascii=False) if row["data"] is not None else "",
+    "data": Text(lambda row: json.dumps(row["data"], ensure_ascii=False) if row["data"] is not None else ""),
 }
 
 PRESENCE: Columns = {
     "device": COLUMNS["device"],
-    "name": COLUMNS["name"],
     "online": lambda row: "online" if row["online"] else "offline",
     "last seen": lambda row: local(row["lastSeen"]),
+    "name": COLUMNS["name"],
 }
 
 
@@ -59,8 +59,8 @@ def _columns(remote: Remote) -> Columns:
     """The columns with the names of networks and device types, as far as the caller may see them."""
     networks, types = Names(remote, NETWORK), Names(remote, TYPE)
     named: Columns = {
-        "network": lambda row: networks(row["networkId"]),
-        "type": lambda row: types(row["deviceTypeId"]),
+        "network": Text(lambda row: networks(row["networkId"])),
+        "type": Text(lambda row: types(row["deviceTypeId"])),
     }
     return {**COLUMNS, **named}
 

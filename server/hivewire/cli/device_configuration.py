@@ -9,18 +9,18 @@ import click
 from hivewire.cli.configuration import patterns_argument, shown, write
 from hivewire.cli.gateway import WOULD, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
-from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Text, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
 
 COLUMNS: Columns = {
-    "name": lambda row: row["name"],
-    "value": lambda row: "" if row.get("layer", "") is None else shown(row),  # only the device has it
-    "layer": lambda row: row.get("layer") or "",  # what a device asks for itself has none
-    "hides": lambda row: ", ".join(row.get("hidden", ())),
+    "name": Text(lambda row: row["name"]),
+    "value": Text(lambda row: "" if row.get("layer", "") is None else shown(row)),  # only the device has it
+    "layer": Text(lambda row: row.get("layer") or ""),  # what a device asks for itself has none
+    "hides": Text(lambda row: ", ".join(row.get("hidden", ()))),
     "state": lambda row: row.get("state", ""),
-    "reported": lambda row: _reported(row.get("reported", {})),
+    "reported": Text(lambda row: _reported(row.get("reported", {}))),
 }
 
 

@@ -9,7 +9,7 @@ import click
 from hivewire.cli.gateway import find_access, token_option, url_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Text, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -25,8 +25,8 @@ ROWS: Columns = {
     "device": lambda row: row["deviceId"],
     "state": lambda row: row["state"],
     "online": lambda row: "online" if row["online"] else "offline",
-    "labels": lambda row: " ".join(f"{label}={value}" for label, value in row["labels"].items()),
-    "errors": lambda row: ", ".join(f"{name}: {error}" for name, error in row["errors"].items()),
+    "labels": Text(lambda row: " ".join(f"{label}={value}" for label, value in row["labels"].items())),
+    "errors": Text(lambda row: ", ".join(f"{name}: {error}" for name, error in row["errors"].items())),
 }
 
 _labels = click.option("--label", "labels", multiple=True, metavar="LABEL=VALUE", help="Only devices with this label.")

@@ -10,9 +10,9 @@ from hivewire.cli.following import Followed, Following, Item, run_and_say_where
 from hivewire.cli.gateway import Access
 from hivewire.cli.grouping import Noun
 from hivewire.cli.lines import WIDEST, Part
-from hivewire.cli.output import Columns, print_row, printable
+from hivewire.cli.output import Columns, Text, print_row, printable
 from hivewire.cli.remote import Remote
-from hivewire.cli.watch import StateLines, Watcher
+from hivewire.cli.watch import Line, StateLines, Watcher
 from hivewire_client.connection import Frame
 
 
@@ -69,28 +69,28 @@ class FleetLines(StateLines):
 
     def measure(self, row: Item) -> None:
         """Every column."""
-        self._cells(row)
+        self.parts(row)
 
-    def parts(self, row: Item) -> list[Part]:
-        """The columns, without those in which nothing was seen yet."""
-        number, *others = self._cells(row)
-        return [(number, "bold"), *["  " + cell for cell in others if cell]]
+    def parts(self, row: Item) -> Line:
+        """The columns, without those in which nothing was seen yet; those that may be cut come last."""
+        number, *others = self._cells(row, cut=False)
+        return Line([(number, "bold"), *_set_apart(others)], _set_apart(self._cells(row, cut=True)))
 
-    def _cells(self, row: Item) -> list[str]:
-        """The cells; only the id is not cut."""
-        (heading, number), *others = self.columns.items()
-        cut = [self.wide(other, self.cut(cell(row), WIDEST // 2, 3)) for other, cell in others]
-        return [self.wide(heading, number(row)), *cut]
+    def _cells(self, row: Item, *, cut: bool) -> list[str]:
+        """The cells that may be `cut`, each to a third of the terminal, or those that may not."""
+        cells = {heading: cell(row) for heading, cell in self.columns.items() if isinstance(cell, Text) is cut}
+        return [self.wide(name, self.cut(cell, WIDEST // 2, 3) if cut else cell) for name, cell in cells.items()]
 
-    def changed(self, change: Item) -> list[Part]:
+    def changed(self, change: Item) -> Line:
         """The same, or only the id of what is gone."""
         row = change[self.noun.one]
         if row is not None:
             return self.parts(row)
-        return [
-            (self.wide(next(iter(self.columns)), str(change[f"{self.noun.one}Id"])), "bold"),
-            ("  gone", "bold red"),
-        ]
+        return Line([("gone  ", "bold red"), (printable(str(change[f"{self.noun.one}Id"])), "bold")], [])
+
+
+def _set_apart(cells: list[str]) -> list[Part]:
+    return ["  " + cell for cell in cells if cell]
 
 
 def _print(form: str, noun: Noun, item: Item) -> None:

@@ -25,20 +25,20 @@ from hivewire.cli.gateway import (
 )
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, aligned, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, Text, aligned, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
 
 COLUMNS: Columns = {
     "id": lambda row: str(row["id"]),
-    "name": lambda row: row["name"],
-    "description": lambda row: row["description"] or "",
+    "name": Text(lambda row: row["name"]),
+    "description": Text(lambda row: row["description"] or ""),
 }
 
 DEVICES: Columns = {
     "device": lambda row: row["id"],
-    "name": lambda row: row["name"],
+    "name": Text(lambda row: row["name"]),
     "blocked": lambda row: "blocked" if row["isBlocked"] else "",
 }
 

@@ -21,7 +21,7 @@ from hivewire.cli.configuration import (
 )
 from hivewire.cli.gateway import dry_run_option, with_gateway
 from hivewire.cli.help import WholeNumber
-from hivewire.cli.output import Columns, local, output_option, show
+from hivewire.cli.output import Columns, Text, local, output_option, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -58,9 +58,9 @@ COLUMNS: Columns = {
     "revision": lambda row: str(row["revision"]),
     "version": lambda row: str(row["configuration"]["entityVersion"]),
     "when": lambda row: local(row["modified"]),
-    "who": lambda row: row["modifiedBy"] or "",
-    "value": lambda row: "(deleted)" if row["operation"] == "delete" else shown(row["configuration"]),
-    "why": lambda row: row["description"] or "",
+    "who": Text(lambda row: row["modifiedBy"] or ""),
+    "value": Text(lambda row: "(deleted)" if row["operation"] == "delete" else shown(row["configuration"])),
+    "why": Text(lambda row: row["description"] or ""),
 }
 
 

@@ -12,7 +12,7 @@ from hivewire.cli.gateway import WOULD, completion, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, members, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Text, members, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -33,11 +33,11 @@ def _target(target: dict[str, Any]) -> str:
 
 
 COLUMNS: Columns = {
-    "layer": lambda row: row["layer"],
+    "layer": Text(lambda row: row["layer"]),
     "rank": lambda row: str(row["rank"]),
     "configurations": lambda row: str(row["configurations"]),
     "devices": lambda row: str(row["devices"]),
-    "target": lambda row: _target(row["target"]),
+    "target": Text(lambda row: _target(row["target"])),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
 
 from hivewire.cli.output import printable
 
@@ -13,8 +13,12 @@ Part = str | tuple[str, str]
 """A text, or a text and its style."""
 
 
+LEAST = 8
+"""Characters of the rest of a line that are shown also where the line becomes wider than the terminal."""
+
+
 class AlignedLines:
-    """Prints lines; on a terminal each is cut to its width."""
+    """Prints lines; on a terminal the rest of each is cut to its width."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -24,11 +28,12 @@ class AlignedLines:
         self._widths: dict[str, int] = {}
         self.console = Console(highlight=False, markup=False)
 
-    def line(self, *parts: Part) -> None:
-        """Print a line."""
-        fits = self.console.is_terminal
-        overflow: Literal["ellipsis", "ignore"] = "ellipsis" if fits else "ignore"
-        self.console.print(self._text.assemble(*parts), no_wrap=True, overflow=overflow, crop=fits)
+    def line(self, *parts: Part, rest: Iterable[Part] = ()) -> None:
+        """Print a line of `parts`, which are whole, and the `rest`, which is cut where there is no room for it."""
+        whole, cut = self._text.assemble(*parts), self._text.assemble(*rest)
+        if self.console.is_terminal:
+            cut.truncate(max(LEAST, self.console.width - whole.cell_len), overflow="ellipsis")
+        self.console.print(whole + cut, soft_wrap=True)
 
     def cut(self, name: str, least: int, share: int) -> str:
         """A name, on a terminal cut to a share of its width, but not below `least` characters."""

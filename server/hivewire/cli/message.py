@@ -24,7 +24,7 @@ from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.identity import moment
 from hivewire.cli.listing import newest
-from hivewire.cli.output import Columns, Row, as_json, local, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, Text, as_json, local, output_option, print_result, printable, show
 from hivewire_protocol import times
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ COMMAND = Kind(
     {
         "when": lambda row: local(row["timestamp"]),
         "id": lambda row: str(row["id"]),
-        "command": lambda row: row["command"] or "",
-        "parameters": lambda row: as_json(row["parameters"]),
-        "status": lambda row: row["status"] or "",
-        "result": lambda row: as_json(row["result"]),
+        "command": Text(lambda row: row["command"] or ""),
+        "parameters": Text(lambda row: as_json(row["parameters"])),
+        "status": Text(lambda row: row["status"] or ""),
+        "result": Text(lambda row: as_json(row["result"])),
     },
 )
 
@@ -70,8 +70,8 @@ NOTIFICATION = Kind(
     {
         "when": lambda row: local(row["timestamp"]),
         "id": lambda row: str(row["id"]),
-        "notification": lambda row: row["notification"] or "",
-        "parameters": lambda row: as_json(row["parameters"]),
+        "notification": Text(lambda row: row["notification"] or ""),
+        "parameters": Text(lambda row: as_json(row["parameters"])),
     },
 )
 

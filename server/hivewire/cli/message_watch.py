@@ -122,11 +122,11 @@ class MessageLines(AlignedLines):
         if not self._one:
             parts.append(self.wide("device", self.cut(message["deviceId"], 8, 4)) + "  ")
         parts.append((self.wide("name", self.cut(message[self._kind] or "", 8, 4)), "bold"))
-        parts.append("  " + printable(as_json(message["parameters"])[:1_000]))
+        rest: list[Part] = ["  " + printable(as_json(message["parameters"])[:1_000])]
         if updated:
             answer = filter(None, (message["status"], as_json(message["result"])[:1_000]))
-            parts.append(("  → " + printable(" ".join(answer)), "green"))
-        self.line(*parts)
+            rest.append(("  → " + printable(" ".join(answer)), "green"))
+        self.line(*parts, rest=rest)
 
 
 def _clock(time: str) -> str:

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -24,14 +25,24 @@ FORMS = ("table", "json", "yaml", "value")
 NARROWEST = 4
 """Columns are not made narrower than this; where they do not fit, each cell has a line of its own."""
 
-WHOLE = frozenset({"when", "last login", "last seen", "revision", "version", "id", "device", "count"})
-"""Columns of times, numbers and ids, which are never cut: a part of one says nothing."""
-
 Row = dict[str, Any]
 """The object that a line shows, with the members of the API."""
 
 Columns = Mapping[str, Callable[[Row], str]]
-"""The columns of a table: the heading, and the cell of a row. A cell that is too wide for the terminal is cut."""
+"""The columns of a table: the heading, and the cell of a row. The cells of a Text are cut on a narrow terminal; times,
+numbers, ids and states are whole, because a part of one says nothing."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of names, values or sentences."""
+
+    cell: Callable[[Row], str]
+
+    def __call__(self, row: Row) -> str:
+        """The cell of a row."""
+        return self.cell(row)
+
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -131,7 +142,7 @@ def _print_table(rows: Iterable[Row], columns: Columns) -> None:
     table = [[*columns], *([printable(cell(row)[:1_000]) for cell in columns.values()] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     room = (shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize) - 2 * (len(widths) - 1)
-    cut = [column for column, heading in enumerate(columns) if heading not in WHOLE]
+    cut = [number for number, column in enumerate(columns.values()) if isinstance(column, Text)]
     if sum(widths) - sum(max(0, widths[column] - NARROWEST) for column in cut) > room:
         _print_cells(table)
         return

@@ -11,7 +11,18 @@ from hivewire.cli.configuration import write
 from hivewire.cli.gateway import WOULD, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, Row, local, members, output_option, print_result, printable, show, show_one
+from hivewire.cli.output import (
+    Columns,
+    Row,
+    Text,
+    local,
+    members,
+    output_option,
+    print_result,
+    printable,
+    show,
+    show_one,
+)
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -24,13 +35,13 @@ def _numbers(row: Row) -> str:
 
 COLUMNS: Columns = {
     "rollout": lambda row: str(row["rollout"]),
-    "layer": lambda row: row["layer"],
-    "names": lambda row: ", ".join(each["name"] for each in row["changes"]),
+    "layer": Text(lambda row: row["layer"]),
+    "names": Text(lambda row: ", ".join(each["name"] for each in row["changes"])),
     "state": lambda row: row["state"],
     "step": lambda row: f"{row['step']} of {len(row['steps'])}",
     "since": lambda row: local(row["since"]),
     "devices": _numbers,
-    "reason": lambda row: row["reason"] or "",
+    "reason": Text(lambda row: row["reason"] or ""),
 }
 
 GATES: dict[str, Callable[[str], object]] = {

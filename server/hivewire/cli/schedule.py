@@ -9,7 +9,7 @@ import click
 
 from hivewire.cli.gateway import WOULD, dry_run_option, with_gateway
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, Row, local, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, Text, local, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -58,9 +58,9 @@ def _rows(remote: Remote) -> Iterator[Row]:
 COLUMNS: Columns = {
     "schedule": lambda row: "expires" if row["schedule"] is None else str(row["schedule"]),
     "at": lambda row: local(row["at"]),
-    "by": lambda row: row["createdBy"] or "",
-    "changes": lambda row: ", ".join(f"{each['operation']} {printable(each['name'])}" for each in row["changes"]),
-    "failed": lambda row: row.get("failed", ""),
+    "by": Text(lambda row: row["createdBy"] or ""),
+    "changes": Text(lambda row: ", ".join(f"{each['operation']} {printable(each['name'])}" for each in row["changes"])),
+    "failed": Text(lambda row: row.get("failed", "")),
 }
 
 

@@ -18,7 +18,7 @@ from hivewire.cli.errors import RefusedByGateway
 from hivewire.cli.gateway import WOULD, completion, dry_run_option, with_gateway
 from hivewire.cli.given import JsonSchema
 from hivewire.cli.help import Group, WholeNumber
-from hivewire.cli.output import Columns, Row, as_json, local, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, Text, as_json, local, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -107,12 +107,12 @@ def list_(remote: Remote, name: str | None, form: str | None) -> None:
 
 
 COLUMNS: Columns = {
-    "names": lambda row: printable(row["names"]),
+    "names": Text(lambda row: printable(row["names"])),
     "secret": lambda row: "yes" if row["secret"] else "",
     "version": lambda row: str(row["entityVersion"]),
     "changed": lambda row: local(row["modified"]),
-    "by": lambda row: row["modifiedBy"] or "",
-    "schema": lambda row: "" if row["schema"] is None else as_json(row["schema"]),
+    "by": Text(lambda row: row["modifiedBy"] or ""),
+    "schema": Text(lambda row: "" if row["schema"] is None else as_json(row["schema"])),
 }
 
 
@@ -138,10 +138,10 @@ CHANGES: Columns = {
     "revision": lambda row: str(row["revision"]),
     "version": lambda row: str(row["entityVersion"] or ""),
     "when": lambda row: local(row["modified"]),
-    "who": lambda row: row["modifiedBy"] or "",
+    "who": Text(lambda row: row["modifiedBy"] or ""),
     "secret": COLUMNS["secret"],
-    "schema": lambda row: "(deleted)" if row["operation"] == "delete" else COLUMNS["schema"](row),
-    "why": lambda row: printable(row["description"] or ""),
+    "schema": Text(lambda row: "(deleted)" if row["operation"] == "delete" else COLUMNS["schema"](row)),
+    "why": Text(lambda row: printable(row["description"] or "")),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from hivewire import settings as catalogue
-from hivewire.cli.output import Columns, Row, drop_output, output_option, show
+from hivewire.cli.output import Columns, Row, Text, drop_output, output_option, show
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
@@ -177,9 +177,9 @@ def _rows(effective: Effective) -> Iterator[Row]:
 
 
 COLUMNS: Columns = {
-    "setting": lambda row: row["setting"],
-    "value": lambda row: "(not set)" if row["value"] is None else str(row["value"]) or "(empty)",
-    "from": lambda row: row["from"],
+    "setting": Text(lambda row: row["setting"]),
+    "value": Text(lambda row: "(not set)" if row["value"] is None else str(row["value"]) or "(empty)"),
+    "from": Text(lambda row: row["from"]),
 }
 
 

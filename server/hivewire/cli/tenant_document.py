@@ -17,6 +17,7 @@ from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
     Row,
+    Text,
     in_words,
     local,
     on_one_line,
@@ -262,9 +263,9 @@ def _summary(version: Row) -> Row:
 
 COLUMNS: Columns = {
     "when": lambda row: local(times.render(row["timestamp"])),
-    "who": lambda row: str(row["updatedBy"]),
+    "who": Text(lambda row: str(row["updatedBy"])),
     "schemaVersion": lambda row: str(row["schemaVersion"] or ""),
-    "label": lambda row: str(row["label"] or ""),
+    "label": Text(lambda row: str(row["label"] or "")),
 }
 
 

@@ -25,7 +25,7 @@ from hivewire.cli.grouping import NETWORK, TYPE, Noun, networks_option, types_op
 from hivewire.cli.help import Group
 from hivewire.cli.identity import find_user, read_password
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, aligned, local, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, Text, aligned, local, output_option, print_result, printable, show
 from hivewire_protocol.nouns.user import Role, Status
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ STATUSES = {Status.ACTIVE: "active", Status.LOCKED_OUT: "locked out", Status.DIS
 
 COLUMNS: Columns = {
     "id": lambda row: str(row["id"]),
-    "login": lambda row: row["login"],
+    "login": Text(lambda row: row["login"]),
     "role": lambda row: _word(ROLES, row["role"]),
     "status": lambda row: STATUSES.get(row["status"], str(row["status"])),
     "last login": lambda row: local(row["lastLogin"]) or "never",

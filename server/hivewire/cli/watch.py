@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import click
 
@@ -227,6 +228,13 @@ def why_reset(asked: str, current: str) -> str:
     return "the gateway's log does not go back to that position"
 
 
+class Line(NamedTuple):
+    """The parts of a line that are whole, and those that may be cut."""
+
+    whole: list[Part]
+    rest: list[Part]
+
+
 class StateLines(AlignedLines):
     """Prints a state and its changes for people, each on a line. A subclass says how: `many` is the member with the
     state."""
@@ -241,11 +249,11 @@ class StateLines(AlignedLines):
         """Take the widths of one of many, before they are printed."""
         raise NotImplementedError
 
-    def parts(self, row: Item) -> list[Part]:
+    def parts(self, row: Item) -> Line:
         """The line of one of the state."""
         raise NotImplementedError
 
-    def changed(self, change: Item) -> list[Part]:
+    def changed(self, change: Item) -> Line:
         """What is behind the time and the author of a change."""
         raise NotImplementedError
 
@@ -255,7 +263,8 @@ class StateLines(AlignedLines):
             self._snapshot(item)
         elif item["type"] in ("update", "change"):
             when = f"{local(item['modified'])}  {self.wide('who', item['modifiedBy'] or 'the gateway')}  "
-            self.line((when, "dim"), *self.changed(item))
+            line = self.changed(item)
+            self.line((when, "dim"), *line.whole, rest=line.rest)
         elif item["type"] == "reset":
             self.line(("reset: the following state replaces everything above", "bold yellow"))
 
@@ -265,7 +274,8 @@ class StateLines(AlignedLines):
         for row in item[self.many]:
             self.measure(row)
         for row in item[self.many]:
-            self.line("  ", *self.parts(row))
+            line = self.parts(row)
+            self.line("  ", *line.whole, rest=line.rest)
         self._in_snapshot = not item["last"]
         if item["last"]:
             self.line(("changes:", "bold"))
@@ -282,25 +292,26 @@ class Lines(StateLines):
         self.wide("name", self.cut(_called(row), WIDEST // 2, 3))
         self.wide("version", str(row["entityVersion"]))
 
-    def parts(self, row: Item) -> list[Part]:
+    def parts(self, row: Item) -> Line:
         """Name, version and value."""
-        return self._resource(row, shown(row))
+        return Line(self._version(row), [_value(row)])
 
-    def changed(self, change: Item) -> list[Part]:
+    def changed(self, change: Item) -> Line:
         """The same, and why."""
-        deleted = change["operation"] == "delete"
-        value = "deleted" if deleted else shown(change["configuration"])
         why: list[Part] = [("  " + printable(change["description"]), "dim")] if change["description"] else []
-        return [*self._resource(change["configuration"], value, "bold red" if deleted else "green"), *why]
+        named = self._version(change["configuration"])
+        if change["operation"] == "delete":
+            return Line([*named, ("deleted", "bold red")], why)
+        return Line(named, [(_value(change["configuration"]), "green"), *why])
 
-    def _resource(self, resource: Item, value: str, style: str = "") -> list[Part]:
-        """Name, version and value of a configuration, in colours."""
+    def _version(self, resource: Item) -> list[Part]:
+        """Name and version of a configuration."""
         version = f"  version {self.wide('version', str(resource['entityVersion']))}  "
-        return [
-            (self.wide("name", self.cut(_called(resource), WIDEST // 2, 3)), "bold"),
-            version,
-            (printable(value[:1_000]), style),
-        ]
+        return [(self.wide("name", self.cut(_called(resource), WIDEST // 2, 3)), "bold"), version]
+
+
+def _value(resource: Item) -> str:
+    return printable(shown(resource)[:1_000])
 
 
 def _called(resource: Item) -> str:
