@@ -9,8 +9,9 @@ import pytest
 
 from hivewire import slices
 from hivewire.fleet import fleet as fleets
-from hivewire.fleet import followers, source
+from hivewire.fleet import followers, layers, source
 from hivewire.fleet.views import View
+from hivewire.hub import catchup
 from hivewire_protocol.encoding import encode
 from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
 from tests.rooms.test_hub import Peer
@@ -121,6 +122,48 @@ async def test_one_edit_for_a_thousand_devices_is_one_record_and_one_frame() -> 
         assert frames[0][0]["configuration"]["value"] == "v"
         assert all(each == frames[0] for each in frames)
         assert other.taken() == []
+
+
+async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And only those of the next part are looked at, though there are too many for its rows to be kept."""
+    monkeypatch.setattr(source, "KEPT_NAMES", 3)
+    monkeypatch.setattr(layers, "FEW_NAMES", 3)
+    monkeypatch.setattr(catchup, "SNAPSHOT_BYTES", 10_000)
+    ordered: list[int] = []
+
+    def put_in_order(given: Any, **how: Any) -> list[Any]:
+        if not how:
+            ordered.append(len(given))
+        return sorted(given, **how)
+
+    monkeypatch.setattr(layers, "sorted", put_in_order, raising=False)
+    async with fleet("a") as world:
+        await world.layer("x", 5)
+        await world.put("global", **{f"n{number:02}": "v" * 1_000 for number in range(60)}, m="v")
+        await world.put("global", m=None)
+        await world.put("x", **{f"n{number:02}": "w" * 1_000 for number in range(0, 60, 2)})
+        rows: list[str] = []
+        rows_of = source._rows
+
+        def looked_at(view: View, held: Any) -> Any:
+            for row in rows_of(view, held):
+                rows.append(row[0])
+                yield row
+
+        monkeypatch.setattr(source, "_rows", looked_at)
+        device = Device(world, "a")
+        await world.quiet()
+        frames = len(device.peer.frames)
+        await device.listen()
+        assert device.have == {f"n{number:02}": "vw"[number % 2 == 0] * 1_000 for number in range(60)}
+        assert frames > 5
+        assert sorted(ordered) == [30, 61]
+        assert len(rows) <= 61 + frames  # one more is looked at for each frame
+        ordered.clear()
+        await world.put("x", z="v")
+        again = Device(world, "a")
+        await again.listen()
+        assert (len(again.have), again.have["z"], ordered) == (61, "v", [31])
 
 
 async def test_more_edits_than_can_be_announced_are_got_from_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ DEVICE_RANK = TOP_RANK + 1
 TAG_BYTES = 9
 """Bytes of the HMAC in a tag: 12 characters."""
 
+FEW_NAMES = 50
+"""Names of a layer that are put in order each time. There may be 100,000 layers of single devices."""
+
 EVERYBODY = Target()
 
 T = TypeVar("T")
@@ -111,7 +114,7 @@ class Layer:
     counts the writes of its values since the start.
     """
 
-    __slots__ = ("edits", "gone", "id", "name", "rank", "revision", "selector", "target", "values")
+    __slots__ = ("_ordered", "edits", "gone", "id", "name", "rank", "revision", "selector", "target", "values")
 
     def __init__(self, name: str, rank: int) -> None:
         self.name = name
@@ -121,6 +124,15 @@ class Layer:
         self.values: dict[str, Value] = {}
         self.gone: dict[str, int] = {}
         self.edits = 0
+        self._ordered: tuple[int, list[str]] | None = None
+
+    def ordered(self) -> list[str]:
+        """The names that it has or had, in order. They are put in order once until the next edit, if they are many."""
+        if self._ordered is not None and self._ordered[0] == self.edits:
+            return self._ordered[1]
+        names = sorted({*self.values, *self.gone})
+        self._ordered = (self.edits, names) if len(names) > FEW_NAMES else None
+        return names
 
     def put(self, name: str, value: Value | None, revision: int) -> Value | None:
         """Set or delete a name's value. Returns the one before."""

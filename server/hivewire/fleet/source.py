@@ -9,13 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from heapq import merge
+from itertools import groupby, islice, repeat
 from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
 
-from hivewire.fleet.layers import Value
+from hivewire.fleet.layers import Layer, Value
 from hivewire.fleet.views import View
 from hivewire.hub.feed import NOTHING
 from hivewire.hub.ledger_source import OfLedger
@@ -118,12 +119,11 @@ class Records:
             self._revision, self._kept = self._ledger.revision, {}
         rows = self._kept.get((view, names.names))
         if rows is None:
-            known = {name for layer in view.layers for name in (*layer.values, *layer.gone)}
-            known.update(name for overlay in view.overlays for name in overlay.values)
-            if len(known) > KEPT_NAMES or len(self._kept) >= KEPT_VIEWS:
-                yield from _rows(view, sorted(name for name in known if name > after and name in names.names))
+            few = [*islice(_held(view, names.names, ""), KEPT_NAMES + 1)]
+            if len(few) > KEPT_NAMES or len(self._kept) >= KEPT_VIEWS:
+                yield from _rows(view, _held(view, names.names, after))
                 return
-            rows = self._kept[view, names.names] = [*_rows(view, sorted(name for name in known if name in names.names))]
+            rows = self._kept[view, names.names] = [*_rows(view, few)]
         yield from islice(rows, bisect_right(rows, after, key=itemgetter(0)), None)
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
@@ -135,12 +135,35 @@ class Records:
         return event_of(row[2])
 
 
-def _rows(view: View, names: Iterable[str]) -> Iterator[Row]:
+def _held(view: View, names: Patterns, after: str) -> Iterator[tuple[str, list[Layer]]]:
+    """The names that layers and overlays of a view have or had, in order after one, with these layers, the highest
+    first. Not all are looked at: a device gets a part of them at a time, and there may be 1,000 in each of many."""
+    runs = [layer.ordered() for layer in view.layers] + [sorted(overlay.values) for overlay in view.overlays]
+    merged = merge(*[zip(run[bisect_right(run, after) :], repeat(number)) for number, run in enumerate(runs)])
+    for name, found in groupby(merged, key=itemgetter(0)):
+        if name in names:
+            yield name, [view.layers[number] for _, number in found if number < len(view.layers)]
+
+
+def _rows(view: View, held: Iterable[tuple[str, list[Layer]]]) -> Iterator[Row]:
     """The rows of these names in a view."""
-    for name in names:
-        found = view.find(name)
-        value, revision = None if found is None else found.value, view.changed(name)
+    for name, layers in held:
+        value, revision = _last(name, layers)
+        if view.overlays:
+            found = view.find(name)
+            value = None if found is None else found.value
         yield name, revision, Desired(name, value, revision, frozenset((view.id,)), (name,))
+
+
+def _last(name: str, layers: Iterable[Layer]) -> tuple[Value | None, int]:
+    """The value of a name in the first of some layers that has it, and when those up to there last changed it."""
+    revision = 0
+    for layer in layers:
+        value = layer.values.get(name)
+        revision = max(revision, layer.gone.get(name, 0) if value is None else value.revision)
+        if value is not None:
+            return value, revision
+    return None, revision
 
 
 class Present(Records):

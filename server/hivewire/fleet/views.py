@@ -130,16 +130,6 @@ class View:
                 found.append(name)
         return found
 
-    def changed(self, name: str) -> int:
-        """The revision at which the layers last changed the value of a name."""
-        last = 0
-        for layer in self.layers:
-            value = layer.values.get(name)
-            last = max(last, layer.gone.get(name, 0) if value is None else value.revision)
-            if value is not None:
-                break
-        return last
-
     def differences(self, other: View) -> list[tuple[str, Value | None]]:
         """The effective values of another view, for the names for which the tags differ, by name."""
         moved = _moved(self.layers, other.layers)
