@@ -225,6 +225,30 @@ def test_a_profile_that_is_named_comes_before_the_environment(
     assert (missing.code, f"run hivewire login --profile nobody --url {NOWHERE}, or" in missing.err) == (1, True)
 
 
+def test_a_login_that_is_named_is_renewed_and_ends_under_its_name(
+    logged_in: Run, shared_gateway: RunningGateway
+) -> None:
+    """A new token is kept in its profile; when it is revoked the remedy names it, and a logout promises no tokens."""
+    ann, place = ("--profile", "ann"), profiles.path().with_name("profile-ann.json")
+    assert logged_in("user", "add", "cli.ann", stdin=PASSWORD.encode()).code == 0
+    login = ("login", *ann, "--url", shared_gateway.url, "--login", "cli.ann")
+    assert logged_in(*login, stdin=PASSWORD.encode()).code == 0
+    saved = profiles.load(place)
+    assert saved is not None
+    saved.access_token = "an.old.token"
+    profiles.save(saved, place)
+    assert logged_in("whoami", *ann, "-o", "value").out == "cli.ann\n"
+    renewed = profiles.load(place)
+    assert renewed is not None
+    assert renewed.access_token != saved.access_token
+    assert logged_in("user", "revoke", "cli.ann").code == 0
+    remedy = f"run hivewire login --profile ann --url {shared_gateway.url} --login cli.ann\n"
+    assert logged_in("whoami", *ann).err.endswith(f"(Token revoked): {remedy}")
+    assert logged_in("logout", *ann).out == "cli.ann is logged out; the gateway no longer accepts its tokens\n"
+    assert not place.exists()
+    assert logged_in("user", "delete", "cli.ann").code == 0
+
+
 def test_a_name_with_a_star_is_stored_with_a_warning(logged_in: Run) -> None:
     """The warning is on standard error, and only after a put that was done."""
     put = logged_in("put", "cli.starred.*", "1", "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
     from hivewire_client.plain import Answer
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_URL, USUAL_LOGIN = "http://127.0.0.1:8080", "admin"
 COMPLETION_SECONDS, MOST_COMPLETED = 2, 100
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -96,13 +97,16 @@ def with_gateway(command: _F) -> Callable[..., Any]:
 class Access:
     """The address of a gateway, an access token for it, and the profile that the token is from, if any.
 
-    One Access serves any number of connections, one after the other.
+    One Access serves any number of connections, one after the other. It is used by threads without the context of the
+    command, so it takes from there what it needs when it is made.
     """
 
     def __init__(self, url: str, token: str, profile: Profile | None = None) -> None:
         self.url = url
         self.token = token
         self.profile = profile
+        self._place = profiles.path()
+        self._again = _login_command(profile.url, profile.login) if profile is not None else ""
 
     @property
     def refresh_token(self) -> str | None:
@@ -113,9 +117,7 @@ class Access:
         """The error for a command whose token, or refresh token, the gateway refuses."""
         if self.profile is None:
             return RefusedByGateway(f"the gateway refused the token of --token or HIVEWIRE_TOKEN: {why}", 401)
-        return RefusedByGateway(
-            f"the saved login is no longer valid ({why}): run {_login_command(self.profile.url)}", 401
-        )
+        return RefusedByGateway(f"the saved login is no longer valid ({why}): run {self._again}", 401)
 
     def ask(self, method: str, path: str) -> Answer:
         """A request by plain HTTP, with a new token if the gateway refuses this one. Raises as `renew`."""
@@ -138,12 +140,11 @@ class Access:
         if self.profile is None:
             return
         self.profile.access_token = token
-        place = profiles.path()
         try:
-            kept = profiles.load(place)
+            kept = profiles.load(self._place)
             # A new login since the profile was read must not be overwritten.
             if kept is not None and kept.refresh_token == self.profile.refresh_token:
-                profiles.save(self.profile, place)
+                profiles.save(self.profile, self._place)
         except ProfileError as error:
             # The command can continue without the profile; the next command has to refresh again.
             click.echo(f"hivewire: warning: {error.format_message()}", err=True)
@@ -224,6 +225,7 @@ def _named(url: str) -> str:
     return f"{url} (HIVEWIRE_URL)" if context is not None and context.meta.get(ADDRESS) == url else url
 
 
-def _login_command(url: str | None) -> str:
-    profile = profiles.chosen_name()
-    return "hivewire login" + (f" --profile {profile}" if profile else "") + (f" --url {url}" if url else "")
+def _login_command(url: str | None, login: str = USUAL_LOGIN) -> str:
+    name = profiles.chosen_name()
+    given = {"--profile": name, "--url": url, "--login": login if login != USUAL_LOGIN else None}
+    return "hivewire login" + "".join(f" {flag} {shlex.quote(text)}" for flag, text in given.items() if text)

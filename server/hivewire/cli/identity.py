@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from hivewire.cli import profile as profiles
-from hivewire.cli.errors import RemoteError, Unreachable
-from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
+from hivewire.cli.errors import RefusedByGateway, RemoteError, Unreachable
+from hivewire.cli.gateway import DEFAULT_URL, USUAL_LOGIN, Access, find_access, token_option, url_option
 from hivewire.cli.given import UNITS
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.output import Row, output_option, print_result, printable, value_in_pipes
@@ -33,7 +33,9 @@ Examples:
   HIVEWIRE_PASSWORD=... hivewire login"""
 )
 @url_option
-@click.option("--login", "name", envvar="HIVEWIRE_LOGIN", default="admin", show_default=True, help="Login of the user.")
+@click.option(
+    "--login", "name", envvar="HIVEWIRE_LOGIN", default=USUAL_LOGIN, show_default=True, help="Login of the user."
+)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, without asking.")
 @output_option
 def login(url: str | None, name: str, password_stdin: bool, form: str | None) -> None:
@@ -75,6 +77,8 @@ def logout(form: str | None) -> None:
             remote.authenticate(Access(profile.url, profile.access_token, profile))
             remote.request("token/revoke", token=profile.refresh_token)
         kept = ""
+    except RefusedByGateway:
+        kept = "; the gateway no longer accepts its tokens"
     except (click.ClickException, RemoteError, Unreachable) as error:
         # Only an administrator may end single tokens.
         kept = f"; the gateway did not revoke its tokens, so they stay valid until they expire ({error})"
