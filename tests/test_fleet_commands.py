@@ -130,8 +130,10 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert logged_in("rollout", "rollback", number).code == 1
     assert logged_in("rollout", "start", "cmd").code == 2
     assert logged_in("rollout", "start", "cmd", "a=b", "--steps", "many").code == 2
-    part = logged_in("rollout", "start", "cmd", "a=b", "--steps", "10,50")
-    assert (part.code, "the last one must be 100, as in --steps 10,50,100" in part.err) == (2, True)
+    rights = {"10,50": "10,50,100", "50,20": "20,50,100", "50,2.5,100": "2.5,50,100", "0,nan": "100"}
+    for given, right in rights.items():
+        wrong = logged_in("rollout", "start", "cmd", "a=b", "--steps", given)
+        assert (wrong.code, f"they must ascend to 100, as in --steps {right} " in wrong.err) == (2, True)
     assert talk("rollout/get", rollout=int(number))["rollout"]["state"] == "rolledBack"
 
 

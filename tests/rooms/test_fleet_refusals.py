@@ -17,7 +17,9 @@ from tests.rooms.test_rollouts import judge, put, start
 
 MODULES = (device_configuration, fleet, layer, layered, rollout, schedule, schema)
 ALL: list[dict[str, Any]] = [{"percent": 100}]
+MIXED: list[dict[str, Any]] = [{"deviceIds": ["a"]}, {"percent": 10, "labels": {"site": ["bonn"]}}]
 NAME = "a layer's name has 1 to 32 characters of a-z 0-9 . -"
+OVER = " must be over {}, that of a step before"
 STATES = "state must be one of "
 TARGET = "target.labels: a label has 1 to 64 characters, and its value at most 64"
 UNKNOWN = "Unknown member 'city'; this request takes networkIds, deviceTypeIds, deviceIds, labels, percent"
@@ -92,6 +94,8 @@ def rollouts() -> list[Refusal]:
         ({"steps": [{"percent": 50}]}, 400, 'the last step must be {"percent":100}'),
         ({"steps": [{}, *ALL]}, 400, "steps[0] names no devices"),
         ({"steps": [{"percent": 101}, *ALL]}, 400, "steps[0]: percent must be over 0, and at most 100"),
+        ({"steps": [{"percent": 50}, *MIXED, {"percent": 20}, *ALL]}, 400, "steps[3]: percent" + OVER.format(50)),
+        ({"steps": [{"percent": 50}, *MIXED, *ALL, *ALL]}, 400, "steps[4]: percent" + OVER.format(100)),
         ({"steps": [{"percent": 1}] * 20 + ALL}, 400, "steps must be a list of 1 to 20"),
         ({"gate": {"success": 101}}, 400, "gate.success must be between 0 and 100"),
         ({"gate": {"wait": -1}}, 400, "gate.wait must be between 0 and 31,536,000"),

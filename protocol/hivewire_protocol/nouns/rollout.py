@@ -32,7 +32,10 @@ class Gate(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class Step(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """Devices that get the new values. All members must hold; steps add up. The last one is `{"percent":100}`."""
+    """Devices that get the new values. All members must hold; steps add up. The last one is `{"percent":100}`.
+
+    Of steps that are only a percentage, each must be larger than those before.
+    """
 
     percent: Annotated[float | None, says("This part of the layer's devices: over 0, at most 100.")] = None
     labels: Annotated[dict[str, list[str] | None] | None, says("As in the target of a layer.")] = None
@@ -119,7 +122,9 @@ class RolloutStart(Request, tag="rollout/start", forbid_unknown_fields=True):
     undo: Annotated[
         Integer | None, says("In place of `changes`: those that undo this completed rollout, secret values included.")
     ] = None
-    steps: Annotated[list[Step] | None, says('1 to 20 steps; the last is `{"percent":100}`.')] = None
+    steps: Annotated[
+        list[Step] | None, says('1 to 20 steps with ascending percentages; the last is `{"percent":100}`.')
+    ] = None
     gate: Annotated[Gate | None, says("When it advances, and when it is held or rolled back.")] = None
     salt: Annotated[str | None, says("Default `rollout/NUMBER`, so that not always the same devices are first.")] = None
     at: Annotated[Raw | None, says("When to start: milliseconds since 1970, or ISO 8601; at once when absent.")] = None

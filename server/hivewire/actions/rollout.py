@@ -177,6 +177,7 @@ def _steps(given: list[Step]) -> list[Step]:
     last = structs.replace(given[-1], gate=None)
     if last != Step(percent=100):
         raise OutOfBounds('the last step must be {"percent":100}')
+    before = 0.0
     for index, step in enumerate(given):
         if step.percent is None and step.labels is None and step.deviceIds is None:
             raise OutOfBounds(f"steps[{index}] names no devices")
@@ -184,6 +185,10 @@ def _steps(given: list[Step]) -> list[Step]:
             check_bounds(Target(labels=step.labels, deviceIds=step.deviceIds, percent=step.percent))
         except OutOfBounds as error:
             raise OutOfBounds(f"steps[{index}]: {str(error).removeprefix('target.')}") from None
+        if step.percent is not None and step.labels is None and step.deviceIds is None:
+            if step.percent <= before:
+                raise OutOfBounds(f"steps[{index}]: percent must be over {before:g}, that of a step before")
+            before = step.percent
         _gate(step.gate or Gate())
     return given
 

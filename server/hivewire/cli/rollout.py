@@ -70,7 +70,9 @@ Examples:
 @click.argument("layer")
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--delete", "deleted", multiple=True, metavar="NAME", help="Delete this name.")
-@click.option("--steps", default="1,10,100", show_default=True, help="Percentages of the devices, the last one 100.")
+@click.option(
+    "--steps", default="1,10,100", show_default=True, help="Ascending percentages of the devices, the last one 100."
+)
 @click.option("--undo", type=WholeNumber(min=1), metavar="NUMBER", help="Roll out what undoes this rollout.")
 @click.option("--success", type=float, help="Percent of the reached devices that must have applied; default 95.")
 @click.option("--failures", type=WholeNumber(min=0), metavar="N", help="Failed devices that are tolerated; default 2.")
@@ -129,8 +131,10 @@ def _steps(percents: str, gates: tuple[str, ...]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [{"percent": float(each)} for each in percents.split(",")]
     except ValueError:
         raise click.UsageError(f"--steps {percents}: give percentages such as 1,10,100") from None
-    if found[-1]["percent"] != 100:
-        raise click.UsageError(f"--steps {percents}: the last one must be 100, as in --steps {percents},100")
+    right = [*sorted({each["percent"] for each in found if 0 < each["percent"] < 100}), 100]
+    if [each["percent"] for each in found] != right:
+        suggestion = ",".join(f"{each:g}" for each in right)
+        raise click.UsageError(f"--steps {percents}: they must ascend to 100, as in --steps {suggestion}")
     for given in gates:
         number, _, gate = given.partition(":")
         name, _, value = gate.partition("=")

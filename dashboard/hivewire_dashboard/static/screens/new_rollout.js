@@ -46,7 +46,7 @@ function GateFields({gate = {}, usual, set}) {
 /** The steps in the form: first some devices, then those with labels, then percentages; undefined when the percentages are invalid. */
 function stepped(first, labels, percents) {
   const numbers = percents.split(",").map(Number);
-  if (numbers.some((each) => !(each > 0 && each <= 100)) || numbers.at(-1) !== 100) return undefined;
+  if (numbers.some((each, index) => !(each > (numbers[index - 1] ?? 0) && each <= 100)) || numbers.at(-1) !== 100) return undefined;
   return [...(lines(first).length ? [{deviceIds: lines(first)}] : []), ...lines(labels).map(byLabels), ...numbers.map((percent) => ({percent}))];
 }
 
@@ -125,7 +125,7 @@ export function NewRollout({layer: chosen}) {
       ${changes.length < 100 && html`<${Button} onClick=${() => setChanges([...changes, EMPTY])}>Another change<//>`}
       <${Field} as="textarea" label="First these devices" rows="2" class="mono" value=${first} onInput=${setFirst} hint="Ids, one on each line: a step of their own." />
       <${Field} as="textarea" label="Then devices with these labels" rows="2" class="mono" value=${labels} onInput=${setLabels} hint="A step on each line: site=bonn, or site=bonn, floor=2, or site=bonn 10 % for a part of them." />
-      <${Field} label="Then these percentages" value=${percents} onInput=${setPercents} wrong=${steps ? undefined : "Percentages with commas between them, the last one 100."} hint="Of the layer's devices, a step each." />
+      <${Field} label="Then these percentages" value=${percents} onInput=${setPercents} wrong=${steps ? undefined : "Ascending percentages with commas between them, the last one 100."} hint="Of the layer's devices, a step each." />
       ${steps && of && html`<${Preview} layer=${of} steps=${steps} gates=${[gate, ...steps.slice(1).map((_, index) => gates[index + 1])]} set=${(index, each) => setGates({...gates, [index]: each})} />`}
       <details><summary>Gate and time</summary><div class="stack">
         <${GateFields} gate=${gate} usual=${USUAL} set=${setGate} />
