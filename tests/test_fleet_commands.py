@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hivewire.cli import configuration
 from hivewire.cli.output import local
 from tests.command import Run, on_terminal
 from tests.running import RunningGateway, Talk
@@ -53,6 +54,19 @@ def test_layers_labels_and_what_counts(logged_in: Run, device: str) -> None:
     back = logged_in("rollback", "cmd.baud", "1", "--layer", "cmd").out
     assert (back.startswith("cmd.baud is at version 3"), back.endswith("as it was at version 1\n")) == (True, True)
     assert logged_in("delete", "cmd.baud", "--layer", "cmd").code == 0
+
+
+def test_the_values_of_all_layers_are_listed_page_by_page(
+    logged_in: Run, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once with its layer, also where a page ends between two of one name."""
+    for layer in ("cmd", "device/cmd-1"):
+        assert logged_in("put", "cmd.paged", "1", "--layer", layer).code == 0
+    monkeypatch.setattr(configuration, "PAGE", 1)
+    heading, *rows = logged_in("list", "cmd.paged", "--layer", "*", "-o", "table").out.splitlines()
+    assert heading.split() == ["layer", "name", "version", "value"]
+    assert [row.split()[:2] for row in rows] == [["cmd", "cmd.paged"], ["device/cmd-1", "cmd.paged"]]
+    assert len(logged_in("list", "cmd.paged", "--layer", "*", "--take", "1").out.splitlines()) == 1
 
 
 def test_a_dry_run_in_a_layer_says_how_many_devices_it_is_about(

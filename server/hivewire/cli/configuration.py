@@ -43,7 +43,7 @@ from hivewire.cli.output import (
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
 
-PAGE = 1_000
+PAGE, EVERY_LAYER = 1_000, "*"
 
 name_argument = click.argument("name", shell_complete=complete_names)
 patterns_argument = click.argument("patterns", nargs=-1, metavar="[PATTERN]...", shell_complete=complete_names)
@@ -248,12 +248,14 @@ def list_(
 ) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).
 
+    --layer '*' lists those of all layers.
     On a terminal it is a table; into a pipe goes a JSON object for each.
     """
     replies = pages(remote, patterns, after, take, layer, **current(at_least, fresh))
     found = (resource for reply in replies for resource in reply["configurations"])
     first = next(found, None)
-    show(found if first is None else chain([first], found), form, COLUMNS, "value")
+    columns = COLUMNS if layer is None else LAYERED
+    show(found if first is None else chain([first], found), form, columns, "value")
     if first is None and take != 0 and layer is None:
         _hint(remote, patterns)
 
@@ -429,11 +431,12 @@ def pages(
 ) -> Iterator[dict[str, Any]]:
     """Everything that matches, as one reply for each page. Pages get smaller where values are large. Further members
     are of the first request: what a connection has seen, it sees in every later answer."""
-    left, size = take, PAGE
+    left, size, seen = take, PAGE, 0
     while left is None or left > 0:
         asked = size if left is None else min(size, left)
+        begin = {"skip": seen or None} if layer == EVERY_LAYER else {}  # each name may be there many times
         try:
-            members |= {"names": list(names) or None, "after": after, "take": asked, "layer": layer}
+            members |= {"names": list(names) or None, "after": after, "take": asked, "layer": layer, **begin}
             reply = remote.request("configuration/list", **members)
         except RemoteError as error:
             if error.code != 413 or asked == 1:
@@ -445,7 +448,7 @@ def pages(
         page = reply["configurations"]
         if len(page) < asked:
             return
-        after = page[-1]["name"]
+        after, seen = None if begin else page[-1]["name"], seen + len(page)
         left = None if left is None else left - len(page)
         size = min(PAGE, size * 2)
 
@@ -463,3 +466,5 @@ COLUMNS: Columns = {
     "version": lambda row: str(row["entityVersion"]),
     "value": Text(shown),
 }
+
+LAYERED: Columns = {"layer": Text(lambda row: row["layer"]), **COLUMNS}
