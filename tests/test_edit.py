@@ -99,6 +99,19 @@ def test_differences_are_shown_line_by_line(logged_in: Run, tmp_path: Path) -> N
     assert logged_in("diff", "diff.a", "1", "2", "3").code == 2
 
 
+def test_a_secret_is_edited_and_compared_only_when_asked_for(logged_in: Run, editor: Path) -> None:
+    """`--reveal` does both, also of earlier versions; the error without it names it."""
+    assert logged_in("schema", "put", "edit.hidden", "--secret").code == 0
+    for value in ("one", "two"):
+        assert logged_in("put", "edit.hidden", value).code == 0
+    refused = "hivewire: error: the value of edit.hidden is secret; --reveal shows it, with RevealSecret\n"
+    editor.write_text('#!/bin/sh\nsed -i s/two/three/ "$1"\n')
+    for command in ("diff", "edit"):
+        assert logged_in(command, "edit.hidden") == (1, "", refused)
+    assert logged_in("edit", "edit.hidden", "--reveal").out.startswith("edit.hidden is at version 3 ")
+    assert logged_in("diff", "edit.hidden", "1", "3", "--reveal").out.endswith("\n-one\n+three\n")
+
+
 def test_a_transaction_comes_from_a_file(logged_in: Run, tmp_path: Path) -> None:
     """An object or a list of changes; the one that is refused is named, and then nothing is written."""
     file = tmp_path / "changes.json"

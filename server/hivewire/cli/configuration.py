@@ -208,7 +208,7 @@ def get(
     if form not in (None, "value"):
         show([resource | {"revision": reply["revision"]}], form, COLUMNS, "value")
     elif resource.get("secret"):
-        raise RefusedByGateway(f"the value of {printable(name)} is secret; --reveal shows it, with RevealSecret", 403)
+        raise is_secret(name)
     elif resource["value"] is None:
         if sys.stdout.isatty():
             raise click.ClickException(f"{name} is {shown(resource)[1:-1]}: send it to a file with >")
@@ -217,6 +217,11 @@ def get(
         # Bytes, so that the locale cannot change the value.
         on_terminal = sys.stdout.isatty()
         click.echo((lines(resource["value"]) if on_terminal else resource["value"]).encode(), nl=on_terminal)
+
+
+def is_secret(name: str) -> RefusedByGateway:
+    """The error for a secret value that was not asked for with `--reveal`."""
+    return RefusedByGateway(f"the value of {printable(name)} is secret; --reveal shows it, with RevealSecret", 403)
 
 
 @click.command(

@@ -18,9 +18,11 @@ from hivewire.cli.configuration import (
     at_option,
     description_option,
     explain_refusal,
+    is_secret,
     name_argument,
     print_scheduled,
     print_written,
+    reveal_option,
     shown,
     write,
 )
@@ -43,17 +45,18 @@ Examples:
 )
 @name_argument
 @description_option
+@reveal_option
 @output_option
 @with_gateway
-def edit(remote: Remote, name: str, description: str | None, form: str | None) -> None:
+def edit(remote: Remote, name: str, description: str | None, reveal: bool, form: str | None) -> None:
     """Open the configuration NAME in $VISUAL or $EDITOR, and put the saved text. NAME does not have to exist.
 
     If somebody else changed it meanwhile, nothing is overwritten, and your text is kept in a file.
     """
-    resource = _current(remote, name)
+    resource = _current(remote, name, reveal)
     version = resource["entityVersion"] if resource is not None else 0
     content_type = resource.get("contentType") if resource is not None else None
-    before = _text(remote, name, resource) if resource is not None else ""
+    before = _text(remote, name, resource, reveal) if resource is not None else ""
     suffix = ".json" if content_type is not None and is_json(content_type) else ".txt"
     descriptor, file = tempfile.mkstemp(prefix="hivewire-", suffix=suffix)  # only for its owner to read
     with os.fdopen(descriptor, "wb") as opened:
@@ -91,20 +94,23 @@ Examples:
 @name_argument
 @click.argument("versions", nargs=-1, type=WholeNumber(min=1), metavar="[VERSION [VERSION]]")
 @click.option("--file", type=click.File("rb"), help="Compare the current content with this file instead.")
+@reveal_option
 @output_option
 @with_gateway
-def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None, form: str | None) -> None:
+def diff(
+    remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None, reveal: bool, form: str | None
+) -> None:
     """Show how two versions of the configuration NAME differ, line by line. JSON is formatted first.
 
     The exit code is 0 whether they differ or not; without a difference a line on standard error says so.
     """
     if len(versions) > 2 or (versions and file is not None):
         raise click.UsageError("give at most two versions, or --file")
-    now = _got(remote, name=name)
+    now = _got(remote, name, reveal)
     first = versions[0] if versions else max(1, now["entityVersion"] - (file is None))
     second = versions[1] if len(versions) == 2 else now["entityVersion"]
-    old, new = (_version(remote, name, number, now) for number in ((first, second) if file is None else (second,) * 2))
-    before, after = _lines(remote, name, old), _lines(remote, name, new)
+    numbers = (first, second) if file is None else (second,) * 2
+    before, after = (_lines(remote, name, number, now, reveal) for number in numbers)
     other = f"version {second}"
     if file is not None:
         first, other = second, label(file)
@@ -162,37 +168,39 @@ def _colour(line: str) -> str:
     return click.style(printable(line), fg={"+": "green", "-": "red", "@": "cyan"}.get(line[:1]))
 
 
-def _current(remote: Remote, name: str) -> dict[str, Any] | None:
+def _current(remote: Remote, name: str, reveal: bool) -> dict[str, Any] | None:
     try:
-        return _got(remote, name=name)
+        return _got(remote, name, reveal)
     except RemoteError as error:
         if error.code != 404:
             raise
         return None
 
 
-def _version(remote: Remote, name: str, number: int, now: dict[str, Any]) -> dict[str, Any]:
-    return now if number == now["entityVersion"] else _got(remote, name=name, entityVersion=number)
-
-
-def _got(remote: Remote, **asked: Any) -> dict[str, Any]:
-    reply = remote.request("configuration/get", **asked)
+def _got(remote: Remote, name: str, reveal: bool, number: int | None = None) -> dict[str, Any]:
+    """The configuration, or this version of it."""
+    reply = remote.request("configuration/get", name=name, entityVersion=number, reveal=reveal or None)
     resource: dict[str, Any] = reply["configuration"]
     return resource | {"revision": reply["revision"]}
 
 
-def _text(remote: Remote, name: str, resource: dict[str, Any]) -> str:
-    """The content, also of a text that is too long for a message. Raises ClickException when it is not text."""
+def _text(remote: Remote, name: str, resource: dict[str, Any], reveal: bool) -> str:
+    """The content, also of a text that is too long for a message. Raises ClickException when it is not text, or secret
+    and not to `reveal`."""
     if resource["value"] is not None:
         return str(resource["value"])
+    if resource.get("secret"):
+        raise is_secret(name)
     try:
-        return contents.get(remote.url, remote.token, name, resource["revision"]).decode()
+        return contents.get(remote.url, remote.token, name, resource["revision"], reveal=reveal).decode()
     except UnicodeDecodeError:
         raise click.ClickException(f"{printable(name)} is not text: it is {shown(resource)[1:-1]}") from None
 
 
-def _lines(remote: Remote, name: str, resource: dict[str, Any]) -> list[str]:
-    return _format(_text(remote, name, resource), resource).splitlines()
+def _lines(remote: Remote, name: str, number: int, now: dict[str, Any], reveal: bool) -> list[str]:
+    """The lines of this version; `now` is the current one."""
+    resource = now if number == now["entityVersion"] else _got(remote, name, reveal, number)
+    return _format(_text(remote, name, resource, reveal), resource).splitlines()
 
 
 def _format(text: str, resource: dict[str, Any]) -> str:
