@@ -1338,6 +1338,14 @@ def test_a_token_is_for_a_user_by_login_or_id(logged_in: Run) -> None:
     assert refused == (1, "", "hivewire: error: there is no user nobody.here\n")
 
 
+def test_a_token_for_yourself_needs_no_right_to_read_your_user(logged_in: Run) -> None:
+    """Whose it is, the token itself says."""
+    only = logged_in("token", "--action", "ManageToken", "--action", "GetConfiguration").out.strip()
+    made = logged_in("token", "--action", "GetConfiguration", "--token", only)
+    assert (made.code, made.err) == (0, "")
+    assert json.loads(logged_in("whoami", "--token", made.out.strip(), "--json").out)["actions"] == ["GetConfiguration"]
+
+
 def test_a_login_can_have_a_name(logged_in: Run, shared_gateway: RunningGateway, home: Path) -> None:
     """--profile, or HIVEWIRE_PROFILE, keeps logins apart; the words of an error repeat it."""
     token = profiles.path().read_text()

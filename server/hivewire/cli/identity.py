@@ -201,10 +201,10 @@ def token(
     access = find_access(url, given_token)
     with Remote(access.url) as remote:
         remote.authenticate(access)
-        payload["userId"] = _id_of(remote, user)
+        own = claims_of(access.token)
+        payload["userId"] = own.get("u") if user is None else _id_of(remote, user)
         if "*" in actions or networks or types or devices:
             # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).
-            own = claims_of(access.token)
             payload["networkIds"] = [NETWORK.find(remote, name)["id"] for name in networks] or own.get("n")
             payload["deviceTypeIds"] = [TYPE.find(remote, name)["id"] for name in types] or own.get("dt")
         reply = remote.request(
@@ -215,10 +215,8 @@ def token(
     print_result(tokens, form or value_in_pipes(), words, tokens["accessToken"])
 
 
-def _id_of(remote: Remote, user: str | None) -> int:
-    """The id of a user: digits are one already, other text is a login, and None is the caller."""
-    if user is None:
-        return int(remote.request("user/getCurrent")["current"]["id"])
+def _id_of(remote: Remote, user: str) -> int:
+    """The id of a user: digits are one already, other text is a login."""
     return int(user) if user.isdecimal() else int(find_user(remote, user)["id"])
 
 
