@@ -57,6 +57,23 @@ async def test_a_schema_is_made_in_spite_of_what_is_stored(visit: Visit, gateway
     assert schema_of(gateway, "ports.*") is None
 
 
+async def test_an_edit_is_of_one_life_of_a_schema(visit: Visit, gateway: RunningGateway) -> None:
+    """One that somebody deleted and made anew is not overwritten, though it has the version that was opened."""
+    with gateway.socket() as talk:
+        done(talk, "schema/put", names="anew.*", schema={"maximum": 1})
+        await visit.open("schema/anew.*")
+        await visit.button("Edit").click()
+        await type_schema(visit, "anew.*", '{"maximum": 2}')
+        await visit.button("Review and save").click()
+        await expect(visit.dialog.get_by_label("Why")).to_be_visible()
+        done(talk, "schema/delete", names="anew.*")
+        done(talk, "schema/put", names="anew.*", schema={"maximum": 3})
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.dialog).to_contain_text("Somebody else saved this schema meanwhile")
+    await visit.button("Take theirs").click()
+    assert schema_of(gateway, "anew.*")["schema"] == {"maximum": 3}
+
+
 async def test_two_people_change_a_schema(visit: Visit, gateway: RunningGateway) -> None:
     """Whoever is second sees both, and what is saved has both; then it is deleted and put back."""
     page = visit.page

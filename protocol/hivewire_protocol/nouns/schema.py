@@ -63,6 +63,7 @@ class SchemaView(Struct):
     entityVersion: Annotated[int, says("1 at creation, one more with every change.")]
     modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     modifiedBy: Annotated[str | None, says("The login of the writer.")]
+    revision: Annotated[int | UnsetType, says("The revision of its last change; absent after a dry run.")] = UNSET
 
 
 class SchemaReply(Reply):

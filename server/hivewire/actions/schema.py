@@ -119,7 +119,7 @@ def _waiting(services: Services) -> Steps[list[tuple[str | None, str, str]]]:
 
 
 def _written(changes: list[Change]) -> SchemaReply:
-    return SchemaReply(_view(changes[0]), changes[0].revision)
+    return SchemaReply(_view(changes[0], changes[0].revision), changes[0].revision)
 
 
 def _would_write(changes: list[Change]) -> SchemaReply:
@@ -155,7 +155,8 @@ def list_(services: Services, caller: Caller, request: SchemaList) -> Reply:
         if not found:
             raise _missing(request.names)
     page = [names for names in found if request.after is None or names > request.after][:take]
-    shown, room = [_view(rules[names].change) for names in page], MAX_REPLY
+    changes = [rules[names].change for names in page]
+    shown, room = [_view(change, change.revision) for change in changes], MAX_REPLY
     for view in shown:
         room -= len(view.names) + len(bytes(view.schema))
         if room < 0:
@@ -314,11 +315,12 @@ def _misfits(misfits: list[Misfit]) -> ValuesDoNotFit:
     return ValuesDoNotFit(words, misfits=misfits)
 
 
-def _view(change: Change) -> SchemaView:
+def _view(change: Change, revision: int | UnsetType = UNSET) -> SchemaView:
     rule: Rule | None = rule_after(change)
     assert rule is not None  # noqa: S101 - it is no delete
     schema = NULL if rule.schema is None else Raw(rule.schema)
-    return SchemaView(rule.names, schema, rule.secret, change.version, times.render(change.time), change.author)
+    when = times.render(change.time)
+    return SchemaView(rule.names, schema, rule.secret, change.version, when, change.author, revision)
 
 
 def _change(change: Change) -> SchemaChange:

@@ -3,8 +3,8 @@
 import {effect, signal} from "../vendor/preact.js";
 
 /**
- * `base` is the revision that was opened (0 for a new name), `version` its version, and `before` its text. Schemas have
- * their version as `base`, and `secret`.
+ * `base` is the revision that was opened (0 for a new name), `version` its version, and `before` its text. Schemas
+ * also have `secret`.
  *
  * @type {import("../vendor/preact.js").Signal<Map<string, {value: string, contentType: string, base: number,
  *   version?: number, before: string, beforeType: string, secret?: boolean, beforeSecret?: boolean}>>}

@@ -33,9 +33,9 @@ async function load(names) {
 }
 
 function begin(names, found) {
-  const {text: value, entityVersion: base, secret} = found ?? {text: BEGINNING, entityVersion: 0, secret: false};
+  const {text: value, revision: base, entityVersion: version, secret} = found ?? {text: BEGINNING, revision: 0, secret: false};
   const before = found ? value : "";
-  draft(names, {value, before, base, secret, beforeSecret: secret}, SCHEMA);
+  draft(names, {value, before, base, version, secret, beforeSecret: secret}, SCHEMA);
 }
 
 function New() {
@@ -77,7 +77,7 @@ function Existing({names, tab}) {
     ${!value && !error && html`<p class="quiet" role="status">Reading…</p>`}
     ${value && !found && !editing && tab === "schema" && html`<${Empty} title="There is no schema for just these names">
       <p>It may have been deleted: its <a href=${to("schema", names, {tab: "history"})}>history</a> has what it was.${change && html` <button type="button" class="link" onClick=${() => begin(names)}>Make it now</button>`}</p><//>`}
-    ${(found || editing) && html`<${Reach} names=${names} version=${found?.entityVersion} />
+    ${(found || editing) && html`<${Reach} names=${names} version=${found?.revision} />
       ${found && html`<${Breaking} names=${names} found=${found} />`}`}
     ${value && html`<${Tabs} label="About this schema" chosen=${tab} tabs=${[
       ["schema", editing ? "Edit" : "Schema", to("schema", names)],
@@ -122,7 +122,7 @@ const STAYS = "What is stored stays as it is, and has to fit when it is written 
 
 /** Invalid stored values, which do not keep a schema from being set. */
 function Breaking({names, found}) {
-  const {value} = useLoaded(async () => judged(names, found.text), [names, found.entityVersion]);
+  const {value} = useLoaded(async () => judged(names, found.text), [names, found.revision]);
   if (!value) return null; // the user may not see secret values
   if (!value.misfits.length) return html`<p class="quiet">All stored values fit.</p>`;
   return html`<div class="bar"><p><strong>${numbered(value.misfits)}.</strong> ${STAYS}</p></div><${Misfits} of=${value.misfits} />`;
@@ -132,16 +132,16 @@ function Editing({names, edit, stored, again}) {
   const {value, base, secret} = edit;
   const [dialog, setDialog] = useState();
   const [form, setForm] = useState(0);
-  const version = stored?.entityVersion ?? 0;
+  const now = stored?.revision ?? 0;
   const broken = value ? parse(value) === undefined : !secret;
   const changed = (edited(edit) || !base) && !broken;
   const close = () => setDialog();
-  const review = () => changed && setDialog(version === base ? "review" : "conflict");
+  const review = () => changed && setDialog(now === base ? "review" : "conflict");
   const leave = () => (edited(edit) ? setDialog("discard") : discard(names, SCHEMA));
   const save = (more) => written(names, {...edit, ...more}, stored).then(again);
   // The merged edit is based on theirs, and is reviewed like any other.
   const rebase = (text) => {
-    draft(names, {value: text, base: version, before: stored?.text ?? "", beforeSecret: stored?.secret ?? false}, SCHEMA);
+    draft(names, {value: text, base: now, version: stored?.entityVersion, before: stored?.text ?? "", beforeSecret: stored?.secret ?? false}, SCHEMA);
     setForm(form + 1);
     setDialog("review");
   };
@@ -151,7 +151,7 @@ function Editing({names, edit, stored, again}) {
     setForm(form + 1);
   };
   return html`<section class="editing" aria-label="Edit">
-    ${version !== base && html`<div class="bar" role="alert"><p>${stored ? html`<strong><${Text} of=${stored.modifiedBy ?? "Somebody"} /></strong> changed this: it is version ${version} now.` : "This was deleted meanwhile."} Your edit is untouched.</p>
+    ${now !== base && html`<div class="bar" role="alert"><p>${stored ? html`<strong><${Text} of=${stored.modifiedBy ?? "Somebody"} /></strong> changed this: it is version ${stored.entityVersion} now.` : "This was deleted meanwhile."} Your edit is untouched.</p>
       <${Button} onClick=${() => setDialog("conflict")}>See the difference<//></div>`}
     <div class="row-of">
       <label class="check"><input type="checkbox" checked=${secret} onChange=${() => draft(names, {secret: !secret}, SCHEMA)} />The values are secret</label>
@@ -164,7 +164,7 @@ function Editing({names, edit, stored, again}) {
       <span class=${broken ? "wrong" : "hint"}>${!broken ? "Ctrl+S reviews." : value ? "This is not JSON yet." : "Without a schema the values have to be secret."}</span>
     </div>
     ${dialog === "review" && html`<${Review} names=${names} edit=${edit} save=${save} close=${close} conflict=${() => (again(), setDialog("conflict"))} />`}
-    ${dialog === "conflict" && html`<${Merging} key=${version} what="schema" base=${edit.before || "{}"} theirs=${stored?.text || "{}"} yours=${value || "{}"} word="Review merged" close=${close}
+    ${dialog === "conflict" && html`<${Merging} key=${now} what="schema" base=${edit.before || "{}"} theirs=${stored?.text || "{}"} yours=${value || "{}"} word="Review merged" close=${close}
       save=${rebase} take=${() => (close(), discard(names, SCHEMA))} />`}
     ${dialog === "discard" && html`<${Dialog} title="Discard this edit?" close=${close}
       actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind="danger" onClick=${() => (close(), discard(names, SCHEMA))}>Discard<//>`}>
@@ -174,7 +174,7 @@ function Editing({names, edit, stored, again}) {
 
 /** The text that will be saved, and the stored values that it would not allow. */
 function Review({names, edit, save, close, conflict}) {
-  const {before, value, base, secret, beforeSecret} = edit;
+  const {before, value, base, version, secret, beforeSecret} = edit;
   const [why, setWhy] = useState("");
   const {value: found, error: unknown} = useLoaded(async () => judged(names, value), []);
   const misfits = found?.misfits ?? [];
@@ -191,7 +191,7 @@ function Review({names, edit, save, close, conflict}) {
   return html`<${Dialog} wide title="Save this schema?" close=${close}
     actions=${html`<${Button} onClick=${close}>Keep editing<//><${Button} kind=${misfits.length ? "danger" : "primary"} busy=${busy || waiting} onClick=${() => !waiting && write()}>${misfits.length ? "Save it all the same" : "Save"}<//>`}>
     <div class="stack">
-      <${Difference} before=${before} after=${value} labels=${[base ? `Version ${base}` : "Nothing", "Your edit"]} json />
+      <${Difference} before=${before} after=${value} labels=${[base ? `Version ${version}` : "Nothing", "Your edit"]} json />
       ${secret !== beforeSecret && html`<p>The values ${secret ? "become secret: they are shown only to those with RevealSecret" : "are no longer secret: everybody who reads them sees them"}.</p>`}
       ${misfits.length > 0
         ? html`<div class="bar"><p><strong>${numbered(misfits)}.</strong> ${STAYS}</p></div><${Misfits} of=${misfits} />`
@@ -206,12 +206,12 @@ function put(names, text, members) {
   return hw.call("schema/put", {names, schema: text ? parse(text) : undefined, ...members});
 }
 
-/** Write a schema that is based on a version, remove the edit, and offer to restore the earlier schema. */
+/** Write a schema that is based on a revision, remove the edit, and offer to restore the earlier schema. */
 async function written(names, {value, secret, base, why, force}, stored) {
-  const {schema} = await put(names, value, {secret, force, entityVersion: base, description: why || undefined});
+  const {schema} = await put(names, value, {secret, force, ...(base ? {revision: base} : {entityVersion: 0}), description: why || undefined});
   discard(names, SCHEMA);
   const undo = back(names, async () => {
-    const options = {entityVersion: schema.entityVersion, description: "undo"};
+    const options = {revision: schema.revision, description: "undo"};
     if (stored) await put(names, stored.text, {...options, secret: stored.secret, force: true});
     else await hw.call("schema/delete", {names, ...options});
   });
@@ -223,9 +223,9 @@ function back(names, run) {
   return undoing(() => run().then(() => "It is as it was."), to("schema", names, {tab: "history"}));
 }
 
-function Remove({names, found: {text, secret, entityVersion}, close}) {
+function Remove({names, found: {text, secret, revision}, close}) {
   const run = async () => {
-    await hw.call("schema/delete", {names, entityVersion});
+    await hw.call("schema/delete", {names, revision});
     go(to("schemas"));
     tell(`Deleted the schema of ${names}.`, back(names, () => put(names, text, {secret, force: true, entityVersion: 0})));
   };

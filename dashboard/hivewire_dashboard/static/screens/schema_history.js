@@ -22,7 +22,7 @@ async function load(names) {
 
 /** `found` is the current schema; undefined when there is none. */
 export function History({names, found}) {
-  const {value: changes, error, again} = useLoaded(() => load(names), [names, found?.entityVersion]);
+  const {value: changes, error, again} = useLoaded(() => load(names), [names, found?.revision]);
   const [at, choose] = useChosen(changes);
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this schema" />`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
@@ -30,7 +30,7 @@ export function History({names, found}) {
   const change = changes[at];
   const title = ({operation, entityVersion}) => (operation === "put" ? `Version ${entityVersion}` : "Deleted");
   const back = () => {
-    draft(names, {value: change.text, before: found?.text ?? "", base: found?.entityVersion ?? 0, secret: change.secret, beforeSecret: found?.secret ?? false}, SCHEMA);
+    draft(names, {value: change.text, before: found?.text ?? "", base: found?.revision ?? 0, version: found?.entityVersion, secret: change.secret, beforeSecret: found?.secret ?? false}, SCHEMA);
     go(to("schema", names));
   };
   return html`<div class="history">
