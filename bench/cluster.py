@@ -14,10 +14,10 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from bench import nodes
 from bench.gateways import Gateway
@@ -29,6 +29,33 @@ AGAIN_SECONDS = 5
 """How long what has ended stays away: long enough to see that the others go on."""
 
 LOOK_SECONDS = 0.2
+
+
+class Ending:
+    """What handles signals: the first one ends the program, but not while a process starts, which nobody would know.
+
+    Others are ignored, because they would interrupt the stop: `timeout make cluster` sends one, and `make` another.
+    """
+
+    def __init__(self) -> None:
+        self.told = self._held = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, now or where `held` ends."""
+        first, self.told = not self.told, True
+        if first and not self._held:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait meanwhile."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self.told:
+            raise KeyboardInterrupt
 
 
 class Cluster:
@@ -49,15 +76,20 @@ class Cluster:
             )
             for number, own in enumerate(ports, 1)
         ]
+        self.end = Ending()
         self._due: dict[Process, float] = {}
 
     def start(self, stack: ExitStack) -> None:
         """Start everything; `stack` stops it, gateways first. Raises RuntimeError when something does not start."""
-        stack.callback(self.nodes.stop)
+        for node in self.nodes:
+            stack.callback(node.stop)
+            with self.end.held():
+                node.start()
         self.nodes.start()
         for gateway in self.gateways:
             stack.callback(gateway.stop)
-            gateway.start()
+            with self.end.held():
+                gateway.start()
         for gateway in self.gateways:
             gateway.wait_until_ready()
 
@@ -71,7 +103,8 @@ class Cluster:
                 _say(f"{process.name} has ended ({_reason(process.code)}); it starts again in {AGAIN_SECONDS} s")
             elif time.monotonic() > self._due[process]:
                 del self._due[process]
-                process.start()
+                with self.end.held():
+                    process.start()
                 _say(f"{process.name} is started again, as process {process.pid}")
 
 
@@ -129,10 +162,6 @@ def _greet(cluster: Cluster, folder: Path, password: Path) -> None:
     print("\n".join(lines), flush=True)
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__)
@@ -140,10 +169,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"port of the first gateway (default {PORT})")
     options = parser.parse_args()
     _require(options.folder, options.port)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
     password = _password(options.folder)
     cluster = Cluster(options.folder, options.port, password.read_text().strip())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, cluster.end)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         stack.callback(_say, "stopped")
         _say("starting three NATS nodes and three gateways ...")
@@ -153,7 +182,7 @@ def main() -> None:
             sys.exit(str(error))
         stack.callback(_say, "stopping ...")
         _greet(cluster, options.folder, password)
-        while True:
+        while not cluster.end.told:  # Python drops an exception that is raised while it frees an object
             time.sleep(LOOK_SECONDS)
             cluster.look_after()
 

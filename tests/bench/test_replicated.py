@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bench.cluster import Cluster
+from bench.processes import Process
 
 from bench import nodes
 
@@ -51,6 +53,25 @@ def test_a_cluster_on_one_machine_starts_what_was_killed_and_ends_as_a_whole(tmp
         assert "stopping" in printed(cluster, "stopped")
         assert cluster.wait() == 0
     assert not [each for each in processes if Path(f"/proc/{each}").exists()]
+
+
+def test_a_cluster_that_is_told_to_end_while_it_starts_stops_what_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that comes while a process starts counts once that is known; others do not interrupt the stop."""
+    cluster = Cluster(tmp_path, three_ports(), "secret")
+    started: list[str] = []
+    stopped: list[str] = []
+
+    def note(names: list[str], process: Process) -> None:
+        cluster.end(signal.SIGTERM, None)
+        names.append(process.name)
+
+    monkeypatch.setattr(Process, "start", lambda process: note(started, process))
+    monkeypatch.setattr(Process, "stop", lambda process: note(stopped, process))
+    with pytest.raises(KeyboardInterrupt), ExitStack() as stack:
+        cluster.start(stack)
+    assert started == stopped == ["n1"]
 
 
 def printed(process: subprocess.Popen[str], last: str) -> str:
