@@ -181,7 +181,7 @@ def wire(
         effective=EffectiveRows(schemas),
         notes=notes,
         query=query,
-        fleet_watch=FleetWatch(fleet, progress, query),
+        fleet_watch=FleetWatch(fleet, progress, query, registry.scope),
         progress=progress,
         layer_topics=LayerTopics(ledger, registry, hub),
         messages=messages,

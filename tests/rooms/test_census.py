@@ -11,6 +11,7 @@ from hivewire.devices.scope import EVERYWHERE
 from hivewire.fleet import census, effect
 from hivewire.fleet.census import Query
 from hivewire.fleet.reports import state
+from hivewire_protocol.nouns.fleet import FleetCountReply
 from hivewire_protocol.nouns.layer import Target, bucket
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from tests.rooms.fleets import ANN, World, fleet
@@ -254,6 +255,41 @@ async def test_counts_and_rows_are_followed() -> None:
         assert [each.get("status") for each in peer.taken()] == ["success"]
         peer.ask("fleet/subscribe", rows=201)
         assert peer.taken()[0]["code"] == 400
+
+
+async def test_counts_and_rows_are_those_that_are_reached_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another token, and another network of the user, count at once, although nothing has changed in the fleet."""
+    async with fleet("a", "b", "c") as world:
+        await world.do("device/save", deviceId="c", device={"networkId": 2})
+        peer = Peer(world, world.caller().identity)  # type: ignore[arg-type]
+        anns = Peer(world, world.caller(ANN).identity)  # type: ignore[arg-type]
+        for each in (peer, anns):
+            each.ask("fleet/subscribe", rows=10)
+        tell, progress = world.services.fleet_watch.tell, world.services.progress
+        await tell()
+        assert [each.taken()[1]["devices"] for each in (peer, anns)] == [3, 2]
+        peer.ask("authenticate", token=world.token(n=["1"]))
+        await world.do("user/assignNetwork", userId=ANN, networkId=2)
+        await tell()
+        _, counts, rows = peer.taken()
+        assert (counts["devices"], rows["left"]) == (2, [{"deviceId": "c", "why": "target"}])
+        counts, rows = anns.taken()
+        assert (counts["devices"], [each["deviceId"] for each in rows["entered"]]) == (3, ["c"])
+        await tell()
+        assert [*peer.taken(), *anns.taken()] == []
+        census = progress.census
+
+        async def with_another_token(*given: Any, **members: Any) -> FleetCountReply:
+            found = await census(*given, **members)
+            peer.ask("authenticate", token=world.token(n=["2"]))
+            return found
+
+        monkeypatch.setattr(progress, "census", with_another_token)
+        await world.register("d")
+        await tell()
+        assert {each["action"] for each in peer.taken()} == {"authenticate"}, "what was counted is not of this token"
+        await tell()
+        assert peer.taken()[1]["devices"] == 1
 
 
 async def test_a_subscription_that_cannot_be_served_keeps_no_other_one_waiting(

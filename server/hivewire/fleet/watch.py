@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from hivewire.access.identity import Identity
+from hivewire.devices.scope import Scope
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
 from hivewire.fleet.fleet import Fleet
@@ -30,23 +31,34 @@ ALL = Patterns(("fleet",))
 NOTHING = Patterns(())
 
 
+Reach: TypeAlias = tuple[Scope, Patterns]
+"""The devices and the names that somebody sees: another token, or another network of its user, may change them."""
+
+
 class Watched(Struct):
-    """What was pushed to a subscription last: at which state of the fleet, the counts, and the rows by device."""
+    """What was pushed to a subscription last: at which state of the fleet, to whom, the counts, and the rows by
+    device."""
 
     at: int = -1
+    reach: Reach | None = None
     counts: bytes = b""
     rows: dict[str, FleetRow] = {}
 
 
 class FleetWatch:
-    """Pushes changed counts and rows. `query` makes the query of a request for an identity."""
+    """Pushes changed counts and rows. `query` makes the query of a request for an identity, `scope` its scope."""
 
     def __init__(
-        self, fleet: Fleet, progress: Progress, query: Callable[[Identity, FleetSubscribe], Query | None]
+        self,
+        fleet: Fleet,
+        progress: Progress,
+        query: Callable[[Identity, FleetSubscribe], Query | None],
+        scope: Callable[[Identity], Scope],
     ) -> None:
         self._fleet = fleet
         self._progress = progress
         self._query = query
+        self._scope = scope
         self._watching: dict[Subscription, Watched] = {}
         self._task: asyncio.Task[None] | None = None
         self.topic = Topic(
@@ -89,10 +101,7 @@ class FleetWatch:
     async def tell(self) -> None:
         """Push to each subscription what has changed for it; to one whose peer does not read, later."""
         for sub, told in list(self._watching.items()):
-            request: FleetSubscribe = sub.noted
-            # Devices of a rollout become silent by the passing of time alone.
-            changed = told.at != self._fleet.changes or request.rollout is not None
-            if sub.live and not sub.feed.stalled and sub.served.patterns and changed:
+            if sub.live and not sub.feed.stalled and sub.served.patterns:
                 try:
                     await self._tell(sub, told)
                 except Exception as error:  # whatever it is, others are served, and trying again does no harm
@@ -100,7 +109,11 @@ class FleetWatch:
 
     async def _tell(self, sub: Subscription, told: Watched) -> None:
         request: FleetSubscribe = sub.noted
-        at, query = self._fleet.changes, self._query(sub.feed.identity, request)
+        at, reach = self._fleet.changes, self._reach(sub)
+        # Devices of a rollout become silent by the passing of time alone.
+        if told.at == at and told.reach == reach and request.rollout is None:
+            return
+        query = self._query(sub.feed.identity, request)
         if query is None:  # its rollout is over, or out of reach
             return
         counts = encode(await self._progress.census(query, each_name=request.names is not None))[1:-1]
@@ -113,10 +126,14 @@ class FleetWatch:
             rows = {each.deviceId: each for each in found}
             if rows != told.rows:
                 frames.append(sub.shape.notice("fleet", "rows", encode(self._changes(told.rows, rows, query))[1:-1]))
-        if sub.live and not sub.feed.stalled and sub in self._watching:
-            told.at, told.counts, told.rows = at, counts, rows
+        if sub.live and not sub.feed.stalled and sub in self._watching and self._reach(sub) == reach:
+            told.at, told.reach, told.counts, told.rows = at, reach, counts, rows
             if frames:
                 sub.feed.listener.push(b"".join(frames))
+
+    def _reach(self, sub: Subscription) -> Reach:
+        identity = sub.feed.identity
+        return self._scope(identity), identity.names
 
     def _changes(self, before: dict[str, FleetRow], after: dict[str, FleetRow], query: Query) -> dict[str, Any]:
         return {
