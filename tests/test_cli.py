@@ -1201,6 +1201,7 @@ def test_schemas_are_managed(logged_in: Run, tmp_path: Path) -> None:
     words = "Configuration 'cli.ports' does not fit its schema: /0: 70000 is greater than the maximum of 65535"
     assert refused == (1, "", f"hivewire: error: {words}\n")
     assert logged_in("schema", "check", "cli.ports", "[1]").out == "cli.ports fits\n"
+    assert logged_in("schema", "check", "cli.unruled", "[1]").out == "cli.unruled has no schema: every value fits\n"
     wrong = logged_in("schema", "check", "cli.ports", "[70000,70001]")
     assert (wrong.code, wrong.err.count("maximum of 65535")) == (1, 2)
     assert logged_in("schema", "check", "cli.ports", "[70000]", "-o", "value") == (1, "false\n", "")
@@ -1344,6 +1345,38 @@ def test_a_token_for_yourself_needs_no_right_to_read_your_user(logged_in: Run) -
     made = logged_in("token", "--action", "GetConfiguration", "--token", only)
     assert (made.code, made.err) == (0, "")
     assert json.loads(logged_in("whoami", "--token", made.out.strip(), "--json").out)["actions"] == ["GetConfiguration"]
+
+
+def test_a_token_for_networks_of_others_is_made_with_a_warning(logged_in: Run) -> None:
+    """It reaches nothing there until its user is a member; an administrator is one of all."""
+    assert logged_in("user", "add", "cli.other", stdin=f"{PASSWORD}\n".encode()).code == 0
+    asked = ("token", "--action", "GetDevice", "--network", "Sample Network", "--user")
+    warning = "cli.other is no member of Sample Network, so the token reaches no devices there"
+    made = logged_in(*asked, "cli.other")
+    assert (made.code, made.err) == (0, f"hivewire: warning: {warning}\n")
+    assert made.out.strip()
+    assert logged_in("user", "assign", "cli.other", "--network", "1").code == 0
+    assert [logged_in(*asked, user).err for user in ("cli.other", "admin")] == ["", ""]
+    assert logged_in("user", "delete", "cli.other").code == 0
+
+
+def test_a_refusal_names_the_option_that_helps(logged_in: Run) -> None:
+    """Where there is one: for what still holds something, and for a name that is deleted."""
+    for command in (
+        ("network", "add", "cli.full"),
+        ("device", "put", "cli-full", "--network", "cli.full"),
+        ("layer", "put", "cli-full", "900"),
+        ("put", "cli.full", "1", "--layer", "cli-full"),
+        *(("put", "cli.full", "1"), ("delete", "cli.full")),
+    ):
+        assert logged_in(*command).code == 0, command
+    for full in (("network", "delete", "cli.full"), ("layer", "delete", "cli-full")):
+        assert logged_in(*full).err.endswith("\n  --force deletes them too\n")
+        assert logged_in(*full, "--force").code == 0
+        assert "--force" not in logged_in(*full).err
+    hint = "\n  it is deleted: give --revision with one of those that hivewire history shows\n"
+    assert logged_in("rollback", "cli.full", "1").err.endswith(f"not found in the database{hint}")
+    assert logged_in("rollback", "cli.never", "1").err.endswith("not found in the database\n")
 
 
 def test_a_login_can_have_a_name(logged_in: Run, shared_gateway: RunningGateway, home: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from hivewire.cli import plain
-from hivewire.cli.errors import RemoteError
+from hivewire.cli.errors import RefusedByGateway, RemoteError
 from hivewire.cli.gateway import (
     MOST_COMPLETED,
     WOULD,
@@ -25,7 +25,7 @@ from hivewire.cli.gateway import (
 )
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, Text, aligned, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, Text, aligned, on_one_line, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -218,7 +218,13 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     def delete(remote: Remote, name: str, force: bool, dry_run: bool, form: str | None) -> None:
         found = noun.find(remote, name)
         asked = {f"{noun.one}Id": found["id"], "force": force, "dryRun": dry_run or None}
-        remote.request(f"{noun.action}/delete", **asked)
+        try:
+            remote.request(f"{noun.action}/delete", **asked)
+        except RemoteError as error:
+            if force or error.code != 400:  # the request is well-formed, so it has devices
+                raise
+            hint = "  --force deletes them too"
+            raise RefusedByGateway(f"{on_one_line(str(error))}\n{hint}", error.code) from None
         print_result(found, form, f"the {words} {printable(name)} {WOULD if dry_run else 'is'} deleted", name)
 
     @group.command(

@@ -19,6 +19,7 @@ from hivewire.cli.configuration import (
     shown,
     write,
 )
+from hivewire.cli.errors import RefusedByGateway
 from hivewire.cli.gateway import dry_run_option, with_gateway
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import Columns, Text, local, output_option, show
@@ -101,20 +102,26 @@ def rollback(
     """Put the configuration NAME back to VERSION, as a new version. `hivewire history` shows the versions."""
     if (version is None) == (revision is None):
         raise click.UsageError("give either VERSION or --revision")
-    reply = write(
-        remote,
-        "configuration/rollback",
-        name=name,
-        to=version,
-        toRevision=revision,
-        description=description,
-        entityVersion=expect,
-        revision=expect_revision,
-        layer=layer,
-        dryRun=dry_run or None,
-    )
+    asked: dict[str, Any] = {
+        "to": version,
+        "toRevision": revision,
+        "entityVersion": expect,
+        "revision": expect_revision,
+    }
+    asked |= {"layer": layer, "description": description, "dryRun": dry_run or None}
+    try:
+        reply = write(remote, "configuration/rollback", name=name, **asked)
+    except RefusedByGateway as error:
+        if version is None or error.code != 404 or not _is_deleted(remote, name, layer):
+            raise
+        hint = "  it is deleted: give --revision with one of those that hivewire history shows"
+        raise RefusedByGateway(f"{error.message}\n{hint}", error.code) from None
     back = f"version {version}" if version is not None else f"revision {revision}"
     print_written(reply, form, f", as it was at {back}")
+
+
+def _is_deleted(remote: Remote, name: str, layer: str | None) -> bool:
+    return any(last["operation"] == "delete" for last in _changes(remote, name, layer, 1, {}))
 
 
 def _changes(

@@ -17,10 +17,11 @@ from hivewire.cli.errors import RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, USUAL_LOGIN, Access, find_access, token_option, url_option
 from hivewire.cli.given import UNITS
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
-from hivewire.cli.output import Row, output_option, print_result, printable, value_in_pipes
+from hivewire.cli.output import Row, output_option, print_result, printable, value_in_pipes, warn
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
 from hivewire_client.tokens import claims_of
+from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.permissions import BY_NAME
 
 
@@ -191,7 +192,7 @@ def token(
     """
     if not actions and not devices:
         raise click.UsageError("Missing option '--action'.")
-    payload = {
+    payload: Row = {
         "actions": list(actions) or ["SyncConfiguration"],
         "configurations": list(names) or None,
         "deviceIds": list(devices) or None,
@@ -203,10 +204,13 @@ def token(
         remote.authenticate(access)
         own = claims_of(access.token)
         payload["userId"] = own.get("u") if user is None else _id_of(remote, user)
+        reached = {name: NETWORK.find(remote, name)["id"] for name in networks}
         if "*" in actions or networks or types or devices:
             # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).
-            payload["networkIds"] = [NETWORK.find(remote, name)["id"] for name in networks] or own.get("n")
+            payload["networkIds"] = [*reached.values()] or own.get("n")
             payload["deviceTypeIds"] = [TYPE.find(remote, name)["id"] for name in types] or own.get("dt")
+        if user is not None and networks:
+            _warn_of_others(remote, user, payload["userId"], reached)
         reply = remote.request(
             "token/create", payload={name: value for name, value in payload.items() if value is not None}
         )
@@ -218,6 +222,18 @@ def token(
 def _id_of(remote: Remote, user: str) -> int:
     """The id of a user: digits are one already, other text is a login."""
     return int(user) if user.isdecimal() else int(find_user(remote, user)["id"])
+
+
+def _warn_of_others(remote: Remote, user: str, number: int, networks: Row) -> None:
+    """Say in which of the networks of a token its user is no member, as far as the caller may know."""
+    try:
+        found = remote.request("user/get", userId=number)["user"]
+    except RemoteError:
+        return
+    own = {network["id"] for network in found["networks"]}
+    others = [printable(name) for name, network in networks.items() if network not in own]
+    if others and found["role"] != Role.ADMIN:
+        warn(f"{printable(user)} is no member of {', '.join(others)}, so the token reaches no devices there")
 
 
 def find_user(remote: Remote, login: str) -> Row:

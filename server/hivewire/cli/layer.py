@@ -8,6 +8,7 @@ import click
 
 from hivewire.cli.configuration import affected, expect_option, write
 from hivewire.cli.device import complete_devices
+from hivewire.cli.errors import RefusedByGateway
 from hivewire.cli.gateway import WOULD, completion, dry_run_option, with_gateway
 from hivewire.cli.given import key_and_value
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
@@ -133,7 +134,12 @@ def put(
 @with_gateway
 def delete(remote: Remote, name: str, force: bool, dry_run: bool, form: str | None) -> None:
     """Delete a layer. One that holds configurations is deleted with --force only."""
-    reply = write(remote, "layer/delete", layer=name, force=force or None, dryRun=dry_run or None)
+    try:
+        reply = write(remote, "layer/delete", layer=name, force=force or None, dryRun=dry_run or None)
+    except RefusedByGateway as error:
+        if force or " holds " not in error.message:  # force is no help against an open rollout
+            raise
+        raise RefusedByGateway(f"{error.message}\n  --force deletes them too", error.code) from None
     revision = reply.get("revision")
     words = f"{WOULD} deleted{affected(reply)}" if dry_run else f"is deleted (revision {revision})"
     print_result({"layer": name, **members(reply)}, form, f"{printable(name)} {words}", str(revision or ""))

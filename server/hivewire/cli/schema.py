@@ -182,7 +182,9 @@ def check(remote: Remote, name: str, value: str | None, schema: Raw | None, form
         reply = remote.request("schema/check", value=value, **asked)
     if not reply["fits"] and form is None:
         raise RefusedByGateway("\n".join(_complaints(name, reply)), 422)
-    print_result(reply, form, f"{printable(name)} fits", "true" if reply["fits"] else "false")
+    has_none = schema is None and reply["names"] is None
+    words = f"{printable(name)} has no schema: every value fits" if has_none else f"{printable(name)} fits"
+    print_result(reply, form, words, "true" if reply["fits"] else "false")
     if not reply["fits"]:
         raise click.exceptions.Exit(1)
 
