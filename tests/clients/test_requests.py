@@ -22,6 +22,7 @@ from hivewire_client import (
     devices,
 )
 from hivewire_client.connection import Connection
+from hivewire_client.link import Subscription
 from hivewire_client.testing import FakeGateway
 from hivewire_client.values import decode, encode
 from tests.clients.test_contract import client, event, until
@@ -122,6 +123,30 @@ async def test_what_may_not_be_followed_is_said(fake: FakeGateway) -> None:
         await until(lambda: hw.state == "closed")
         with pytest.raises(Denied):
             await hw.ready(stale=False)
+
+
+async def test_what_was_left_may_be_refused(fake: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves a subscription while a new connection asks for it again: the others go on over that connection."""
+    async with client(fake) as hw:
+        left, kept = hw.commands(), hw.notifications()
+        await left.follow()
+        await kept.follow()
+        subscribe, connections = hw._link._subscribe, set[Connection]()
+
+        async def leave(connection: Connection, subscription: Subscription) -> None:
+            connections.add(connection)
+            if subscription is left:
+                await left.close()
+            await subscribe(connection, subscription)
+
+        monkeypatch.setattr(hw._link, "_subscribe", leave)
+        fake.refuse("command/subscribe", 403, "Access is denied")
+        fake.drop()
+        async with asyncio.timeout(PATIENCE):
+            await until(lambda: fake.requests.count("notification/subscribe") == 2)
+            await hw.insert_notification("dev-1", "n", 1)
+            assert (await anext(kept)).parameters == 1
+        assert len(connections) == 1
 
 
 async def test_what_another_user_knew_is_not_resumed(fake: FakeGateway) -> None:

@@ -219,11 +219,15 @@ class Link:
         except Unreachable:
             pass
         except Refused as error:
-            if subscription in self.subscriptions:
-                self.subscriptions.remove(subscription)
-            subscription.refused(error)
+            self._drop(subscription, error)
             return error
         return None
+
+    def _drop(self, subscription: Subscription, error: Refused) -> None:
+        """End a subscription that the gateway refuses. It may have been left meanwhile."""
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+        subscription.refused(error)
 
     async def unfollow(self, subscription: Subscription) -> None:
         """End a subscription, also at the gateway if that is connected."""
@@ -367,8 +371,7 @@ class Link:
             except (Unavailable, Busy):
                 raise
             except Refused as error:
-                self.subscriptions.remove(subscription)
-                subscription.refused(error)
+                self._drop(subscription, error)
 
     async def _keep_token(self, connection: Connection) -> None:
         """Renew the token in time, and when the gateway says so. Raises LoginRequired."""
