@@ -49,8 +49,8 @@ MAX_BATCH = 1_000
 """Elements of one JSON-RPC batch (configuration contract, section 10)."""
 
 MAX_NAMES = 500
-"""Different members beside the `params` of a JSON-RPC message. Each that is unknown there is compared with those that
-guard a write, which takes up to 30 microseconds."""
+"""Different members of a JSON-RPC message or batch, `params` being one. Each that is unknown there is compared with
+those that guard a write, which takes up to 30 microseconds."""
 
 NULL = Raw(b"null")
 

@@ -69,7 +69,7 @@ class MalformedJson(WireError):
 
 class InvalidRpc(WireError):
     """The message has `jsonrpc` and is not a JSON-RPC 2.0 request, or it is an empty batch or one of over 1,000, or it
-    has over 500 different members beside `params`."""
+    or the batch has over 500 different members; those in `params` do not count."""
 
     code = 400
     text = "Not a JSON-RPC 2.0 request"

@@ -16,6 +16,7 @@ from hivewire.dialects import DIALECTS
 from hivewire.dialects.properties import calls
 from hivewire.http.application import Application
 from hivewire.http.body import ClientGone
+from hivewire.http.operations import AFFECTS, DRY_RUN, REVISION
 from hivewire.http.response import Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.ledger.records import NotDurable
@@ -203,7 +204,8 @@ async def test_every_answer_has_the_cors_headers(gateway: Gateway, method: str, 
     headers = ("Origin", "Authorization", "Accept", "Content-Type", "Auth-DeviceID", "Auth-DeviceKey", "If-Match")
     for header in (*headers, "Last-Event-ID"):  # scripts that follow with `fetch` send that one themselves
         assert header in allowed.split(", ")
-    assert "ETag" in answer.headers["access-control-expose-headers"].split(", ")
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"ETag", "Retry-After", AFFECTS.name, DRY_RUN.name, REVISION.name} == {*exposed}
 
 
 @pytest.mark.parametrize("path", ["/reltio/tenants", "/oauth/token", "/@api/deki/site/properties"])

@@ -9,7 +9,7 @@ CORS = {
     "Access-Control-Max-Age": "0",
     "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
     "Hivewire-At-Least, If-Match, If-None-Match, Last-Event-ID, X-HTTP-Method-Override",
-    "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
+    "Access-Control-Expose-Headers": "ETag, Hivewire-Affects, Hivewire-Dry-Run, Hivewire-Revision, Retry-After",
 }
 """On every answer, as in DeviceHive (core protocol, section 1.5), with our own headers added. Not on those of the
 property, tenant and OAuth dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21).
