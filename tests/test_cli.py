@@ -395,7 +395,7 @@ def test_a_file_name_that_is_not_text_is_an_escape(logged_in: Run, tmp_path: Pat
 
 
 def test_a_terminal_that_knows_no_colours_gets_none(logged_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With NO_COLOR or TERM=dumb there are no escape sequences in tables, differences and watches."""
+    """With NO_COLOR or TERM=dumb there are no escape sequences in tables and differences."""
     assert logged_in("put", "cli.plain", "1").code == 0
     assert logged_in("put", "cli.plain", "2").code == 0
     for command in (["list", "cli.plain"], ["diff", "cli.plain"]):

@@ -961,6 +961,18 @@ def test_on_a_terminal_the_fleet_has_columns_and_messages_are_waited_for(
     until_followed(shared_gateway, 0)
 
 
+@pytest.mark.parametrize(("color", "shown"), [(None, "\x1b[1mlamp\x1b[0m\n"), (False, "lamp\n")])
+def test_a_terminal_that_knows_no_colours_gets_nothing_bold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], color: bool | None, shown: str
+) -> None:
+    """The command line says so for all its output."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with click.Context(click.Command("watch"), color=color):
+        Lines().line(("lamp", "bold"))
+    assert capsys.readouterr().out == shown
+
+
 def test_times_and_deletes_are_whole_on_a_narrow_terminal() -> None:
     """A line becomes wider than the terminal before a part of a time, a version or a device is missing."""
     screen, who = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import click
+
 from hivewire.cli.output import printable
 
 WIDEST = 40
@@ -26,7 +28,9 @@ class AlignedLines:
 
         self._text = Text
         self._widths: dict[str, int] = {}
-        self.console = Console(highlight=False, markup=False)
+        context = click.get_current_context(silent=True)
+        plain = context is not None and context.color is False  # rich would leave out colours, but not bold
+        self.console = Console(highlight=False, markup=False, color_system=None if plain else "auto")
 
     def line(self, *parts: Part, rest: Iterable[Part] = ()) -> None:
         """Print a line of `parts`, which are whole, and the `rest`, which is cut where there is no room for it."""
