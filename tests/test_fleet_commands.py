@@ -51,6 +51,8 @@ def test_layers_labels_and_what_counts(logged_in: Run, device: str) -> None:
     assert logged_in("device", "label", device, "wrong").code == 2
     logged_in("put", "cmd.baud", "1", "--layer", "cmd", "--description", "slower")
     assert logged_in("history", "cmd.baud", "--layer", "cmd", "-o", "value").out == "1\n9600\n"
+    shown = logged_in("changes", "cmd.*", "--layer", "*", "--take", "1", "-o", "table").out
+    assert (shown.split()[0], shown.split("\n")[1].split()[0]) == ("layer", "cmd")
     back = logged_in("rollback", "cmd.baud", "1", "--layer", "cmd").out
     assert (back.startswith("cmd.baud is at version 3"), back.endswith("as it was at version 1\n")) == (True, True)
     assert logged_in("delete", "cmd.baud", "--layer", "cmd").code == 0

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hivewire import schedules, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import configuration, layer, rollout
+from hivewire.caller import Caller
 from hivewire.fleet import conditions, layers, notes, progress, watch
 from hivewire.fleet.layers import Layer, Placed, Value
 from hivewire.fleet.views import Overlay, View
@@ -65,6 +66,31 @@ async def test_what_looks_at_all_layers_does_it_in_steps(steps_of: Callable[...,
         assert (listed["count"], found) == (6, [("global", "n"), ("one", "m"), ("one", "n"), ("two", "m")])
         assert [each["devices"] for each in (await world.do("layer/list"))["layers"]] == [2, 2, 1]
         assert steps == [3 + 4, 2, 3], "layers and their page, views, layers"
+
+
+async def test_an_audit_shows_the_changes_of_one_layer_or_of_all() -> None:
+    """Within the names of the token; what a layer of a single device holds is shown to who reaches the device."""
+    async with fleet("a") as world:
+        await world.register("b", network=2)
+        await world.layer("one", 1)
+        for layer, names in (("global", "m"), ("one", "mn"), ("device/a", "m"), ("device/b", "m")):
+            await world.put(layer, **dict.fromkeys(names, "1"))
+        await world.put("one", n=None)
+
+        async def found(caller: Caller | None = None, **asked: Any) -> list[tuple[str | None, str, str]]:
+            changes = (await world.do("configuration/audit", caller, **asked))["changes"]
+            shown = [(each["configuration"], each["operation"]) for each in changes]
+            return [(each.get("layer"), each["name"], operation) for each, operation in shown]
+
+        one = [("one", "n", "delete"), ("one", "m", "put"), ("one", "n", "put")]
+        assert await found(layer="one") == one
+        assert await found(layer="one", user="ann") == await found() == []
+        devices = [("device/b", "m", "put"), ("device/a", "m", "put")]
+        assert await found(layer="*") == [one[0], *devices, *one[1:], ("global", "m", "put")]
+        assert await found(world.caller(ANN, c=["m"]), layer="*") == [devices[1], one[1], ("global", "m", "put")]
+        assert await found(world.caller(ANN), layer="device/a") == [devices[1]]
+        assert (await world.no("configuration/audit", world.caller(ANN), layer="device/b"))[0] == 404
+        assert (await world.no("configuration/audit", layer="two"))[0] == 404
 
 
 async def test_a_list_of_all_layers_may_be_resumed_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:

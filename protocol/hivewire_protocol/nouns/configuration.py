@@ -290,10 +290,13 @@ class ConfigurationAudit(Request, tag="configuration/audit"):
     permission = Permission.GET_CONFIGURATION
     read_only = True
     reply = ConfigurationAuditReply
-    errors = (OutOfBounds,)
+    errors = (NotFound, OutOfBounds)
 
     names: Annotated[
         list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+    ] = None
+    layer: Annotated[
+        str | None, says("Only changes in this layer; `*` for those in all layers; of plain ones when absent.")
     ] = None
     user: Annotated[str | None, says("Only the changes of this login or client.")] = None
     before: Annotated[Integer | None, says("Only changes before this revision: `before` of the previous page.")] = None

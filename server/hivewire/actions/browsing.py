@@ -9,10 +9,12 @@ from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from hivewire.actions.checks import checked_patterns, within
+from hivewire.actions.layered import check_read
 from hivewire.caller import Caller
+from hivewire.fleet.layer_topic import EVERY
 from hivewire.ledger.records import Change, NotKept
 from hivewire.ledger.state import Kind
-from hivewire.resources import KIND
+from hivewire.resources import KIND, LAYERED
 from hivewire.services import Services
 from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import Reply
@@ -24,6 +26,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationTreeReply,
     TreeNode,
 )
+from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.patterns import Patterns
 
 DELIMITER, MAX_DELIMITER = ".", 8
@@ -106,7 +109,8 @@ def _common(ranges: Sequence[tuple[int, int]], of: tuple[int, int]) -> int:
 
 
 async def audit(services: Services, caller: Caller, request: ConfigurationAudit) -> Reply:
-    """Changes of the names that the token reaches, newest first, as far as the log reaches. Raises OutOfBounds.
+    """Changes of the names that the token reaches, newest first, as far as the log reaches. Raises OutOfBounds, and as
+    `check_read` for a layer.
 
     One request reads a limited part of the log, so that it does not delay others; the reply says where to continue.
     """
@@ -114,11 +118,7 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
     before, ledger = request.before, services.ledger
     if before is not None and before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
-    names = checked_patterns(request.names) & caller.identity.names
-
-    def wanted(change: Change) -> bool:
-        return change.kind == KIND and change.key in names and request.user in (None, change.author)
-
+    wanted = _wanted(services, caller, request)
     end = min(ledger.revision + 1, before or ledger.revision + 1)
     found: list[ChangeInfo] = []
     width, read = WINDOW, 0
@@ -140,6 +140,23 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
         else:
             end = start
     return ConfigurationAuditReply(found, end if end > ledger.oldest else None)
+
+
+def _wanted(services: Services, caller: Caller, request: ConfigurationAudit) -> Callable[[Change], bool]:
+    """Whether a change is among those that are requested, and the caller sees it."""
+    names, layer, user = checked_patterns(request.names) & caller.identity.names, request.layer, request.user
+    if layer is None:
+        return lambda change: change.kind == KIND and change.key in names and user in (None, change.author)
+    if layer != EVERY:
+        check_read(services, caller, layer)
+
+    def wanted(change: Change) -> bool:
+        if change.kind != LAYERED or user not in (None, change.author):
+            return False
+        holder, name = split(change.key)
+        return name in names and (holder == layer or (layer == EVERY and services.fleet.sees(caller.identity, holder)))
+
+    return wanted
 
 
 class _Window(NamedTuple):

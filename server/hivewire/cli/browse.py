@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hivewire.cli.configuration import patterns_argument
+from hivewire.cli.configuration import layer_option, patterns_argument
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import Columns, Text, local, output_option, printable, show
@@ -59,6 +59,7 @@ def _children(remote: Remote, prefix: str, delimiter: str) -> Iterator[dict[str,
 Examples:
   hivewire changes
   hivewire changes 'limits.*' --user anna
+  hivewire changes --layer '*'              (those in all layers)
   hivewire changes --take 3 -o json
 
 \b
@@ -66,15 +67,24 @@ Examples:
 people did elsewhere: logins, tokens, users, tenants."""
 )
 @patterns_argument
+@layer_option
 @click.option("--user", metavar="LOGIN", help="Only the changes of this login or client.")
 @click.option(
     "--take", type=WholeNumber(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
 )
 @output_option
 @with_gateway
-def changes(remote: Remote, patterns: tuple[str, ...], user: str | None, take: int, form: str | None) -> None:
-    """Show who changed which configuration, newest first: of all that you may see, or those that match a PATTERN."""
-    show(_changes(remote, patterns, user, take), form, CHANGES_COLUMNS, "name")
+def changes(
+    remote: Remote, patterns: tuple[str, ...], layer: str | None, user: str | None, take: int, form: str | None
+) -> None:
+    """Show who changed which configuration, newest first: of all that you may see, or those that match a PATTERN.
+
+    Without --layer these are the plain ones; --layer '*' shows those of all layers.
+    """
+    columns = CHANGES_COLUMNS
+    if layer is not None:
+        columns = {"layer": Text(lambda row: row["configuration"]["layer"]), **columns}
+    show(_changes(remote, {"names": list(patterns) or None, "layer": layer, "user": user}, take), form, columns, "name")
 
 
 CHANGES_COLUMNS: Columns = {
@@ -88,13 +98,11 @@ CHANGES_COLUMNS: Columns = {
 }
 
 
-def _changes(remote: Remote, patterns: tuple[str, ...], user: str | None, take: int) -> Iterator[dict[str, Any]]:
+def _changes(remote: Remote, wanted: dict[str, Any], take: int) -> Iterator[dict[str, Any]]:
     """At most `take` changes: a page may end with more of one transaction."""
     before = None
-    names = list(patterns) or None
     while take > 0:
-        asked = {"names": names, "user": user, "before": before, "take": min(take, PAGE)}
-        reply = remote.request("configuration/audit", **asked)
+        reply = remote.request("configuration/audit", **wanted, before=before, take=min(take, PAGE))
         page, before = reply["changes"][:take], reply["before"]
         yield from page
         take -= len(page)
