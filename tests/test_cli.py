@@ -294,6 +294,10 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["token", "--action", "*", "--expires", "soon"], "neither a time nor a duration"),
         (["token", "--action", "*", "--expires", "0s"], "0s is in the past"),
         (["token", "--action", "*", "--refresh-expires", "2020-01-01T00:00:00"], "2020-01-01T00:00:00 is in the past"),
+        (["user", "add", "ab"], "a login has 3 to 128 letters, digits and _@.-"),
+        (["user", "add", "x y"], "a login has 3 to 128 letters, digits and _@.-"),
+        (["put", "x", "1", "--ttl", "5"], "'5' is not a duration such as 90s"),
+        (["put", "x", "1", "--ttl", "1s", "--expires", "2099-01-01"], "give either --ttl or --expires"),
         (["user", "assign", "alice"], "give --network, --type or --all-types"),
         (["user", "assign", "alice", "--all-types", "--type", "lamp"], "give --type or --all-types, not both"),
         (["user", "asign", "alice"], "No such command 'asign'. (Did you mean one of: 'assign', 'unassign'?) (see"),
@@ -455,6 +459,12 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
     outcome = run("user", "password", "alice", stdin=b"short\n")
     assert outcome.code == 2
     assert "6 to 128" in outcome.err
+
+
+def test_a_member_that_breaks_a_rule_is_named_with_the_rule_alone(logged_in: Run) -> None:
+    """Of DeviceHive's text, which the gateway answers with."""
+    rule = "Field cannot be empty. The length of name should not be more than 128 symbols."
+    assert logged_in("network", "add", "") == (1, "", f"hivewire: error: name: {rule}\n")
 
 
 GROUPS = (

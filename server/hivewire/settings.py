@@ -475,6 +475,12 @@ SECRET_FILES = {f"{name.upper()}_FILE": name for name in _HINTS if is_secret(nam
 SECRET_BYTES = 64 << 10
 """Largest such file."""
 
+_LISTS = (
+    ("alternatives", r"https?://[^/?#\s]+[^?#\s]*", "the address of a gateway, such as https://b.example.com"),
+    ("property_origins", r"[a-z][a-z0-9+.-]*://[^/?#\s]+", "an origin such as https://wiki.example.com"),
+)
+"""Settings with several values and commas between them: the pattern of each value, and what it stands for."""
+
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, file: Path | None = None) -> Effective:
     """The effective settings. `flags` with value None were not given; `file` is a TOML file. Raises SettingsError."""
@@ -509,10 +515,12 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
         except ValueError:
             where = f"setting trusted_proxies ({sources['trusted_proxies']}) is {settings.trusted_proxies!r}"
             raise SettingsError(f"{where}: {proxy!r} is not an IP address") from None
-    for address in settings.other_gateways:
-        if not re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", address):
-            where = f"setting alternatives ({sources['alternatives']}) is {settings.alternatives!r}"
-            raise SettingsError(f"{where}: {address!r} is not the address of a gateway, such as https://b.example.com")
+    for name, form, wanted in _LISTS:
+        given_list: str = getattr(settings, name)
+        for each in filter(None, map(str.strip, given_list.split(","))):
+            if not re.fullmatch(form, each):
+                where = f"setting {name} ({sources[name]}) is {given_list!r}"
+                raise SettingsError(f"{where}: {each!r} is not {wanted}")
     if settings.admin_password is not None and not 6 <= len(settings.admin_password) <= 128:
         raise SettingsError(f"admin_password ({sources['admin_password']}) must have 6 to 128 characters")
     return Effective(settings, sources)

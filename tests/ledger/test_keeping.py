@@ -711,7 +711,7 @@ def test_a_log_is_cut_close_to_its_length(most: int, sizes: list[int]) -> None:
 async def test_a_start_that_keeps_less_says_so(tmp_path: Path) -> None:
     """Once, with both numbers of each setting; one that keeps as much or more says nothing."""
     said = []
-    for retention in (Retention(100, 1_000, 7.0), Retention(2, 1_000, 0.5), Retention(2, 1_000, 0.5), Retention(9)):
+    for retention in (Retention(1_000_000, 1_000, 7.0), *[Retention(2, 1_000, 0.5)] * 2, Retention(9)):
         ledger = Ledger(SqliteJournal(tmp_path / "hivewire.db"), lambda: 1_772_357_400_123, retention=retention)
         await ledger.open()
         with capture_logs() as logged:
@@ -720,4 +720,4 @@ async def test_a_start_that_keeps_less_says_so(tmp_path: Path) -> None:
         await ledger.compact()
         await ledger.close()
     words = "the settings keep less than before: older changes are being removed"
-    assert said == [{"event": words, "log_level": "warning", "history": "100 -> 2", "log_days": "7 -> 0.5"}]
+    assert said == [{"event": words, "log_level": "warning", "history": "1,000,000 -> 2", "log_days": "7 -> 0.5"}]

@@ -162,6 +162,8 @@ def test_a_section_in_a_file_is_an_error_that_says_how_to_write_it(file: Path) -
         ("drain_seconds", "1e9"),
         ("trusted_proxies", "127.0.0.1, proxy.example"),
         ("alternatives", "https://a.example, b.example"),
+        ("property_origins", "https://wiki.example, https://b.example/"),
+        ("property_origins", "foo"),
     ],
 )
 def test_a_wrong_value_is_an_error_with_its_setting_and_source(name: str, value: str) -> None:

@@ -143,6 +143,8 @@ def put(
     With --expect the gateway does not overwrite a version that you have not seen; the command then shows the current
     one. Put `--` before a VALUE that begins with a minus sign.
     """
+    if ttl is not None and expires is not None:
+        raise click.UsageError("give either --ttl or --expires")
     content = _content(value, file)
     asked = {
         "check": False if no_check else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -17,9 +18,18 @@ class RemoteError(Exception):
     """The gateway refused a request: the code, the message and the whole reply."""
 
     def __init__(self, code: int, text: str, reply: dict[str, Any]) -> None:
-        super().__init__(text)
+        super().__init__(_rules(text))
         self.code = code
         self.reply = reply
+
+
+_MANY = "Error! Make sure, that the passed object is correct and properly structured. Validation failed: "
+
+
+def _rules(text: str) -> str:
+    """DeviceHive's error about several members in short: what each has to be. Other errors stay as they are."""
+    found = re.findall(r"On property (\w+) \(value: .*?\): (.*?) ; ", text.removeprefix(_MANY), re.DOTALL)
+    return "; ".join(f"{member}: {rule}" for member, rule in found) if text.startswith(_MANY) and found else text
 
 
 class RefusedByGateway(click.ClickException):

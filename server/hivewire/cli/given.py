@@ -59,7 +59,7 @@ def _read(value: str) -> bytes:
 
 
 class Span(click.ParamType[int]):
-    """A duration in seconds: 90s, 30m, 12h, 7d, or only the number of seconds."""
+    """A duration in seconds: 90s, 30m, 12h, 7d."""
 
     name = "span"
 
@@ -67,10 +67,10 @@ class Span(click.ParamType[int]):
         """The seconds."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d{1,9})([smhd]?)", value)
+        match = re.fullmatch(r"(\d{1,9})([smhd])", value)
         if match is None:
             self.fail(f"{value!r} is not a duration such as 90s, 30m, 12h or 7d", param, ctx)
-        return int(match[1]) * UNITS[match[2] or "s"]
+        return int(match[1]) * UNITS[match[2]]
 
 
 def key_and_value(text: str) -> tuple[str, str]:

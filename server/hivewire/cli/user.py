@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,8 @@ def add(
     configurations only with tokens that somebody makes for it, hivewire token --user LOGIN, and devices only when it is
     a member of their networks: hivewire user assign LOGIN.
     """
+    if re.fullmatch(r"[\w@.-]{3,128}", login.strip(), re.ASCII) is None:
+        raise click.UsageError("a login has 3 to 128 letters, digits and _@.-")
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
         fields = {"login": login, "password": secret, "role": ROLES[role]}

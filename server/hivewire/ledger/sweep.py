@@ -62,7 +62,7 @@ class Sweep:
     def lowered(self) -> dict[str, str]:
         """The settings by which less is kept than before, with both numbers."""
         before, now = structs.asdict(self._retained), structs.asdict(self._retention)
-        return {name: f"{before[name]:g} -> {most:g}" for name, most in now.items() if most < before[name]}
+        return {name: f"{before[name]:,.12g} -> {most:,.12g}" for name, most in now.items() if most < before[name]}
 
     def load(self, changes: Sequence[Change]) -> None:
         """Count the next changes of the log."""

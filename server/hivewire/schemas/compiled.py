@@ -56,6 +56,7 @@ MAX_STATES, STATE_BYTES = 10_000, 300
 run. A state takes a microsecond or two, and so much memory."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
 class SchemaError(ValueError):
@@ -160,11 +161,18 @@ def _compile(schema: bytes) -> Compiled:
     try:
         validator = Draft202012Validator(parsed, pattern_options=patterns, offline=True)
     except ValidationError as error:
-        raise SchemaError(f"{_pointer(error.instance_path) or 'it'}: {_cut(error.message)}") from None
+        raise SchemaError(f"{_pointer(error.instance_path) or 'it'}: {_why(error)}") from None
     except ValueError as error:
         raise SchemaError(_cut(str(error))) from None
     reads_text = isinstance(parsed, dict) and parsed.get("type") == "string"
     return Compiled(validator, reads_text, measure.total, 2 * len(schema) + STATE_BYTES * measure.states)
+
+
+def _why(error: ValidationError) -> str:
+    """What is wrong with a schema. Of a type the library says only that none of the meta-schema's choices fits."""
+    if error.schema_path[-3:] == ["properties", "type", "anyOf"]:
+        return f"{_cut(msgspec.json.encode(error.instance).decode())} is none of {', '.join(TYPES)}, nor a list of them"
+    return _cut(error.message)
 
 
 def judgement(schema: bytes, content: bytes, secret: bool) -> Steps[list[Problem]]:
