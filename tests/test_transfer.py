@@ -18,6 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hivewire.cli.errors import BadInput
+from hivewire.cli.export_format import content_of
+from hivewire.cli.given import PORTION, read_all
 from hivewire.cli.remote import Remote
 from hivewire_protocol.nouns.configuration import RESERVED, forbidden_character
 from tests.command import Run, on_terminal
@@ -662,3 +665,14 @@ def test_a_data_file_is_dumped_loaded_and_vacuumed(run: Run, data: Path, tmp_pat
     assert (outcome.code, outcome.out) == (2, "")
     assert re.match(r"hivewire: error: \S*stdin: line ", outcome.err)
     assert not (tmp_path / "cut.db").exists()
+
+
+def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a command reads whole: /dev/zero would fill the memory."""
+    monkeypatch.setattr("hivewire.cli.given.MOST_INPUT", 2 * PORTION)
+    for read in (content_of, read_all):
+        with (
+            Path("/dev/zero").open("rb") as file,
+            pytest.raises((BadInput, OSError), match=r"more than 2,097,152 bytes"),
+        ):
+            read(file)

@@ -23,7 +23,7 @@ from hivewire.cli.gateway import (
     url_option,
     with_gateway,
 )
-from hivewire.cli.given import Span
+from hivewire.cli.given import Span, read_all
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
@@ -339,9 +339,9 @@ def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
         raise click.UsageError("give either VALUE or --file; a VALUE of - is standard input")
     try:
         if file is not None:
-            return _text_or_bytes(file.read())
+            return _text_or_bytes(read_all(file))
         if value == "-":
-            return sys.stdin.buffer.read().decode().removesuffix("\n")
+            return read_all(sys.stdin.buffer).decode().removesuffix("\n")
     except UnicodeDecodeError:
         raise click.ClickException("the value is not UTF-8 text; --file takes any bytes") from None
     except OSError as error:

@@ -27,7 +27,7 @@ from hivewire.cli.configuration import (
     write,
 )
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
-from hivewire.cli.export_format import label, read_json
+from hivewire.cli.export_format import content_of, label, read_json
 from hivewire.cli.gateway import dry_run_option, reach, token_option, url_option, with_gateway
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import in_words, output_option, print_result, printable
@@ -114,7 +114,7 @@ def diff(
     other = f"version {second}"
     if file is not None:
         first, other = second, label(file)
-        after = _format(file.read().decode(errors="replace"), now).splitlines()
+        after = _format(content_of(file).decode(errors="replace"), now).splitlines()
     found = [*difflib.unified_diff(before, after, f"version {first}", other, lineterm="")]
     row = {"name": name, "from": f"version {first}", "to": other, "lines": found}
     if found or not in_words(form):
@@ -145,10 +145,7 @@ def transact(
     file: BinaryIO, at: str | None, dry_run: bool, form: str | None, url: str | None, given_token: str | None
 ) -> None:
     """Write all changes in FILE as one transaction; - is standard input."""
-    try:
-        given = read_json(file.read(), label(file))
-    except OSError as error:
-        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
+    given = read_json(content_of(file), label(file))
     members = given if isinstance(given, dict) else {"changes": given}
     if not isinstance(members.get("changes"), list) or len(members) != 1:
         raise BadInput(f'{label(file)} is not a list of changes, nor an object with only a list "changes"')

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from hivewire.cli.errors import BadInput
+from hivewire.cli.given import read_all
 from hivewire.cli.output import printable, shorten
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
@@ -83,6 +84,14 @@ def checked(entries: Sequence[Any], file: str, what: str = "configurations") -> 
 def label(file: BinaryIO) -> str:
     """How an error calls a file that a command reads."""
     return "standard input" if file.name == "<stdin>" else printable(file.name)
+
+
+def content_of(file: BinaryIO) -> bytes:
+    """All that is in it. Raises BadInput when it cannot be read, or has too much."""
+    try:
+        return read_all(file)
+    except OSError as error:
+        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
 
 
 def read_json(data: bytes, file: str) -> Any:

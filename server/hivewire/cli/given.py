@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import msgspec
 from msgspec import Raw
+
+MOST_INPUT = 1 << 30
+"""The most bytes of a file that a command reads into memory. Some, such as `/dev/zero`, have no end."""
+
+PORTION = 1 << 20
+"""Bytes that are read at a time."""
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -52,10 +60,24 @@ class JsonSchema(JsonObject):
         return isinstance(found, (dict, bool))
 
 
+def read_all(file: BinaryIO) -> bytes:
+    """The bytes of a file or of standard input, up to its end. Raises OSError, also for more than MOST_INPUT."""
+    portions, size = list[bytes](), 0
+    while portion := file.read(PORTION):
+        portions.append(portion)
+        size += len(portion)
+        if size > MOST_INPUT:
+            raise OSError(errno.EFBIG, f"it has more than {MOST_INPUT:,} bytes")
+    return b"".join(portions)
+
+
 def _read(value: str) -> bytes:
     if value == "-":
-        return sys.stdin.buffer.read()
-    return Path(value[1:]).read_bytes() if value.startswith("@") else os.fsencode(value)
+        return read_all(sys.stdin.buffer)
+    if not value.startswith("@"):
+        return os.fsencode(value)
+    with Path(value[1:]).open("rb") as file:
+        return read_all(file)
 
 
 class Span(click.ParamType[int]):

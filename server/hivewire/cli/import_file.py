@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from hivewire.cli.configuration import description_option, pages, shown, why
-from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
-from hivewire.cli.export_format import ImportEntry, checked, label, parse
+from hivewire.cli.errors import RefusedByGateway, RemoteError, Unreachable
+from hivewire.cli.export_format import ImportEntry, checked, content_of, label, parse
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.import_formats import FORMATS, etcd_at, read
 from hivewire.cli.output import in_words, output_option, print_row, printable, shorten, warn
@@ -101,7 +101,7 @@ def import_(
     elif renamed or skip_binary or isinstance(file, str):
         raise click.UsageError("--map, --skip-binary and an address need --from")
     else:
-        entries = parse(_content(file), label(file))
+        entries = parse(content_of(file), label(file))
     with reach(url, given_token) as remote:
         with progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
@@ -135,19 +135,12 @@ def _of_others(file: BinaryIO | str, source: str, renamed: tuple[str, ...], skip
     if any("=" not in each for each in renamed):
         raise click.UsageError("--map wants OLD=NEW")
     called = file if isinstance(file, str) else label(file)
-    data = etcd_at(file) if isinstance(file, str) else _content(file)
+    data = etcd_at(file) if isinstance(file, str) else content_of(file)
     entries = read(source, data, called, {old: new for old, _, new in (each.partition("=") for each in renamed)})
     if skip_binary and (omitted := [entry["name"] for entry in entries if not entry.get("value")]):
         warn(f"left out, because they are empty or not text: {', '.join(shorten(name, 80) for name in omitted)}")
         entries = [entry for entry in entries if entry.get("value")]
     return checked(entries, called, "entries")
-
-
-def _content(file: BinaryIO) -> bytes:
-    try:
-        return file.read()
-    except OSError as error:
-        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
 
 
 def _there(remote: Remote, entries: list[ImportEntry], report: Report) -> dict[str, dict[str, Any]]:

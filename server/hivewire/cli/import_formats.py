@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from hivewire.cli.errors import Unreachable
 from hivewire.cli.export_format import BadFile, Object
+from hivewire.cli.given import MOST_INPUT
 
 Found: TypeAlias = tuple[str, str | bytes | None, str | None]
 """A name, its value (bytes if it may be no text, None if there is none), and its content type."""
@@ -100,7 +101,7 @@ def _ask(address: str, members: Mapping[str, Any]) -> _Range:
     request = Request(url, json.dumps(members).encode(), {"Content-Type": JSON})  # noqa: S310 - the user's own URL
     try:
         with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
-            return msgspec.json.decode(answer.read(), type=_Range, strict=False)
+            return msgspec.json.decode(answer.read(MOST_INPUT), type=_Range, strict=False)
     except HTTPError as error:
         raise Unreachable(f"{url} answers with HTTP {error.code}; {WITH_LOGIN}") from None
     except OSError as error:

@@ -13,6 +13,7 @@ import msgspec
 from hivewire.cli import plain
 from hivewire.cli.errors import BadInput, RefusedByGateway, Unreachable
 from hivewire.cli.gateway import find_access, token_option, url_option
+from hivewire.cli.given import read_all
 from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
@@ -272,7 +273,8 @@ COLUMNS: Columns = {
 def _read(file: Path) -> tuple[bytes, Document]:
     """The bytes of a file and the document in them. Raises BadInput."""
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = read_all(opened)
         return data, at_once(parse(data))
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}") from None
