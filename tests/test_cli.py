@@ -33,7 +33,8 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable, Unsendable
 from hivewire.cli.gateway import Access
 from hivewire.cli.identity import moment
-from hivewire.cli.output import lines, on_one_line, printable
+from hivewire.cli.message import COMMAND
+from hivewire.cli.output import lines, local, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.cli.remote import Remote, endpoint
 from hivewire.cli.serve import SECTIONS
@@ -1108,6 +1109,16 @@ def test_a_long_list_of_messages_is_whole(
     assert shown == [str(number) for number in reversed(ids)]
     assert len(pages) > 2
     assert logged_in("command", "list", lamp, "--name", "long", "--take", "7", "-o", "value").out.split() == shown[:7]
+
+
+def test_a_command_that_expires_says_so_in_place_of_a_status(logged_in: Run, lamp: str) -> None:
+    """When, or that it is over, until the device has answered."""
+    number = logged_in("command", "send", lamp, "door", "--expires", "1h", "-o", "value").out.strip()
+    row = json.loads(logged_in("command", "get", lamp, number).out)
+    assert f" expires {local(row['expires'])}" in logged_in("command", "get", lamp, number, "-o", "table").out
+    status = COMMAND.columns["status"]
+    shown = [status(row | more) for more in ({"expires": "2020-01-01T00:00:00.000"}, {"status": "done"})]
+    assert shown == ["expired", "done"]
 
 
 def test_a_command_waits_for_its_answer(

@@ -25,6 +25,7 @@ from hivewire.hub.hub import REPLAYS
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.streams.filters import Filter, keys_of
 from hivewire.streams.message import Message, Unreadable
+from hivewire_protocol import times
 from hivewire_protocol.close import Code
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, MalformedJson, NotAllowed, NotFound, WireError
 from hivewire_protocol.nouns.user import Status
@@ -295,6 +296,10 @@ async def test_a_command_that_is_over_is_not_delivered_any_more(world: World) ->
     await world.quiet()
     assert (names(slow), names(replayed), names(updated)) == (["b", "c"], ["b", "c"], [])
     assert await world.names("command", sortField="timestamp", sortOrder="asc") == ["a", "b", "c"]
+    found = (await world.do("command/list", deviceId="lamp", sortField="timestamp", sortOrder="asc"))["commands"]
+    begins = [times.parse(each["timestamp"]) for each in sent]
+    ends = [times.render(begins[0] + 5_000), times.render(begins[1] + 9_000), None]
+    assert [each.get("expires") for each in found] == ends, "also after an update"
     await world.do("command/update", deviceId="lamp", commandId=sent[0]["id"], command={"status": "late"})
     await world.quiet()
     assert names(updates) == ["a"], "what comes of it now is news"

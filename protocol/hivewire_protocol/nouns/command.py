@@ -49,6 +49,9 @@ class CommandView(Struct, gc=False):
     lifetime: Annotated[int | None, says("A number of seconds for applications; the gateway does not act on it.")]
     status: Annotated[str | None, says("How it went, in the device's words.")]
     result: Annotated[Raw, says("What came of it: any JSON object, or null.")]
+    expires: Annotated[
+        str | UnsetType, says("From when on it is not delivered any more, if it was inserted with `expiresIn`.")
+    ] = UNSET
 
     def stamped(self, number: int, timestamp: int, changed: int) -> bytes:
         """Its JSON, with this number and these times in milliseconds."""

@@ -28,7 +28,7 @@ from hivewire.actions.waiting import resuming
 from hivewire.caller import Caller
 from hivewire.devices.scope import SHOWN
 from hivewire.services import Services
-from hivewire.streams.message import Message, Update
+from hivewire.streams.message import Make, Message, Update, end_of
 from hivewire.streams.pending import PendingMessage
 from hivewire_protocol import times
 from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds
@@ -88,7 +88,18 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
         draft.content = content_of(name, timestamp, parameters, lifetime, status, result, seconds)
     if seconds is not None:
         draft.expires_in = seconds * 1_000
+        draft.make = _expiring(view, draft.expires_in)
     return draft
+
+
+def _expiring(view: CommandView, expires_in: int) -> Make:
+    """What encodes a command with the time from which it is not delivered any more."""
+
+    def make(number: int, timestamp: int, changed: int) -> bytes:
+        view.expires = times.render(end_of(number, expires_in))
+        return view.stamped(number, timestamp, changed)
+
+    return make
 
 
 def _created(message: Message) -> Reply:

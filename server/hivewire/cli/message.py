@@ -47,6 +47,13 @@ class Kind(NamedTuple):
     columns: Columns
 
 
+def _expiry(row: Row) -> str:
+    """For a command without a status: until when it is delivered, or that it is not any more."""
+    if (end := row.get("expires")) is None:
+        return ""
+    return "expired" if times.parse(end) <= time.time_ns() // 1_000_000 else f"expires {local(end)}"
+
+
 COMMAND = Kind(
     "command",
     "commands",
@@ -57,7 +64,7 @@ COMMAND = Kind(
         "id": lambda row: str(row["id"]),
         "command": Text(lambda row: row["command"] or ""),
         "parameters": Text(lambda row: as_json(row["parameters"])),
-        "status": Text(lambda row: row["status"] or ""),
+        "status": Text(lambda row: row["status"] or _expiry(row)),
         "result": Text(lambda row: as_json(row["result"])),
     },
 )

@@ -13,6 +13,14 @@ ROOM = 1_024
 RANDOM_BITS = 11
 """The lower bits of an id; the others are the clock of its insert. So ids stay below 2^53 until the year 2109."""
 
+LATEST = 1 << 50
+"""Times are clipped to this many milliseconds, 36,000 years, so that everything computed from them can be stored."""
+
+
+def end_of(id: int, expires_in: int) -> int:
+    """The clock from which the message with this id is not delivered any more."""
+    return min((id >> RANDOM_BITS) + expires_in, LATEST)
+
 
 @final
 class Message(Struct, gc=False, array_like=True):

@@ -20,6 +20,7 @@ from hivewire.slices import in_steps
 from hivewire.streams.contract import LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
+    LATEST,
     RANDOM_BITS,
     ROOM,
     Done,
@@ -37,6 +38,7 @@ from hivewire.streams.message import (
     Undecided,
     Unsynced,
     Update,
+    end_of,
     pack,
     unpack,
 )
@@ -63,9 +65,6 @@ YOUNG = 120_000
 
 FULL = "the store of messages is full, and nothing in it is old enough to be dropped"
 UNCLOSED = "the gateway that closes segments of messages for all has not done it"
-
-LATEST = 1 << 50
-"""Times are clipped to this many milliseconds, 36,000 years, so that everything computed from them can be stored."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -290,7 +289,7 @@ class Writer(GroupCommit[Draft | Revision]):
             draft.author,
             draft.make(id, timestamp, timestamp),
             draft.status,
-            None if draft.expires_in is None else min(clock + draft.expires_in, LATEST),
+            None if draft.expires_in is None else end_of(id, draft.expires_in),
             key,
         )
         if key is not None and known is None:
