@@ -466,6 +466,8 @@ def test_a_member_that_breaks_a_rule_is_named_with_the_rule_alone(logged_in: Run
     """Of DeviceHive's text, which the gateway answers with."""
     rule = "Field cannot be empty. The length of name should not be more than 128 symbols."
     assert logged_in("network", "add", "") == (1, "", f"hivewire: error: name: {rule}\n")
+    told = logged_in("transact", "-", stdin=b'{"changes":[{"operation":"put","name":"cli.rule"}]}').err
+    assert told == "hivewire: error: changes[0]: value: value field cannot be null.\n"
 
 
 GROUPS = (

@@ -28,8 +28,9 @@ _MANY = "Error! Make sure, that the passed object is correct and properly struct
 
 def _rules(text: str) -> str:
     """DeviceHive's error about several members in short: what each has to be. Other errors stay as they are."""
-    found = re.findall(r"On property (\w+) \(value: .*?\): (.*?) ; ", text.removeprefix(_MANY), re.DOTALL)
-    return "; ".join(f"{member}: {rule}" for member, rule in found) if text.startswith(_MANY) and found else text
+    before, _, broken = text.partition(_MANY)
+    found = re.findall(r"On property (\w+) \(value: .*?\): (.*?) ; ", broken, re.DOTALL)
+    return before + "; ".join(f"{member}: {rule}" for member, rule in found) if found else text
 
 
 class RefusedByGateway(click.ClickException):
