@@ -281,3 +281,50 @@ async def test_a_device_that_moves_out_of_the_reach_of_its_token_is_cut_off() ->
         await world.put("global", n="2")
         await world.quiet()
         assert len(everywhere.taken()) == 1
+
+
+async def test_what_a_deleted_device_had_is_not_shown_to_who_has_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the history of its layer nor by a rollback, an audit or a resumed subscription, but to who reaches all
+    devices. What the device itself had before it came into reach is shown."""
+    async with fleet("a") as world:
+        await world.register("b", network=2)
+        anns, name = world.caller(ANN), {"layer": "device/b", "name": "n"}
+        position = f"{world.ledger.epoch}-{world.ledger.revision}"
+        monkeypatch.setattr("hivewire.devices.registry.PAGE", 2)
+        former = await world.put("device/b", n="former")
+        await world.do("device/delete", deviceId="b")
+        await world.register("b", network=2)
+
+        async def known(caller: Any = None) -> list[Any]:
+            return [
+                each["configuration"]["value"]
+                for each in (await world.do("configuration/history", caller, **name))["changes"]
+            ]
+
+        async def audited(layer: str) -> list[Any]:
+            changes = (await world.do("configuration/audit", anns, layer=layer))["changes"]
+            return [each["operation"] for each in changes]
+
+        async def resumed() -> Any:
+            peer = Peer(world, anns.identity)  # type: ignore[arg-type]
+            mode = peer.subscribe(layer="device/b", since=position)["mode"]
+            await world.quiet()
+            assert "former" not in str(peer.taken())
+            return mode
+
+        await world.do("device/save", deviceId="b", device={"networkId": 1})
+        assert (await world.no("configuration/history", anns, **name))[0] == 404
+        assert (await audited("device/b"), await audited("*"), await resumed()) == ([], [], "reset")
+        await world.put("device/b", n="1")
+        await world.put("device/b", n="2")
+        await world.do("device/save", deviceId="b", device={"networkId": 2})
+        await world.put("device/b", n=None)
+        await world.do("device/save", deviceId="b", device={"networkId": 1})
+        assert await known(anns) == [None, "2", "1"]
+        assert await known() == [None, "2", "1", None, "former"]
+        assert await audited("device/b") == await audited("*") == ["delete", "put", "put"]
+        assert await resumed() == "reset"
+        for action, member in (("get", "revision"), ("rollback", "toRevision")):
+            asked = {**name, member: former}
+            assert (await world.no(f"configuration/{action}", anns, **asked))[0] == 404
+            assert (await world.do(f"configuration/{action}", **asked))["configuration"]["value"] == "former"

@@ -8,8 +8,10 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from hivewire.actions.checks import checked_patterns, within
-from hivewire.actions.layered import check_read
+from hivewire.actions.layered import check_read, seen_from
 from hivewire.caller import Caller
 from hivewire.fleet.layer_topic import EVERY
 from hivewire.ledger.records import Change, NotKept
@@ -118,7 +120,7 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
     before, ledger = request.before, services.ledger
     if before is not None and before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
-    wanted = _wanted(services, caller, request)
+    wanted, first = _wanted(services, caller, request), dict[str | None, int]()
     end = min(ledger.revision + 1, before or ledger.revision + 1)
     found: list[ChangeInfo] = []
     width, read = WINDOW, 0
@@ -132,7 +134,10 @@ async def audit(services: Services, caller: Caller, request: ConfigurationAudit)
             width = max(1, width // 4)
             continue
         read += window.read
-        for revision, changes in groupby(window.shown, key=attrgetter("revision")):  # whole transactions
+        for layer in {_layer(each) for each in window.shown} - first.keys():
+            first[layer] = await seen_from(services, caller.identity, layer)
+        shown = [each for each in window.shown if each.revision >= first[_layer(each)]]
+        for revision, changes in groupby(shown, key=attrgetter("revision")):  # whole transactions
             if len(found) >= take:
                 break
             end = revision
@@ -157,6 +162,11 @@ def _wanted(services: Services, caller: Caller, request: ConfigurationAudit) -> 
         return name in names and (holder == layer or (layer == EVERY and services.fleet.sees(caller.identity, holder)))
 
     return wanted
+
+
+def _layer(change: ChangeInfo) -> str | None:
+    layer = change.configuration.layer
+    return None if layer is UNSET else layer
 
 
 class _Window(NamedTuple):

@@ -17,7 +17,7 @@ from hivewire.actions.checks import (
     inline_of,
     within,
 )
-from hivewire.actions.layered import check_read
+from hivewire.actions.layered import check_read, seen_from
 from hivewire.actions.transaction import transact
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.actions.writing import (
@@ -105,7 +105,7 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
         note_reveal(services, caller, ref.name)
     elif services.schemas.is_secret(ref.name):
         raise AccessDenied(f"{AccessDenied.text}: the value is secret; reveal=true shows it, with RevealSecret")
-    found = await _asked(services, ref, request)
+    found = await _asked(services, caller, ref, request)
     if found.content is None:
         raise not_found(ref.name)
     return found
@@ -116,7 +116,7 @@ async def _get_other(services: Services, caller: Caller, request: ConfigurationG
     ref = _ref(services, caller, request)
     if request.reveal:
         note_reveal(services, caller, ref.name)
-    found = await _asked(services, ref, request)
+    found = await _asked(services, caller, ref, request)
     return ConfigurationReply(services.resources.of(found, reveal=bool(request.reveal)), found.revision)
 
 
@@ -138,24 +138,25 @@ def _ref(services: Services, caller: Caller, request: ConfigurationGet | Configu
     return Ref(LAYERED, key_of(layer, name), name, layer)
 
 
-async def _asked(services: Services, ref: Ref, request: ConfigurationGet) -> Change:
+async def _asked(services: Services, caller: Caller, ref: Ref, request: ConfigurationGet) -> Change:
     """The current change of a name, or the earlier one that a get asks for. Raises NotFound."""
     if request.entityVersion is not None or request.revision is not None:
-        return await _earlier(services, ref, request.entityVersion, request.revision)
+        return await _earlier(services, caller, ref, request.entityVersion, request.revision)
     if (current := services.ledger.get(ref.kind, ref.key)) is None:
         raise not_found(ref.name)
     return current
 
 
-async def _earlier(services: Services, ref: Ref, version: int | None, revision: int | None) -> Change:
+async def _earlier(services: Services, caller: Caller, ref: Ref, version: int | None, revision: int | None) -> Change:
     """A change of this name, by revision, or else by the version in its current life. Raises NotFound."""
-    kind, key, name, _ = ref
+    kind, key, name, layer = ref
     last = services.ledger.kind(kind).last(key)
     if last is None:
         raise not_found(name)
     if revision is not None:
         found = await services.ledger.history(kind, key, revision=revision, take=1)
-        if found and version in (None, found[0].version):
+        hidden = revision < await seen_from(services, caller.identity, layer)
+        if found and not hidden and version in (None, found[0].version):
             return found[0]
         raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
     if last.content is None:
@@ -175,12 +176,12 @@ async def _earlier(services: Services, ref: Ref, version: int | None, revision: 
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
     """The changes of a name, newest first. Raises NotFound when there are none."""
     await until_current(services, caller, request)
-    kind, key, name, _ = _ref(services, caller, request)
+    kind, key, name, layer = _ref(services, caller, request)
     take = within("take", request.take, HISTORY_TAKE, MOST_HISTORY)
     if request.before is not None and request.before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
-    last = services.ledger.kind(kind).last(key)
-    if last is None:
+    first, last = await seen_from(services, caller.identity, layer), services.ledger.kind(kind).last(key)
+    if last is None or last.revision < first:
         raise not_found(name)
     secret = services.schemas.is_secret(name)
     found, room = list[ChangeInfo](), MAX_REPLY
@@ -191,6 +192,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
         at = direct[0].previous if direct else at
     while at and len(found) < take:
         page = await services.ledger.history(kind, key, revision=at, take=min(PAGE, take - len(found)))
+        page = [change for change in page if change.revision >= first]
         wanted = [change for change in page if request.before is None or change.revision < request.before]
         shown = [services.resources.change(change) for change in wanted]
         room -= sum(len(each.configuration.value or "") for each in shown)
@@ -240,7 +242,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = description_of(services, request.description)
-    earlier = await _earlier(services, ref, request.to, request.toRevision)
+    earlier = await _earlier(services, caller, ref, request.to, request.toRevision)
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     expected = preconditions(services, ref, request)

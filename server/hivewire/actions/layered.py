@@ -23,6 +23,17 @@ def check_read(services: Services, caller: Caller, layer: str) -> None:
         raise missing(layer)
 
 
+async def seen_from(services: Services, identity: Identity, layer: str | None) -> int:
+    """The first revision of which somebody sees the changes of a layer.
+
+    A device may have the id of one that was deleted. What that had in its layer is for those who reach all devices.
+    """
+    if layer is None or not layer.startswith(OF_DEVICE) or services.registry.scope(identity).everything:
+        return 0
+    device = services.registry.device(layer.removeprefix(OF_DEVICE))
+    return services.ledger.revision + 1 if device is None else await services.registry.registered(device)
+
+
 def check_write(services: Services, caller: Caller, layer: str) -> None:
     """Raise as `check_read`, and AccessDenied for a layer that has devices out of the caller's reach."""
     check_read(services, caller, layer)

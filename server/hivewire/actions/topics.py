@@ -38,6 +38,7 @@ from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.command import CommandStream
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
 from hivewire_protocol.nouns.fleet import FleetSubscribe
+from hivewire_protocol.nouns.layer import OF_DEVICE
 from hivewire_protocol.nouns.notification import NotificationStream
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
@@ -165,7 +166,14 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
     topic = configurations(services, inline, **form)
     if layer is None:
         return Wanted(topic, names, *how)
-    return Wanted(topic, Selection(layer, names), *how, noted=request)
+    earliest = _resumable_from(services, identity, layer)
+    return Wanted(topic, Selection(layer, names), *how, noted=request, earliest=earliest)
+
+
+def _resumable_from(services: Services, identity: Identity, layer: str) -> int:
+    """The revision before which the layer of a device is not resumed: that of a deleted one had the same name."""
+    scope, device = services.registry.scope(identity), services.registry.device(layer.removeprefix(OF_DEVICE))
+    return 0 if device is None or scope.everything or not layer.startswith(OF_DEVICE) else device.change.revision
 
 
 def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:

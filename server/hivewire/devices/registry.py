@@ -61,6 +61,10 @@ class Grouping(Struct, frozen=True, gc=False):
     description: str | None
 
 
+PAGE = 100
+"""Changes of a device that are read at once."""
+
+
 class Registry:
     """What the ledger holds of networks, device types and devices. A device exists while its network and type do."""
 
@@ -143,6 +147,17 @@ class Registry:
     def scope(self, identity: Identity) -> Scope:
         """What a caller reaches now."""
         return scope_of(identity, self.users.by_id(identity.user_id))
+
+    async def registered(self, device: Device) -> int:
+        """The revision at which a device was registered, or the first one since then that is still kept."""
+        at = device.change
+        while at.version > 1:
+            page = await self.ledger.history(DEVICE, at.key, revision=at.revision, take=PAGE)
+            first = [change for change in page if change.id == at.id][-1:]
+            if first in ([], [at]):
+                break
+            [at] = first
+        return at.revision
 
     def reach(self, identity: Identity, device_id: str | None, *, follows: bool = False) -> Device:
         """The device with this id, if the caller reaches it. Raises AccessDenied or NotFound (addendum, section 4), and
