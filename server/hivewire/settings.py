@@ -476,8 +476,12 @@ SECRET_BYTES = 64 << 10
 """Largest such file."""
 
 _LISTS = (
-    ("alternatives", r"https?://[^/?#\s]+[^?#\s]*", "the address of a gateway, such as https://b.example.com"),
-    ("property_origins", r"[a-z][a-z0-9+.-]*://[^/?#\s]+", "an origin such as https://wiki.example.com"),
+    (
+        "alternatives",
+        re.compile(r"https?://[^/?#\s]+[^?#\s]*"),
+        "the address of a gateway, such as https://b.example.com",
+    ),
+    ("property_origins", re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+"), "an origin such as https://wiki.example.com"),
 )
 """Settings with several values and commas between them: the pattern of each value, and what it stands for."""
 
@@ -518,7 +522,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
     for name, form, wanted in _LISTS:
         given_list: str = getattr(settings, name)
         for each in filter(None, map(str.strip, given_list.split(","))):
-            if not re.fullmatch(form, each):
+            if not form.fullmatch(each):
                 where = f"setting {name} ({sources[name]}) is {given_list!r}"
                 raise SettingsError(f"{where}: {each!r} is not {wanted}")
     if settings.admin_password is not None and not 6 <= len(settings.admin_password) <= 128:
