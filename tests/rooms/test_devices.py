@@ -676,3 +676,14 @@ async def test_a_change_that_waits_for_another_one_is_refused_with_its_token(
         await world.ledger.commit(world.users.write("ann", locked, None))
     with pytest.raises(UserNotActive):
         await waiting
+
+
+async def test_an_end_of_tokens_that_waits_for_a_change_of_the_user_is_refused_with_its_token(world: World) -> None:
+    """Whoever is locked meanwhile ends none."""
+    async with world.users.changing.lock(ANN):
+        waiting = asyncio.create_task(world.do("token/revoke", world.caller(ANN), userId=ANN))
+        await asyncio.sleep(0)
+        locked = structs.replace(world.staff["ann"], status=Status.LOCKED_OUT)
+        await world.ledger.commit(world.users.write("ann", locked, None))
+    with pytest.raises(UserNotActive):
+        await waiting

@@ -14,6 +14,7 @@ from hivewire.access.passwords import Busy
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.user_changes import change_user
 from hivewire.access.users import User
+from hivewire.actions.checks import check_token
 from hivewire.caller import Caller
 from hivewire.devices.scope import scope_of
 from hivewire.dispatch import check_administrator
@@ -253,7 +254,7 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
         check_administrator(services, identity, "ending these tokens needs")
     if own or request.userId is not None:
         user_id = identity.user_id if request.userId is None else request.userId
-        return await _revoke_all(services, user_id, identity.login)
+        return await _revoke_all(services, caller, user_id)
     token_id = request.tokenId
     if request.token is not None:
         token_id = services.tokens.claims(request.token).j or None
@@ -268,12 +269,13 @@ def too_many_revoked(refused: Refused) -> WireError:
     return OutOfBounds("too many tokens are revoked: end all tokens of the user")
 
 
-async def _revoke_all(services: Services, user_id: int, author: str) -> Reply:
+async def _revoke_all(services: Services, caller: Caller, user_id: int) -> Reply:
     """Begin a new generation of the user's tokens."""
 
     def change(user: User) -> Transaction:
+        check_token(services, caller)
         content = structs.replace(user.content, generation=user.content.generation + 1)
-        return services.users.replace(user, content, author)
+        return services.users.replace(user, content, caller.identity.login)
 
     return await change_user(services.users, user_id, change)
 
