@@ -328,3 +328,22 @@ async def test_what_a_deleted_device_had_is_not_shown_to_who_has_its_id(monkeypa
             asked = {**name, member: former}
             assert (await world.no(f"configuration/{action}", anns, **asked))[0] == 404
             assert (await world.do(f"configuration/{action}", **asked))["configuration"]["value"] == "former"
+
+
+async def test_a_rollout_to_a_deleted_device_is_none_of_who_has_its_id() -> None:
+    """It fails, and shows its values to who reaches all devices only, and not to the device."""
+    async with fleet("a") as world:
+        await world.register("b", network=2)
+        number = await start(world, layer="device/b", n="former")
+        await world.do("device/delete", deviceId="b")
+        await world.register("b", network=1)
+        anns = world.caller(ANN)
+        assert await world.has("b") == {}
+        assert (await world.do("rollout/list", anns))["rollouts"] == []
+        assert (await world.no("rollout/get", anns, rollout=number))[0] == 404
+        await judge(world)
+        assert (await state(world, number))[0] == "failed"
+        [listed] = (await world.do("rollout/list"))["rollouts"]
+        assert listed["changes"][0]["value"] == "former"
+        own = await start(world, layer="device/b", n="own")
+        assert [each["rollout"] for each in (await world.do("rollout/list", anns))["rollouts"]] == [own]

@@ -113,6 +113,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
         author=caller.identity.login,
         rights=schedules.Rights.of(caller.identity),
         before=_undo(layer, changes),
+        device=fleet.record_of(layer.name),
     )
     writes = writes_of(content)
     await services.schemas.settle(Transaction(writes))

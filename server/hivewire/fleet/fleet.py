@@ -175,9 +175,15 @@ class Fleet:
         """The conditions that no rollout holds these names of a layer, or without names the layer itself."""
         return (Unheld(self.rollouts, self.written, layer, names),)
 
-    def is_gone(self, layer: Layer) -> bool:
-        """Whether a layer is that of a device that does not exist any more."""
-        return layer.rank > TOP_RANK and self._registry.device(layer.name.removeprefix(OF_DEVICE)) is None
+    def record_of(self, layer: str) -> int:
+        """The id of the record of the device whose layer this is; 0 for other layers, or when there is no device."""
+        device = self._registry.device(layer.removeprefix(OF_DEVICE)) if layer.startswith(OF_DEVICE) else None
+        return 0 if device is None else device.record_id
+
+    def is_gone(self, content: RolloutContent) -> bool:
+        """Whether a rollout is in the layer of a device that does not exist any more. Another one may have its id."""
+        found = self.record_of(content.layer)
+        return content.layer.startswith(OF_DEVICE) and (not found or content.device not in (0, found))
 
     def sees(self, identity: Identity, layer: str | None) -> bool:
         """Whether somebody sees what a layer holds: that of a single device only if it reaches the device."""
@@ -188,6 +194,8 @@ class Fleet:
 
     def sees_rollout(self, identity: Identity, content: RolloutContent) -> bool:
         """Whether somebody reaches all names of a rollout, and its device if it is in the layer of a single one."""
+        if self.is_gone(content) and not self._registry.scope(identity).everything:
+            return False
         names = identity.names
         return self.sees(identity, content.layer) and all((each.name or "") in names for each in content.changes)
 
@@ -383,7 +391,8 @@ class Fleet:
 
     def _view(self, device: Placed) -> View:
         layers = self.layers.of(device)
-        shown = [each for each in self.rollouts.values() if each.layer in layers and each.shows(device)]
+        running = [each for each in self.rollouts.values() if each.layer in layers and each.shows(device)]
+        shown = [each for each in running if not self.is_gone(each.content)]
         return self.views.view(layers, tuple(shown))
 
     def _remove(self, member: Member) -> None:

@@ -186,7 +186,7 @@ class Progress:
 
     async def _advance(self, rollout: Rollout) -> None:
         state_now = rollout.content.state
-        if self._fleet.is_gone(rollout.layer):
+        if self._fleet.is_gone(rollout.content):
             counts, reason = rollout.content.counts, str(missing(rollout.layer.name))
             await self.write(rollout, ended(rollout.content, FAILED, self._now(), counts, reason))
         elif state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):

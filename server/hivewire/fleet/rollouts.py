@@ -33,7 +33,8 @@ DEFAULTS = Gate(success=95.0, failures=2, minimum=5, wait=60, limit=86_400, sile
 
 class RolloutContent(Struct, omit_defaults=True):
     """The content of a rollout's record. `step` is an index; `since` is when it or the state began; `forgiven` are the
-    failed devices that do not count any more; `before` are the changes that undo it."""
+    failed devices that do not count any more; `before` are the changes that undo it. `device` is the record of the
+    device in whose layer it is, 0 for other layers."""
 
     layer: str
     changes: list[RolloutChange]
@@ -49,6 +50,7 @@ class RolloutContent(Struct, omit_defaults=True):
     author: str | None = None
     rights: Rights | None = None
     before: list[RolloutChange] = []
+    device: int = 0
     counts: RolloutCounts = msgspec.field(default_factory=lambda: RolloutCounts(0, 0, 0, 0, 0, 0))
 
 
