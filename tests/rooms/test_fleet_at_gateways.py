@@ -187,7 +187,7 @@ async def test_a_rollout_counts_the_devices_of_all_gateways(site: Site) -> None:
         await devices.listen()
     await site.second()
     gate = {"wait": 0, "minimum": 0, "failures": 0}
-    number = await start(mine, {"percent": 100}, gate=gate, n="2")
+    number = await start(mine, {"deviceIds": [*"abcd"]}, gate=gate, n="2")
     await settle()
     await here.listen()
     await there.listen(refuse=("c",))
