@@ -6,7 +6,8 @@ and both are written in one transaction: while the configuration has the revisio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -76,7 +77,7 @@ class Rights(Struct, omit_defaults=True):
 
 class Scheduled(Struct, omit_defaults=True):
     """The content of a schedule's record. Without `changes` it is an expiry. One that failed keeps its author, and when
-    it was made: the record has the failure's."""
+    it was made: the record has the failure's. `devices` are the records of the devices in whose layers it writes."""
 
     at: int
     changes: list[TransactChange] = []
@@ -84,6 +85,7 @@ class Scheduled(Struct, omit_defaults=True):
     failed: str | None = None
     author: str | None = None
     created: int = 0
+    devices: dict[str, int] = {}
 
 
 def scheduled_of(change: Change) -> Scheduled:
@@ -148,9 +150,15 @@ class Lasting(Struct, gc=False):
         return Conflict(f"Configuration '{name}' of layer '{layer}' expires")
 
 
-def later(at: int, rights: Rights | None = None, changes: list[TransactChange] | None = None, key: str = "") -> Write:
+def later(
+    at: int,
+    rights: Rights | None = None,
+    changes: list[TransactChange] | None = None,
+    key: str = "",
+    devices: Mapping[str, int] = MappingProxyType({}),
+) -> Write:
     """The write of a schedule, or of the expiry with a key."""
-    content = msgspec.json.encode(Scheduled(at, changes or [], rights))
+    content = msgspec.json.encode(Scheduled(at, changes or [], rights, devices=dict(devices)))
     return Write(KIND, key, content, "application/json", None, (Room(),))
 
 

@@ -17,6 +17,7 @@ from msgspec import structs
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
+from hivewire.fleet.conditions import missing
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Expected, LedgerError, NotDurable, Refused, Transaction, Write
 from hivewire.schedules import KIND, Scheduled, expiring, is_expiry, scheduled_of
@@ -124,6 +125,8 @@ class Timers:
         user = None if rights is None else self._dispatcher.services.users.by_id(rights.user)
         if rights is None or user is None:
             raise UserNotActive
+        if (gone := self._dispatcher.services.fleet.first_gone(scheduled.devices)) is not None:
+            raise missing(gone)
         caller = Caller("", "", identity=rights.identity(user.login, now() + MINUTE))
         answer: Any = self._dispatcher.start(caller, ConfigurationTransact(changes=scheduled.changes))
         pending: PendingWrite[Reply] = await answer if asyncio.iscoroutine(answer) else answer

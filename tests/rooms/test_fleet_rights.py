@@ -13,6 +13,7 @@ from hivewire_protocol.nouns.user import Role
 from tests.rooms.fleets import ADMIN, ANN, World, fleet
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_rollouts import judge, put, start, state
+from tests.rooms.test_schedules import after, timers_of
 
 FAR = "far's value"
 
@@ -347,3 +348,25 @@ async def test_a_rollout_to_a_deleted_device_is_none_of_who_has_its_id() -> None
         assert listed["changes"][0]["value"] == "former"
         own = await start(world, layer="device/b", n="own")
         assert [each["rollout"] for each in (await world.do("rollout/list", anns))["rollouts"]] == [own]
+
+
+async def test_a_schedule_for_a_deleted_device_is_none_of_who_has_its_id() -> None:
+    """It fails at its time, and shows its values to who reaches all devices only."""
+    async with fleet("a") as world:
+        await world.register("b", network=2)
+        change = {"operation": "put", "name": "n", "value": "former", "layer": "device/b"}
+        at = str(world.clock.time + 60_000)
+        number = (await world.do("configuration/transact", changes=[change], at=at))["schedule"]
+        await world.do("device/delete", deviceId="b")
+        await world.register("b", network=1)
+        anns = world.caller(ANN)
+        assert (await world.do("schedule/list", anns))["schedules"] == []
+        assert (await world.no("schedule/cancel", anns, schedule=number))[0] == 404
+        await after(world, timers_of(world), 60)
+        assert await world.has("b") == {}
+        [listed] = (await world.do("schedule/list"))["schedules"]
+        assert (listed["changes"][0]["value"], listed["failed"]) == (
+            "former",
+            "Device with such deviceId = b not found",
+        )
+        assert (await world.do("schedule/list", anns))["schedules"] == []

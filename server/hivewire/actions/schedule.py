@@ -64,11 +64,19 @@ def _view(services: Services, caller: Caller, change: Change, scheduled: Schedul
     return ScheduleView(
         None if expires else change.id,
         times.render(scheduled.at),
-        [each for each in changes if _sees(services, caller, each)],
+        [each for each in changes if _sees(services, caller, each)]
+        if _sees_devices(services, caller, scheduled)
+        else [],
         times.render(scheduled.created or change.time),
         change.author or scheduled.author,
         UNSET if scheduled.failed is None else scheduled.failed,
     )
+
+
+def _sees_devices(services: Services, caller: Caller, scheduled: Scheduled) -> bool:
+    """Whether a caller reaches all devices, or none of its devices was deleted: another one may have its id."""
+    everything = services.registry.scope(caller.identity).everything
+    return everything or services.fleet.first_gone(scheduled.devices) is None
 
 
 def _sees(services: Services, caller: Caller, change: ScheduledChange | TransactChange) -> bool:
@@ -110,8 +118,9 @@ def cancel(services: Services, caller: Caller, request: ScheduleCancel) -> Pendi
     change = services.ledger.get(KIND, str(number))
     if change is None:
         raise missing
-    parts = scheduled_of(change).changes
-    if not all(_sees(services, caller, part) for part in parts):
+    scheduled = scheduled_of(change)
+    parts = scheduled.changes
+    if not _sees_devices(services, caller, scheduled) or not all(_sees(services, caller, part) for part in parts):
         raise missing
     layers = services.fleet.layers.by_name
     for name in {part.layer for part in parts}:

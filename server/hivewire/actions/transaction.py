@@ -100,7 +100,9 @@ async def _schedule(services: Services, caller: Caller, request: ConfigurationTr
             schedules.moment(f"changes[{index}].expires", change.expires, when, "after at")
     await commit(services.ledger, now_instead)
     check_token(services, caller)  # it may have ended meanwhile
-    write = schedules.later(when, schedules.Rights.of(caller.identity), request.changes)
+    layers = {change.layer for change in request.changes or () if change.layer}
+    devices = {layer: record for layer in layers if (record := services.fleet.record_of(layer))}
+    write = schedules.later(when, schedules.Rights.of(caller.identity), request.changes, devices=devices)
 
     def scheduled(changes: list[Change]) -> Reply:
         revision = UNSET if request.dryRun else changes[0].revision

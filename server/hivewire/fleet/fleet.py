@@ -180,6 +180,10 @@ class Fleet:
         device = self._registry.device(layer.removeprefix(OF_DEVICE)) if layer.startswith(OF_DEVICE) else None
         return 0 if device is None else device.record_id
 
+    def first_gone(self, devices: Mapping[str, int]) -> str | None:
+        """The first of these layers whose device, that with this record, was deleted; None if all are there."""
+        return next((layer for layer, record in devices.items() if self.record_of(layer) != record), None)
+
     def is_gone(self, content: RolloutContent) -> bool:
         """Whether a rollout is in the layer of a device that does not exist any more. Another one may have its id."""
         found = self.record_of(content.layer)
