@@ -340,6 +340,7 @@ async def test_a_rollout_to_a_deleted_device_is_none_of_who_has_its_id() -> None
         await world.register("b", network=1)
         anns = world.caller(ANN)
         assert await world.has("b") == {}
+        await world.do("schema/put", names="n", schema={"type": "integer"}, dryRun=True)
         assert (await world.do("rollout/list", anns))["rollouts"] == []
         assert (await world.no("rollout/get", anns, rollout=number))[0] == 404
         await judge(world)
@@ -362,6 +363,7 @@ async def test_a_schedule_for_a_deleted_device_is_none_of_who_has_its_id() -> No
         anns = world.caller(ANN)
         assert (await world.do("schedule/list", anns))["schedules"] == []
         assert (await world.no("schedule/cancel", anns, schedule=number))[0] == 404
+        await world.do("schema/put", names="n", schema={"type": "integer"}, dryRun=True)
         await after(world, timers_of(world), 60)
         assert await world.has("b") == {}
         [listed] = (await world.do("schedule/list"))["schedules"]

@@ -104,15 +104,16 @@ def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, se
 
 
 def _waiting(services: Services) -> Steps[list[tuple[str | None, str, str]]]:
-    """The values that are to be put later, by schedules and open rollouts, with their layers and names."""
+    """The values that are to be put later, by schedules and open rollouts, with their layers and names. Those for a
+    deleted device never are."""
     changes: list[tuple[str | None, TransactChange | RolloutChange]] = []
     for _, found in waiting(services.ledger):
-        if found.failed is None:
+        if found.failed is None and services.fleet.first_gone(found.devices) is None:
             changes += [(each.layer, each) for each in found.changes]
         yield
     for change in list(services.ledger.kind(ROLLOUT).live.values()):
         rollout = content_of(change)
-        if rollout.state in OPEN:
+        if rollout.state in OPEN and not services.fleet.is_gone(rollout):
             changes += [(rollout.layer, each) for each in rollout.changes]
         yield
     return [(layer, each.name or "", each.value or "") for layer, each in changes if each.operation == "put"]
