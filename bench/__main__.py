@@ -110,7 +110,7 @@ def show(rows: list[Row], where: dict[str, str]) -> None:
         digits = 0 if row.value >= 1_000 else 2
         met = {True: "yes", False: "NO", None: ""}[row.met]
         table.add_row(row.name, f"{row.value:,.{digits}f}", row.unit, bound, met)
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(table)
     console.print("\n" + "\n".join(f"{name}: {value}" for name, value in where.items()), highlight=False)
 

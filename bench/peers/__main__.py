@@ -85,7 +85,7 @@ def show_figures(document: dict[str, Any]) -> None:
         for program, count in synced["calls"].items():
             name = compare.KNOWN[program].name
             table.add_row(f"syncs of {synced['puts']:,} puts one after the other", name, f"{count:,}")
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(table)
     for about in [*document["peers"].values(), *brokers["peers"].values()]:
         if about["absent"]:

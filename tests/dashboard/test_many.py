@@ -148,6 +148,7 @@ async def test_the_logout_empties_the_basket_that_the_tab_keeps(browser: Browser
     put(gateway, "next.a", "old")
     async with visiting(browser, gateway) as visit:
         await stage(visit, "next.a", "new")
+        await visit.page.wait_for_function("sessionStorage.length > 0")  # once it is known that the value is no secret
         await visit.page.reload()
         await visit.live()
         await visit.open("basket")

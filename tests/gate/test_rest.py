@@ -35,7 +35,7 @@ COMMAND = [
     "result",
 ]
 LATER = {"at": "2099-01-01", "changes": [{"operation": "put", "name": "rest.later", "value": "1"}]}
-SCHEMA = ["names", "schema", "secret", "entityVersion", "modified", "modifiedBy"]
+SCHEMA = ["names", "schema", "secret", "entityVersion", "modified", "modifiedBy", "revision"]
 NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "timestamp", "parameters"]
 
 USER = ["networks", "id", "login", "role", "status", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"]
