@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -76,20 +76,29 @@ async def test_many_effective_values_are_those_of_one_moment(
     monkeypatch.setattr(device_configuration, "AT_ONCE", 1)
     async with fleet("a") as world:
         await world.put("global", a="0", b="0")
-        times = 0
 
-        async def changed_meanwhile(steps: Steps[Any]) -> Any:
-            nonlocal times
-            times += 1
-            for _ in range(made if times == 1 else 0):
-                next(steps)
+        async def once(times: int) -> None:
             if times == 1:
                 await world.do(action, **members)
-            return at_once(steps)
 
-        monkeypatch.setattr(device_configuration, "in_slices", changed_meanwhile)
+        times = interrupted(monkeypatch, made, once)
         assert await world.has("a") == shown
-        assert times == 2
+        assert times == [1, 2]
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, made: int, meanwhile: Callable[[int], Awaitable[object]]) -> list[int]:
+    """Calls a function, with the number of the try, each time that so many values are made. Returns the tries."""
+    times: list[int] = []
+
+    async def in_slices(steps: Steps[Any]) -> Any:
+        times.append(len(times) + 1)
+        for _ in range(made):
+            next(steps)
+        await meanwhile(times[-1])
+        return at_once(steps)
+
+    monkeypatch.setattr(device_configuration, "in_slices", in_slices)
+    return times
 
 
 async def test_effective_values_that_change_all_the_time_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,18 +106,9 @@ async def test_effective_values_that_change_all_the_time_are_made_at_once(monkey
     monkeypatch.setattr(device_configuration, "AT_ONCE", 1)
     async with fleet("a") as world:
         await world.put("global", a="0", b="0")
-        times = 0
-
-        async def changed_meanwhile(steps: Steps[Any]) -> Any:
-            nonlocal times
-            times += 1
-            next(steps)
-            await world.put("global", a=str(times))
-            return at_once(steps)
-
-        monkeypatch.setattr(device_configuration, "in_slices", changed_meanwhile)
+        times = interrupted(monkeypatch, 1, lambda number: world.put("global", a=str(number)))
         assert await world.has("a") == {"a": str(TRIES), "b": "0"}
-        assert times == TRIES
+        assert len(times) == TRIES
 
 
 async def test_effective_values_are_put_together_as_they_are_declared() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
+from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, Transaction, Write
 from hivewire_protocol.nouns.client import CLIENT_ID, MAX_TENANTS
@@ -74,6 +75,8 @@ class Tenants:
         self._by_record_id: dict[int, ApiClient] = {}
         self.on_change: Callable[[], None] = lambda: None
         """Called when any tenant or client changes."""
+        self.changing: KeyedLock[str] = KeyedLock()
+        """Held for a client that is read and changed: else all who do so at once try again after each of them."""
         ledger.observe(self._apply, *KINDS)
 
     def load(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from hivewire.access.users import User, Users
-from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Refused, Transaction
 from hivewire_protocol.errors import NotFound, VersionConflict, WireError
 from hivewire_protocol.messages import DONE, Reply, WriteReply
@@ -20,14 +19,15 @@ async def change_user(
     It is called again when the transaction was refused because of another change, so it looks at everything that its
     conditions are about. Raises NotFound without such a user, and what `change` raises.
     """
-    async with users.changing.lock(user_id):
-        while True:
-            transaction = change(existing(users, user_id))
-            if transaction is None:
-                return WriteReply(True) if dry_run else DONE
-            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
-            with suppress(VersionConflict):
-                return await commit(users.ledger, pending.tried(dry_run))
+
+    async def attempt() -> Reply:
+        transaction = change(existing(users, user_id))
+        if transaction is None:
+            return WriteReply(True) if dry_run else DONE
+        pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
+        return await commit(users.ledger, pending.tried(dry_run))
+
+    return await changed(users.changing, user_id, attempt)
 
 
 def existing(users: Users, user_id: int) -> User:

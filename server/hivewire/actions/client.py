@@ -7,10 +7,10 @@ from hivewire.access.user_changes import conflict
 from hivewire.actions.tenant import author, refusal, require
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
-from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Change
 from hivewire.services import Services
-from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict
+from hivewire_protocol.errors import NotFound, OutOfBounds
 from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.client import (
     ClientDelete,
@@ -58,18 +58,18 @@ async def update(services: Services, caller: Caller, request: ClientUpdate) -> R
     def updated(changes: list[Change]) -> Reply:
         return ClientUpdateReply(name, secret if not request.dryRun else None, _tenants(services, changes))
 
-    while True:
+    async def attempt() -> Reply:
         check_administrator(services, caller.identity, NEEDS)
         if services.tenants.client(name) is None:
             raise NotFound(f"Client with id = {name[:64]} not found")
         try:
             transaction = services.tenants.update_client(name, request.tenants, secret, author(caller))
-            pending: PendingWrite[Reply] = PendingWrite(transaction, updated, conflict)
-            return await commit(services.ledger, pending.tried(request.dryRun))
         except TenancyError as error:
             raise OutOfBounds(str(error)) from None
-        except VersionConflict:
-            continue
+        pending: PendingWrite[Reply] = PendingWrite(transaction, updated, conflict)
+        return await commit(services.ledger, pending.tried(request.dryRun))
+
+    return await changed(services.tenants.changing, name, attempt)
 
 
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:

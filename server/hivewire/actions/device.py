@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -20,14 +19,14 @@ from hivewire.devices.index import KIND, Device, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
 from hivewire.devices.scope import Scope, required
 from hivewire.fleet.device_topics import view, view_with_presence
-from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Change, Expected, Transaction, Write
 from hivewire.services import Services
 from hivewire.streams.message import Draft, StreamError
 from hivewire.telemetry import log
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TooLarge, VersionConflict
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TooLarge
 from hivewire_protocol.messages import DONE, Reply, WriteReply
 from hivewire_protocol.nouns.device import (
     DEVICE_ID,
@@ -121,26 +120,20 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
     if not isinstance(fields, DeviceFields):
         raise InvalidParameters("Device is required")
     data = json_object(fields.data)
-    async with services.registry.changing.lock((KIND, device_id)):
-        change = await _save(services, caller, device_id, fields, data, dry_run=bool(request.dryRun))
+
+    async def attempt() -> Change:  # also after its network or type was deleted meanwhile
+        check_token(services, caller)
+        await services.registry.forget(device_id)
+        transaction = _saving(services, caller, device_id, fields, data)
+        transaction.dry_run = bool(request.dryRun)
+        [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
+        return change
+
+    change = await changed(services.registry.changing, (KIND, device_id), attempt)
     if request.dryRun:
         return WriteReply(True)
     await announce(services, caller, change)
     return DONE
-
-
-async def _save(
-    services: Services, caller: Caller, device_id: str, fields: DeviceFields, data: Raw, *, dry_run: bool
-) -> Change:
-    """Write it, also after it was changed meanwhile, or its network or type was deleted."""
-    while True:
-        check_token(services, caller)
-        await services.registry.forget(device_id)
-        transaction = _saving(services, caller, device_id, fields, data)
-        transaction.dry_run = dry_run
-        with suppress(VersionConflict):
-            [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
-            return change
 
 
 class Saved(Struct):
@@ -257,14 +250,15 @@ def _check_name(name: str | None, new_id: str = "") -> None:
 async def delete(services: Services, caller: Caller, request: DeviceDelete) -> Reply:
     """Delete a device. Raises AccessDenied or NotFound (addendum, section 4)."""
     device_id = required(request.deviceId)
-    async with services.registry.changing.lock((KIND, device_id)):
-        while True:
-            check_token(services, caller)
-            device = services.registry.reach(caller.identity, device_id)
-            transaction = Transaction(services.registry.removal(device), caller.identity.login)
-            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
-            with suppress(VersionConflict):  # it was changed meanwhile
-                return await commit(services.ledger, pending.tried(request.dryRun))
+
+    async def attempt() -> Reply:
+        check_token(services, caller)
+        device = services.registry.reach(caller.identity, device_id)
+        transaction = Transaction(services.registry.removal(device), caller.identity.login)
+        pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
+        return await commit(services.ledger, pending.tried(request.dryRun))
+
+    return await changed(services.registry.changing, (KIND, device_id), attempt)
 
 
 READS = {DeviceGet: get, DeviceList: list_, DeviceCount: count, DeviceSave: save, DeviceDelete: delete}

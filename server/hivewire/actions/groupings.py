@@ -6,7 +6,6 @@ The modules of the two nouns describe their differences in a `Noun`, and build t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -22,10 +21,10 @@ from hivewire.devices import registry
 from hivewire.devices.index import Device
 from hivewire.devices.registry import Grouping, GroupingContent, Vacant
 from hivewire.devices.scope import Scope
-from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Change, Expected, Precondition, Refused, Transaction, Write
 from hivewire.services import Services
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, VersionConflict, WireError
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, WireError
 from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.network import DeviceBrief
 
@@ -251,16 +250,16 @@ async def _change(
     def refuse(refused: Refused) -> WireError:
         return _name_taken(noun) if registry.is_taken(refused) else conflict(refused)
 
-    async with services.registry.changing.lock((noun.kind, str(grouping_id))):
-        while True:
-            check_token(services, caller)
-            grouping = _existing(services, caller, noun, grouping_id)
-            record = services.ledger.get(noun.kind, str(grouping.id))
-            current = Expected(revision=record.revision if record is not None else 0)
-            transaction = Transaction(writes(grouping, current), caller.identity.login)
-            pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
-            with suppress(VersionConflict):
-                return await commit(services.ledger, pending.tried(dry_run))
+    async def attempt() -> Reply:
+        check_token(services, caller)
+        grouping = _existing(services, caller, noun, grouping_id)
+        record = services.ledger.get(noun.kind, str(grouping.id))
+        current = Expected(revision=record.revision if record is not None else 0)
+        transaction = Transaction(writes(grouping, current), caller.identity.login)
+        pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
+        return await commit(services.ledger, pending.tried(dry_run))
+
+    return await changed(services.registry.changing, (noun.kind, str(grouping_id)), attempt)
 
 
 def _given(noun: Noun, fields: Fields | UnsetType | None) -> Fields:

@@ -6,16 +6,19 @@ meanwhile, so it gives the ledger a callback; all others wait with `commit`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, structs
 
+from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, LedgerError, Outcome, Refused, Transaction, Undecided
-from hivewire_protocol.errors import Unavailable, WireError
+from hivewire_protocol.errors import Unavailable, VersionConflict, WireError
 
 R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 
 class PendingWrite(Struct, Generic[R], gc=False):
@@ -54,6 +57,18 @@ async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+async def changed(locks: KeyedLock[K], key: K, attempt: Callable[[], Awaitable[R]]) -> R:
+    """What an attempt to change a record returns, made again as long as the record was changed meanwhile.
+
+    Those with the same key wait for one another: else all that come at once try again after each of them. An attempt
+    looks at the caller's token and at the record itself, because it may have waited. Raises what the attempt raises.
+    """
+    async with locks.lock(key):
+        while True:
+            with suppress(VersionConflict):
+                return await attempt()
 
 
 def unavailable(error: BaseException) -> Unavailable:
