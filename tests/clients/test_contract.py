@@ -259,6 +259,7 @@ async def test_alternatives(start: Start) -> None:
     async with client(gateway, backoff=Backoff(1_000, 1_000)) as hw:
         gateway.drain([other.url], retry=100_000)
         await until(lambda: hw.get("n") == "other" and hw.state == "live")
+        await until(lambda: not gateway.connections)  # it learns of the end in its own time
         assert (gateway.connections, other.connections) == (0, 1)
 
 
