@@ -48,7 +48,8 @@ class Block(NamedTuple):
 
 def pages() -> list[Path]:
     """All pages that have commands to try: the README first, because it tells how to begin."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+    clients = sorted((ROOT / "clients").glob("*/README.md"))
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", *clients]
 
 
 def blocks(page: str) -> Iterator[Block]:

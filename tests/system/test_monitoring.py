@@ -24,6 +24,7 @@ from tests.workers import FORKS
 DEPLOY = Path("deploy")
 MONITORING = DEPLOY / "monitoring"
 UNIT = Path("docs/hivewire.service")
+OPERATIONS = Path("docs/operations.md")
 
 
 def manifests() -> list[Any]:
@@ -43,10 +44,11 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.mark.skipif(nodes.find() is None, reason="no `nats-server` here: it is a package of PyPI")
-def test_each_metric_that_is_watched_is_there(
+def test_each_metric_that_is_watched_or_documented_is_there(
     shared_gateway: RunningGateway, clusters: Callable[[int], str], tmp_path: Path
 ) -> None:
-    """On the page of a single gateway, of one with workers, or of one that shares a log."""
+    """On the page of a single gateway, of one with workers, or of one that shares a log; and each one that is there is
+    in the table of operations.md, with its kind and its sentence."""
     watched = {name for each in expressions() for name in re.findall(r"\bhivewire_\w+", each)}
     httpx.get(shared_gateway.rest_url + "/info")  # what has not happened yet has no sample
     store = ("--store", clusters(1).format(site="watched"), "--store-bytes=67108864")
@@ -58,6 +60,17 @@ def test_each_metric_that_is_watched_is_there(
     there = {name for page in pages for name in re.findall(r"^(hivewire_\w+)", page, re.MULTILINE)}
     assert len(watched) > 25
     assert watched <= there, watched - there
+    rows = {row for page in pages for row in metrics(page)}
+    kinds = "counter|gauge|histogram"
+    documented = re.findall(rf"^\| `hivewire_\w+` \| (?:{kinds}) .*$", OPERATIONS.read_text(), re.MULTILINE)
+    assert sorted(documented) == sorted(rows)
+
+
+def metrics(page: str) -> Iterator[str]:
+    """A row of the table for each metric of a page; a time of creation belongs to another metric."""
+    for name, sentence, kind in re.findall(r"^# HELP (\w+) (.*)\n# TYPE \w+ (\w+)$", page, re.MULTILINE):
+        if not name.endswith("_created"):
+            yield f"| `{name}` | {kind} | {sentence} |"
 
 
 def test_alerts_are_as_their_tests_say() -> None:

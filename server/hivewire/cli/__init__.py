@@ -30,7 +30,7 @@ COMMANDS = {
     ),
     "describe": (
         "describe:describe",
-        "Print the OpenAPI document of the HTTP APIs, or the AsyncAPI document of the WebSocket.",
+        "Print the OpenAPI or the AsyncAPI document: of the HTTP APIs, or of the WebSocket.",
     ),
     "completion": ("completion:completion", "Print the completion script of SHELL: commands, options and names."),
     "put": ("configuration:put", "Create or update the configuration NAME."),

@@ -21,7 +21,7 @@ A running gateway has them at /openapi.json and /asyncapi.json."""
 @click.argument("what", type=click.Choice(["openapi", "asyncapi"]))
 @output_option
 def describe(what: str, form: str | None) -> None:
-    """Print the OpenAPI document of the HTTP APIs, or the AsyncAPI document of the WebSocket. It needs no gateway."""
+    """Print the OpenAPI or the AsyncAPI document: of the HTTP APIs, or of the WebSocket. It needs no gateway."""
     from hivewire.openapi import DOCUMENTS  # here, because it loads all dialects
 
     document = json.loads(DOCUMENTS[what]())
