@@ -54,7 +54,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
     """
     parent = parent_of(settings)
     async with contextlib.AsyncExitStack() as stack:
-        port.stop_by_signal()
+        hung_up = port.stop_by_signal()
         check(settings)
         tracing = tracing_of(settings)
         sock = port.bind(settings.host, settings.port, shared=parent is not None)
@@ -89,7 +89,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         await seeds.write(store.ledger, store.users)
         beside = seeds.writes(store.ledger)
         password = await bootstrap.write_administrator(settings, store.users, store.passwords, seeds.assigned, beside)
-        port.leave_signals_to_uvicorn(Reloader(services, server, load))
+        port.leave_signals_to_uvicorn(Reloader(services, server, load), hung_up)
         url = port.url_of(sock, settings.tls_certificate is not None)
         login = administrator(store.users, settings.admin_login)
         count = len(store.ledger.kind("configuration").live)

@@ -18,6 +18,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.errors import TenantError
 from hivewire_protocol.tenant.steps import Steps, at_once
 
@@ -60,7 +61,8 @@ class ProcessPool:
         self._closed = False
 
     async def run(self, work: Callable[..., Steps[_T]], *values: Any, **named: Any) -> _T:
-        """The result of the work. Raises its TenantError, Overdue, Ended, and WorkerError."""
+        """The result of the work. Raises its TenantError, Overdue, Ended, WorkerError, and Unavailable if no process
+        can be started."""
         message = pickle.dumps((work, values, named))
         async with self._places:
             worker = await self._worker()
@@ -113,9 +115,13 @@ class ProcessPool:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         command = (sys.executable, "-P", "-m", __name__)
-        return await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True, limit=1 << 20
-        )
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, env=environment, start_new_session=True, limit=1 << 20
+            )
+        except OSError as error:  # too many files or processes, or no memory
+            reason = error.strerror or error
+            raise Unavailable(f"the process for this work cannot be started: {reason}; try again") from None
 
     def _keep(self, worker: Process) -> None:
         if self._closed:

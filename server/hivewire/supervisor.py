@@ -63,7 +63,7 @@ async def serve(
     if settings.store is not None:
         raise StartError("workers share one data file: with a store, start several gateways, each with its own data")
     async with contextlib.AsyncExitStack() as stack:
-        port.stop_by_signal()
+        hung_up = port.stop_by_signal()
         check(settings)
         sock = port.reserve(settings.host, settings.port)
         stack.callback(sock.close)
@@ -92,7 +92,7 @@ async def serve(
             stopping.set()
             gateways.signal(number)
 
-        port.handle_signals(stop, partial(_reload, gateways, load))
+        port.handle_signals(stop, partial(_reload, gateways, load), hung_up)
         await stopping.wait()
         await gateways.close()
         log.info("stopped")
@@ -157,6 +157,17 @@ class Gateways:
         while not self._stopping.is_set():
             began = monotonic()
             self._starts[number] += 1
+            code = await self._run(number)
+            if self._stopping.is_set() or not self._begun:
+                return
+            pause = FIRST_PAUSE if monotonic() - began > LONG_LIFE else min(2 * pause, LONGEST_PAUSE)
+            log.error("a gateway ended; it is started again", gateway=number, code=code, seconds=pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _run(self, number: int) -> int | None:
+        """Run one gateway until it ends. Returns its exit code; None if there is no process for it, which is logged."""
+        try:
             process = self._processes[number] = await create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "hivewire", "serve", *self._arguments),
                 f"--data={SCHEME}{self._folder}/{number}",
@@ -164,19 +175,17 @@ class Gateways:
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 start_new_session=True,  # the signals of a terminal are for the parent
             )
-            log.info("gateway started", gateway=number, process=process.pid)
-            if self._stopping.is_set():
-                process.terminate()
-            guard = asyncio.create_task(self._guard(number, process))
-            code = await process.wait()
-            guard.cancel()
-            del self._processes[number]
-            if self._stopping.is_set() or not self._begun:
-                return
-            pause = FIRST_PAUSE if monotonic() - began > LONG_LIFE else min(2 * pause, LONGEST_PAUSE)
-            log.error("a gateway ended; it is started again", gateway=number, code=code, seconds=pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+        except OSError as error:  # too many files or processes, no memory, or Python is just being replaced
+            log.error("a gateway cannot be started", gateway=number, reason=str(error))
+            return None
+        log.info("gateway started", gateway=number, process=process.pid)
+        if self._stopping.is_set():
+            process.terminate()
+        guard = asyncio.create_task(self._guard(number, process))
+        code = await process.wait()
+        guard.cancel()
+        del self._processes[number]
+        return code
 
     async def _guard(self, number: int, process: Process) -> None:
         """Kill a gateway that has loaded and no longer answers: its clients would wait without end."""

@@ -13,6 +13,7 @@ import pytest
 
 from hivewire import process_pool as module
 from hivewire.process_pool import MOST, Ended, Overdue, ProcessPool, WorkerError
+from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.errors import Invalid, NotJson
 from tests.rooms.jobs import broken, doubled, dying, endless, process, refused
 from tests.running import PATIENCE
@@ -51,6 +52,15 @@ async def test_a_worker_that_ends_takes_nothing_with_it(pool: ProcessPool) -> No
     """When a worker dies, its job fails and another worker does the next one."""
     with pytest.raises(Ended):
         await pool.run(dying)
+    assert await pool.run(doubled, b"a") == b"aa"
+
+
+async def test_a_worker_that_cannot_be_started_is_said(pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That says nothing about the work; the next job starts another one."""
+    with monkeypatch.context() as missing:
+        missing.setattr("sys.executable", "/nowhere/python")
+        with pytest.raises(Unavailable, match="cannot be started: No such file or directory; try again"):
+            await pool.run(doubled, b"a")
     assert await pool.run(doubled, b"a") == b"aa"
 
 

@@ -95,6 +95,27 @@ async def test_a_gateway_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, t
         end.close()
 
 
+async def test_a_gateway_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Python is missing for a moment while an upgrade replaces it, and files or memory may be used up."""
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.001)
+    python, script = tmp_path / "python", tmp_path / "script"
+    script.write_text("#!/bin/sh\nexec sleep 1000")
+    script.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(python))
+    gateways = Gateways(tmp_path, [], Settings())
+    gateways._begun = True
+    gateways._keepers = [asyncio.create_task(gateways._keep(1))]
+    async with asyncio.timeout(PATIENCE):
+        while gateways._starts[1] < 3:
+            await asyncio.sleep(0.001)
+        python.symlink_to(script)
+        while not gateways._processes:
+            await asyncio.sleep(0.001)
+        await gateways.close()
+    assert not gateways._processes
+
+
 async def test_a_gateway_that_is_asked_whether_it_answers_renders_no_metrics(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from hivewire import settings
 from hivewire.ledger.retention import DAY
+from hivewire.transport import server
 from hivewire_protocol import times
 from tests.gate.wire import until
 from tests.pages import ROOT
@@ -240,6 +242,21 @@ def test_a_reload_during_the_start_does_not_end_the_unit() -> None:
     assert unit["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert unit["Service"]["Restart"] == "on-failure"
     assert unit["Service"]["RestartForceExitStatus"] == "SIGHUP"
+
+
+async def test_a_reload_during_the_start_follows_it() -> None:
+    """The start may have read the settings and the TLS files before they were changed."""
+    loop, reloaded = asyncio.get_running_loop(), asyncio.Event()
+    hung_up = server.stop_by_signal()
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await hung_up.wait()
+        server.handle_signals(lambda number: None, reloaded.set, hung_up)
+        async with asyncio.timeout(PATIENCE):
+            await reloaded.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
 
 
 def test_what_is_reloaded_are_settings() -> None:

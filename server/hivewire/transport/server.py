@@ -262,10 +262,11 @@ def raise_file_limit() -> None:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def stop_by_signal() -> None:
+def stop_by_signal() -> asyncio.Event:
     """Let the first signal cancel the start, so that everything opened so far is closed; a second one changes nothing.
 
     It would cancel the closing, and the thread of a file that is not closed keeps the process alive for ever.
+    Returns an event that SIGHUP sets during the start, for whoever handles SIGHUP afterwards.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None  # noqa: S101 - called from a coroutine
@@ -277,10 +278,12 @@ def stop_by_signal() -> None:
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload yet
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    return hung_up
 
 
-def leave_signals_to_uvicorn(reload: Callable[[], None]) -> None:
+def leave_signals_to_uvicorn(reload: Callable[[], None], hung_up: asyncio.Event) -> None:
     """Let uvicorn handle the signals that stop the gateway from now on, and call `reload` for SIGHUP.
 
     After a clean stop it raises the signal once more, so a handler that does nothing keeps the exit code at 0.
@@ -288,14 +291,21 @@ def leave_signals_to_uvicorn(reload: Callable[[], None]) -> None:
     for number in _SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, lambda *_: None)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
+    _handle_hang_up(reload, hung_up)
 
 
-def handle_signals(stop: Callable[[int], None], reload: Callable[[], None]) -> None:
+def handle_signals(stop: Callable[[int], None], reload: Callable[[], None], hung_up: asyncio.Event) -> None:
     """From now on call `stop` with each signal that stops a gateway, and `reload` for SIGHUP."""
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
+    _handle_hang_up(reload, hung_up)
+
+
+def _handle_hang_up(reload: Callable[[], None], hung_up: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
+    if hung_up.is_set():  # the start may have read the files before they were changed
+        loop.call_soon(reload)
 
 
 def _hang_up(reload: Callable[[], None], began_on_terminal: bool) -> None:
