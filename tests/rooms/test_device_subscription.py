@@ -128,7 +128,7 @@ async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytes
     """And only those of the next part are looked at, though there are too many for its rows to be kept."""
     monkeypatch.setattr(source, "KEPT_NAMES", 3)
     monkeypatch.setattr(layers, "FEW_NAMES", 3)
-    monkeypatch.setattr(catchup, "SNAPSHOT_BYTES", 10_000)
+    monkeypatch.setattr(followers, "FRAME_BYTES", 10_000)
     ordered: list[int] = []
 
     def put_in_order(given: Any, **how: Any) -> list[Any]:
@@ -164,6 +164,63 @@ async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytes
         again = Device(world, "a")
         await again.listen()
         assert (len(again.have), again.have["z"], ordered) == (61, "v", [31])
+
+
+async def test_names_that_a_device_does_not_follow_are_passed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be 100,000 in its layers, of which its token allows one or none."""
+    monkeypatch.setattr(source, "LOOKED_AT", 3)
+    monkeypatch.setattr(catchup, "LOOK", 2)
+    looked_at: list[int] = []
+    held = source._held
+
+    def counted(*given: Any) -> Any:
+        looked_at.append(0)
+        for each in held(*given):
+            looked_at[-1] += 1
+            yield each
+
+    monkeypatch.setattr(source, "_held", counted)
+    async with fleet("a") as world:
+        await world.put("global", **{f"n{number:02}": "v" for number in range(20)})
+        for names, expected in ((["n13"], ["n13"]), (["x*"], [])):
+            looked_at.clear()
+            peer = world.device("a", *names)
+            peer.subscribe(deviceId="a")
+            await world.quiet()
+            assert [each["name"] for frame in peer.taken() for each in frame.get("configurations", ())] == expected
+            assert len(looked_at) > 5
+            assert max(looked_at) <= 4
+
+
+async def test_a_device_for_which_very_much_changes_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets the whole state of its other view, perhaps none, in slices: the differences may be of 100,000 names."""
+    monkeypatch.setattr(followers, "MOVED_NAMES", 2)
+    async with fleet("a") as world:
+        for rank, (layer, names) in enumerate({"few": "mn", "many": "nop"}.items(), 1):
+            await world.layer(layer, rank, labels={"has": [layer]})
+            await world.put(layer, **dict.fromkeys(names, layer))
+        peer = world.follow("a")
+        await world.quiet()
+        peer.frames.clear()
+
+        async def got() -> list[Any]:
+            await world.quiet()
+            found = peer.taken()
+            changed = [each["configuration"]["name"] for each in found if "configuration" in each]
+            return changed or [(each["reset"], len(each["configurations"]), each["last"]) for each in found]
+
+        await world.label("a", has="few")
+        assert await got() == ["m", "n"]
+        await world.label("a", has="many")
+        assert await got() == [(True, 3, True)]
+        await world.do("device/delete", deviceId="a")
+        assert await got() == [(True, 0, True)]
+        await world.register("a")
+        await world.label("a", has="few")
+        assert await got() == ["m", "n"]
+        monkeypatch.setattr(followers, "MOVED_BYTES", 1)
+        await world.label("a")
+        assert await got() == [(True, 0, True)]
 
 
 async def test_more_edits_than_can_be_announced_are_got_from_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

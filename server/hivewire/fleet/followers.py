@@ -33,6 +33,9 @@ from hivewire_protocol.close import Code
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
+FRAME_BYTES = 64 << 10
+"""Largest snapshot frame for who asks for no size: up to 1,000 values, which are found in their layers in 10 ms."""
+
 FRAME_ROOM = 512
 """Bytes of a frame for what is around a name and its value."""
 
@@ -75,6 +78,7 @@ class Followers:
             joined=self._join,
             left=self._leave,
             switched=self._switch,
+            frame_bytes=FRAME_BYTES,
         )
 
     @lru_cache(64)  # noqa: B019 - there is one fleet
@@ -174,7 +178,7 @@ class Followers:
             if former.view is not before or not follows(sub.feed.identity, device_id):
                 continue
             events, frames = moves.between(before, after)
-            if former.names is not EVERYTHING:
+            if events is not None and former.names is not EVERYTHING:
                 events, frames = [event for event in events if event.item.name in former.names], {}
             self._hub.switch(sub, Sight(former.device, after, former.names), events, frames)
 
@@ -187,27 +191,35 @@ KEPT_MOVES = 64
 """Most pairs of views whose differences are kept. Devices with a layer of their own have a view each."""
 
 
+MOVED_NAMES, MOVED_BYTES = 1_000, 4 << 20
+"""The most names that are compared when a device gets another view, and the most memory of the events about those that
+differ: about 20 ms. With more, the device gets the whole state of its new view, in slices."""
+
+
 class Moves:
     """What is pushed to devices that get other views, from a revision until the fleet changes again. The differences of
     two views are found and encoded once."""
 
     def __init__(self, revision: int) -> None:
         self._revision = revision
-        self._found: dict[tuple[View, View], tuple[list[Event], dict[Shape, bytes]]] = {}
+        self._found: dict[tuple[View, View], tuple[list[Event] | None, dict[Shape, bytes]]] = {}
 
-    def between(self, before: View | None, after: View | None) -> tuple[list[Event], dict[Shape, bytes]]:
-        """The events, and the frames of those that were encoded already."""
+    def between(self, before: View | None, after: View | None) -> tuple[list[Event] | None, dict[Shape, bytes]]:
+        """The events, None if they would be too many, and the frames of those that were encoded already."""
         key = before or NOWHERE, after or NOWHERE
         found = self._found.get(key)
         if found is None:
             if len(self._found) >= KEPT_MOVES:
                 self._found.clear()
-            events = [
-                event_of(Desired(name, value, self._revision, frozenset(), (name,)))
-                for name, value in key[0].differences(key[1])
-            ]
-            found = self._found[key] = events, {}
+            found = self._found[key] = self._events(*key), {}
         return found
+
+    def _events(self, before: View, after: View) -> list[Event] | None:
+        differences = before.differences(after, MOVED_NAMES)
+        if differences is None:
+            return None
+        events = [event_of(Desired(name, value, self._revision, frozenset(), (name,))) for name, value in differences]
+        return events if sum([event.size for event in events]) <= MOVED_BYTES else None
 
 
 def follows(identity: Identity, device_id: str) -> bool:

@@ -33,6 +33,9 @@ SOURCE, KIND = "fleet", "desired"
 KEPT_VIEWS, KEPT_NAMES = 16, 1_000
 """Most views whose rows are kept, and names of each: a few megabytes together."""
 
+LOOKED_AT = 4_000
+"""Most names of a view that are looked at to find those that are kept: 15 ms."""
+
 EVENT_BYTES, KEY_BYTES = 600, 120
 """Approximate memory of an event without its content, and of each view in it."""
 
@@ -110,7 +113,8 @@ class Records:
         self._kept: dict[tuple[View, Patterns], list[Row]] = {}
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
-        """The effective values of a view, and the names deleted from it as far back as the log goes, by name."""
+        """The effective values of a view, and the names deleted from it as far back as the log goes, by name. With
+        None for others that were looked at."""
         assert isinstance(names, Sight)  # noqa: S101 - what the topic serves
         view = names.view
         if view is None:
@@ -118,13 +122,12 @@ class Records:
         if self._revision != self._ledger.revision:
             self._revision, self._kept = self._ledger.revision, {}
         rows = self._kept.get((view, names.names))
-        if rows is None:
-            few = [*islice(_held(view, names.names, ""), KEPT_NAMES + 1)]
-            if len(few) > KEPT_NAMES or len(self._kept) >= KEPT_VIEWS:
-                yield from _rows(view, _held(view, names.names, after))
-                return
-            rows = self._kept[view, names.names] = [*_rows(view, few)]
-        yield from islice(rows, bisect_right(rows, after, key=itemgetter(0)), None)
+        if rows is None and len(self._kept) < KEPT_VIEWS:
+            rows = self._kept[view, names.names] = _few(view, names.names)
+        if rows:
+            yield from islice(rows, bisect_right(rows, after, key=itemgetter(0)), None)
+        else:
+            yield from _rows(view, _held(view, names.names, after))
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
         """None: deleted names are among the records."""
@@ -135,19 +138,36 @@ class Records:
         return event_of(row[2])
 
 
-def _held(view: View, names: Patterns, after: str) -> Iterator[tuple[str, list[Layer]]]:
+def _few(view: View, names: Patterns) -> list[Row]:
+    """The rows of these names in a view, if they are few and quickly found, else none."""
+    few: list[tuple[str, list[Layer] | None]] = []
+    for looked, each in enumerate(_held(view, names, ""), 1):
+        if each[1] is not None:
+            few.append(each)
+        if looked > LOOKED_AT or len(few) > KEPT_NAMES:
+            return []
+    return [*_rows(view, few)]
+
+
+def _held(view: View, names: Patterns, after: str) -> Iterator[tuple[str, list[Layer] | None]]:
     """The names that layers and overlays of a view have or had, in order after one, with these layers, the highest
-    first. Not all are looked at: a device gets a part of them at a time, and there may be 1,000 in each of many."""
+    first; without them if it is not one of `names`.
+
+    Not all are looked at: a device gets a part of them at a time, and there may be 1,000 in each of many.
+    """
     runs = [layer.ordered() for layer in view.layers] + [sorted(overlay.values) for overlay in view.overlays]
     merged = merge(*[zip(run[bisect_right(run, after) :], repeat(number)) for number, run in enumerate(runs)])
     for name, found in groupby(merged, key=itemgetter(0)):
-        if name in names:
-            yield name, [view.layers[number] for _, number in found if number < len(view.layers)]
+        seen = name in names
+        yield name, [view.layers[number] for _, number in found if number < len(view.layers)] if seen else None
 
 
-def _rows(view: View, held: Iterable[tuple[str, list[Layer]]]) -> Iterator[Row]:
+def _rows(view: View, held: Iterable[tuple[str, list[Layer] | None]]) -> Iterator[Row]:
     """The rows of these names in a view."""
     for name, layers in held:
+        if layers is None:
+            yield name, 0, None
+            continue
         value, revision = _last(name, layers)
         if view.overlays:
             found = view.find(name)
@@ -172,7 +192,7 @@ class Present(Records):
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
         """The effective values of a view, by name."""
         for name, revision, item in super().records(names, after):
-            yield name, revision, item if item.value is not None else None
+            yield name, revision, None if item is None or item.value is None else item
 
 
 def event_of(item: Desired) -> Event:

@@ -130,13 +130,17 @@ class View:
                 found.append(name)
         return found
 
-    def differences(self, other: View) -> list[tuple[str, Value | None]]:
-        """The effective values of another view, for the names for which the tags differ, by name."""
+    def differences(self, other: View, most: int) -> list[tuple[str, Value | None]] | None:
+        """The effective values of another view, for the names for which the tags differ, by name. None when more than
+        `most` names have to be compared."""
         moved = _moved(self.layers, other.layers)
         overlays = {*self.overlays} ^ {*other.overlays}
         overlays.update(each for each in self.overlays if each.layer in moved)
-        names = {name for layer in moved for name in layer.values}
-        names.update(name for overlay in overlays for name in overlay.values)
+        names = set[str]()
+        for values in (*(layer.values for layer in moved), *(overlay.values for overlay in overlays)):
+            names.update(values)
+            if len(names) > most:
+                return None
         found = []
         for name in sorted(names):
             after = other.find(name)

@@ -340,17 +340,19 @@ class Hub:
             else:
                 sub.feed.listener.push(sub.shape.notice(topic.name, what, members))
 
-    def switch(self, sub: Subscription, served: Patterns, events: Sequence[Event], frames: dict[Shape, bytes]) -> None:
+    def switch(
+        self, sub: Subscription, served: Patterns, events: Sequence[Event] | None, frames: dict[Shape, bytes]
+    ) -> None:
         """Serve a subscription other patterns from now on, after these events, which say what is different.
 
-        One that is behind starts over. `frames` keeps what was encoded, for the next subscription with these events.
+        One that is behind starts over, and so does one for which there are too many events (None). `frames` keeps what
+        was encoded, for the next subscription with these events.
         """
         sub.serve(served)
-        if not sub.live or sub.feed.stalled or sub.feed.expires < self._now():
+        if events is None or not sub.live or sub.feed.stalled or sub.feed.expires < self._now():
             sub.fall_behind()
-            if sub.served.patterns:
-                sub.start_over()
-                self.serve(sub.feed)
+            sub.start_over()
+            self.serve(sub.feed)
             return
         if not events:
             return
