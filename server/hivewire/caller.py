@@ -14,11 +14,6 @@ def _never(call: Callable[[], None] | None) -> None:
     """Of a caller without a connection."""
 
 
-def _nothing() -> int:
-    """Of a caller whose request has no head."""
-    return 0
-
-
 class Caller(Struct):
     """A caller: its address, how it connected, and its proven identity; ANONYMOUS before that.
 
@@ -26,7 +21,7 @@ class Caller(Struct):
     come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where
     nothing can be pushed; `feed` holds the subscriptions, from the first one on, and `plain` those to commands and
     notifications. `numbers` are the ids of subscriptions to come. `when_gone` sets what is called when its connection
-    closes; `head_size` is the bytes of its request's head, which is in memory as long as the request.
+    closes.
 
     `permitted` remembers what the dispatcher found that this caller may ask for, a bit for each kind of request. It
     counts for the identity `permitted_to` and the generation of users and clients `permitted_at` alone, and until the
@@ -49,7 +44,6 @@ class Caller(Struct):
     permitted_at: int = -1
     permitted_until: int = 0
     when_gone: Callable[[Callable[[], None] | None], None] = _never
-    head_size: Callable[[], int] = _nothing
 
     @property
     def feeds(self) -> list[Feed]:

@@ -41,7 +41,7 @@ READS = 4
 """Polls that read stored messages at the same time: what they read is held in memory."""
 
 FREE = 4 << 10
-"""Bytes of a waiting request that do not count: those of an ordinary one."""
+"""Bytes of the lists of a waiting request that do not count: those of an ordinary one."""
 
 HELD = 32 << 20
 """Most bytes that all waiting requests together hold beyond FREE. They take about twice as much memory."""
@@ -197,7 +197,7 @@ class Polls:
         """The stored messages that are wanted, or else the first one that comes within this number of seconds.
 
         It waits before it reads what is stored, so no message falls between the two. `size` is the bytes that the
-        request holds while it waits. Raises Unavailable when large ones hold too much.
+        lists of the request hold while it waits. Raises Unavailable when large ones hold too much.
         """
         wanted = asked.look()
         if wanted is None:

@@ -212,6 +212,7 @@ def test_a_stream_ends_when_its_client_stops_sending(shared_gateway: RunningGate
         (b"", "the Host header is missing"),
         (b"Host: a b\r\n", "the Host header is not a host name or address"),
         (b"Host: a/b\r\n", "the Host header is not a host name or address"),
+        (b"Host: " + b"a" * 301 + b"\r\n", "the Host header is not a host name or address"),
     ],
 )
 def test_a_wrong_host_header_is_refused(shared_gateway: RunningGateway, hosts: bytes, message: str) -> None:

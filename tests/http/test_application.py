@@ -12,7 +12,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from hivewire.actions import poll
 from hivewire.dialects import DIALECTS
+from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.dialects.properties import calls
 from hivewire.http.application import Application
 from hivewire.http.body import ClientGone
@@ -42,6 +44,7 @@ class Connection:
     """A connection of nobody, whose peer has read everything."""
 
     def __init__(self) -> None:
+        self.scope: dict[str, Any] | None = None
         self.flow = SimpleNamespace(write_paused=False)
         self.known = None
         self.delayed_until = 0.0
@@ -67,10 +70,12 @@ class Gateway:
         context = Context(world.dispatcher, admission, streams, lambda for_writes: None)
         self.application = Application(dialects or DIALECTS, context)
         self.connection = Connection()
+        self.scope: dict[str, Any] = {}
+        """That of the last request."""
 
     async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         """The answer to a request; an underscore in the name of a header stands for a hyphen."""
-        scope = {
+        self.scope = scope = {
             "method": method,
             "raw_path": path.partition("?")[0].encode(),
             "query_string": path.partition("?")[2].encode(),
@@ -112,6 +117,21 @@ async def test_a_new_interface_is_on_the_first_page(world: World) -> None:
     assert (await gateway.ask("GET", "/")).json()["new"] == "/new/things"
     page = (await gateway.ask("GET", "/", accept="text/html")).body
     assert b"<code>/new/things</code><td>things &lt; others" in page
+
+
+async def test_a_request_that_waits_keeps_nothing_of_its_head(world: World, gateway: Gateway) -> None:
+    """Thousands may wait."""
+    assert {row.request for row in ROWS if row.waits} == {*poll.READS}
+    bearer = f"Bearer {world.token()}"
+    waiting = asyncio.create_task(
+        gateway.ask("GET", "/api/rest/device/notification/poll?names=a", authorization=bearer)
+    )
+    while not world.services.polls.gauges()["polls"][1]():
+        await asyncio.sleep(0)
+    assert (gateway.scope["headers"], gateway.scope["query_string"]) == ([], b"")
+    world.services.polls.drain()
+    answer = await waiting
+    assert (answer.status, answer.json()) == (200, [])
 
 
 # Paths and methods.

@@ -26,7 +26,6 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.nouns.identity import TokenRevoke
-from hivewire_protocol.nouns.poll import CommandPollMany
 from hivewire_protocol.nouns.user import Status
 from hivewire_protocol.permissions import Permission
 from tests.http.made import made
@@ -113,15 +112,6 @@ async def test_a_token_may_be_in_the_query_where_headers_cannot_be_set(world: Wo
     assert await who(world, f"Bearer {token}", target=once, query_token=True) == InvalidParameters.__name__
 
 
-async def test_a_caller_knows_the_size_of_its_head(world: World) -> None:
-    """Which is in memory as long as its request waits."""
-    headers = ((b"authorization", f"Bearer {world.token()}".encode()), (b"x", b"y" * 50_000))
-    request, caller = await admit_request(
-        world.dispatcher, "api", CommandPollMany, made(*headers, scheme="http", client=None)
-    )
-    assert caller.head_size() == request.head_size() > 50_000
-
-
 class Kept:
     """A connection over which requests come one after the other."""
 
@@ -131,18 +121,24 @@ class Kept:
         self._over: dict[str, Any] = {"hivewire.connection": self.connection}
 
     async def admit(
-        self, authorization: str, wanted: type[Request] = ConfigurationGet, context: str = "api", host: str = "h"
+        self,
+        authorization: str,
+        wanted: type[Request] = ConfigurationGet,
+        context: str = "api",
+        host: str = "h",
+        *,
+        stream: bool = False,
     ) -> Caller:
         """The caller of the next request."""
         headers = (b"authorization", authorization.encode()), (b"host", host.encode())
         request = made(*headers, scheme="http", client=None, **self._over)
         try:
-            _, caller = await admit_request(self._dispatcher, context, wanted, request)
+            _, caller = await admit_request(self._dispatcher, context, wanted, request, query_token=stream)
         except WireError as error:
             assert request.proven is isinstance(error, AccessDenied), "whoever is known is not counted as anonymous"
             raise
         assert request.proven
-        assert (caller.host, caller.context, caller.head_size()) == (host, context, request.head_size())
+        assert (caller.host, caller.context, caller.when_gone) == (host, context, self.connection.when_lost)
         return caller
 
     async def __call__(self, *arguments: Any) -> str:
@@ -166,15 +162,22 @@ async def test_each_request_of_a_connection_has_a_caller_of_its_own(world: World
 
 
 async def test_what_was_found_of_a_caller_is_not_found_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the connection keeps nothing of the request itself."""
+    """As on a socket."""
     ask, admin = Kept(world), f"Bearer {world.token()}"
     callers = [await ask.admit(admin)]
     monkeypatch.delattr(peer, "caller_of_request")
     callers += [await ask.admit(admin), await ask.admit(admin)]
-    assert ask.connection.known is not None
-    kept = ask.connection.known[1]
-    assert len({id(each) for each in (*callers, kept)}) == 4
-    assert kept.head_size() == 0
+    assert [each is callers[0] for each in callers] == [True] * 3
+
+
+async def test_a_stream_has_a_caller_of_its_own(world: World) -> None:
+    """It gets feeds, which the requests behind it must not have."""
+    ask, admin = Kept(world), f"Bearer {world.token()}"
+    streaming = await ask.admit(admin, stream=True)
+    usual = await ask.admit(admin)
+    assert usual is not streaming
+    assert await ask.admit(admin, stream=True) is not usual
+    assert await ask.admit(admin) is usual
 
 
 async def test_each_request_of_a_connection_needs_its_own_right(world: World) -> None:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hivewire.http.request import cookie
 from tests.http.made import made
 
 
-def test_the_size_of_a_head_is_that_of_its_target_and_its_headers() -> None:
-    """Without what separates them."""
-    assert made((b"a", b"bc"), (b"d", b""), target="/path?query").head_size() == len("/pathqueryabcd")
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_head_is_freed_and_not_that_of_the_next_request(pipelined: bool) -> None:
+    """Whose path the connection may have read already."""
+    request = made(target="/path?query", headers=[(b"a", b"b")])
+    connection: Any = request.connection
+    connection.scope, connection.url = ({} if pipelined else request.scope), b"/whole?url"
+    request.forget_head()
+    assert (request.headers, request.all("a"), request.query()) == ({}, [], [])
+    assert connection.url == (b"/whole?url" if pipelined else b"/path")
 
 
 def test_a_header_that_came_twice() -> None:

@@ -36,7 +36,7 @@ LIMIT = 100
 """Stored messages that a poll returns; those of commands may ask for another number."""
 
 ELEMENT_BYTES = 100
-"""Approximate memory of an element of a list that is waited with, in bytes, without its text."""
+"""Approximate memory of an element of a list that is waited with, in bytes, beside its text."""
 
 Poll: TypeAlias = CommandPoll | CommandPollMany | NotificationPoll | NotificationPollMany
 
@@ -64,9 +64,13 @@ class Asked:
         return self.services.polls.commands if self.orders else self.services.polls.notifications
 
     @property
-    def elements(self) -> int:
-        """How many its lists have together."""
-        return sum([len(each) for each in (self.names, self.networks, self.types) if each is not None])
+    def size(self) -> int:
+        """Approximate bytes of its lists, which are in memory as long as it waits."""
+        request = self.request
+        lists = [request.names]
+        if isinstance(request, (CommandPollMany, NotificationPollMany)):
+            lists += [request.networkIds, request.deviceTypeIds]
+        return sum([len(text) + ELEMENT_BYTES * (1 + text.count(",")) for each in lists for text in each or ()])
 
     @property
     def orders(self) -> bool:
@@ -120,10 +124,8 @@ def _poll(asked: Asked, what: str, limit: int | None) -> Coroutine[Any, Any, Rep
         raise InvalidParameters("Limit can't be less than 0.")
     asked.most = LIMIT if limit is None else limit or None
     asked.after = moment(asked.request.timestamp, asked.caller)
-    caller = asked.caller
-    size = caller.head_size() + ELEMENT_BYTES * asked.elements
-    wait = asked.services.polls.wait
-    return _answer(what, wait(asked.waiters, caller.identity, caller.when_gone, seconds, size, asked))
+    caller, wait = asked.caller, asked.services.polls.wait
+    return _answer(what, wait(asked.waiters, caller.identity, caller.when_gone, seconds, asked.size, asked))
 
 
 async def _answer(what: str, waiting: Awaitable[list[Message]]) -> Reply:
@@ -161,8 +163,7 @@ async def wait(services: Services, caller: Caller, request: CommandWait) -> Repl
     asked = AskedForUpdate(services, caller, request)
     asked.look()
     polls, seconds = services.polls, _seconds(request.waitTimeout)
-    size = caller.head_size()
-    found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, size, asked)
+    found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, 0, asked)
     return Encoded(b'"command":' + found[0].body) if found else NOTHING
 
 

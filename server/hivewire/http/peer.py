@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -118,8 +117,9 @@ async def admit_request(
         identity = caller.identity
         dispatcher.admit(caller, wanted)
         if identity is not ANONYMOUS:
-            request.connection.known = identity, copy(caller)
-    caller.when_gone, caller.head_size = request.connection.when_lost, request.head_size
+            caller.when_gone = request.connection.when_lost
+            if not query_token:  # a stream gives its caller feeds
+                request.connection.known = identity, caller
     return Admitted(request, caller)
 
 
@@ -140,4 +140,4 @@ def _known_caller(dispatcher: Dispatcher, context: str, wanted: type[Request], r
     except WireError:
         return None  # another gateway may know better, and whoever asks is told the reason
     request.logged_in()
-    return copy(caller)
+    return caller

@@ -55,17 +55,13 @@ class HttpRequest:
         connection: HttpProtocol = self.scope["hivewire.connection"]
         return connection
 
-    def head_size(self) -> int:
-        """Bytes of the target and the headers."""
-        scope = self.scope
-        return len(scope["raw_path"]) + len(scope["query_string"]) + sum([len(n) + len(v) for n, v in scope["headers"]])
-
     def forget_head(self) -> None:
-        """Free the headers and the query; the answer that has begun may never end."""
+        """Free the headers and the query of a request that takes long."""
         self.headers = {}
         self.scope["headers"].clear()
         self.scope["query_string"] = b""
-        self.connection.url = self.scope["raw_path"]
+        if self.connection.scope is self.scope:  # otherwise its URL is that of the next request
+            self.connection.url = self.scope["raw_path"]
 
     def logged_in(self) -> None:
         """Mark the caller as authenticated; the connection is no longer anonymous."""

@@ -53,8 +53,9 @@ PARAMETERS = 1_024
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
-_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*", re.ASCII)
-"""The characters of a host and port (RFC 3986, section 3.2.2)."""
+_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]{0,300}", re.ASCII)
+"""The characters of a host and port (RFC 3986, section 3.2.2). A connection keeps it, and a name has at most 253 (RFC
+1035, section 3.1)."""
 
 DELAY_SECONDS = 1.0
 """How long an anonymous connection is not served after a refusal because of `anonymous_rate`, on average."""

@@ -90,6 +90,8 @@ class Rest:
             if row.check_if_wrong is not None:
                 row.check_if_wrong(self._services, call.caller, call.request.parameters)
             raise
+        if row.waits:
+            call.request.forget_head()
         reply = await self._dispatcher.carry_out(
             call.caller, asked, partial(conditions_of, call.request, self._services.resources.change)
         )

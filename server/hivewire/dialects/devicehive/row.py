@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
     `check` refuses a path that names something that does not exist, or that the caller may not reach, before the body
     is read. `check_if_wrong` does so after the body was found to be wrong. `empty` is the error text for a missing
-    body; None if it may be missing. The body of a `bodiless` row is ignored.
+    body; None if it may be missing. The body of a `bodiless` row is ignored. A request of a `waits` row may wait long.
     """
 
     method: str
@@ -39,3 +39,4 @@ class Row(NamedTuple):
     empty: str | None = "Error! Validation failed: Object is null"
     bodiless: bool = False
     single: bool = False
+    waits: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hivewire.actions import poll
 from hivewire.dialects.devicehive.row import Row
 from hivewire_protocol.nouns.poll import (
@@ -14,16 +16,12 @@ from hivewire_protocol.nouns.poll import (
 
 _OF_DEVICE = "/device/{deviceId}"
 
+_poll = partial(Row, "GET", waits=True)
+
 ROWS = (
-    Row("GET", "/device/command/poll", CommandPollMany, shows="commands"),
-    Row("GET", _OF_DEVICE + "/command/poll", CommandPoll, shows="commands", check=poll.check_device_in_path),
-    Row("GET", _OF_DEVICE + "/command/{commandId}/poll", CommandWait, shows="command", check=poll.check_in_path),
-    Row("GET", "/device/notification/poll", NotificationPollMany, shows="notifications"),
-    Row(
-        "GET",
-        _OF_DEVICE + "/notification/poll",
-        NotificationPoll,
-        shows="notifications",
-        check=poll.check_device_in_path,
-    ),
+    _poll("/device/command/poll", CommandPollMany, shows="commands"),
+    _poll(_OF_DEVICE + "/command/poll", CommandPoll, shows="commands", check=poll.check_device_in_path),
+    _poll(_OF_DEVICE + "/command/{commandId}/poll", CommandWait, shows="command", check=poll.check_in_path),
+    _poll("/device/notification/poll", NotificationPollMany, shows="notifications"),
+    _poll(_OF_DEVICE + "/notification/poll", NotificationPoll, shows="notifications", check=poll.check_device_in_path),
 )
