@@ -254,7 +254,7 @@ class ConfigurationList(Request, tag="configuration/list"):
     errors = (NotFound, OutOfBounds, Unavailable)
 
     names: Annotated[
-        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+        list[str] | None, says("Up to 1,000 exact names, or prefixes that end in `*`; all when absent.", maxItems=1_000)
     ] = None
     layer: _AnyLayer = None
     take: Annotated[
@@ -293,7 +293,7 @@ class ConfigurationAudit(Request, tag="configuration/audit"):
     errors = (NotFound, OutOfBounds)
 
     names: Annotated[
-        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+        list[str] | None, says("Up to 1,000 exact names, or prefixes that end in `*`; all when absent.", maxItems=1_000)
     ] = None
     layer: Annotated[
         str | None, says("Only changes in this layer; `*` for those in all layers; of plain ones when absent.")

@@ -83,7 +83,7 @@ class DeviceEffective(Request, tag="device/effective"):
     errors = (NotFound, OutOfBounds)
 
     names: Annotated[
-        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+        list[str] | None, says("Up to 1,000 exact names, or prefixes that end in `*`; all when absent.", maxItems=1_000)
     ] = None
 
 
@@ -104,7 +104,10 @@ class DeviceLabel(Request, tag="device/label", forbid_unknown_fields=True):
     reply = DeviceLabelReply
     errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
-    labels: Annotated[dict[str, str] | None, says("All labels, in place of the former ones: texts by name.")] = None
+    labels: Annotated[
+        dict[str, str] | None,
+        says("All labels, in place of the former ones: up to 32, names of 1 to 64 characters, values of up to 64."),
+    ] = None
     entityVersion: ExpectedVersion = UNSET
     revision: ExpectedRevision = UNSET
     dryRun: DryRun = None

@@ -19,7 +19,9 @@ _Target = Annotated[
         "takes first; otherwise a sample that is neither that of a layer nor of a rollout."
     ),
 ]
-_Names = Annotated[list[str] | None, says("Only these names: exact ones, or prefixes that end in `*`.", maxItems=1_000)]
+_Names = Annotated[
+    list[str] | None, says("Only these names, up to 1,000: exact ones, or prefixes that end in `*`.", maxItems=1_000)
+]
 _Rollout = Annotated[Integer | None, says("Only the devices that see this rollout, and its names.")]
 _Devices = Annotated[int, says("All of them.")]
 _Online = Annotated[int, says("Those that follow their configurations, at any gateway.")]

@@ -90,10 +90,10 @@ class TokenPayload(Struct):
         Raw | None, says("When the refresh token expires; default `expiration`, if given.")
     ] = None
     deviceIds: Annotated[
-        list[str] | None, says("The devices that it is a token of, with which they follow their configurations.")
+        list[str] | None, says("Up to 1,000 devices whose token it is, with which they follow their configurations.")
     ] = None
     configurations: Annotated[
-        list[str] | None, says("Patterns of the configuration names that it reaches; default the caller's own.")
+        list[str] | None, says("Up to 1,000 patterns of configuration names that it reaches; default the caller's own.")
     ] = None
 
 

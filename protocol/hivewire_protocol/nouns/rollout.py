@@ -126,7 +126,10 @@ class RolloutStart(Request, tag="rollout/start", forbid_unknown_fields=True):
         list[Step] | None, says('1 to 20 steps with ascending percentages; the last is `{"percent":100}`.')
     ] = None
     gate: Annotated[Gate | None, says("When it advances, and when it is held or rolled back.")] = None
-    salt: Annotated[str | None, says("Default `rollout/NUMBER`, so that not always the same devices are first.")] = None
+    salt: Annotated[
+        str | None,
+        says("1 to 64 characters; default `rollout/NUMBER`, so that not always the same devices are first."),
+    ] = None
     at: Annotated[Raw | None, says("When to start: milliseconds since 1970, or ISO 8601; at once when absent.")] = None
     dryRun: DryRun = None
 

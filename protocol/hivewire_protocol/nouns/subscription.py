@@ -96,7 +96,7 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
     names: Annotated[
-        list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.", maxItems=1_000)
+        list[str] | None, says("Up to 1,000 exact names, or prefixes that end in `*`; all when absent.", maxItems=1_000)
     ] = None
     layer: Annotated[
         str | None,
