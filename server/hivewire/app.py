@@ -129,6 +129,8 @@ def _server(dispatcher: Dispatcher, tracing: Tracing | None) -> Server:
             return reason
         return messages.failing or services.neighbours.problem
 
+    sentence = "Whether writes are accepted: 1 while `/health/ready?for=writes` answers 200, else 0."
+    services.telemetry.gauges["writable"] = sentence, lambda: not_ready(True) is None
     make = Application if tracing is None else tracing.application
     application = make(DIALECTS, Context(dispatcher, admission, streams, not_ready, DOCUMENTS))
     return Server(settings, application, application.headers_of, application.always, admission, sockets, streams)

@@ -500,12 +500,14 @@ def test_a_disk_that_hangs_holds_nobody_up(station: Station) -> None:
         assert other("configuration/get", name="hung")["code"] == 404, "what may not be durable is not shown"
         assert (status(gateway, "/health/ready"), status(gateway, "/health/ready?for=writes")) == (200, 503)
         assert gauge(gateway, "commit_waiting_seconds") >= 3
+        assert gauge(gateway, "writable") == 0
         [told] = gateway.events("writes fail")
         assert told["level"] == "error"
         station.desk.give()
         until(lambda: status(gateway, "/health/ready?for=writes") == 200)
         station.answered["hung"] = ("1", 1)
         assert gauge(gateway, "commit_waiting_seconds") == 0
+        assert gauge(gateway, "writable") == 1
         station.check(gateway)
         station.check_after_kill(gateway)
 

@@ -323,7 +323,7 @@ READ_AND_TRY_TO_WRITE = """
 @pytest.mark.parametrize(("mode", "folder_mode"), [(0o400, 0o700), (0o400, 0o500), (0o600, 0o500)])
 async def test_a_read_only_file_can_be_read(data: Path, mode: int, folder_mode: int) -> None:
     """A file that may not be written, or beside which nothing can be made, is served for reading: every write is
-    refused, and the file stays as it is."""
+    refused, the log says so at once, and the file stays as it is."""
     await filled(data)
     before = data.read_bytes()
     data.with_name(data.name + ".lock").unlink()
@@ -333,7 +333,8 @@ async def test_a_read_only_file_can_be_read(data: Path, mode: int, folder_mode: 
         found = process(READ_AND_TRY_TO_WRITE, data, powerless=True)
     finally:
         data.parent.chmod(0o700)
-    assert found.stderr == ""
+    [told] = found.stderr.splitlines()
+    assert "the data file is read-only: writes are refused" in told
     assert found.stdout.splitlines() == [
         "500 the storage is read-only",
         "not durable 1 False",

@@ -154,6 +154,9 @@ class SqliteJournal:
                 await self._connect_writers(note)
             if not self._existing:
                 warn_of_readers(self.path)
+                if self.read_only:
+                    words = "the data file is read-only: writes are refused; make it writable, then restart the gateway"
+                    log.error(words, data=str(self.path))
             self._readers = await self._connect()
             await self._readers.execute("PRAGMA query_only = ON")
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
