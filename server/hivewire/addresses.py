@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 
 def plain(text: str) -> IPv4Address | IPv6Address | str:
@@ -14,6 +14,25 @@ def plain(text: str) -> IPv4Address | IPv6Address | str:
         return text
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+@lru_cache(maxsize=16)
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The networks in a list with commas, of which an address is one too. Raises ValueError, which says what is not."""
+    found = []
+    for each in filter(None, map(str.strip, text.split(","))):
+        try:
+            found.append(ip_network(each if "/" in each else plain(each)))
+        except ValueError:
+            raise ValueError(f"{each!r} is not an IP address or a network such as 10.0.0.0/8") from None
+    return tuple(found)
+
+
+@lru_cache(maxsize=4_096)
+def within(address: str, text: str) -> bool:
+    """Whether an address is in one of the `networks` of a list. An IPv4-mapped one counts as the IPv4 address."""
+    parsed = plain(address)
+    return not isinstance(parsed, str) and any(parsed in each for each in networks(text))
 
 
 @lru_cache(maxsize=4_096)

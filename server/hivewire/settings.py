@@ -13,14 +13,13 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
-from hivewire.addresses import plain
+from hivewire.addresses import networks, within
 from hivewire.files import read_regular
 from hivewire_protocol import times
 
@@ -260,7 +259,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "info"
     trusted_proxies: Annotated[
         str,
-        _says("IP addresses of proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
+        _says(
+            "IP addresses of proxies and networks of them, such as `10.1.0.0/16`, separated by commas, whose "
+            "X-Forwarded-For and X-Forwarded-Proto are trusted."
+        ),
     ] = ""
     name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.", reload=True)] = 128
     value_length: Annotated[
@@ -409,10 +411,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return f"{platform.node()}:{self.port or os.getpid()}"
 
     def trusts(self, address: str) -> bool:
-        """Whether an address is one of the trusted proxies. An IPv4-mapped address counts as the IPv4 address."""
-        if not self.trusted_proxies:
-            return False
-        return plain(address) in [plain(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
+        """Whether an address is that of a trusted proxy."""
+        return bool(self.trusted_proxies) and within(address, self.trusted_proxies)
 
 
 class StartError(Exception):
@@ -513,12 +513,11 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
             raise SettingsError(f"{where}: give a time such as 2026-03-01T09:30:00") from None
     elif settings.jwt_previous_secret is not None:
         raise SettingsError("jwt_previous_secret needs jwt_previous_until, the time until which it is accepted")
-    for proxy in filter(None, map(str.strip, settings.trusted_proxies.split(","))):
-        try:
-            ip_address(proxy)
-        except ValueError:
-            where = f"setting trusted_proxies ({sources['trusted_proxies']}) is {settings.trusted_proxies!r}"
-            raise SettingsError(f"{where}: {proxy!r} is not an IP address") from None
+    try:
+        networks(settings.trusted_proxies)
+    except ValueError as error:
+        where = f"setting trusted_proxies ({sources['trusted_proxies']}) is {settings.trusted_proxies!r}"
+        raise SettingsError(f"{where}: {error}") from None
     for name, form, wanted in _LISTS:
         given_list: str = getattr(settings, name)
         for each in filter(None, map(str.strip, given_list.split(","))):

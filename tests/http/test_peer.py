@@ -12,7 +12,7 @@ from hivewire import dispatch
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.http import peer
-from hivewire.http.peer import admit_request, caller_of_request, origin_of
+from hivewire.http.peer import MOST_PROXIES, admit_request, caller_of_request, origin_of
 from hivewire.services import now
 from hivewire.settings import Settings
 from hivewire_protocol.errors import (
@@ -50,6 +50,23 @@ PROXY = "10.0.0.1"
 def test_ports_and_brackets_of_a_forwarded_address_are_ignored(forwarded: str, address: str) -> None:
     """So a client is the same on each of its connections; a value that is not an address counts as the proxy's."""
     settings = Settings(trusted_proxies=PROXY)
+    assert origin_of(settings, PROXY, {"x-forwarded-for": forwarded}.get, False) == (address, False)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("6.6.6.6, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+        ("198.51.100.7, [2001:db8::1]:80, 10.0.0.2:80", "198.51.100.7"),
+        ("6.6.6.6, 192.0.2.1, 10.0.0.2", "192.0.2.1"),
+        ("unknown, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("198.51.100.7" + ", 10.0.0.2" * MOST_PROXIES, "10.0.0.2"),
+    ],
+)
+def test_trusted_proxies_in_a_row_are_followed_back(forwarded: str, address: str) -> None:
+    """To the last address that none of them has; a limited number of them, because clients may claim any."""
+    settings = Settings(trusted_proxies="10.0.0.0/24, 2001:db8::/32")
     assert origin_of(settings, PROXY, {"x-forwarded-for": forwarded}.get, False) == (address, False)
 
 

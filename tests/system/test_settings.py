@@ -161,6 +161,7 @@ def test_a_section_in_a_file_is_an_error_that_says_how_to_write_it(file: Path) -
         ("admin_login", "with space"),
         ("drain_seconds", "1e9"),
         ("trusted_proxies", "127.0.0.1, proxy.example"),
+        ("trusted_proxies", "10.0.0.1/8"),
         ("alternatives", "https://a.example, b.example"),
         ("property_origins", "https://wiki.example, https://b.example/"),
         ("property_origins", "foo"),

@@ -19,6 +19,9 @@ from hivewire_protocol.messages import Request
 
 _WITH_PORT = re.compile(r"\[([^]]*)](?::\d+)?|([^:]*):\d+")
 
+MOST_PROXIES = 16
+"""Proxies in a row that are followed back."""
+
 HeaderOf = Callable[[str], "str | None"]
 """Gives the value of a request header by its lower-case name."""
 
@@ -43,12 +46,15 @@ def origin_of(settings: Settings, address: str, header: HeaderOf, secure: bool) 
     """The address that a request comes from, and whether the client used TLS.
 
     Forwarding headers count only from the proxies that the settings name. The last address of X-Forwarded-For is the
-    one that the proxy itself saw; those before it are claims of the client. Text that is not an address counts as the
-    proxy's address.
+    one that the proxy itself saw; if it is that of another trusted proxy, the one before it is what that one saw, and
+    so on. Those before the first that is not trusted are claims of the client. Text that is not an address counts as
+    the address of the proxy that wrote it.
     """
     if settings.trusts(address):
-        address = _parse_forwarded((header("x-forwarded-for") or "").rpartition(",")[2].strip()) or address
         secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
+        hops = (header("x-forwarded-for") or "").rsplit(",", MOST_PROXIES)[-MOST_PROXIES:]
+        while settings.trusts(address) and hops and (seen := _parse_forwarded(hops.pop().strip())) is not None:
+            address = seen
     return address, secure
 
 
