@@ -1424,6 +1424,9 @@ def test_status_needs_no_login(run: Run, logged_in: Run, shared_gateway: Running
     assert told["version"] == version("hivewire") and told["revision"] > 0
     profiles.path().unlink()
     assert run("status", "-o", "value", *at) == (0, "ready\n", "")
+    refused = run("status", "--token", "no token", *at)
+    assert refused.code == 0
+    assert re.search(r"^login +not logged in: .*Invalid credentials$", refused.out, re.MULTILINE)
     assert re.search(r"^login +not logged in$", run("status", *at).out, re.MULTILINE)
     assert run("status", "--url", NOWHERE).code == 3
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hivewire.cli import configuration
+from hivewire.cli import configuration, rollout
 from hivewire.cli.output import local
 from tests.command import Run, on_terminal
 from tests.running import RunningGateway, Talk
@@ -118,7 +118,7 @@ def test_a_device_s_token_reports_and_its_value_is_adopted(
     assert logged_in("token").code == 2
 
 
-def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
+def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start, hold, resume and roll back; what is wrong is a sentence."""
     logged_in("put", "cmd.baud", "9600", "--layer", "cmd")
     steps = ("--steps", "50,100", "--wait", "600")
@@ -129,6 +129,10 @@ def test_rollouts_and_counts(logged_in: Run, device: str, talk: Talk) -> None:
     assert held.err.endswith(f"Configuration 'cmd.baud' of layer 'cmd' is held by rollout {number}\n")
     assert logged_in("rollout", "hold", number).out.startswith(f"rollout {number} is held (revision ")
     assert "held by admin" in logged_in("rollout", "list", "--state", "held", "-o", "table").out
+    assert logged_in("rollout", "list", "--take", "1", "-o", "value").out == f"{number}\n"
+    every = [str(row["rollout"]) for row in talk("rollout/list", take=100)["rollouts"]]
+    monkeypatch.setattr(rollout, "PAGE", 1)
+    assert logged_in("rollout", "list", "-o", "value", "--take", "9").out.split() == every[:9]
     assert logged_in("rollout", "resume", number, "--step", "2").code == 0
     counted: dict[str, Any] = json.loads(logged_in("fleet", "count", "--label", "fleet=cmd", "--json").out)
     assert (counted["devices"], counted["pending"]) == (1, 1)

@@ -96,7 +96,7 @@ COMMANDS = {
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (
         "audit:audit",
-        "Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.",
+        "Show the audit, newest first: logins, tokens, failures, changes of users, clients, tenants and more.",
     ),
     "connections": (
         "connections:connections",

@@ -39,7 +39,12 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
 )
 @click.option("--kind", type=click.Choice(KINDS), help="Only rows of this kind.")
 @click.option("--user", metavar="LOGIN", help="Only what this user or client did.")
-@click.option("--about", "subject", metavar="NAME", help="Only rows about this user, client or tenant.")
+@click.option(
+    "--about",
+    "subject",
+    metavar="NAME",
+    help="Only rows about this login, client, tenant, or network or device type by its number.",
+)
 @click.option("--since", metavar="TIME", help="Only rows since then: 30m, 12h or 7d ago, or a time (UTC).")
 @click.option(
     "--take", type=WholeNumber(min=1), metavar="N", default=50, show_default=True, help="At most this many rows."
@@ -55,7 +60,7 @@ def audit(
     take: int,
     form: str | None,
 ) -> None:
-    """Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.
+    """Show the audit, newest first: logins, tokens, failures, changes of users, clients, tenants and more.
 
     It needs a token with ManageUser.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,6 +50,8 @@ GATES: dict[str, Callable[[str], object]] = {
     "on-failure": str,
 }
 """What a step may change, and how to read it."""
+
+PAGE = 100
 
 _number_argument = click.argument("number", metavar="NUMBER", type=WholeNumber(min=1))
 
@@ -149,11 +151,23 @@ def _steps(percents: str, gates: tuple[str, ...]) -> list[dict[str, Any]]:
 
 @rollout.command("list", epilog="\b\nExamples:\n  hivewire rollout list\n  hivewire rollout list --state held")
 @click.option("--state", help="Only those in this state, such as running or held.")
+@click.option("--take", type=WholeNumber(min=1), metavar="N", default=20, show_default=True, help="At most this many.")
 @output_option
 @with_gateway
-def list_(remote: Remote, state: str | None, form: str | None) -> None:
+def list_(remote: Remote, state: str | None, take: int, form: str | None) -> None:
     """List rollouts, the newest first."""
-    show(remote.request("rollout/list", state=state)["rollouts"], form, COLUMNS, "rollout")
+    show(_newest(remote, state, take), form, COLUMNS, "rollout")
+
+
+def _newest(remote: Remote, state: str | None, most: int) -> Iterator[Row]:
+    before: int | None = None
+    while most > 0:
+        asked = min(most, PAGE)
+        page = remote.request("rollout/list", state=state, before=before, take=asked)["rollouts"]
+        yield from page
+        if len(page) < asked:
+            return
+        most, before = most - asked, page[-1]["rollout"]
 
 
 @rollout.command(epilog="\b\nExamples:\n  hivewire rollout status 17\n  hivewire rollout status 17 --json | jq .counts")

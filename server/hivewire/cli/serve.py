@@ -59,6 +59,7 @@ def _flags(command: click.Command) -> click.Command:
         if catalogue.is_secret(name):
             continue
         default = getattr(Settings(), name)
+        default = str(default).lower() if isinstance(default, bool) else default
         sentence = catalogue.sentence(name) + (f"  [default: {default}]" if default not in (None, "") else "")
         command.params.append(
             click.Option(
@@ -80,7 +81,10 @@ def _metavar(name: str, hint: Any) -> str:
     return {int: "N", float: "DAYS" if name.endswith("_days") else "SECONDS", bool: "true|false"}.get(hint, other)
 
 
-PATHS = frozenset({"data", "tls_certificate", "tls_key", "store_credentials", "store_ca", "store_cert", "store_key"})
+PATHS = frozenset(
+    {"data", "tls_certificate", "tls_key", "store_ca", "store_cert", "store_key"}
+    | {"store_credentials", "store_monitor_credentials"}
+)
 
 
 @click.command(

@@ -10,7 +10,7 @@ import msgspec
 
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
-from hivewire.cli.errors import RemoteError
+from hivewire.cli.errors import RefusedByGateway, RemoteError
 from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
 from hivewire.cli.output import Row, aligned, local, on_one_line, output_option, print_result, printable
 from hivewire.cli.remote import Remote, endpoint
@@ -33,22 +33,29 @@ Exits with 1 if writes are refused, and with 3 if no gateway can be reached."""
 @url_option
 @token_option
 def status(form: str | None, url: str | None, given_token: str | None) -> None:
-    """Show whether a gateway runs and accepts writes, its version, and who is logged in. It needs no login."""
+    """Show whether a gateway runs and accepts writes, its version, and who is logged in. It needs no login.
+
+    A saved login that is no longer valid is none; `login` says why.
+    """
     access = _access(url, given_token)
     place = access.url if access is not None else url or DEFAULT_URL
     row: Row = {"url": place, "version": None, "state": None, "revision": None, "configurations": None, "login": None}
     with Remote(place) as remote:
         row["version"] = _member(plain.ask(place, "GET", "/", headers={"Accept": "application/json"}), "version")
         row["state"] = _state(place)
+        missing = "not logged in"
         if access is not None:
-            row |= _read_logged_in(remote, access)
+            try:
+                row |= _read_logged_in(remote, access)
+            except RefusedByGateway as error:
+                missing += f": {error.message}"
     words = {
         "gateway": place,
         "version": row["version"] or "unknown",
         "state": row["state"],
         "configurations": "unknown" if row["revision"] is None else f"{row['configurations']:,}",
         "revision": "unknown" if row["revision"] is None else str(row["revision"]),
-        "login": row["login"] or "not logged in",
+        "login": row["login"] or missing,
     }
     print_result(row, form, aligned(words), row["state"].partition(":")[0])
     if row["state"] != "ready":
