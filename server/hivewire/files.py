@@ -74,6 +74,17 @@ def free_name(path: Path, word: str) -> Path:
     return name
 
 
+def own_like(path: Path, other: Path) -> None:
+    """Give a file that root has made the owner of another file, or of a directory; others make none but their own.
+
+    A file system that knows no owners leaves it as it is.
+    """
+    if os.geteuid() == 0:
+        found = other.stat()
+        with suppress(OSError):
+            os.chown(path, found.st_uid, found.st_gid, follow_symlinks=False)  # the owner may have put a link there
+
+
 def sync(path: Path) -> None:
     """Wait until the file, or the directory with its names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

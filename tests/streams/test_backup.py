@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
@@ -108,6 +109,28 @@ def test_a_backup_of_a_running_gateway_has_its_messages(run: Run, data: Path, tm
     message = within(data, backed_up)
     assert run("restore", "--data", str(tmp_path / "new.db"), str(copy)).code == 0
     assert within(tmp_path / "new.db", everything) == [message]
+
+
+def test_what_root_puts_in_place_gets_the_owner_of_the_place(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway may use it, as with the commands of a page run by root. Links are not followed."""
+    within(data, insert)
+    copy, dumped = tmp_path / "copy.db", tmp_path / "dump.jsonl"
+    assert run("backup", "--data", str(data), str(copy)).code == 0
+    assert run("dump", "--data", str(data), str(dumped)).code == 0
+    given: set[tuple[str, bool, tuple[int, int]]] = set()
+
+    def give(path: Path, user: int, group: int, *, follow_symlinks: bool) -> None:
+        given.add((path.name, follow_symlinks, (user, group)))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", give)
+    assert run("restore", "--data", str(data), str(copy)).code == 0
+    assert run("load", "--data", str(tmp_path / "new.db"), str(dumped)).code == 0
+    owner = tmp_path.stat().st_uid, tmp_path.stat().st_gid
+    names = {data.name, f"{data.name}.lock", f"{data.name}.messages.hivewire-unfinished", "new.db", "new.db.lock"}
+    assert given == {(name, False, owner) for name in names}
 
 
 def test_a_backup_overwrites_no_messages(run: Run, data: Path, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from hivewire.files import beside, free_name, sync
+from hivewire.files import beside, free_name, own_like, sync
 from hivewire.ledger.engines.sqlite.copy import NO_LINKS, copy
 from hivewire.ledger.engines.sqlite.file import check, header_of, location, resolved, run_of, tail_of
-from hivewire.ledger.engines.sqlite.file_lock import NO_RUN, FileLock, LockNote
+from hivewire.ledger.engines.sqlite.file_lock import NO_RUN, FileLock, LockNote, lock_of
 from hivewire.ledger.engines.sqlite.start import begin, require_whole
 from hivewire.ledger.records import JournalError
 from hivewire.portions import Progress, silent
@@ -78,7 +78,7 @@ def restore(
             copied = free_name(target, "restored")
             copy(source, copied, progress, restored=True)
             old = _exchange(copied, target)
-            note_placed(lock, target)
+            note_placed(lock, target, old or target.parent)
             placed(old)
     return old
 
@@ -104,8 +104,13 @@ def _exchange(copied: Path, target: Path) -> Path | None:
     return None if empty else old
 
 
-def note_placed(lock: FileLock, path: Path) -> None:
-    """Note that a command put this file here to be served next, so that a start does not treat it as a foreign file."""
+def note_placed(lock: FileLock, path: Path, owned: Path) -> None:
+    """Note that a command put this file here to be served next, so that a start does not treat it as a foreign file.
+
+    If root has put it here, it gets the owner of `owned`, as whom the gateway runs.
+    """
+    for each in (path, lock_of(path)):
+        own_like(each, owned)
     header = header_of(path)
     run = None if header is None else run_of(path, header)
     lock.note(LockNote(run or NO_RUN, run or NO_RUN, tail_of(path)))

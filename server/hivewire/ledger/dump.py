@@ -216,7 +216,7 @@ def _create(target: Path, lines: Iterable[tuple[int, Line]], rule: str, failed: 
             count = _fill(connection, lines)
             connection.execute("COMMIT")
         with locked(target) as lock:
-            note_placed(lock, target)
+            note_placed(lock, target, target.parent)
     return count
 
 

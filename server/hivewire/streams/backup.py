@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from hivewire.files import beside, sync, unfinished_file, uri
+from hivewire.files import beside, own_like, sync, unfinished_file, uri
 from hivewire.portions import copy_tables, pragma
 from hivewire.streams.contract import LOGS, StoreError
 from hivewire.streams.sqlite import BESIDE, CLOSED, reason_against, set_aside
@@ -71,7 +71,7 @@ def move(ledger: Path, renamed: Path | None) -> None:
 def restore(source: Path, source_epoch: str, target: Path, target_epoch: str) -> str | None:
     """Put the messages beside the ledger `source` beside `target`, which is a copy of it with another epoch.
 
-    Returns why the messages were not restored, None when they were.
+    They get the owner of `target`. Returns why they were not restored, None when they were.
     """
     here, there = beside_ledger(source), beside_ledger(target)
     if not here.exists():
@@ -82,6 +82,7 @@ def restore(source: Path, source_epoch: str, target: Path, target_epoch: str) ->
             return reason
         with unfinished_file(there) as unfinished:
             _copy(here, unfinished)
+            own_like(unfinished, target)
             return _publish(unfinished, there, target_epoch)
     except (OSError, sqlite3.Error) as error:
         return _words(error)
