@@ -33,6 +33,10 @@ from hivewire_protocol.nouns.configuration import MAX_TRANSACTION, Configuration
 MAX_DEPTH = 128
 """How deep objects and arrays may be nested in a request (configuration contract, section 2)."""
 
+MAX_VALUES = 50_000
+"""Elements and members in a request altogether: to decode so many takes up to 10 ms. No request needs a tenth of it,
+except for a target with very many labels."""
+
 SHALLOW = 2 * MAX_DEPTH
 """Bytes of a text that cannot be nested deeper, because every bracket has to be closed."""
 
@@ -63,7 +67,8 @@ class Call(Struct, gc=False):
     also of one with `error`, so that rights are checked before parameters are complained about; None when the action is
     unknown.
     `reply_wanted` is false for JSON-RPC notifications. `size` is the bytes of the message, counted once for a batch;
-    `batch` is the one that the call belongs to. `pending` is for the session: whether it counts the call as unanswered.
+    `batch` is the one that the call belongs to; `unread` is its JSON until `read`, which fills in the rest. `pending`
+    is for the session: whether it counts the call as unanswered.
     """
 
     request: Request | None
@@ -75,6 +80,7 @@ class Call(Struct, gc=False):
     reply_wanted: bool = True
     size: int = 0
     batch: RpcBatch | None = None
+    unread: bytes | None = None
     pending: bool = False
 
     def fail(self, error: WireError) -> None:
@@ -129,18 +135,19 @@ _HEADS = {found: b'{"action":%b,"requestId":' % action for found, action in _ECH
 
 
 def decode(data: bytes) -> Call | list[Call]:
-    """The call in one text message, or the calls of a JSON-RPC batch. Never raises: what is wrong is in the call.
+    """The call in one text message, or the calls of a JSON-RPC batch, for `read`. Never raises: what is wrong is in
+    the call.
 
     The bytes must be UTF-8, as those of a text message are.
     """
     try:
         if len(data) > SHALLOW:
-            check_depth(data)
+            check_form(data)
         request = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _second_pass(data)
     except WireError as error:
-        return _unreadable(error)
+        return _unreadable(MalformedJson(f"{MalformedJson.text} It {error}."))
     # With both `action` and `jsonrpc` the message is JSON-RPC, whose parameters are in `params`.
     if request.jsonrpc is not UNSET:
         return _second_pass(data)
@@ -191,20 +198,26 @@ def _guarded(call: Call, data: bytes) -> Call:
     return call
 
 
-def check_depth(data: bytes) -> None:
-    """Raise MalformedJson when brackets outside of strings nest too deep.
+def check_form(data: bytes) -> None:
+    """Raise MalformedJson, which says why, when brackets outside of strings nest too deep or there are too many values.
 
     Counting is cheap and rules out nearly every message. For the others every pass is one of C, because a message may
     have a million strings or brackets. The decoder reports unbalanced ones, and escapes outside of strings.
     """
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH and (
+        len(data) <= MAX_VALUES or data.count(b",") + MAX_DEPTH <= MAX_VALUES
+    ):
         return
     if _BACKSLASH in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins and ends strings
-    outside = b"".join(data.split(b'"')[::2])
-    steps = memoryview(outside.translate(_STEPS, delete=_NO_BRACKETS)).cast("b")
-    if max(accumulate(steps), default=0) > MAX_DEPTH:
-        raise MalformedJson
+    if data.count(b'"') <= 4 * MAX_VALUES:  # a member has four
+        outside = b"".join(data.split(b'"')[::2])
+        brackets = outside.translate(_STEPS, delete=_NO_BRACKETS)
+        if outside.count(b",") + len(brackets) // 2 <= MAX_VALUES:
+            if max(accumulate(memoryview(brackets).cast("b")), default=0) > MAX_DEPTH:
+                raise MalformedJson(f"is nested deeper than {MAX_DEPTH}")
+            return
+    raise MalformedJson(f"has more than {MAX_VALUES:,} elements and members")
 
 
 _STEPS = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")
@@ -219,7 +232,7 @@ def _second_pass(data: bytes) -> Call | list[Call]:
     except WireError as error:
         return _unreadable(error)
     if "jsonrpc" in members:
-        return _guarded(_rpc_call(members), data)
+        return _guarded(_rpc_call(members, Call(None, NULL)), data)
     return _guarded(_action_call(members), data)
 
 
@@ -266,11 +279,11 @@ def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> N
         call.fail(error)
 
 
-def _rpc_call(members: dict[str, Raw]) -> Call:
-    """A JSON-RPC 2.0 request object (JSON-RPC 2.0, section 4)."""
+def _rpc_call(members: dict[str, Raw], call: Call) -> Call:
+    """The call, with what a JSON-RPC 2.0 request object says (JSON-RPC 2.0, section 4)."""
     request_id = members.get("id")
     identified = request_id is not None and bytes(request_id)[:1] in b'"-0123456789n'
-    call = Call(None, request_id if request_id is not None and identified else NULL, action=b"null", rpc=True)
+    call.id, call.action, call.rpc = request_id if request_id is not None and identified else NULL, b"null", True
     name = coercion.plain_text(members.get("method", NULL))
     is_valid = coercion.plain_text(members["jsonrpc"]) == "2.0" and (request_id is None or identified)
     if not is_valid or name is None or len(members) > MAX_NAMES:
@@ -303,10 +316,21 @@ def _batch(data: bytes) -> Call | list[Call]:
     found = [_members(bytes(element)) for element in elements]
     if len(set[str]().union(*found)) > MAX_NAMES:
         return _invalid()
-    return [
-        _guarded(_rpc_call(members), bytes(element)) if "jsonrpc" in members else _invalid()
-        for element, members in zip(elements, found, strict=True)
-    ]
+    return [Call(None, NULL, action=b"null", rpc=True, unread=bytes(element)) for element in elements]
+
+
+def read(call: Call) -> Call:
+    """A call of a batch with its content, when its turn comes: for all of a batch at once that may take 50 ms. One that
+    was refused meanwhile stays refused."""
+    if call.unread is not None:
+        element, call.unread, refused = call.unread, None, call.error
+        members = _members(element)
+        if "jsonrpc" in members:
+            _guarded(_rpc_call(members, call), element)
+        else:
+            call.error = InvalidRpc()
+        call.error = refused or call.error
+    return call
 
 
 def _members(element: bytes) -> dict[str, Raw]:

@@ -30,6 +30,9 @@ _WHOLE = re.compile(rb"-?\d{1,20}")
 _as_text = msgspec.json.Decoder(str)
 
 
+MAX_LIST, MAX_OBJECTS = 10_000, 1_000
+"""Most elements of a list that is coerced, and most objects in one: each takes a microsecond, and an object more."""
+
 ENVELOPE = frozenset(("action", "requestId", "trace", "jsonrpc", "id", "method"))
 """Members of the two framings; they are not parameters of a request."""
 
@@ -192,7 +195,7 @@ def _coercer(hint: Any, name: str) -> Callable[[bytes], Any]:
     lists = [option for option in options if get_origin(option) is list and _is_struct(get_args(option)[0])]
     if lists:
         shape = get_args(lists[0])[0]
-        return lambda raw: None if raw == b"null" else _built(shape, name, _elements(raw))
+        return lambda raw: None if raw == b"null" else _built(shape, name, _elements(raw, MAX_OBJECTS))
     structs = [option for option in options if _is_struct(option)]
     if structs:
         return lambda raw: None if raw == b"null" else build(structs[0], decode_members(raw))
@@ -206,7 +209,7 @@ def _misfit(name: str, coerce: Callable[[bytes], Any], error: MalformedJson) -> 
     inner = str(error)
     if inner == MalformedJson.text:
         return MalformedJson(f"{name} {_WANTED.get(coerce, 'has the wrong JSON type')}")
-    return MalformedJson(f"{name}{inner}" if inner.startswith("[") else f"{name}.{inner}")
+    return MalformedJson(f"{name}{inner}" if inner[0] in "[ " else f"{name}.{inner}")
 
 
 def _built(shape: type[Struct], name: str, elements: list[Raw]) -> list[Struct]:
@@ -234,8 +237,10 @@ def _present(coerce: Callable[[bytes], _T | None], raw: bytes) -> _T:
     return found
 
 
-def _elements(raw: bytes) -> list[Raw]:
+def _elements(raw: bytes, most: int = MAX_LIST) -> list[Raw]:
     elements: list[Raw] = _strict(_raw_list, raw)
+    if len(elements) > most:
+        raise MalformedJson(f" has more than {most:,} elements")
     return elements
 
 

@@ -60,7 +60,8 @@ class InternalError(WireError):
 
 
 class MalformedJson(WireError):
-    """The message is not JSON, not an object, nested deeper than 128, or has a common member of the wrong type."""
+    """The message is not JSON, not an object, nested deeper than 128, or has a common member of the wrong type, or more
+    than 50,000 elements and members."""
 
     code = 400
     text = "Malformed Json received."

@@ -19,7 +19,7 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher, Pending
 from hivewire.ledger.pending import PendingWrite
 from hivewire.streams.pending import PendingMessage
-from hivewire_protocol.codec import Call, RpcBatch, answer, decode, refuse
+from hivewire_protocol.codec import Call, RpcBatch, answer, decode, read, refuse
 from hivewire_protocol.errors import TooLarge, TooManyRequests
 from hivewire_protocol.messages import LEDGER, Reply
 
@@ -205,7 +205,7 @@ class Session:
     def _advance(self) -> None:
         """Start waiting calls, for one slice of time at most, so that other connections are served too."""
         end = monotonic() + (ANONYMOUS_SLICE_SECONDS if self.caller.identity is ANONYMOUS else CONNECTION_SLICE_SECONDS)
-        while self._line and not self.closed and self._may_start(self._line[0]):
+        while self._line and not self.closed and self._may_start(read(self._line[0])):
             self._start(self._line.popleft())
             if monotonic() > end:
                 self._settle_soon()

@@ -103,7 +103,7 @@ def _text(data: bytes) -> str:
 
 def _codec(data: bytes) -> None:
     found = codec.decode(_text(data).encode())
-    for call in found if isinstance(found, list) else [found]:
+    for call in map(codec.read, found if isinstance(found, list) else [found]):
         assert (type(call.request) is call.request_type) is (call.error is None)
         answer = json.loads(codec.refuse(call, call.error or InternalError()))
         assert isinstance(answer, dict)
@@ -128,7 +128,7 @@ def _fail(_where: str, error: BaseException) -> None:
 
 def _ask(data: bytes) -> None:
     """The body of a REST request, which need not be UTF-8; its `action` is what the path would say."""
-    codec.check_depth(data)
+    codec.check_form(data)
     members = coercion.decode_members(data)
     found = coercion.plain_text(members.pop("action", codec.NULL))
     if found not in REQUESTS:

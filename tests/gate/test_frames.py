@@ -71,7 +71,9 @@ def test_text_that_is_not_a_json_object_is_answered_and_the_socket_stays_open(wi
 def test_nesting_without_end_is_malformed(wire: Wire, opening: str) -> None:
     """A megabyte of opening brackets gets an answer and affects no other client."""
     wire.send(frame((opening * (MESSAGE_BYTES // len(opening))).encode()))
-    assert wire.answer() == MALFORMED
+    assert wire.answer()["error"] == "Malformed Json received. It has more than 50,000 elements and members."
+    wire.send(frame((opening * 300).encode()))
+    assert wire.answer()["error"] == "Malformed Json received. It is nested deeper than 128."
     assert still_open(wire)
 
 
@@ -80,7 +82,7 @@ def test_nesting_is_allowed_up_to_128(talk: Talk) -> None:
     deepest = b"[" * 127 + b"]" * 127
     answer = talk.raw(b'{"action":"server/info","requestId":%b}' % deepest)
     assert answer["requestId"] == json.loads(deepest)
-    assert talk.raw(b'{"action":"server/info","requestId":[%b]}' % deepest) == MALFORMED
+    assert talk.raw(b'{"action":"server/info","requestId":[%b]}' % deepest)["error"].startswith("Malformed Json")
 
 
 def test_brackets_in_strings_do_not_count_as_nesting(talk: Talk) -> None:

@@ -68,7 +68,7 @@ class DashboardLogins:
         """An access token and the cookie. Raises as every login, and InvalidParameters."""
         data = await body.read(call.request, self._admission, MOST)
         try:
-            codec.check_depth(data)
+            codec.check_form(data)
             given = msgspec.json.decode(data, type=_Login)
         except (MalformedJson, msgspec.DecodeError, UnicodeDecodeError):
             raise InvalidParameters("the body must be a JSON object with the strings login and password") from None

@@ -126,7 +126,7 @@ def _members(row: Row, request: HttpRequest, data: bytes | None) -> dict[str, Ra
     if (given := request.media_type(JSON)) != JSON:
         raise UnsupportedMediaType(f"{UnsupportedMediaType.text}: the body must be {JSON}, not {given[:100]}")
     try:
-        codec.check_depth(data)
+        codec.check_form(data)
         members = coercion.decode_members(data)
     except MalformedJson:
         raise InvalidParameters(f"{InvalidParameters.text}: the body {_fault(data)}") from None
@@ -138,10 +138,10 @@ def _members(row: Row, request: HttpRequest, data: bytes | None) -> dict[str, Ra
 def _fault(data: bytes) -> str:
     """What is wrong with a body that is not a JSON object, and where."""
     try:
-        codec.check_depth(data)
+        codec.check_form(data)
         msgspec.json.decode(data, type=dict[str, Raw])
-    except MalformedJson:
-        return f"is nested deeper than {codec.MAX_DEPTH}"
+    except MalformedJson as error:
+        return str(error)
     except msgspec.ValidationError:
         return "is not a JSON object"
     except UnicodeDecodeError:
