@@ -68,6 +68,8 @@ def profile_of(url: str, access: str = "an-access-token", refresh: str = "a-refr
         ("ws://h:80", "ws://h/api/websocket"),
         ("wss://h:80", "wss://h:80/api/websocket"),
         ("ws://h/dh/websocket", "ws://h/dh/websocket"),
+        ("https://h/hive", "wss://h/hive/api/websocket"),
+        ("h/hive/", "ws://h/hive/api/websocket"),
         ("http://[::1]:9000", "ws://[::1]:9000/api/websocket"),
         ("h", "ws://h/api/websocket"),
         ("localhost:8080", "ws://localhost:8080/api/websocket"),
@@ -76,7 +78,7 @@ def profile_of(url: str, access: str = "an-access-token", refresh: str = "a-refr
     ],
 )
 def test_an_address_leads_to_the_socket_of_its_gateway(url: str, expected: str) -> None:
-    """The path is /api/websocket unless one is given, no scheme means http, and two spellings of one are the same."""
+    """A path is a prefix unless it is that of a socket, no scheme means http, and two spellings of one are the same."""
     assert endpoint(url) == expected
     assert endpoint(expected) == expected
 
@@ -754,6 +756,8 @@ def test_a_token_may_end_between_two_requests(
     ("answer", "words"),
     [
         (b"HTTP/1.0 404 File not found\r\n\r\n", "expected HTTP/1.1: HTTP/1.0 404 File not found"),
+        (b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n", "does not pass WebSocket upgrades"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "the gateway behind this proxy does not answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "invalid HTTP status line: SSH-2.0-OpenSSH_9.2"),
         (b"\x15\x03\x01\x00\x02\x02\x0a", "perhaps it expects TLS; try https://"),
     ],

@@ -16,9 +16,9 @@ _SOCKETS = ("/api/websocket", "/dh/websocket")
 
 
 def endpoint(url: str) -> str:
-    """The WebSocket endpoint of a gateway's address: `http://host:8080` is `ws://host:8080/api/websocket`.
+    """The WebSocket endpoint of a gateway's address: `http://host:8080/prefix` is `ws://host:8080/prefix/api/websocket`.
 
-    Without a scheme it is http, so `host:8080` is the same.
+    A path that ends in `/websocket` is taken as it is. Without a scheme it is http, so `host:8080` is the same.
     Two spellings of one address give the same endpoint: the scheme's own port is left out, the host in small letters.
     Raises BadAddress for anything but http, https, ws and wss addresses with a host.
     """
@@ -36,7 +36,7 @@ def endpoint(url: str) -> str:
     place = f"[{host}]" if ":" in host else host
     if port is not None and port != DEFAULT_PORTS[scheme]:
         place += f":{port}"
-    path = parts.path if parts.path not in ("", "/") else "/api/websocket"
+    path = parts.path if parts.path.endswith("/websocket") else parts.path.rstrip("/") + _SOCKETS[0]
     return f"{scheme}://{place}{path}"
 
 

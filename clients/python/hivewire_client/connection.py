@@ -302,6 +302,14 @@ def _not_opened(url: str, place: str, error: Exception) -> Unreachable:
     return not_reached(url, error, "a gateway")
 
 
+_MEANING = {
+    426: "a proxy in front of it does not pass WebSocket upgrades",
+    502: "the gateway behind this proxy does not answer",
+    503: "the gateway takes no connections now, or a proxy has none to ask",
+    504: "the gateway behind this proxy does not answer in time",
+}
+
+
 def _refused(url: str, error: InvalidStatus) -> Unreachable:
     """The peer answers the handshake with a status, perhaps a redirect, and perhaps says when to come back."""
     status, headers = error.response.status_code, error.response.headers
@@ -309,7 +317,7 @@ def _refused(url: str, error: InvalidStatus) -> Unreachable:
     if "Location" in headers:
         text += f" and a redirect to {ascii(headers['Location'])[1:-1][:200]}, which is not followed"
     else:
-        text += ": is it a gateway?"
+        text += f": {_MEANING.get(status, 'is it a gateway?')}"
     found = Unreachable(text)
     after = headers.get("Retry-After", "")
     found.retry_after = float(after) if after.isdigit() else None

@@ -82,7 +82,8 @@ class DeviceHiveServer:
         address = urlsplit("http" + endpoint(url).removeprefix("ws"))
         self._seconds = seconds
         self._scheme, self._place = address.scheme, address.netloc
-        self._bases = BASES if address.path == "/api/websocket" else (address.path.rstrip("/"),)
+        path = address.path.removesuffix("/api/websocket")
+        self._bases = (path,) if path else BASES
         self._base = self._bases[0]
         self._auth = auth_url
         self._connection: HTTPConnection | None = None
