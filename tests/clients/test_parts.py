@@ -7,8 +7,10 @@ import base64
 import contextlib
 import json
 import random
+import re
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 import hypothesis.strategies as st
@@ -18,7 +20,20 @@ from msgspec import Struct
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection
 
-from hivewire_client import Backoff, BadAddress, Busy, Change, Changes, Closed, Entry, Hivewire, Reset
+from hivewire_client import (
+    Backoff,
+    BadAddress,
+    Busy,
+    Change,
+    Changes,
+    Closed,
+    Entry,
+    Hivewire,
+    Reset,
+    TooLarge,
+    Uncertain,
+)
+from hivewire_client.client import _READS
 from hivewire_client.connection import Frame
 from hivewire_client.events import MOST_UNREAD, Watch
 from hivewire_client.link import Subscription
@@ -27,6 +42,7 @@ from hivewire_client.resources import Patterns
 from hivewire_client.route import LONG, Route
 from hivewire_client.testing import FakeGateway
 from hivewire_client.tokens import Tokens, subject_of
+from hivewire_protocol.catalogue import REQUESTS
 from tests.running import PATIENCE, serving
 
 
@@ -256,3 +272,40 @@ def test_a_subject_is_whose_token_it_is_and_what_it_reaches() -> None:
     unreadable = {subject_of(token) for token in ("text", "other.a.b", f"a.{deep}.b")}
     assert subject_of(gateway.token()) == subject_of(gateway.token(5))
     assert len(unreadable) == 1 and subject_of(gateway.token()) not in unreadable
+
+
+async def test_a_request_that_is_too_large_costs_only_itself() -> None:
+    """The gateway closes with 1009: the largest request is refused, a shorter one that waited is uncertain, and the
+    client comes back."""
+    visits = list[None]()
+
+    def handle(socket: ServerConnection) -> None:
+        visits.append(None)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                frame = json.loads(socket.recv(PATIENCE))
+                if frame.get("name") == "large":
+                    socket.close(1009)
+                elif frame.get("name") != "waits":
+                    socket.send(json.dumps({"action": frame["action"], "requestId": frame["requestId"]} | DONE))
+
+    with serving(handle) as url:
+        async with Hivewire(url, token="x", names=[], backoff=Backoff(0.01)) as hw:
+            await hw.ready(PATIENCE)
+            outcomes = await asyncio.gather(hw.put("waits", "1"), hw.put("large", "long" * 9), return_exceptions=True)
+            assert [type(each) for each in outcomes] == [Uncertain, TooLarge]
+            assert (await hw.put("small", "1")).version == 1
+            assert len(visits) == 2
+
+
+DONE = {"status": "success", "configuration": {"name": "small", "value": "1", "entityVersion": 1}}
+
+
+def test_every_request_that_only_reads_is_repeated() -> None:
+    """Both clients know them by the end of their names."""
+    text = (Path(__file__).parents[2] / "clients/js/src/connection.js").read_text()
+    (pattern,) = re.findall(r"^const READS = /(.*)/i;$", text, re.MULTILINE)
+    for request in REQUESTS.values():
+        action = str(request.__struct_config__.tag)
+        repeated = action.partition("/")[2] in _READS
+        assert (repeated, re.search(pattern, action, re.IGNORECASE) is not None) == (request.read_only,) * 2, action

@@ -43,7 +43,10 @@ ABSENT: Final = 0
 
 PAGE = 1_000
 
-_READS = ("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo", "getCurrent", "getNetwork")
+_READS = (
+    *("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo", "effective", "check"),
+    *("getCurrent", "getNetwork", "getDeviceType", "getDeviceTypes"),
+)
 """The names of requests that change nothing, which are repeated after a connection broke."""
 
 

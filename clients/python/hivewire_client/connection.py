@@ -109,6 +109,7 @@ class Connection:
         self._begins: dict[int, Callable[[dict[str, Any]], None]] = {}
         self._loop = asyncio.get_running_loop()
         self._is_sending = self._is_paused = False
+        self._longest = 0
         self._nonsense = ""
         self._end: asyncio.Future[Closed] = self._loop.create_future()
         socket.take = self._receive
@@ -151,6 +152,7 @@ class Connection:
         frame: dict[str, Any] = {"action": action, "requestId": number}
         frame |= {name: value for name, value in members.items() if value is not None}
         data = msgspec.json.encode(frame)
+        self._longest = max(self._longest, len(data))
         if self._socket.protocol.state is not State.OPEN:
             raise await self.ended()
         answer = self._answers[number] = self._loop.create_future()
@@ -260,8 +262,8 @@ class Connection:
 
     def _told(self, closed: Closed, data: bytes) -> HivewireError:
         """The exception for a request during which the connection ended; `data` is what was sent."""
-        if closed.code == _MESSAGE_TOO_BIG:
-            # The gateway was reached and refused the request.
+        if closed.code == _MESSAGE_TOO_BIG and len(data) == self._longest:
+            # The gateway was reached and refused the request: others that wait are shorter, and it may have done them.
             return TooLarge("this is larger than the gateway's limit for a message")
         if closed.code is None and len(data) > LARGE:
             # When the gateway closes in the middle of a large frame, a TCP reset can overtake its close frame.

@@ -66,10 +66,11 @@ class NotFound(Refused):
 
 
 class Conflict(Refused):
-    """The expected version is not the current one; nothing was written.
+    """The expected version is not the current one, or something else is in the way, such as a rollout; nothing was
+    written.
 
-    `change` is the current change, None for a name that was never heard of. `current` is its entry, None when there
-    is no such configuration.
+    `change` is the current change, None for a name that was never heard of and where no version was expected.
+    `current` is its entry, None when there is no such configuration.
     """
 
     code = 409

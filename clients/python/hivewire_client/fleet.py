@@ -124,7 +124,7 @@ class Rollout:
         await self._link.request("rollout/resume", {"rollout": self.number, "step": step})
 
     async def rollback(self) -> None:
-        """Its devices get back what the layer says. Of a completed one it raises Refused, and the error's
+        """Its devices get back what the layer says. Of a completed one it raises Conflict, and the error's
         `reply["changes"]` would undo it."""
         await self._link.request("rollout/rollback", {"rollout": self.number})
 

@@ -19,6 +19,7 @@ from hivewire_client.errors import (
     LoginRequired,
     Refused,
     Stopped,
+    TooLarge,
     Unavailable,
     Uncertain,
     Unreachable,
@@ -108,6 +109,8 @@ class Link:
         self._renewing = asyncio.Lock()
         self._token: str | None = None
         self._running: asyncio.Task[None] | None = None
+        self._excused: Connection | None = None
+        """A connection that ended because of a request, which is not sent again: the next one does not end likewise."""
 
     def start(self) -> None:
         """Connect, and stay connected."""
@@ -146,6 +149,9 @@ class Link:
                     raise
                 refused = token
                 await self._renew_for(connection, token)
+            except TooLarge:
+                self._excused = connection
+                raise
             except Cut as error:
                 if not repeatable:
                     raise Uncertain(f"{action}: {error}; it may or may not have been carried out") from None
@@ -330,7 +336,8 @@ class Link:
                 await asyncio.wait((ending, keeping), return_when=asyncio.FIRST_COMPLETED)
                 if keeping.done():
                     keeping.result()  # it ends only by an error
-                return await ending
+                closed = await ending
+                return Closed(str(closed)) if connection is self._excused else closed
             finally:
                 self._route.settle(time.monotonic() - since)
                 ending.cancel()

@@ -115,6 +115,7 @@ it("contents", "contents of any size go over HTTP, and what is too long for a me
   const hw = world.client({names: ["s.*"]});
   await hw.ready();
   await rejects(hw.put("s.x", "x".repeat(1 << 20)), TooLarge);
+  await rejects(hw.put("s.x", "ä".repeat(1 << 19)), TooLarge);
   const body = new Uint8Array([0, 255, 1]);
   const path = "api/rest/configuration/s.x/content";
   await hw.http(path, {method: "PUT", body, headers: {"Content-Type": "image/png"}});

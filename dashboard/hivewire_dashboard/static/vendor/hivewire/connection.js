@@ -49,9 +49,12 @@ const LONGEST = 1 << 20;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Requests that change nothing. */
-const READS = /\/(get\w*|list|tree|audit|history|count|\w*info)$/i;
+const READS = /\/(get\w*|list|tree|audit|history|count|effective|check|\w*info)$/i;
 /** Requests that are not sent again with a new token when they are refused. */
 const LOGIN = /^(authenticate|token|token\/refresh)$/;
+
+/** The size of a text, or a third of the most that it can be where that is little. @param {string} text */
+const bytes = (text) => (3 * text.length > LONGEST ? new TextEncoder().encode(text).length : text.length);
 
 export class Connection {
   #addresses;
@@ -349,7 +352,7 @@ export class Connection {
     }
     const text = JSON.stringify({action: pending.action, requestId: pending.id, ...pending.members});
     // A longer message would end the connection (1009), and every other request with it.
-    if (text.length > LONGEST) return this.#settle(pending, refusal({code: 413, error: `${pending.action} is too long`}));
+    if (bytes(text) > LONGEST) return this.#settle(pending, refusal({code: 413, error: `${pending.action} is too long`}));
     pending.sent = true;
     this.#socket.send(text);
   }
