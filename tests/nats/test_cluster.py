@@ -16,13 +16,17 @@ import pytest
 from bench.nodes import PASSWORD
 from msgspec.structs import replace
 
+from hivewire.cli.cluster import _rows
+from hivewire.ledger.cluster import Server, Status
 from hivewire.ledger.digest import Digests
+from hivewire.ledger.engines.nats.checkpoint import Checkpoints
 from hivewire.ledger.engines.nats.journal import NatsJournal
 from hivewire.ledger.engines.sqlite.cache import NUMBERS, SqliteCache
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditFilter, AuditRow, Transaction, Write
 from hivewire.nats.broadcast import NatsBroadcast
+from hivewire.nats.connection import Silent
 from hivewire.settings import Settings
 from tests.command import Outcome, Run
 from tests.ledger.test_shared_log import put, state
@@ -192,6 +196,36 @@ def test_the_status_shows_servers_gateways_and_the_checkpoint(
     assert rows["gateway"]["more"].startswith("7 lost rounds, 3 gaps, version ")
     assert (rows["checkpoint"]["place"], rows["checkpoint"]["behind"]) == (tip - 1, 1)
     assert rows["checkpoint"]["more"].startswith("1,234 s old, ")
+
+
+def test_a_server_that_is_behind_is_shown_with_its_silence() -> None:
+    """If the leader has heard from it at all. What it lacks may be more than the log has: entries of the servers."""
+    servers = [Server("n1", "leader", 0), Server("n2", "behind", 22, 17.4), Server("n3", "behind", 3)]
+    _, *rows = _rows(Status("e", 1, 15, 0, servers, [], None, None))
+    assert [(row["name"], row["place"], row["behind"], row["more"]) for row in rows] == [
+        ("n1", 15, 0, ""),
+        ("n2", 0, 22, "silent for 17 s"),
+        ("n3", 12, 3, ""),
+    ]
+
+
+def test_the_status_is_shown_while_no_checkpoint_can_be_read(
+    site: Site, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the loss of servers somebody looks which ones are left. A check, which needs the checkpoint, fails."""
+
+    async def silent(checkpoints: Checkpoints) -> None:
+        raise Silent("no answer from the store within 1 s")
+
+    async def look(ledger: Ledger, journal: NatsJournal) -> Any:
+        monkeypatch.setattr(Checkpoints, "newest", silent)
+        return [await asyncio.to_thread(run, "cluster", command, "-o", "json") for command in ("status", "check")]
+
+    shown, checked = asyncio.run(site.serve("a", look))
+    assert shown.code == 0, shown.err
+    *_, server, gateway, checkpoint = map(json.loads, shown.out.splitlines())
+    assert (server["state"], gateway["state"], checkpoint["state"]) == ("leader", "current", "unknown")
+    assert (checked.code, "no answer from the store" in checked.err) == (1, True)
 
 
 def test_a_check_reads_the_whole_log(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

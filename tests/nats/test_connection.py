@@ -84,12 +84,16 @@ async def test_a_wrong_password_is_refused_at_once(connection: Connection) -> No
     await refused.close()
 
 
-async def test_nobody_there_is_an_error_after_a_while(connection: Connection) -> None:
-    """It names the servers."""
+async def test_nobody_there_is_an_error_after_a_while(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the servers. Meanwhile the log says what is waited for."""
     nowhere = Connection(replace(connection.address, servers=("nats://127.0.0.1:1",)), Settings(), "test")
-    with pytest.raises(Unusable, match=r"cannot connect to nats://127\.0\.0\.1:1/"):
+    monkeypatch.setattr("hivewire.nats.connection.TELL_SECONDS", 0.1)
+    with capture_logs() as lines, pytest.raises(Unusable, match=r"cannot connect to nats://127\.0\.0\.1:1/"):
         await nowhere.open(0.2)
     await nowhere.close()
+    assert [(line["event"], line["store"]) for line in lines if line["log_level"] == "info"] == [
+        ("waiting for the store", str(nowhere.address))
+    ]
 
 
 async def test_an_attempt_that_swallows_a_cancellation_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,8 @@ def _rows(found: Any) -> Iterator[Row]:
 
     yield row("log", found.epoch, "epoch", found.tip, 0, f"from {found.first}, {found.bytes:,} bytes")
     for server in found.servers:
-        yield row("server", server.name, server.state, found.tip - server.lag, server.lag, "")
+        silent = f"silent for {server.silent:,.0f} s" if server.state == "behind" and server.silent else ""
+        yield row("server", server.name, server.state, max(0, found.tip - server.lag), server.lag, silent)
     for gateway in found.gateways:
         behind = max(0, found.tip - gateway.tip)
         more = f"{gateway.lost_rounds} lost rounds, {gateway.gaps} gaps, version {gateway.version}"
@@ -117,6 +118,8 @@ def _rows(found: Any) -> Iterator[Row]:
     if (made := found.checkpoint) is not None:
         more = f"{age_of(made):,.0f} s old, {made.frames} messages, by {made.gateway}"
         yield row("checkpoint", made.id, "complete", made.place, found.tip - made.place, more)
+    elif found.unread is not None:
+        yield row("checkpoint", "", "unknown", 0, 0, found.unread)
 
 
 @cluster.command(

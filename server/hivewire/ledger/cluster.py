@@ -49,15 +49,18 @@ CHECK_SECONDS = 30.0
 
 
 class Server(Struct):
-    """A server with a copy of the log. `lag` is how many entries it lacks."""
+    """A server with a copy of the log. `lag` is how many entries it lacks, and those of the servers' own count
+    too. `silent` is for how many seconds the leader has heard nothing from it, 0 if it never has."""
 
     name: str
     state: str
     lag: int
+    silent: float = 0.0
 
 
 class Status(Struct):
-    """What a site is like. `tip` is the last place of the log, `first` the first one that is kept."""
+    """What a site is like. `tip` is the last place of the log, `first` the first one that is kept, `unread` why it is
+    not known whether there is a checkpoint."""
 
     epoch: str
     first: int
@@ -66,6 +69,7 @@ class Status(Struct):
     servers: list[Server]
     gateways: list[GatewayStatus]
     checkpoint: Manifest | None
+    unread: str | None
 
 
 @asynccontextmanager
@@ -97,10 +101,16 @@ async def _status(connection: Connection) -> Status:
     servers = [Server(str(cluster.get("leader", "the server")), "leader", 0)]
     for replica in cluster.get("replicas") or ():
         state = "offline" if replica.get("offline") else "current" if replica.get("current") else "behind"
-        servers.append(Server(str(replica.get("name")), state, int(replica.get("lag", 0))))
+        lag, silent = int(replica.get("lag", 0)), replica.get("active", 0) / 1e9
+        servers.append(Server(str(replica.get("name")), state, lag, silent))
     replies = await connection.ask_all(STATUS.format(site=connection.address.site), LISTEN_SECONDS)
     gateways = [msgspec.msgpack.decode(reply, type=GatewayStatus) for reply in replies]
-    found = await _checkpoints(connection).newest()
+    checkpoint = unread = None
+    try:
+        if (found := await _checkpoints(connection).newest()) is not None:
+            checkpoint = found[0]
+    except NatsError as error:  # no leader: the state of the servers is what is looked for then
+        unread = str(error)
     return Status(
         info.epoch,
         info.first,
@@ -108,7 +118,8 @@ async def _status(connection: Connection) -> Status:
         info.bytes,
         servers,
         sorted(gateways, key=lambda gateway: gateway.name),
-        None if found is None else found[0],
+        checkpoint,
+        unread,
     )
 
 
@@ -120,6 +131,8 @@ async def check(settings: Settings) -> tuple[int, Status]:
     """
     async with _connected(settings) as connection:
         found = await _status(connection)
+        if found.unread is not None:
+            raise JournalError(found.unread)
         digests = await _digests(connection, {gateway.name for gateway in found.gateways if gateway.digests})
         ids: dict[int, bytes] = {gateway.tip: b"" for gateway in found.gateways}
         if found.checkpoint is not None:

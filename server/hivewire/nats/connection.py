@@ -12,6 +12,7 @@ import ssl
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -32,6 +33,9 @@ PORT = 4222
 
 REPLY_SECONDS = 1.0
 """Longest wait for an answer, unless the caller says otherwise."""
+
+TELL_SECONDS = 1.0
+"""Time without a connection after which the log says that it is waited for."""
 
 RECONNECT_SECONDS = 0.2
 """Pause before the same server is tried again."""
@@ -191,8 +195,12 @@ class Connection:
             )
         )
         refused = asyncio.create_task(self._denied.wait())
+        first = partial(asyncio.wait, {connecting, refused}, return_when=asyncio.FIRST_COMPLETED)
         try:
-            await asyncio.wait({connecting, refused}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await first(timeout=min(seconds, TELL_SECONDS))
+            if seconds > TELL_SECONDS and not connecting.done() and not self._denied.is_set():
+                log.info("waiting for the store", store=str(self.address), reason=self._last_error or "no answer")
+                await first(timeout=seconds - TELL_SECONDS)
             if self._denied.is_set() or not connecting.done():
                 raise Unusable(f"cannot connect to {self.address}: {self._last_error or 'no answer'}")
             if (error := connecting.exception()) is not None:  # of any kind, for credentials that are none
