@@ -38,6 +38,7 @@ class OnConnection:
     flow = SimpleNamespace(write_paused=False)
     anonymous = False
     delayed_until = 0.0
+    scope = None
 
     def __init__(self, app: Any) -> None:
         self._app = app
