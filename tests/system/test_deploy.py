@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -133,6 +134,18 @@ def test_gateways_are_given_settings_that_exist() -> None:
     assert {name.removeprefix("HIVEWIRE_").lower() for name in given} <= {*settings.names()}
 
 
+def test_gateways_look_whether_the_nodes_sync() -> None:
+    """At the monitoring ports of the nodes of the store, which Kubernetes lets them reach."""
+    (container,) = named("Deployment", "hivewire")["spec"]["template"]["spec"]["containers"]
+    given = [{each["name"]: each.get("value", "") for each in container["env"]}]
+    given += [each["environment"] for name, each in compose()["services"].items() if name.startswith("gateway")]
+    for each in given:
+        nodes_of_store = urlsplit(each["HIVEWIRE_STORE"]).netloc.partition("@")[2]
+        assert each["HIVEWIRE_STORE_MONITOR"] == "http://" + nodes_of_store.replace(":4222", ":8222")
+    clients = named("NetworkPolicy", "nats")["spec"]["ingress"][0]
+    assert {"port": "monitor"} in clients["ports"]
+
+
 def test_nats_takes_its_configuration(tmp_path: Path) -> None:
     """Its own check finds no mistake, with the variables that the deployments set."""
     if (program := nodes.find()) is None:
@@ -151,25 +164,28 @@ def test_a_gateway_works_with_the_rights_that_nats_gives_it(tmp_path: Path) -> N
     with ExitStack() as stack:
         routes = [nodes.steady_port() for _ in range(3)]
         running = [stack.enter_context(deployed(tmp_path, number, routes)) for number in range(3)]
-        for node, _ in running:
+        for node, *_ in running:
             node.wait_until_ready()
-        hosts = ",".join(f"127.0.0.1:{port}" for _, port in running)
+        hosts = ",".join(f"127.0.0.1:{port}" for _, port, _ in running)
+        monitors = ",".join(f"127.0.0.1:{monitor}" for *_, monitor in running)
         gateway = stack.enter_context(
             RunningGateway(
                 tmp_path / "hivewire.db",
                 *("--store", f"nats://hive@{hosts}/site?replicas=3", "--store-bytes", str(64 << 20)),
+                *("--store-monitor", f"http://{monitors}"),
                 env={"HIVEWIRE_STORE_PASSWORD": "word"},
             )
         )
         with gateway.http() as client:
             assert client.put("/configuration/name", json={"value": "1"}).status_code == 200
             assert client.get("/configuration/name", params={"fresh": True}).json()["value"] == "1"
-        assert not [line for node, _ in running for line in node.log.read_text().splitlines() if "Violation" in line]
+        assert not [entry for entry in gateway.log if entry["level"] == "warning"], "each node syncs"
+        assert not [line for node, *_ in running for line in node.log.read_text().splitlines() if "Violation" in line]
 
 
 @contextmanager
-def deployed(folder: Path, number: int, routes: list[int]) -> Iterator[tuple[Process, int]]:
-    """A node with the configuration of the deployments, but at places and ports of its own, and that for clients."""
+def deployed(folder: Path, number: int, routes: list[int]) -> Iterator[tuple[Process, int, int]]:
+    """A node with the configuration of the deployments, at a place of its own; its ports for clients and monitors."""
     name, port, monitor = f"nats-{number}", nodes.steady_port(), nodes.steady_port()
     text = CONFIG.read_text().replace("/data", str(folder / name)).replace("/run/nats", str(folder / f"{name}.pid"))
     for theirs, ours in ((4222, port), (8222, monitor), (6222, routes[number])):
@@ -188,6 +204,6 @@ def deployed(folder: Path, number: int, routes: list[int]) -> Iterator[tuple[Pro
     )
     node.start()
     try:
-        yield node, port
+        yield node, port, monitor
     finally:
         node.kill()
