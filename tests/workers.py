@@ -23,7 +23,10 @@ class Site:
     def __init__(self, data: Path, stack: ExitStack, main: str = FORKS) -> None:
         """`main` is the command; with that of users each gateway is loaded by itself, which takes longer."""
         folder = stack.enter_context(TemporaryDirectory(prefix="hivewire-"))  # a killed parent leaves its own there
-        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2", env={"TMPDIR": folder}, main=main))
+        self.settings = data.with_name("settings.toml")
+        self.settings.touch()
+        env = {"TMPDIR": folder, "HIVEWIRE_CONFIG": str(self.settings)}
+        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2", env=env, main=main))
         self.token = self.gateway.token()
         self._stack = stack
 

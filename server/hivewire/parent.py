@@ -8,16 +8,19 @@ import secrets
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from hivewire.broadcast import Hear
 from hivewire.link import SCHEME, Failed, Link, LinkLost, end_without_parent, socket_of
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import FIELDS, Telemetry
 from hivewire.welcome import Started
+
+SETTINGS = "settings"
+"""The name of the socket from which gateways get their settings."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -96,6 +99,40 @@ class Parent:
             return msgspec.msgpack.decode(await self._link.ask(Metrics()), type=bytes)
         except (Failed, LinkLost):
             return self._telemetry.exposition()
+
+
+class SettingsGiver(asyncio.Protocol):
+    """The parent's end of a connection on which a gateway that starts gets its settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send them, and hang up."""
+        writing = cast(asyncio.Transport, transport)
+        writing.write(msgspec.msgpack.encode(self._settings))
+        writing.close()
+
+
+def settings_of_parent(address: str) -> Settings:
+    """The settings that a gateway has in common with the others of its parent, whatever its file says by now.
+
+    Raises StartError.
+    """
+    try:
+        given = msgspec.msgpack.decode(asyncio.run(_read(socket_of(address, SETTINGS))), type=Settings)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StartError(f"cannot get the settings of the parent process: {error}") from error
+    return structs.replace(given, data=address, workers=1)
+
+
+async def _read(path: Path) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 def parent_of(settings: Settings) -> Parent | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from hivewire.access import bootstrap
 from hivewire.services import Services
-from hivewire.settings import RELOADED, Settings, SettingsError, StartError, names
+from hivewire.settings import Settings, SettingsError, StartError, changed, reloaded
 from hivewire.telemetry import configure_logging, log
 from hivewire.transport.server import Server, check_tls, expiry_of
 
@@ -28,27 +28,24 @@ class Reloader(Struct):
         old = self.services.settings
         try:
             fresh = self.load()
-            different = {name for name in names() if getattr(fresh, name) != getattr(old, name)}
-            reloaded = different & RELOADED
             tls = (fresh.tls_certificate is None) == (old.tls_certificate is None)
             if tls:
                 check_tls(fresh)
-            else:
-                reloaded -= {"tls_certificate", "tls_key"}  # enabling or disabling TLS needs a restart
-            settings = structs.replace(old, **{name: getattr(fresh, name) for name in reloaded})
-            replaced = self._take(settings, different, tls=tls)
+            settings = reloaded(old, fresh)
+            taken = changed(old, settings)
+            replaced = self._take(settings, taken, tls=tls)
         except (SettingsError, StartError) as error:
             log.error("the settings were not reloaded", reason=str(error))
             return
         if replaced:
             expires = expiry_of(str(settings.tls_certificate))
-            log.info("reloaded", changed=sorted(reloaded | {"tls_certificate"}), expires=expires)
+            log.info("reloaded", changed=sorted(taken | {"tls_certificate"}), expires=expires)
         else:
-            log.info("reloaded", changed=sorted(reloaded))
-        if left := sorted(different - reloaded):
+            log.info("reloaded", changed=sorted(taken))
+        if left := sorted(changed(settings, fresh)):
             log.warning("settings have changed that need a restart", settings=left)
 
-    def _take(self, settings: Settings, different: set[str], *, tls: bool) -> bool:
+    def _take(self, settings: Settings, taken: Set[str], *, tls: bool) -> bool:
         """Apply the settings, and say whether TLS files were replaced. Everything that can fail is done first."""
         tokens = self.services.tokens
         key = bootstrap.signing_key(settings, self.services.ledger)
@@ -58,7 +55,7 @@ class Reloader(Struct):
         configure_logging(settings.log_format, settings.log_level)
         tokens.access_lifetime = settings.access_token_lifetime * 1_000
         tokens.refresh_lifetime = settings.refresh_token_lifetime * 1_000
-        if different & SECRETS:
+        if taken & SECRETS:
             tokens.use(key, previous)
             self.services.hub.recheck()
         return replaced

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from hivewire.addresses import networks, within
 from hivewire.files import read_regular
@@ -467,6 +467,19 @@ _HINTS = get_type_hints(Settings, include_extras=True)
 
 RELOADED = frozenset(name for name in _HINTS if _is_marked(name, "reload"))
 """Settings that SIGHUP reads again; the others need a restart. Open connections keep those that they began with."""
+
+
+def changed(old: Settings, new: Settings) -> frozenset[str]:
+    """The names of the settings that differ."""
+    return frozenset(name for name in names() if getattr(old, name) != getattr(new, name))
+
+
+def reloaded(old: Settings, fresh: Settings) -> Settings:
+    """What a reload makes of the settings of a gateway: those that need a restart stay, such as whether it uses TLS."""
+    taken = changed(old, fresh) & RELOADED
+    if (fresh.tls_certificate is None) != (old.tls_certificate is None):
+        taken -= {"tls_certificate", "tls_key"}
+    return structs.replace(old, **{name: getattr(fresh, name) for name in taken})
 
 
 SECRET_FILES = {f"{name.upper()}_FILE": name for name in _HINTS if is_secret(name)}

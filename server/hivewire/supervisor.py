@@ -26,8 +26,8 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 from hivewire.app import Load, check
 from hivewire.link import SCHEME, Failed, Link, LinkLost
-from hivewire.parent import Alive, Fact, Listening, Metrics, message_of
-from hivewire.settings import Settings, SettingsError, StartError
+from hivewire.parent import SETTINGS, Alive, Fact, Listening, Metrics, SettingsGiver, message_of
+from hivewire.settings import Settings, SettingsError, StartError, reloaded
 from hivewire.store import share_store
 from hivewire.telemetry import configure_logging, log
 from hivewire.transport import server as port
@@ -74,7 +74,7 @@ async def serve(
         for name, service in shared.messages.items():
             await _listen(stack, folder / name, service.connected)
         own = [*arguments, f"--port={sock.getsockname()[1]}", "--workers=1"]
-        gateways = Gateways(folder, own, settings)
+        gateways = Gateways(folder, own, structs.replace(settings, port=sock.getsockname()[1]))
         gateways.counters = lambda: [
             CounterMetricFamily("hivewire_entries", "Entries that the parent wrote.", value=ledger.entries),
             CounterMetricFamily(
@@ -100,13 +100,15 @@ async def serve(
 
 def _reload(gateways: Gateways, load: Load) -> None:
     """Make all gateways reload; they log what changed, and what is wrong."""
-    with contextlib.suppress(SettingsError):
-        fresh = load()
-        configure_logging(fresh.log_format, fresh.log_level)
+    with contextlib.suppress(SettingsError, StartError):
+        settings = reloaded(gateways.settings, load())
+        check(settings)
+        gateways.settings = settings
+        configure_logging(settings.log_format, settings.log_level)
     gateways.signal(signal.SIGHUP)
 
 
-async def _listen(stack: contextlib.AsyncExitStack, path: Path, connected: Callable[[], Link]) -> None:
+async def _listen(stack: contextlib.AsyncExitStack, path: Path, connected: Callable[[], asyncio.Protocol]) -> None:
     try:
         server = await asyncio.get_running_loop().create_unix_server(connected, str(path))
     except OSError as error:
@@ -120,6 +122,8 @@ class Gateways:
 
     def __init__(self, folder: Path, arguments: Sequence[str], settings: Settings) -> None:
         """`arguments` are those of `hivewire serve`, but for the address of the ledger. It connects in `folder`."""
+        self.settings = settings
+        """Those that all gateways have: of the start, or of the last reload."""
         self._folder = folder
         self._arguments = arguments
         self._numbers = range(1, settings.workers + 1)
@@ -139,6 +143,7 @@ class Gateways:
 
     async def start(self, stack: contextlib.AsyncExitStack) -> Started:
         """Start all and wait until they listen. Returns the welcome of one. Raises StartError when one ends before."""
+        await _listen(stack, self._folder / SETTINGS, lambda: SettingsGiver(self.settings))
         for number in self._numbers:
             await _listen(stack, self._folder / f"gateway.{number}", partial(self._connected, number))
             self._keepers.append(asyncio.create_task(self._keep(number), name=f"keeper of gateway {number}"))

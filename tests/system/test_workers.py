@@ -211,7 +211,7 @@ def succeeds(talk: Talk, action: str, **members: Any) -> bool:
 
 def test_what_devices_report_is_known_to_both(site: Site) -> None:
     """Counts and who is online are the same on both; a rollout that refusals at one gateway hold is held at both, and
-    one that is killed knows all when it is back."""
+    one that is killed knows all when it is back, with the settings of the other."""
     sockets, followers = site.sockets(), site.sockets()
     user, other = sockets[1], sockets[2]
     for number, talk in followers.items():
@@ -246,7 +246,13 @@ def test_what_devices_report_is_known_to_both(site: Site) -> None:
     for talk in (user, other):
         until(partial(is_held, talk))
         assert talk("fleet/count")["online"] == 2
+    site.settings.write_text("value_length = 3")
+    os.kill(site.gateway.process.pid, signal.SIGHUP)
+    until(lambda: len(site.gateway.events("reloaded")) == len(WORKERS))
+    site.settings.write_text('value_length = 2\nhost = "::1"')  # for the next reload, and the next start
     os.kill(site.process(2), signal.SIGKILL)
     site.ready(2, starts=2)
     for talk in site.sockets().values():
         until(partial(is_held, talk))
+        assert talk("configuration/put", name="short", value="123")["status"] == "success"
+        assert talk("configuration/put", name="short", value="1234")["code"] == 400

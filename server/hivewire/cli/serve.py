@@ -81,6 +81,9 @@ def _metavar(name: str, hint: Any) -> str:
     return {int: "N", float: "DAYS" if name.endswith("_days") else "SECONDS", bool: "true|false"}.get(hint, other)
 
 
+PARENT = "parent://"
+"""How the address of a parent process begins, which gives its gateways their settings."""
+
 PATHS = frozenset(
     {"data", "tls_certificate", "tls_key", "store_ca", "store_cert", "store_key"}
     | {"store_credentials", "store_monitor_credentials"}
@@ -132,9 +135,11 @@ def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None,
     the settings file and the TLS files.
     """
     try:
-        effective = catalogue.load(flags, file=config)
+        effective = _effective(flags, config)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+    except StartError as error:
+        raise click.ClickException(str(error)) from None
     try:
         if not check:
             engine_of(effective.settings).require_free()
@@ -166,6 +171,16 @@ def _run(effective: Effective, flags: dict[str, Any], config: Path | None, *, ac
     given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
     arguments = given if config is None else [f"--config={config}", *given]
     process.run(effective, partial(supervisor.serve, settings, arguments, load, _welcome, accept_loss=accept_loss))
+
+
+def _effective(flags: dict[str, Any], config: Path | None) -> Effective:
+    """The settings of this process. Raises SettingsError, and StartError when it is one of several gateways whose
+    parent does not say which those are."""
+    if not (flags["data"] or "").startswith(PARENT):
+        return catalogue.load(flags, file=config)
+    from hivewire.parent import settings_of_parent  # imported here, because others do not need it
+
+    return Effective(settings_of_parent(flags["data"]), dict.fromkeys(catalogue.names(), "default"))
 
 
 def _load(flags: dict[str, Any], config: Path | None) -> Settings:
