@@ -51,8 +51,8 @@ vars(httpx._transports.default)["create_ssl_context"] = lambda *given, **named: 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more processes than there are cores: tests wait now and then, and each process loads all of them."""
-    return (os.cpu_count() or 1) + 2
+    """Four more processes than there are cores: tests wait now and then. Each process loads all of them."""
+    return (os.cpu_count() or 1) + 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
