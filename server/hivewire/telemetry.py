@@ -7,12 +7,14 @@ dictionaries that are read when somebody scrapes, because a locked counter costs
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from io import TextIOBase
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, process_time, time
 from typing import Any, Literal, TextIO, TypeAlias, cast
 
 import structlog
@@ -184,6 +186,8 @@ class Telemetry:
         for name, (sentence, value) in self.gauges.items():
             yield GaugeMetricFamily(f"hivewire_{name}", sentence, value=value())
 
+        yield from _of_process()
+
     async def _own_page(self) -> bytes:
         return self.exposition()
 
@@ -200,6 +204,23 @@ class Telemetry:
     def unexpected(self, where: str, error: BaseException) -> None:
         """Log an unexpected error with its traceback."""
         log.error("unexpected error", where=where, exc_info=error)
+
+
+_STARTED = time()
+
+
+def _of_process() -> Iterable[Metric]:
+    """What the process uses, by the names that are usual in Prometheus.
+
+    The collector of prometheus-client also counts the open files, which takes 10 ms with 15,000 connections.
+    """
+    yield CounterMetricFamily("process_cpu_seconds", "Processor time of the process.", value=process_time())
+    yield GaugeMetricFamily("process_start_time_seconds", "Start of the process, in s since 1970.", value=_STARTED)
+    statm = Path("/proc/self/statm")
+    if statm.exists():  # on Linux
+        pages = int(statm.read_text().split()[1])
+        sentence = "Memory that the process has."
+        yield GaugeMetricFamily("process_resident_memory_bytes", sentence, value=pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def name_of(action: type[Request] | str | None) -> str:

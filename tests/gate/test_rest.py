@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import ExitStack
 from itertools import count, product
 from typing import Any
@@ -881,6 +882,9 @@ def test_metrics_count_what_happened(data: Any) -> None:
         assert metrics["hivewire_ledger_revision"] == 4
         assert metrics["hivewire_commit_seconds_count"] >= 2
         assert metrics["hivewire_batch_changes_sum"] >= 2
+        assert metrics["process_cpu_seconds_total"] > 0.01
+        assert 1 << 20 < metrics["process_resident_memory_bytes"] < 1 << 32
+        assert metrics["process_start_time_seconds"] <= time.time()
 
 
 def test_metrics_contain_no_names(data: Any) -> None:

@@ -49,7 +49,7 @@ def test_each_metric_that_is_watched_or_documented_is_there(
 ) -> None:
     """On the page of a single gateway, of one with workers, or of one that shares a log; and each one that is there is
     in the table of operations.md, with its kind and its sentence."""
-    watched = {name for each in expressions() for name in re.findall(r"\bhivewire_\w+", each)}
+    watched = {name for each in expressions() for name in re.findall(r"\b(?:hivewire|process)_\w+", each)}
     httpx.get(shared_gateway.rest_url + "/info")  # what has not happened yet has no sample
     store = ("--store", clusters(1).format(site="watched"), "--store-bytes=67108864")
     password = {"HIVEWIRE_STORE_PASSWORD": nodes.PASSWORD}
@@ -57,12 +57,12 @@ def test_each_metric_that_is_watched_or_documented_is_there(
         workers = stack.enter_context(RunningGateway(tmp_path / "workers.db", "--workers=2", main=FORKS))
         shared = stack.enter_context(RunningGateway(tmp_path / "copy.db", *store, env=password))
         pages = [httpx.get(f"{each.url}/metrics").text for each in (shared_gateway, workers, shared)]
-    there = {name for page in pages for name in re.findall(r"^(hivewire_\w+)", page, re.MULTILINE)}
+    there = {name for page in pages for name in re.findall(r"^(\w+)", page, re.MULTILINE)}
     assert len(watched) > 25
     assert watched <= there, watched - there
     rows = {row for page in pages for row in metrics(page)}
     kinds = "counter|gauge|histogram"
-    documented = re.findall(rf"^\| `hivewire_\w+` \| (?:{kinds}) .*$", OPERATIONS.read_text(), re.MULTILINE)
+    documented = re.findall(rf"^\| `\w+` \| (?:{kinds}) .*$", OPERATIONS.read_text(), re.MULTILINE)
     assert sorted(documented) == sorted(rows)
 
 
