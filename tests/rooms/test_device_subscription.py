@@ -166,6 +166,39 @@ async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytes
         assert (len(again.have), again.have["z"], ordered) == (61, "v", [31])
 
 
+async def test_a_device_that_comes_back_looks_at_what_changed_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands come back at once, and each may have a layer of its own, so that nothing is shared."""
+    monkeypatch.setattr(layers, "FEW_NAMES", 1)
+    looked_at: list[str] = []
+    rows_of = source._rows
+
+    def counted(view: View, held: Any) -> Any:
+        for row in rows_of(view, held):
+            looked_at.append(row[0])
+            yield row
+
+    monkeypatch.setattr(source, "_rows", counted)
+    async with fleet("a") as world:
+        await world.layer("x", 5)
+        await world.put("global", **{f"n{number}": "v" for number in range(9)})
+        await world.put("x", n3="w", n4="w")
+        device = Device(world, "a")
+        await device.listen()
+        position = device.position
+        await world.put("global", n1="changed", n2=None, n3="hidden")
+        await world.put("x", n4=None, n5="above")
+        for _ in range(2):
+            device.peer.session.close()
+            device.position = position
+            device.connect()
+            looked_at.clear()
+            await device.listen()
+            assert looked_at == ["n1", "n2", "n3", "n4", "n5"]
+            assert device.have == {"n0": "v", "n1": "changed", "n3": "w", "n4": "v", "n5": "above"} | {
+                f"n{number}": "v" for number in (6, 7, 8)
+            }
+
+
 async def test_names_that_a_device_does_not_follow_are_passed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """There may be 100,000 in its layers, of which its token allows one or none."""
     monkeypatch.setattr(source, "LOOKED_AT", 3)
@@ -227,6 +260,7 @@ async def test_more_edits_than_can_be_announced_are_got_from_the_state(monkeypat
     """A transaction of many edits, times the views that devices follow, which each may have for itself: its effects are
     not looked for when it is announced. Each device gets what changed, and later edits as ever."""
     monkeypatch.setattr(fleets, "MOST_REACHED", 7)
+    monkeypatch.setattr(fleets, "FEW_EDITS", 4)
     looked_at: list[str] = []
     shows = View.shows
     monkeypatch.setattr(View, "shows", lambda *about: looked_at.append(about[2]) or shows(*about))

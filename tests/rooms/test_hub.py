@@ -1550,7 +1550,7 @@ class Counted:
         log = self._source.compacted(kind)
         counted = SimpleNamespace(event=log.event)
         counted.tombstones = lambda after, before: self._count(log.tombstones(after, before), len)
-        counted.records = lambda names, after: self._count(log.records(names, after), lambda row: 1)
+        counted.records = lambda *which: self._count(log.records(*which), lambda row: 1)
         return counted
 
     def _count(self, rows: Iterator[Any], weight: Callable[[Any], int]) -> Iterator[Any]:

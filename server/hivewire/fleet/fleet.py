@@ -35,9 +35,9 @@ from hivewire_protocol.nouns.device_configuration import Reported
 from hivewire_protocol.nouns.layer import OF_DEVICE, TOP_RANK, key_of, split
 from hivewire_protocol.tenant.steps import Steps
 
-MOST_REACHED, FEW_EDITS = 20_000, 4
-"""Edits of a commit, times the views in which they are followed, that are looked at when it is announced: 40 ms. With
-more, devices get from the state what changed, in slices. To let them fall behind costs as much as a few edits."""
+MOST_REACHED, FEW_EDITS = 5_000, 2
+"""Edits of a commit, times the views in which they are followed, that are looked at when it is announced: 20 ms. With
+more, devices get from the state what changed, in slices. To let them fall behind costs as much as an edit or two."""
 
 LOOK = 20
 """Devices that are looked at in one step of a slice."""

@@ -111,10 +111,22 @@ class Layer:
     """A layer as it is now. `revision` is that of its record's last change, 0 without one.
 
     `gone` are the revisions at which names were deleted that are not there now, as long as the log covers them. `edits`
-    counts the writes of its values since the start.
+    counts the writes of its values since the start; `edited` is the revision of the last one.
     """
 
-    __slots__ = ("_ordered", "edits", "gone", "id", "name", "rank", "revision", "selector", "target", "values")
+    __slots__ = (
+        "_ordered",
+        "edited",
+        "edits",
+        "gone",
+        "id",
+        "name",
+        "rank",
+        "revision",
+        "selector",
+        "target",
+        "values",
+    )
 
     def __init__(self, name: str, rank: int) -> None:
         self.name = name
@@ -123,21 +135,28 @@ class Layer:
         self.revision = self.id = 0
         self.values: dict[str, Value] = {}
         self.gone: dict[str, int] = {}
-        self.edits = 0
-        self._ordered: tuple[int, list[str]] | None = None
+        self.edits = self.edited = 0
+        self._ordered: tuple[int, dict[int, list[str]]] | None = None
 
-    def ordered(self) -> list[str]:
-        """The names that it has or had, in order. They are put in order once until the next edit, if they are many."""
-        if self._ordered is not None and self._ordered[0] == self.edits:
-            return self._ordered[1]
-        names = sorted({*self.values, *self.gone})
-        self._ordered = (self.edits, names) if len(names) > FEW_NAMES else None
+    def ordered(self, since: int = 0) -> list[str]:
+        """The names that it has or had, and that changed after a revision, in order. Many are put in order once until
+        the next edit: all, and those after the last such revision."""
+        if since >= self.edited:
+            return []
+        kept = self._ordered[1] if self._ordered is not None and self._ordered[0] == self.edits else {}
+        names = kept.get(since)
+        if names is None:
+            changed = [name for name, value in self.values.items() if value.revision > since]
+            names = sorted([*changed, *(name for name, revision in self.gone.items() if revision > since)])
+            if len(names) > FEW_NAMES:
+                self._ordered = self.edits, {each: kept[each] for each in kept if not each} | {since: names}
         return names
 
     def put(self, name: str, value: Value | None, revision: int) -> Value | None:
         """Set or delete a name's value. Returns the one before."""
         before = self.values.get(name)
         self.edits += 1
+        self.edited = max(self.edited, revision)
         if value is not None:
             self.values[name] = value
             self.gone.pop(name, None)

@@ -112,7 +112,7 @@ class Records:
         self._revision = 0
         self._kept: dict[tuple[View, Patterns], list[Row]] = {}
 
-    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+    def records(self, names: Patterns, after: str, since: int = 0) -> Iterator[Row]:
         """The effective values of a view, and the names deleted from it as far back as the log goes, by name. With
         None for others that were looked at."""
         assert isinstance(names, Sight)  # noqa: S101 - what the topic serves
@@ -121,6 +121,9 @@ class Records:
             return
         if self._revision != self._ledger.revision:
             self._revision, self._kept = self._ledger.revision, {}
+        if since:
+            yield from _rows(view, _held(view, names.names, after, since))
+            return
         rows = self._kept.get((view, names.names))
         if rows is None and len(self._kept) < KEPT_VIEWS:
             rows = self._kept[view, names.names] = _few(view, names.names)
@@ -149,17 +152,23 @@ def _few(view: View, names: Patterns) -> list[Row]:
     return [*_rows(view, few)]
 
 
-def _held(view: View, names: Patterns, after: str) -> Iterator[tuple[str, list[Layer] | None]]:
+def _held(view: View, names: Patterns, after: str, since: int = 0) -> Iterator[tuple[str, list[Layer] | None]]:
     """The names that layers and overlays of a view have or had, in order after one, with these layers, the highest
-    first; without them if it is not one of `names`.
+    first; without them if it is not one of `names`. With `since` only those that a layer has changed after a revision.
 
     Not all are looked at: a device gets a part of them at a time, and there may be 1,000 in each of many.
     """
-    runs = [layer.ordered() for layer in view.layers] + [sorted(overlay.values) for overlay in view.overlays]
-    merged = merge(*[zip(run[bisect_right(run, after) :], repeat(number)) for number, run in enumerate(runs)])
+    runs = [layer.ordered(since) for layer in view.layers]
+    if not since:  # a rollout that begins or ends is no change since a revision: its devices start over
+        runs += [sorted(overlay.values) for overlay in view.overlays]
+    merged = merge(*[zip(run[bisect_right(run, after) :], repeat(number)) for number, run in enumerate(runs) if run])
     for name, found in groupby(merged, key=itemgetter(0)):
-        seen = name in names
-        yield name, [view.layers[number] for _, number in found if number < len(view.layers)] if seen else None
+        if name not in names:
+            yield name, None
+        elif since:
+            yield name, list(view.layers)
+        else:
+            yield name, [view.layers[number] for _, number in found if number < len(view.layers)]
 
 
 def _rows(view: View, held: Iterable[tuple[str, list[Layer] | None]]) -> Iterator[Row]:
@@ -189,7 +198,7 @@ def _last(name: str, layers: Iterable[Layer]) -> tuple[Value | None, int]:
 class Present(Records):
     """The same without deleted names, for snapshots."""
 
-    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+    def records(self, names: Patterns, after: str, since: int = 0) -> Iterator[Row]:
         """The effective values of a view, by name."""
         for name, revision, item in super().records(names, after):
             yield name, revision, None if item is None or item.value is None else item

@@ -72,10 +72,17 @@ class View:
 
     def shows(self, layer: Layer, name: str) -> bool:
         """Whether a layer's own value of a name is effective, or would be if it had one."""
+        if not self.overlays:  # mostly so, and an edit asks each of perhaps thousands of views
+            for above in self.layers:
+                if above is layer:
+                    return True
+                if name in above.values:
+                    return False
+            return False
         for above in self.layers:
+            overlay = self._over(above, name)
             if above is layer:
-                return not self.overlays or self._over(layer, name) is None
-            overlay = self._over(above, name) if self.overlays else None
+                return overlay is None
             if (above.values.get(name) if overlay is None else overlay.values[name]) is not None:
                 return False
         return False

@@ -80,6 +80,16 @@ class CatchUp:
             feed.serving = True
             self._enqueue(self._steps(feed))
 
+    def serve_all(self, feeds: Iterable[Feed]) -> None:
+        """The same for many feeds, in slices."""
+        self._enqueue(self._serve_each(list(feeds)))
+
+    def _serve_each(self, feeds: Sequence[Feed]) -> Steps:
+        for number, feed in enumerate(feeds, 1):
+            self.serve(feed)
+            if number % PUSHES == 0:
+                yield None
+
     def push_later(
         self, subs: Iterable[Subscription], events: Sequence[Event], frames: dict[Shape, bytes], moment: int
     ) -> None:
@@ -487,7 +497,7 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
         size += sum([event.size for event in found])
         copy.before = group[0][1]
     copy.before = copy.floor  # the tombstones are done
-    for row in log.records(sub.served, copy.cursor):
+    for row in log.records(sub.served, copy.cursor, copy.floor):
         if looked >= LOOK or size >= WRITE:
             return events, False
         looked += 1

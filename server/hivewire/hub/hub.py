@@ -106,8 +106,7 @@ class Hub:
                 if sub.channel.tail is tail:
                     sub.fall_behind()
         tail.clear()
-        for feed in list(self.feeds):
-            self.serve(feed)
+        self.catch_up.serve_all(self.feeds)
 
     def tail(self, name: str = LEDGER) -> Tail[Subscription]:
         """The tail of a source. Raises KeyError when the source was not added."""

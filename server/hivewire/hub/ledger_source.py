@@ -146,7 +146,7 @@ class Records:
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
 
-    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+    def records(self, names: Patterns, after: str, since: int = 0) -> Iterator[Row]:
         """Those within the patterns after a name, in the order of names."""
         live = self._kind.live
         for key in self._kind.within(names, after):

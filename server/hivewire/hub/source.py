@@ -138,8 +138,9 @@ def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
 class CompactedLog(Protocol):
     """The state of a log: the latest item of each key. Iterators are consumed before anything else can change it."""
 
-    def records(self, names: Patterns, after: str) -> Iterator[Row]:
-        """What exists within the patterns after a key, in the order of keys; after '' is from the beginning."""
+    def records(self, names: Patterns, after: str, since: int = 0) -> Iterator[Row]:
+        """What exists within the patterns after a key, in the order of keys; after '' is from the beginning. What has
+        not changed since an offset may be left out."""
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
         """What was removed between two offsets, both exclusive, and not written again. Newest first, a list per offset.
