@@ -29,7 +29,7 @@ All requests of the gateway, with their replies, pushes and errors.
 `python -m tests.tables` generates this page from the code.
 
 For tools, the same is in [openapi.json](openapi.json) (all HTTP APIs, OpenAPI 3.1) and [asyncapi.json](asyncapi.json) (the WebSocket, AsyncAPI 3.0).
-A running gateway has both documents at `/openapi.json` and `/asyncapi.json`, and `hivewire describe openapi` prints them.
+A running gateway has both documents at `/openapi.json` and `/asyncapi.json`, and `hivewire describe openapi` and `hivewire describe asyncapi` print them.
 
 ## Messages
 
@@ -47,6 +47,7 @@ Replies are in the order of the requests, and a request sees the effect of every
 An error has `"status":"error"`, a `code`, and a readable text in `error`.
 
 A message with `"jsonrpc":"2.0"` is the same request as JSON-RPC 2.0: `method` is the action, `params` are its members by name, and `result` has the members of the reply.
+One without an `id` is a notification: it is carried out, and gets no answer. Several in an array are a batch, whose answers come together.
 
 | over | an error is |
 | --- | --- |

@@ -253,3 +253,13 @@ async def test_a_connection_that_is_not_read_still_answers(fake: FakeGateway) ->
     while await asyncio.wait_for(pushes.get(), PATIENCE) != "configuration/update":
         pass
     await connection.close()
+
+
+async def test_a_list_that_is_too_large_for_an_answer_is_asked_for_in_smaller_pages(fake: FakeGateway) -> None:
+    """All of it comes all the same."""
+    for name in "abc":
+        fake.change(name, "1")
+    async with client(fake) as hw:
+        for _ in range(9):
+            fake.refuse("configuration/list", 413, "ask for less")
+        assert [entry.name for entry in await hw.list()] == ["a", "b", "c"]

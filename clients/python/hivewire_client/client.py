@@ -19,7 +19,7 @@ from hivewire_client.cache import Cache
 from hivewire_client.connection import SECONDS, Frame, log
 from hivewire_client.contents import Contents
 from hivewire_client.devices import Devices
-from hivewire_client.errors import HivewireError, NotReady, Stopped
+from hivewire_client.errors import HivewireError, NotReady, Stopped, TooLarge
 from hivewire_client.events import Changes, Event, Reset, StateChanged, Watch
 from hivewire_client.fleet import Fleet
 from hivewire_client.link import Link, Subscription
@@ -285,7 +285,8 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         Text is written as it is, everything else as JSON. `expect` is the version that it must have now, or ABSENT;
         `layer` the one that it is for, such as `device/ID` (fleet.md, 3), which `get` does not show.
         After `ttl` seconds, or at the time `expires`, it is deleted, unless it is written again before.
-        Raises Conflict, Denied, Busy, Unavailable, and Uncertain when the connection broke before the answer.
+        Raises Conflict, Denied, NotFound, TooLarge, Busy, Unavailable, Refused for what else is wrong with it, and
+        Uncertain when the connection broke before the answer; ValueError and TypeError for what is no text and no JSON.
         """
         text, content_type = values.encode(value, content_type)
         members = {"name": name, "value": text, "entityVersion": expect, "description": description, "layer": layer}
@@ -340,12 +341,19 @@ class Hivewire(Reading, Contents, Devices, Fleet):
     async def list(self, *names: str, layer: str | None = None) -> tuple[Entry[str], ...]:
         """Configurations from the gateway, by name: those that match, or all that the token reaches; of this layer."""
         found: tuple[Entry[str], ...] = ()
+        wanted, take = {"names": [*names] or None, "layer": layer}, PAGE
         while True:
             after = found[-1].name if found else None
-            reply = await self.call("configuration/list", names=[*names] or None, take=PAGE, after=after, layer=layer)
+            try:
+                reply = await self.call("configuration/list", **wanted, take=take, after=after)
+            except TooLarge:
+                if take == 1:
+                    raise
+                take //= 2
+                continue
             page = msgspec.convert(reply["configurations"], tuple[Entry[str], ...])
             found += page
-            if len(page) < PAGE:
+            if len(page) < take:
                 return found
 
     async def history(

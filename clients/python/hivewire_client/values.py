@@ -46,7 +46,8 @@ def safe_reason(error: ValueError) -> str:
 
 
 def encode(value: Any, content_type: str | None) -> tuple[str, str]:
-    """The text of a value, and its content type. Raises ValueError if it cannot be written.
+    """The text of a value, and its content type. Raises ValueError for bytes that are not UTF-8, and TypeError for an
+    object that is not JSON.
 
     Text is written as it is; everything else as JSON.
     """
