@@ -37,7 +37,7 @@ def steps_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     def steps_of(*modules: ModuleType) -> list[int]:
         counted: list[int] = []
 
-        async def in_slices(work: Steps[Any]) -> Any:
+        async def in_slices(work: Steps[Any], *, background: bool = False) -> Any:
             counted.append(0)
             while True:
                 try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hivewire import slices
 from hivewire.fleet import notes
 from hivewire_protocol.nouns.device_configuration import Reported
 from tests.broadcast import Bus, End
@@ -141,6 +142,31 @@ async def test_what_is_lost_is_asked_for(site: Site) -> None:
     await reported(later, "c", {"name": "n", "tag": tag})
     await site.second()
     assert (await both(site, "fleet/count"))["applied"] == 3
+
+
+async def test_what_is_new_of_many_devices_is_told_in_steps(site: Site, steps_of: Callable[..., list[int]]) -> None:
+    """After a step of a rollout that may be thousands. What a gateway has not told when it stops, it tells then."""
+    mine, other = await site.gateway(), await site.gateway()
+    await mine.put("global", n="1")
+    await settle()
+    tag = (await tags(mine, "a"))["n"]
+    for device in DEVICES:
+        await reported(mine, device, {"name": "n", "tag": tag})
+    saving = asyncio.create_task(mine.services.notes.save())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notes, "PART_BYTES", 1)
+        patch.setattr(slices, "BACKGROUND_SECONDS", -1)
+        patch.setattr(slices, "BACKGROUND_SHARE", 0)
+        await asyncio.sleep(0)
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+        await settle()
+        assert (await other.do("fleet/count"))["applied"] < 4
+        steps = steps_of(notes)
+        await mine.services.notes.save()
+        assert steps[0] == 4
+    await settle()
+    assert (await both(site, "fleet/count"))["applied"] == 4
 
 
 async def test_reports_of_others_outlive_a_restart(site: Site) -> None:

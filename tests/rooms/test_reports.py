@@ -149,14 +149,19 @@ async def test_reports_outlive_a_restart_and_not_their_device() -> None:
         await again.messages.close()
 
 
-async def test_what_is_kept_of_a_device_goes_with_it() -> None:
-    """Also when the gateway was killed before it could remove the note."""
+async def test_what_is_kept_of_a_device_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the gateway was killed before it could remove the note. Many are saved in parts."""
+    monkeypatch.setattr(notes, "NOTES", 2)
     async with fleet("a", "b", "c") as world:
+        kept: list[int] = []
+        remember = world.journal.remember
+        monkeypatch.setattr(world.journal, "remember", lambda found: kept.append(len(found)) or remember(found))
         await world.put("global", n="1")
         for device in "abc":
             await reported(world, device, {"name": "n", "value": "2"})
         await world.services.notes.save()
         assert {*await world.ledger.notes()} == {"report/a", "report/b", "report/c"}
+        assert kept == [2, 1]
         await world.do("device/delete", deviceId="b")
         await world.services.notes.save()
         assert {*await world.ledger.notes()} == {"report/a", "report/c"}

@@ -41,6 +41,9 @@ LAG = 2_000
 """Milliseconds after which other gateways know what devices did here."""
 
 
+NOTES = 1_000
+"""Notes that are saved at once: other gateways on the same storage take them in 3 ms."""
+
 LOOK = 2
 """Notes that are made in one step of a slice."""
 
@@ -197,15 +200,20 @@ class Notes:
         """Keep what is new since the last time, and tell it. What the storage does not take stays in memory."""
         unsaved, self._fleet.members.unsaved = self._fleet.members.unsaved, {}
         devices, self._heard = unsaved | self._heard, {}
-        self._tell(unsaved)
-        saved = not devices
+        told = saved = False
         try:
-            if devices:
-                await self._ledger.remember(await in_slices(self._notes_of(devices), background=True))
-                saved = True
+            await in_slices(self._tell(unsaved), background=True)
+            told = True
+            names = [*devices]
+            for start in range(0, len(names), NOTES):
+                some = self._notes_of(names[start : start + NOTES])
+                await self._ledger.remember(await in_slices(some, background=True))
+            saved = True
         except NotDurable:
             pass
         finally:  # also when the gateway stops meanwhile
+            if not told:
+                self._fleet.members.unsaved = unsaved | self._fleet.members.unsaved
             if not saved:
                 self._heard |= devices
 
@@ -246,12 +254,14 @@ class Notes:
 
     # Telling.
 
-    def _tell(self, devices: Iterable[str]) -> None:
+    def _tell(self, devices: Iterable[str]) -> Steps[None]:
+        """Tell what is new of these devices, a fact in each step."""
         if not self._tells:
             return
         for reports, told in self._portions(devices):
             self._number += 1
             self._facts.tell(Changed(self._number, reports, told))
+            yield
         self._facts.tell(Last(self._number))
         until = asyncio.get_running_loop().time() - SILENT_SECONDS
         self._tellers = {name: teller for name, teller in self._tellers.items() if teller.heard >= until}
