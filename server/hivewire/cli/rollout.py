@@ -51,7 +51,7 @@ GATES: dict[str, Callable[[str], object]] = {
 }
 """What a step may change, and how to read it."""
 
-PAGE = 100
+PAGE = 20
 
 _number_argument = click.argument("number", metavar="NUMBER", type=WholeNumber(min=1))
 
