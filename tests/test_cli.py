@@ -1387,6 +1387,19 @@ def test_a_token_for_networks_of_others_is_made_with_a_warning(logged_in: Run) -
     assert logged_in("user", "delete", "cli.other").code == 0
 
 
+def test_a_token_for_types_of_a_user_who_has_all_is_made_with_a_warning(logged_in: Run) -> None:
+    """Such a user has them whatever a token lists (core protocol, section 3.5)."""
+    assert logged_in("user", "add", "cli.typed", stdin=f"{PASSWORD}\n".encode()).code == 0
+    asked = ("token", "--action", "GetDevice", "--type", "Cameras", "--type", "7")
+    words = "has all device types, so the token is not limited to Cameras, 7"
+    for user, login in ((), "admin"), (("--user", "cli.typed"), "cli.typed"):
+        made = logged_in(*asked, *user)
+        assert (made.code, made.err) == (0, f"hivewire: warning: {login} {words}\n")
+    assert logged_in("user", "unassign", "cli.typed", "--all-types").code == 0
+    assert logged_in(*asked, "--user", "cli.typed").err == ""
+    assert logged_in("user", "delete", "cli.typed").code == 0
+
+
 def test_a_refusal_names_the_option_that_helps(logged_in: Run) -> None:
     """Where there is one: for what still holds something, and for a name that is deleted."""
     for command in (

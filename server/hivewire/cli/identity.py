@@ -186,9 +186,9 @@ def token(
     Repeat --action for each action. Without --name the token reaches the same names as your own. With --action '*' it
     reaches your networks and device types too, so an administrator's is for everything, users included; it needs a
     token for all actions. With --network or --type it reaches the devices that are in these networks, of these types;
-    without one of them those in all of yours, and without both none. With --device the action is SyncConfiguration
-    unless you name others. With only --expires, the refresh token expires
-    together with the access token.
+    without one of them those in all of yours, and without both none. A user with all device types has them whatever
+    the token lists. With --device the action is SyncConfiguration unless you name others. With only --expires, the
+    refresh token expires together with the access token.
     """
     if not actions and not devices:
         raise click.UsageError("Missing option '--action'.")
@@ -209,8 +209,8 @@ def token(
             # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).
             payload["networkIds"] = [*reached.values()] or own.get("n")
             payload["deviceTypeIds"] = [TYPE.find(remote, name)["id"] for name in types] or own.get("dt")
-        if user is not None and networks:
-            _warn_of_others(remote, user, payload["userId"], reached)
+        if networks or types:
+            _warn_of_reach(remote, None if user is None else payload["userId"], reached, types)
         reply = remote.request(
             "token/create", payload={name: value for name, value in payload.items() if value is not None}
         )
@@ -224,16 +224,20 @@ def _id_of(remote: Remote, user: str) -> int:
     return int(user) if user.isdecimal() else int(find_user(remote, user)["id"])
 
 
-def _warn_of_others(remote: Remote, user: str, number: int, networks: Row) -> None:
-    """Say in which of the networks of a token its user is no member, as far as the caller may know."""
+def _warn_of_reach(remote: Remote, user: int | None, networks: Row, types: tuple[str, ...]) -> None:
+    """Say where a token of a user, None for the caller, reaches less or more than its networks and types, as far as
+    the caller may know."""
     try:
-        found = remote.request("user/get", userId=number)["user"]
+        own = remote.request("user/getCurrent")["current"] if user is None else None
+        found = own or remote.request("user/get", userId=user)["user"]
     except RemoteError:
         return
-    own = {network["id"] for network in found["networks"]}
-    others = [printable(name) for name, network in networks.items() if network not in own]
+    login, member_of = printable(found["login"]), {network["id"] for network in found["networks"]}
+    others = [printable(name) for name, network in networks.items() if network not in member_of]
     if others and found["role"] != Role.ADMIN:
-        warn(f"{printable(user)} is no member of {', '.join(others)}, so the token reaches no devices there")
+        warn(f"{login} is no member of {', '.join(others)}, so the token reaches no devices there")
+    if types and found["allDeviceTypesAvailable"]:
+        warn(f"{login} has all device types, so the token is not limited to {', '.join(map(printable, types))}")
 
 
 def find_user(remote: Remote, login: str) -> Row:
