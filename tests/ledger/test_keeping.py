@@ -22,6 +22,7 @@ from hivewire.ledger.journal import NO_HISTORY, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outcome, Outline, Transaction, Write
 from hivewire.ledger.retention import DAY, SECTIONS, Log, Retention
+from hivewire.ledger.state import State
 from tests.ledger.shared import SharedLog
 
 kinds = st.sampled_from(["configuration", "configuration", "tenantConfiguration", "user"])
@@ -589,6 +590,41 @@ async def test_a_sweep_waits_longer_when_there_is_much_to_look_at() -> None:
             await kept.write(Transaction([Write("configuration", f"b {n}", b"") for n in range(number)]), put("a"))
             await kept.ledger.compact()
             assert journal.sweeps == sweeps
+
+
+@pytest.mark.parametrize(
+    ("changes", "older", "left", "behind"),
+    [(0, 0, 0, 0), (0, 0, 50_000, 0.5), (0, 0, 200_000, 1), (300_000, 100_000, 200_000, 0.5), (1_000_000, 0, 0, 0)],
+)
+def test_a_sweep_is_behind_when_much_leaves_the_log_meanwhile(
+    changes: int, older: int, left: int, behind: float
+) -> None:
+    """Wholly when that is as much as is kept."""
+    work = sweep.Sweep(State(), MemoryJournal(), Clock(), Retention())
+    work.log.changes, work._older, work.log.left = changes, older, 7 + left
+    assert work._behind(7) == behind
+
+
+@pytest.mark.parametrize(("behind", "removed"), [(0, [2, 2, 2, 2, 1]), (1, [6, 3])])
+async def test_a_sweep_that_is_behind_removes_more_at_once(
+    behind: float, removed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no pauses then either, and so it keeps up with what is written."""
+    monkeypatch.setattr(sweep, "SWEEP_TAKE", 2)
+    monkeypatch.setattr(sweep, "SWEEP_MOST", 6)
+    monkeypatch.setattr(sweep.Sweep, "_behind", lambda work, left: behind)
+    journal, found = MemoryJournal(), list[int]()
+    async with Kept(lambda: journal, Retention(1, 1)) as kept:
+        await kept.write(*[put("a")] * 10)
+        remove = journal.remove
+
+        async def count(places: Sequence[int]) -> None:
+            found.append(len(places))
+            await remove(places)
+
+        monkeypatch.setattr(journal, "remove", count)
+        await kept.compact()
+    assert found == removed
 
 
 async def test_large_contents_are_removed_in_small_steps(data: Path) -> None:

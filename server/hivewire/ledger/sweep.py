@@ -22,6 +22,12 @@ SWEEP_CHANGES = 1_000
 SWEEP_MILLISECONDS = 3_600_000
 """A sweep reads everything older than the log, so it waits until this many changes have left the log, or this long."""
 
+SWEEP_MOST = 4_000
+"""Changes that one step removes when the sweep is behind."""
+
+SWEEP_BEHIND = 100_000
+"""Changes that may leave the log during a sweep before it pauses no more, if no more are kept."""
+
 
 class Sweep:
     """Shortens the log, and removes changes that neither the log nor a history needs."""
@@ -106,14 +112,14 @@ class Sweep:
     async def sweep(self, rest: float) -> None:
         """Remove changes older than the log that no history needs, step by step. Raises NotDurable.
 
-        After each step it pauses for `rest` times the step's duration, so that it never takes the engine for itself.
+        After each step it pauses for `rest` times the step's duration, so that it does not take the engine for itself,
+        or for less when it is behind.
         """
         oldest, left = self._state.oldest, self._left  # as of now: what leaves the log meanwhile is for the next sweep
-        place = kept = 0
+        place = kept = size = 0
+        unneeded: list[Outline] = []
         started = perf_counter()
         while outlines := await self._journal.outline(place, before=oldest, take=SWEEP_TAKE):
-            unneeded: list[Outline] = []
-            size = 0
             for outline in outlines:
                 place = outline.place
                 if self._needs(outline, oldest):
@@ -123,13 +129,28 @@ class Sweep:
                 size += outline.size
                 if size >= SWEEP_BYTES:
                     break
-            if unneeded:
-                await self._journal.remove([outline.place for outline in unneeded])
-                self._forget(unneeded)
-            await asyncio.sleep(rest * (perf_counter() - started))
+            behind = self._behind(left)
+            if size >= SWEEP_BYTES or len(unneeded) >= SWEEP_MOST * behind:
+                await self._remove(unneeded)
+                unneeded, size = [], 0
+            await asyncio.sleep(rest * (1 - behind) * (perf_counter() - started))
             started = perf_counter()
+        await self._remove(unneeded)
         self._state.forget(oldest)  # also what a keeper before this one removed
         self._swept, self._older, self._swept_at, self._swept_to = left, kept, self._now(), oldest
+
+    def _behind(self, left: int) -> float:
+        """How far behind a sweep is that began when `left` changes had left the log: 0 to 1.
+
+        It is 1 when as many have left since as are kept. The more it is, the shorter are the pauses and the more is
+        removed at once: else the file would grow without end while more is written than a sweep with pauses removes.
+        """
+        return min(1.0, (self.log.left - left) / max(SWEEP_BEHIND, self.log.changes + self._older))
+
+    async def _remove(self, unneeded: Sequence[Outline]) -> None:
+        if unneeded:
+            await self._journal.remove([outline.place for outline in unneeded])
+            self._forget(unneeded)
 
     def _needs(self, outline: Outline, oldest: int) -> bool:
         """Whether a history needs a change that is older than the log.
