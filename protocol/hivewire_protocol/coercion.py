@@ -67,7 +67,7 @@ def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
     """A struct of this shape out of raw JSON members; missing ones keep their default, and unknown ones are ignored
     unless the struct forbids them.
 
-    Raises MalformedJson, which names it, for a member whose JSON type cannot be coerced to the field's, and
+    Raises MalformedJson, whose `member` it is, for a member whose JSON type cannot be coerced to the field's, and
     InvalidParameters for a forbidden member.
     """
     coercers = _coercers(shape)
@@ -208,8 +208,11 @@ def _misfit(name: str, coerce: Callable[[bytes], Any], error: MalformedJson) -> 
     """The error that names a member; for a nested one by its full path, such as `changes[0].value`."""
     inner = str(error)
     if inner == MalformedJson.text:
-        return MalformedJson(f"{name} {_WANTED.get(coerce, 'has the wrong JSON type')}")
-    return MalformedJson(f"{name}{inner}" if inner[0] in "[ " else f"{name}.{inner}")
+        misfit = MalformedJson(f"{name} {_WANTED.get(coerce, 'has the wrong JSON type')}")
+    else:
+        misfit = MalformedJson(f"{name}{inner}" if inner[0] in "[ " else f"{name}.{inner}")
+    misfit.member = name
+    return misfit
 
 
 def _built(shape: type[Struct], name: str, elements: list[Raw]) -> list[Struct]:

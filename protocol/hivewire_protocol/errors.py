@@ -67,6 +67,9 @@ class MalformedJson(WireError):
     text = "Malformed Json received."
     rpc_code = -32602
 
+    member: str | None = None
+    """The member of the request that has the wrong type; None if something else is wrong."""
+
 
 class InvalidRpc(WireError):
     """The message has `jsonrpc` and is not a JSON-RPC 2.0 request, or it is an empty batch or one of over 1,000, or it

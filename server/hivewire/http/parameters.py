@@ -47,7 +47,7 @@ def request_of(
             members.pop(envelope, None)
         return coercion.build(shape, members)
     except MalformedJson as error:
-        if str(error).partition(" ")[0] in request.parameters:  # such as the id of a user that is no number
+        if error.member in request.parameters:  # such as the id of a user that is no number
             raise NotFound from None
         raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
     except UnicodeDecodeError:
