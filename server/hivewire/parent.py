@@ -92,13 +92,13 @@ class Parent:
             hear(message.name, message.fact)
 
     async def _answer(self, body: Raw) -> bytes:
-        return b"" if isinstance(message_of(body), Alive) else self._telemetry.exposition()
+        return b"" if isinstance(message_of(body), Alive) else await self._telemetry.exposition()
 
     async def _page(self) -> bytes:
         try:
             return msgspec.msgpack.decode(await self._link.ask(Metrics()), type=bytes)
         except (Failed, LinkLost):
-            return self._telemetry.exposition()
+            return await self._telemetry.exposition()
 
 
 class SettingsGiver(asyncio.Protocol):

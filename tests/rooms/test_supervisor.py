@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 
 from hivewire import supervisor
+from hivewire import telemetry as telemetries
 from hivewire.link import Link
 from hivewire.parent import Parent
 from hivewire.settings import Settings, StartError
@@ -30,8 +32,10 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
     }
 
 
-def test_each_sample_has_the_number_of_its_gateway() -> None:
-    """One page in the format of Prometheus: every family once, every sample of every gateway, odd labels too."""
+async def test_each_sample_has_the_number_of_its_gateway(steps_of: Callable[..., list[int]]) -> None:
+    """One page in the format of Prometheus: every family once, every sample of every gateway, odd labels too. Metrics
+    are rendered one by one, because some have a thousand samples."""
+    steps = steps_of(telemetries)
     pages: dict[str, str] = {}
     expected: dict[Any, float] = {}
     for number in ("1", "2"):
@@ -40,7 +44,7 @@ def test_each_sample_has_the_number_of_its_gateway() -> None:
         telemetry.requests['odd {"}, name', 200] += int(number)
         telemetry.committed(5, 0.002)
         telemetry.answered("documents/put", 200, 0.0)
-        page = telemetry.exposition()
+        page = await telemetry.exposition()
         pages[number] = page.decode()
         for (name, labels), value in samples(page).items():
             expected[name, tuple(sorted((*labels, ("gateway", number))))] = value
@@ -48,6 +52,7 @@ def test_each_sample_has_the_number_of_its_gateway() -> None:
     assert samples(page) == expected
     heads = [line for line in page.decode().splitlines() if line.startswith("# TYPE")]
     assert len(heads) == len(set(heads))
+    assert min(steps) > 5
 
 
 @pytest.mark.parametrize(

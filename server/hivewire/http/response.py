@@ -6,8 +6,7 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
-from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import WireError
@@ -42,8 +41,19 @@ def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 def streamed(pieces: AsyncIterable[bytes], media_type: str, status: int = 200) -> Response:
-    """An answer whose body is produced piece by piece while it is sent."""
-    return Response(status, stream=StreamingResponse(pieces, status, media_type=media_type))
+    """An answer whose body is produced piece by piece while it is sent, until the peer has gone."""
+
+    async def send_pieces(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = scope["hivewire.connection"].transport
+        headers = [(b"content-type", media_type.encode("latin-1"))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        async for piece in pieces:
+            if transport.is_closing():
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return Response(status, stream=send_pieces)
 
 
 def error_document(error: WireError) -> Response:
