@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hivewire.access.users import Users
 from hivewire.telemetry import log
+from hivewire.transport.server import tell_systemd
 
 
 class Started(Struct):
@@ -33,6 +34,7 @@ def administrator(users: Users, preferred: str) -> str | None:
 
 
 def welcome(started: Started, show: Callable[[Started], None]) -> None:
-    """Log that the gateway has started, and show it to the operator."""
+    """Log that the gateway has started, tell systemd, and show it to the operator."""
     log.info("started", url=started.url, data=started.data, configurations=started.records, version=version("hivewire"))
     show(started)
+    tell_systemd("READY=1")

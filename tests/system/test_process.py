@@ -531,6 +531,22 @@ def welcome(gateway: RunningGateway) -> str:
     return str(stdout.read())
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_systemd_is_told_when_the_gateway_serves(data: Path, tmp_path: Path, workers: int) -> None:
+    """Once, by the process that systemd knows, when requests are answered."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(tmp_path / "notify"))
+        datagrams.settimeout(PATIENCE)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with RunningGateway(data, f"--workers={workers}", env=environment, fresh=True) as gateway:
+            assert datagrams.recv(100) == b"READY=1"
+            assert httpx.get(gateway.url + "/health/ready").status_code == 200
+            assert gateway.stop() == 0
+        datagrams.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(100)
+
+
 def test_the_generated_password_is_printed_once_and_works(data: Path) -> None:
     """The first start prints a password with which one can log in; the second start does not print it."""
     nothing_set = {"HIVEWIRE_ADMIN_PASSWORD": "", "HIVEWIRE_JWT_SECRET": ""}

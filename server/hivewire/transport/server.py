@@ -257,6 +257,14 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def tell_systemd(state: str) -> None:
+    """Tell systemd a state, as sd_notify(3) does, if it has started this process with `Type=notify`."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if place:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+            datagrams.sendto(state.encode(), place.replace("@", "\0", 1) if place.startswith("@") else place)
+
+
 # Signals.
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
