@@ -27,10 +27,10 @@ from hivewire.reload import Reloader
 from hivewire.services import wire
 from hivewire.session import Session
 from hivewire.settings import Settings, StartError
-from hivewire.store import open_messages, open_store
+from hivewire.store import check_addresses, open_messages, open_store
 from hivewire.telemetry import Telemetry, log
 from hivewire.timers import Timers
-from hivewire.tracing import tracing_of
+from hivewire.tracing import check_endpoint, tracing_of
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
 from hivewire.transport.events import EventStreams
@@ -108,7 +108,9 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
 
 
 def check(settings: Settings) -> None:
-    """Check secrets and files that the settings refer to, before a data file is created. Raises StartError."""
+    """Check secrets, addresses and files in the settings, before a data file is created. Raises StartError."""
+    check_addresses(settings)
+    check_endpoint(settings)
     bootstrap.check_secret(settings)
     port.check_tls(settings)
     check_budget(settings)

@@ -491,7 +491,7 @@ SECRET_BYTES = 64 << 10
 _LISTS = (
     (
         "alternatives",
-        re.compile(r"https?://[^/?#\s]+[^?#\s]*"),
+        re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?"),
         "the address of a gateway, such as https://b.example.com",
     ),
     ("property_origins", re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+"), "an origin such as https://wiki.example.com"),

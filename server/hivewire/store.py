@@ -17,7 +17,8 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.nats.broadcast import NatsBroadcast
-from hivewire.nats.connection import Connection, NatsError, address_of
+from hivewire.nats.connection import Connection, NatsError, Unusable, address_of
+from hivewire.nats.monitor import check_monitor
 from hivewire.services import now
 from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
@@ -39,6 +40,18 @@ class Store(Struct):
     users: Users
     tenants: Tenants
     passwords: Passwords
+
+
+def check_addresses(settings: Settings) -> None:
+    """Check what `data`, `store` and `store_monitor` say, without a connection. Raises StartError."""
+    try:
+        engine_of(settings)
+        if settings.store is not None:
+            address_of(settings.store)
+        if settings.store_monitor is not None:
+            check_monitor(settings.store_monitor)
+    except (JournalError, Unusable) as error:
+        raise StartError(str(error)) from None
 
 
 async def open_store(

@@ -148,7 +148,7 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self.commit_seconds = Histogram(
             "hivewire_commit_seconds",
-            "Time from handing a batch to the journal until it is durable.",
+            "Time of a commit, until its changes are durable.",
             registry=self.registry,
             buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
         )

@@ -53,6 +53,23 @@ def test_limits_that_contradict_the_common_budget_cause_a_warning(
     assert [entry.items() >= beyond.items() for entry in logged] == [True] * bool(beyond)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"store": "nats://ann:secret@h1/s"}, "HIVEWIRE_STORE_PASSWORD"),
+        ({"store": "http://h1/s"}, "begins with nats://"),
+        ({"store_monitor": "nats://ann:secret@h1"}, "HIVEWIRE_STORE_MONITOR_PASSWORD"),
+        ({"store_monitor": "http://ann:secret@h1"}, "has the form http://HOST"),
+        ({"otlp_endpoint": "http://ann:secret@127.0.0.1:4318"}, "OTEL_EXPORTER_OTLP_HEADERS"),
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_shown(given: dict[str, str], words: str) -> None:
+    """Before anything is opened, and by `--check`: others see arguments, and a log keeps errors."""
+    with pytest.raises(StartError, match=words) as refused:
+        app.check(structs.replace(Settings(), **given))
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["jwt_secret", "jwt_previous_secret"])
 def test_a_secret_that_cannot_be_used_is_named(name: str) -> None:
     """By its setting, because there are two of them, and without the secret."""
@@ -163,6 +180,7 @@ def test_a_section_in_a_file_is_an_error_that_says_how_to_write_it(file: Path) -
         ("trusted_proxies", "127.0.0.1, proxy.example"),
         ("trusted_proxies", "10.0.0.1/8"),
         ("alternatives", "https://a.example, b.example"),
+        ("alternatives", "https://ann:secret@a.example"),
         ("property_origins", "https://wiki.example, https://b.example/"),
         ("property_origins", "foo"),
     ],

@@ -14,8 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from hivewire.settings import Settings, StartError
-from hivewire.tracing import tracing_of
+from hivewire.settings import Settings
 from hivewire.tracing.spans import Tracing
 from tests.running import NotStarted, RunningGateway
 from tests.world import HeldJournal, World
@@ -143,13 +142,6 @@ def test_a_collector_that_is_not_there_holds_nobody_up(data: Path) -> None:
         with gateway.http() as client:
             assert client.put("/configuration/traced", json={"value": "1"}).status_code == 200
         assert gateway.stop() == 0
-
-
-def test_an_address_with_a_password_is_refused_and_not_shown() -> None:
-    """Other users of the machine see the arguments of a process, and a log keeps errors."""
-    with pytest.raises(StartError, match="OTEL_EXPORTER_OTLP_HEADERS") as refused:
-        tracing_of(Settings(otlp_endpoint="http://ann:secret@127.0.0.1:4318"))
-    assert "secret" not in str(refused.value)
 
 
 def test_tracing_without_its_packages_is_refused_with_what_to_install(data: Path, collector: Collector) -> None:

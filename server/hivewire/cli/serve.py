@@ -59,18 +59,22 @@ def _flags(command: click.Command) -> click.Command:
         if catalogue.is_secret(name):
             continue
         default = getattr(Settings(), name)
-        default = str(default).lower() if isinstance(default, bool) else default
-        sentence = catalogue.sentence(name) + (f"  [default: {default}]" if default not in (None, "") else "")
+        shown = f"  [default: {_written(default)}]" if default not in (None, "") else ""
         command.params.append(
             click.Option(
                 ["--" + name.replace("_", "-")],
                 default=None,
                 metavar=_metavar(name, hints[name]),
-                help=sentence,
+                help=catalogue.sentence(name) + shown,
                 type=str,
             )
         )
     return command
+
+
+def _written(value: object) -> str:
+    """A value as it is given."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _metavar(name: str, hint: Any) -> str:
@@ -119,7 +123,7 @@ To replace a lost administrator's password, stop the gateway and run
 @click.option(
     "--check",
     is_flag=True,
-    help="Test secrets and TLS files, print each setting and where it comes from, and exit.",
+    help="Test secrets, addresses and TLS files, print each setting and where it comes from, and exit.",
 )
 @click.option(
     "--accept-loss",
@@ -197,7 +201,7 @@ def _rows(effective: Effective) -> Iterator[Row]:
 
 COLUMNS: Columns = {
     "setting": Text(lambda row: row["setting"]),
-    "value": Text(lambda row: "(not set)" if row["value"] is None else str(row["value"]) or "(empty)"),
+    "value": Text(lambda row: "(not set)" if row["value"] is None else _written(row["value"]) or "(empty)"),
     "from": Text(lambda row: row["from"]),
 }
 

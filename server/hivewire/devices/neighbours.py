@@ -262,4 +262,4 @@ class Neighbours:
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
-        return {"gateways": ("Other gateways that run.", lambda: len(self._neighbours))}
+        return {"gateways": ("Other gateways of the ledger that run.", lambda: len(self._neighbours))}

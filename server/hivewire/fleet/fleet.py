@@ -106,7 +106,10 @@ class Fleet:
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
         return {
-            "fleet_layers": ("Layers with a record.", lambda: len(self.layers.ranks)),
+            "fleet_layers": (
+                "Layers that were made; `global` and those of single devices do not count.",
+                lambda: len(self.layers.ranks),
+            ),
             "fleet_views": ("Different sets of layers that devices have.", lambda: len(self.views)),
             "fleet_online": (
                 "Devices that follow their configurations here.",

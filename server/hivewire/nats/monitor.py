@@ -107,16 +107,24 @@ async def ask_later(settings: Settings, missing: Collection[str], pause: float) 
         waited -= back
 
 
+def check_monitor(monitor: str) -> None:
+    """Check what `store_monitor` says, without a connection. Raises Unusable."""
+    scheme, _, hosts = monitor.partition("://")
+    if scheme in ("nats", "tls"):
+        servers_of("store_monitor", monitor)
+    elif scheme not in ("http", "https") or not hosts or "@" in hosts:
+        raise Unusable(f"store_monitor has the form {FORMS}")
+
+
 async def _synced(settings: Settings, monitor: str, servers: Collection[str]) -> set[str]:
     """The servers that say that they always sync; at least these are waited for. Raises Unsynced when one does not, and
     Unusable."""
+    check_monitor(monitor)
     scheme, _, hosts = monitor.partition("://")
     if scheme in ("nats", "tls"):
         synced = await _ask(settings, monitor, servers)
-    elif scheme in ("http", "https") and hosts:
-        synced = await _read([f"{scheme}://{host}/varz" for host in hosts.rstrip("/").split(",")])
     else:
-        raise Unusable(f"store_monitor has the form {FORMS}")
+        synced = await _read([f"{scheme}://{host}/varz" for host in hosts.rstrip("/").split(",")])
     for name, always in synced.items():
         if not always:
             raise Unsynced(

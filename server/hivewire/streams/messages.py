@@ -173,9 +173,12 @@ class Messages:
         """The metrics: a sentence and a function for each name."""
         commands, notifications = self._logs
         return {
-            "commands": ("Stored events of commands.", lambda: commands.stored),
+            "commands": ("Stored inserts and updates of commands.", lambda: commands.stored),
             "notifications": ("Stored notifications.", lambda: notifications.stored),
-            "message_bytes": ("Bytes of stored messages.", lambda: commands.bytes + notifications.bytes),
+            "message_bytes": (
+                "Bytes of stored commands and notifications.",
+                lambda: commands.bytes + notifications.bytes,
+            ),
             "message_commit_waiting_seconds": (
                 "Age of the oldest commit of messages that waits for the storage; 0 when none does.",
                 lambda: max(log.waiting_seconds() for log in self._logs),

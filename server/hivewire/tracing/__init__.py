@@ -11,15 +11,19 @@ if TYPE_CHECKING:
     from hivewire.tracing.spans import Tracing
 
 
-def tracing_of(settings: Settings) -> Tracing | None:
-    """What traces requests, if a collector is set. Raises StartError without its packages, and for a login in there."""
-    if settings.otlp_endpoint is None:
-        return None
-    if "@" in urlsplit(settings.otlp_endpoint).netloc:
+def check_endpoint(settings: Settings) -> None:
+    """Raise StartError for a login in the address of the collector."""
+    if settings.otlp_endpoint is not None and "@" in urlsplit(settings.otlp_endpoint).netloc:
         raise StartError(
             "the address in otlp_endpoint has a login, which others can see: set OTEL_EXPORTER_OTLP_HEADERS, such as "
             "authorization=Basic%20..."
         )
+
+
+def tracing_of(settings: Settings) -> Tracing | None:
+    """What traces requests, if a collector is set. Raises StartError without its packages."""
+    if settings.otlp_endpoint is None:
+        return None
     try:
         from hivewire.tracing.spans import Tracing
     except ImportError as error:
