@@ -165,7 +165,8 @@ async def test_a_damaged_file_is_refused(data: Path, page: int) -> None:
     data.write_bytes(content)
     said = await refusal(data)
     assert "is damaged" in said
-    assert "Restore a backup" in said
+    assert "\n" not in said
+    assert "Restore a whole backup" in said
 
 
 async def test_a_file_that_was_cut_off_is_refused(data: Path) -> None:

@@ -96,7 +96,9 @@ def check(path: Path) -> None:
             raise half_written(path) from None
         verdict = str(error)
     if verdict != "ok":
-        raise JournalError(f"{path} is damaged ({verdict}); it was left untouched. Restore a backup: hivewire restore")
+        said = verdict.splitlines()[-1]  # the first line names the database, always `main`
+        remedy = "Restore a whole backup: hivewire restore"
+        raise JournalError(f"{path} is damaged ({said}); it was left untouched. {remedy}")
 
 
 def half_written(path: Path) -> JournalError:
