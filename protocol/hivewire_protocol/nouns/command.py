@@ -173,9 +173,11 @@ class CommandList(Request, tag="command/list"):
     status: Annotated[str | None, says("Only those with this status.")] = None
     sortField: Annotated[
         str | None,
-        says("`timestamp`, `command` or `status`; over HTTP `timestamp` when absent, else the order of time."),
+        says("`timestamp`, `command` or `status`; when absent `timestamp` over HTTP, oldest first over a socket."),
     ] = None
-    sortOrder: Annotated[str | None, says("`desc`, as when absent, or `asc`; it needs a `sortField`.")] = None
+    sortOrder: Annotated[
+        str | None, says("`desc`, as when absent, or `asc`; over a socket only with a `sortField`.")
+    ] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, 100 over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
 

@@ -76,7 +76,7 @@ Reveal = Annotated[bool | None, says("True: show secret values. It needs RevealS
 
 _Ttl = Annotated[Integer | None, says("Seconds after which the configuration is deleted, unless it is put again.")]
 _Expires = Annotated[
-    str | None, says("The time of that, in place of `ttl`: `2026-03-01T09:30:00Z`, or milliseconds since 1970.")
+    str | None, says("When it is deleted, in place of `ttl`: `2026-03-01T09:30:00Z`, or milliseconds since 1970.")
 ]
 
 
@@ -301,7 +301,8 @@ class ConfigurationAudit(Request, tag="configuration/audit"):
     user: Annotated[str | None, says("Only the changes of this login or client.")] = None
     before: Annotated[Integer | None, says("Only changes before this revision: `before` of the previous page.")] = None
     take: Annotated[
-        Integer | None, says("About the most changes to return: 0 to 1,000, default 100.", minimum=0, maximum=1_000)
+        Integer | None,
+        says("Changes to return: 0 to 1,000, default 100; more where a transaction ends.", minimum=0, maximum=1_000),
     ] = None
 
 

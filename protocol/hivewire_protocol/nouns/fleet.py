@@ -134,14 +134,14 @@ class FleetSubscribe(Request, tag="fleet/subscribe"):
     rollout: Annotated[
         Integer | None,
         says(
-            "Only the devices that see this rollout, and its names. When it is over, which is for ever, nothing more is"
-            " pushed: see `rollout/get`."
+            "Only the devices that see this rollout, and its names. Nothing more is pushed when it is over;"
+            " `rollout/get` still shows it."
         ),
     ] = None
     state: Annotated[str | None, says("Only rows in this state.")] = None
     rows: Annotated[
         Integer | None,
-        says("Follow so many rows too, the first by id: 0 to 200, default none.", minimum=0, maximum=200),
+        says("The number of rows to follow too, the first by id: 0 to 200, default none.", minimum=0, maximum=200),
     ] = None
 
 

@@ -134,9 +134,12 @@ class NotificationList(Request, tag="notification/list"):
     notification: Annotated[str | None, says("Only those with this name.")] = None
     names: Annotated[list[str] | None, says("Only those with one of these names.")] = None
     sortField: Annotated[
-        str | None, says("`timestamp` or `notification`; over HTTP `timestamp` when absent, else the order of time.")
+        str | None,
+        says("`timestamp` or `notification`; when absent `timestamp` over HTTP, oldest first over a socket."),
     ] = None
-    sortOrder: Annotated[str | None, says("`desc`, as when absent, or `asc`; it needs a `sortField`.")] = None
+    sortOrder: Annotated[
+        str | None, says("`desc`, as when absent, or `asc`; over a socket only with a `sortField`.")
+    ] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, 100 over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
 
