@@ -89,7 +89,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         await seeds.write(store.ledger, store.users)
         beside = seeds.writes(store.ledger)
         password = await bootstrap.write_administrator(settings, store.users, store.passwords, seeds.assigned, beside)
-        port.leave_signals_to_uvicorn(Reloader(services, server, load), hung_up)
+        port.handle_signals(server.stop, Reloader(services, server, load), hung_up)
         url = port.url_of(sock, settings.tls_certificate is not None)
         login = administrator(store.users, settings.admin_login)
         count = len(store.ledger.kind("configuration").live)

@@ -24,7 +24,7 @@ import pytest
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed
 
-from hivewire import app
+from hivewire import app, cli
 from hivewire.settings import Settings
 from hivewire.transport import server
 from tests.forked import Piped
@@ -204,6 +204,24 @@ def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail("the gateway did not heed SIGTERM")
+
+
+def stop_at_the_last_moment() -> None:
+    """The command, which gets SIGTERM immediately before it serves."""
+    handle = server.handle_signals
+
+    def late(*arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        handle(*arguments)
+
+    vars(server)["handle_signals"] = late
+    cli.main()
+
+
+def test_a_stop_at_the_end_of_the_start_is_a_stop(data: Path) -> None:
+    """A signal that the event loop has not handled yet is not lost when the gateway begins to serve."""
+    with RunningGateway(data, main=f"{__name__}:stop_at_the_last_moment") as gateway:
+        assert gateway.process.wait(PATIENCE) == 0
 
 
 def test_a_second_signal_during_the_start_does_not_cut_the_closing_short() -> None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Set
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
@@ -82,9 +82,13 @@ class Server(uvicorn.Server):
         """Stop the timer of the sockets. `serve` has closed the port."""
         await self._sockets.close()
 
-    def stop(self) -> None:
-        """Stop as by a signal."""
-        self.should_exit = True
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Stop as by a signal. A second SIGINT waits for nothing more."""
+        self.handle_exit(number, None)
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator function there
+        """Leave signals to `handle_signals`: uvicorn would miss those that the event loop has not handled yet."""
+        return nullcontext()
 
     def reload(self, settings: Settings, *, tls: bool) -> bool:
         """Use other settings from now on, and with `tls` the current TLS files, which have been checked.
@@ -291,26 +295,14 @@ def stop_by_signal() -> asyncio.Event:
     return hung_up
 
 
-def leave_signals_to_uvicorn(reload: Callable[[], None], hung_up: asyncio.Event) -> None:
-    """Let uvicorn handle the signals that stop the gateway from now on, and call `reload` for SIGHUP.
-
-    After a clean stop it raises the signal once more, so a handler that does nothing keeps the exit code at 0.
-    """
-    for number in _SIGNALS:
-        asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, lambda *_: None)
-    _handle_hang_up(reload, hung_up)
-
-
 def handle_signals(stop: Callable[[int], None], reload: Callable[[], None], hung_up: asyncio.Event) -> None:
-    """From now on call `stop` with each signal that stops a gateway, and `reload` for SIGHUP."""
-    for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    _handle_hang_up(reload, hung_up)
+    """From now on call `stop` with each signal that stops a gateway, and `reload` for SIGHUP.
 
-
-def _handle_hang_up(reload: Callable[[], None], hung_up: asyncio.Event) -> None:
+    A signal that has arrived and waits for the event loop is handled so, too.
+    """
     loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop, number)
     loop.add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
     if hung_up.is_set():  # the start may have read the files before they were changed
         loop.call_soon(reload)
