@@ -12,10 +12,12 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
 import sys
 import traceback
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hivewire_protocol.errors import Unavailable
@@ -31,8 +33,14 @@ IDLE_SECONDS = 30.0
 WORK_SECONDS = 60.0
 """Longest time of a job; then its worker is killed."""
 
+END_SECONDS = 5.0
+"""Longest time between the end of a worker's pipes and its own; then it is killed."""
+
 NICE = 5
 """Niceness of workers, so that the event loop has priority when they share a core."""
+
+OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of workers that somebody else has killed."""
 
 _SIZE = 8
 """Bytes of the length before each message."""
@@ -45,7 +53,11 @@ class Overdue(Exception):
 
 
 class Ended(Exception):
-    """The worker ended before the work was done: it was killed, or ran out of memory."""
+    """The worker ended before the work was done: it took more than it may, or ran out of memory."""
+
+
+class Killed(Ended):
+    """Somebody else killed the worker, such as an operator or the system when its memory is full."""
 
 
 class WorkerError(Exception):
@@ -69,14 +81,15 @@ class ProcessPool:
             try:
                 async with asyncio.timeout(WORK_SECONDS):
                     answer = await _ask(worker, message)
-            except BaseException as error:
+            except TimeoutError:
+                _kill(worker)
+                await worker.wait()
+                raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
+            except Exception:  # of its pipes; uvloop raises RuntimeError for closed ones
+                kind = Killed if await _code(worker) in OUTSIDE else Ended
+                raise kind("the process that did the work ended; try again") from None
+            except BaseException:
                 _kill(worker)  # its next output would belong to this job
-                if isinstance(error, Exception):
-                    await worker.wait()
-                if isinstance(error, TimeoutError):
-                    raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
-                if isinstance(error, Exception):  # of its pipes; uvloop raises RuntimeError for closed ones
-                    raise Ended("the process that did the work ended; try again") from None
                 raise
             self._keep(worker)
         del message
@@ -144,6 +157,16 @@ async def _ask(worker: Process, message: bytes) -> bytes:
     await worker.stdin.drain()
     size = int.from_bytes(await worker.stdout.readexactly(_SIZE), "big")
     return await worker.stdout.readexactly(size)
+
+
+async def _code(worker: Process) -> int | None:
+    """The exit code of a worker whose pipes have ended. To kill it at once could hide why it ends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            return await worker.wait()
+    _kill(worker)
+    await worker.wait()
+    return None
 
 
 def _kill(worker: Process) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from hivewire_protocol.errors import (
     NotAllowed,
     NotFound,
     OutOfBounds,
+    Unavailable,
     ValuesDoNotFit,
     VersionConflict,
 )
@@ -270,10 +273,24 @@ async def test_what_takes_too_long_is_refused(world: World, monkeypatch: pytest.
         await slow
 
 
+async def test_a_judge_that_somebody_kills_says_nothing_of_the_value(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the system when its memory is full: the write may be sent again, and a schedule waits."""
+    monkeypatch.setattr(schemas, "judgement", killed)
+    await define(world, "long", LONG)
+    with pytest.raises(Unavailable, match="ended; try again"):
+        await put(world, "long", json.dumps([{"a": 1}] * 200))
+
+
+def killed(schema: bytes, content: bytes, secret: bool) -> Any:
+    """As `judgement`, in a process that is killed meanwhile."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield
+
+
 def endless(schema: bytes, content: bytes, secret: bool) -> Any:
     """As `judgement`, with a value that takes for ever."""
-    import signal
-
     signal.setitimer(signal.ITIMER_PROF, 0.05)
     yield
     while True:

@@ -16,10 +16,10 @@ from msgspec import Raw, Struct
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, EvaluatedState, Transaction, Write
-from hivewire.process_pool import Ended, Overdue, ProcessPool
+from hivewire.process_pool import Ended, Killed, Overdue, ProcessPool
 from hivewire.schemas.compiled import compiled, judgement
 from hivewire.telemetry import Gauges
-from hivewire_protocol.errors import DoesNotFit, VersionConflict, WireError
+from hivewire_protocol.errors import DoesNotFit, Unavailable, VersionConflict, WireError
 from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.schema import Problem
 
@@ -194,7 +194,10 @@ class Schemas:
         write.judged = rule.revision
 
     async def problems(self, schema: bytes, content: bytes, *, secret: bool = False) -> list[Problem]:
-        """What is wrong with a value. What takes long is done in another process, for 2 s at most."""
+        """What is wrong with a value. What takes long is done in another process, for 2 s at most.
+
+        Raises Unavailable when that process cannot be started, or was killed from outside.
+        """
         judge = compiled(schema)
         if judge.is_light(content):
             if judge.fits(content):
@@ -203,6 +206,8 @@ class Schemas:
                 return judge.problems(content, secret=secret)
         try:
             return await self._pool.run(judgement, schema, content, secret)
+        except Killed as error:
+            raise Unavailable(str(error)) from None
         except (Overdue, Ended):
             return [TOO_COSTLY]
 
