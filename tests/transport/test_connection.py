@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from uvicorn import Config
@@ -19,7 +20,8 @@ from uvicorn.server import ServerState
 from hivewire.settings import Settings
 from hivewire.transport.admission import SHARES, Admission
 from hivewire.transport.back_pressure import PORTION
-from hivewire.transport.connection import HttpProtocol
+from hivewire.transport.connection import KEEP_ALIVE_SECONDS, PROXY_SECONDS, HttpProtocol
+from hivewire.transport.server import Server
 from tests.running import PATIENCE
 
 REQUEST = b"GET /%b HTTP/1.1\r\nHost: g\r\n\r\n"
@@ -61,7 +63,7 @@ class Port:
                 super().connection_lost(exc)
                 port.lost.set()
 
-        config = Config(
+        self.config = config = Config(
             answer, lifespan="off", log_config=None, proxy_headers=False, server_header=False, date_header=False
         )
         config.load()
@@ -123,6 +125,21 @@ async def test_unread_answers_of_strangers_count_until_one_is_cut(port: Port) ->
                         await asyncio.sleep(0)
         await asyncio.wait_for(port.lost.wait(), PATIENCE)
         assert PORTION <= port.admission.anonymous.held <= port.admission.settings.anonymous_bytes // SHARES
+
+
+@pytest.mark.parametrize(("proxies", "seconds"), [("", KEEP_ALIVE_SECONDS), ("127.0.0.0/8", PROXY_SECONDS)])
+async def test_an_idle_connection_is_kept_for_longer_than_its_client_uses_it(
+    port: Port, proxies: str, seconds: float
+) -> None:
+    """That of a proxy for much longer: a write that meets the close is lost, and nobody sends it again."""
+    port.admission.settings = settings = Settings(trusted_proxies=proxies)
+    served = Server(settings, answer, lambda path: {}, frozenset(), port.admission, Mock(), Mock())
+    port.config.timeout_keep_alive = served.config.timeout_keep_alive
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    writer.write(REQUEST % b"1")
+    await asyncio.wait_for(reader.readexactly(len(ANSWER)), PATIENCE)
+    assert [each.timeout_keep_alive for each in port.left if isinstance(each, HttpProtocol)] == [seconds]
+    writer.close()
 
 
 async def test_a_connection_that_has_left_counts_no_bytes(port: Port) -> None:

@@ -37,7 +37,7 @@ PROTOCOL = {
     ),
     *("_should_upgrade", "_unset_keepalive_if_required", "timeout_keep_alive_handler"),
     *("connections", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state", "transport"),
-    *("scheme", "ws_protocol_class"),
+    *("scheme", "timeout_keep_alive", "ws_protocol_class"),
 }
 """Members of `HttpToolsProtocol` that our subclass overrides, calls, reads or sets."""
 

@@ -26,6 +26,13 @@ from hivewire.transport.handshake import handshake, head_without_upgrade
 from hivewire.transport.light import LightEvent, LightQueue
 from hivewire.transport.refusal import Refusal
 
+KEEP_ALIVE_SECONDS = 20
+"""Time for which an idle connection is kept: longer than most clients use one again, 5 to 15 s. A request that is sent
+while the connection is closed is lost, and only reads are tried again."""
+
+PROXY_SECONDS = 620
+"""The same for a trusted proxy: balancers of clouds use a connection again for up to 600 s."""
+
 LINGER_SECONDS = 2.0
 """Seconds for which input is discarded after a refusal, before the connection is aborted."""
 
@@ -189,6 +196,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._account()  # instead of the handshake
         else:
             self._enter(peer_address(transport))
+        if self.admission.settings.trusts(self.address):
+            self.timeout_keep_alive = PROXY_SECONDS
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -23,7 +23,7 @@ from hivewire.files import read_regular
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import Gauges, log
 from hivewire.transport.admission import Admission
-from hivewire.transport.connection import HttpProtocol
+from hivewire.transport.connection import KEEP_ALIVE_SECONDS, HttpProtocol
 from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.tls import TlsListener
@@ -68,6 +68,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             backlog=4_096,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
