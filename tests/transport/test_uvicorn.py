@@ -48,7 +48,7 @@ CYCLE = {
 }
 """Members of a request's cycle that `transport/cycle.py` reads, calls or sets."""
 
-SERVER = {"config", "server_state", "should_exit", "startup", "shutdown"}
+SERVER = {"config", "server_state", "capture_signals", "handle_exit", "startup", "shutdown"}
 """The same of `Server`; its `servers` are there only once it has started."""
 
 
