@@ -156,7 +156,11 @@ def _errors() -> str:
             "",
             "An error can have further members: `change` is the current change (409 and 412), `index` the index of the "
             "failed change of a transaction, `retryAfter` the seconds to wait (429), `hint` where to find the right path "
-            "over HTTP (404).",
+            "over HTTP (404), `problems` what does not fit (422), `misfits` which stored values do not fit (409), `changes` "
+            "what would undo a completed rollout (409).",
+            "",
+            "Over HTTP two codes are not in the table: 426, where a WebSocket opens and the request is no upgrade to "
+            "version 13 of it, and 431 for more than 256 headers or a head over `head_bytes`.",
             "",
             *errors(),
         ]
