@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -1037,6 +1038,44 @@ async def test_a_locked_user_gets_nothing_more(world: World) -> None:
         await world.user(Status.ACTIVE)
         await world.quiet()
         assert shown(peer.taken()) == [("a", 1 + (status is Status.DISABLED), revision), "present"]
+
+
+async def test_many_connections_of_a_user_are_looked_at_in_slices(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of devices may share a user. Nothing is pushed to a connection until it was looked at."""
+    monkeypatch.setattr(hub, "AT_ONCE", 1)
+    waiting: list[Callable[[], None]] = []
+    monkeypatch.setattr(
+        world.hub.catch_up, "each", lambda feeds, do: waiting.extend(partial(do, feed) for feed in feeds)
+    )
+    peers = [world.peer() for _ in range(3)]
+    for peer in peers:
+        peer.subscribe(snapshot=False)
+        peer.taken()
+
+    async def got() -> list[list[Any]]:
+        for peer in peers:
+            peer.session.pause()
+            peer.session.resume()
+        await world.quiet()
+        assert (len(waiting), [peer.frames for peer in peers].count([])) == (2, 2)
+        while waiting:
+            waiting.pop()()
+        await world.quiet()
+        return [shown(peer.taken()) for peer in peers]
+
+    await world.user(Status.LOCKED_OUT)
+    revision = await world.put("a")
+    assert await got() == [["paused"]] * 3
+    await world.user(Status.ACTIVE)
+    assert await got() == [[("a", 1, revision), "present"]] * 3
+    await world.user(Status.DISABLED)
+    for peer in peers:
+        peer.session.close()
+    while waiting:
+        waiting.pop()()
+    assert [shown(peer.taken()) for peer in peers].count([]) == 2, "they were closed while they waited"
 
 
 async def test_a_change_that_locks_a_user_is_not_pushed_to_it(world: World) -> None:

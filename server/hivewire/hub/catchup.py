@@ -80,15 +80,18 @@ class CatchUp:
             feed.serving = True
             self._enqueue(self._steps(feed))
 
-    def serve_all(self, feeds: Iterable[Feed]) -> None:
-        """The same for many feeds, in slices."""
-        self._enqueue(self._serve_each(list(feeds)))
+    def each(self, feeds: Sequence[Feed], do: Callable[[Feed], None]) -> None:
+        """Do something with each of many feeds, in slices."""
+        self._enqueue(self._each(feeds, do))
 
-    def _serve_each(self, feeds: Sequence[Feed]) -> Steps:
-        for number, feed in enumerate(feeds, 1):
-            self.serve(feed)
-            if number % PUSHES == 0:
-                yield None
+    def _each(self, feeds: Sequence[Feed], do: Callable[[Feed], None]) -> Steps:
+        for feed in feeds:
+            try:
+                do(feed)
+            except Exception as error:
+                self._unexpected("subscription", error)
+                feed.listener.close(Code.INTERNAL_ERROR)
+            yield None
 
     def push_later(
         self, subs: Iterable[Subscription], events: Sequence[Event], frames: dict[Shape, bytes], moment: int

@@ -275,15 +275,17 @@ class Host(Protocol):
 class Feed:
     """The subscriptions of one connection.
 
-    `stalled`: the peer does not read, so nothing is pushed. `starting`: subscriptions whose reply has not been sent
-    yet, which a push must not overtake. `numbers` gives them their ids. `patterns` is the size of all subscriptions
-    together. `serving`: a catch-up of some of them is running. `timer` fires when the token needs a push or has
-    expired; `warned` and `paused` say which pushes were sent.
+    `stalled`: nothing is pushed, because the peer does not read (`unread`), or because it has to be found out whether
+    the identity is still valid (`doubted`). `starting`: subscriptions whose reply has not been sent yet, which a push
+    must not overtake. `numbers` gives them their ids. `patterns` is the size of all subscriptions together.
+    `serving`: a catch-up of some of them is running. `timer` fires when the token needs a push or has expired; `warned`
+    and `paused` say which pushes were sent.
     """
 
     __slots__ = (
         "_host",
         "_numbers",
+        "doubted",
         "expires",
         "identity",
         "listener",
@@ -294,6 +296,7 @@ class Feed:
         "starting",
         "subscriptions",
         "timer",
+        "unread",
         "warned",
     )
 
@@ -308,7 +311,7 @@ class Feed:
         self.listener = listener
         self.identity = identity
         self.expires = identity.expires
-        self.stalled = False
+        self.stalled = self.unread = self.doubted = False
         self.serving = False
         self.patterns = 0
         self.warned = self.paused = False
@@ -385,11 +388,19 @@ class Feed:
 
     def pause(self) -> None:
         """Stop pushing, because the peer does not read."""
-        self.stalled = True
+        self.stalled = self.unread = True
+
+    def doubt(self) -> None:
+        """Stop pushing until it is found out whether the identity is still valid, and what it may follow."""
+        self.stalled = self.doubted = True
+
+    def trust(self) -> None:
+        """The end of doubt."""
+        self.doubted, self.stalled = False, self.unread
 
     def resume(self, idle: bool = False) -> None:
         """Continue pushing: the peer reads again. `idle`: it had paused so long that events may be conflated."""
-        self.stalled = False
+        self.unread, self.stalled = False, self.doubted
         for sub in self.subscriptions:
             # One that is still live has missed nothing: no event matched it meanwhile.
             sub.idle = idle and not sub.live
