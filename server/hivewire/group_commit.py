@@ -158,6 +158,14 @@ class GroupCommit(ABC, Generic[Item]):
                 self._recover()
             self._tell(failing)
 
+    async def look(self) -> None:
+        """While no commit has failed, find out whether the storage answers, and update `failing`. More is taken."""
+        if self.failing is None and not self._closing:
+            try:
+                await self._confirm()
+            except Exception as error:
+                self._tell(str(error))
+
     def give_up(self, reason: str) -> None:
         """Write nothing more, because the state in memory is not that of the log."""
         self._tell(reason)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
+from structlog.testing import capture_logs
 
 from hivewire.access import bootstrap
 from hivewire.access.keys import Key
@@ -154,6 +155,29 @@ async def test_an_administrator_that_is_stored_too_late_is_not_shown(site: Site)
     assert password is None
     made = [(change.kind, change.key) for change in site.log.changes()]
     assert made == [("secret", "jwt"), ("secret", "tag"), ("user", "root")]
+
+
+async def test_a_log_that_answers_nobody_is_noticed_though_nothing_is_written(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a log over a network is asked for that, and only after a while without an entry."""
+    ledger, journal = await site.gateway()
+    journal.broken = "no leader"
+    await ledger._look()
+    assert ledger.failing is None
+    monkeypatch.setattr("hivewire.ledger.ledger.LOOK_SECONDS", 0)
+    await ledger._look()
+    assert ledger.failing is None, "it is on this machine"
+    journal.append_seconds = 1.0
+    with capture_logs() as logged:
+        for _ in range(2):
+            await ledger._look()
+    assert [(line["event"], line["reason"]) for line in logged] == [("writes fail", "no leader")]
+    assert ledger.not_ready(for_writes=True) == "no leader"
+    journal.broken = None
+    await ledger.probe()
+    await ledger._look()
+    assert ledger.failing is None
 
 
 async def test_a_refusal_can_become_a_write(site: Site) -> None:

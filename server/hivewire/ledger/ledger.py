@@ -39,6 +39,9 @@ HEAR_PATIENCE = 1.0
 PROBE_SECONDS = 2
 """Interval between two tries to write while the storage fails."""
 
+LOOK_SECONDS = 10
+"""Time without a commit after which a log over a network is asked whether it answers."""
+
 STALL_SECONDS = 5.0
 """Time without an answer of the storage after which its writers are told and writes are refused."""
 
@@ -254,6 +257,7 @@ class Ledger(State):
         for seconds, work in (
             (self._refuse_seconds / WATCHES, self._watch),
             (PROBE_SECONDS, self.probe),
+            (LOOK_SECONDS, self._look),
             (self._compact_seconds, self._compact),
             (FLUSH_SECONDS, self.audit.try_to_flush),
             (FORGET_SECONDS, self._forget),
@@ -289,6 +293,11 @@ class Ledger(State):
             self._writer.give_up(stopped.reason)
             self.on_stopped()
         self.clock.check()
+
+    async def _look(self) -> None:
+        """Find out whether a log over a network answers while nothing is written: else the next writer would notice."""
+        if self._journal.append_seconds and self.durable_ago() >= LOOK_SECONDS:
+            await self._writer.look()
 
     async def _compact(self) -> None:
         try:
