@@ -27,7 +27,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from hivewire.app import Load, check
 from hivewire.link import SCHEME, Failed, Link, LinkLost
 from hivewire.parent import SETTINGS, Alive, Fact, Listening, Metrics, SettingsGiver, message_of
-from hivewire.settings import Settings, SettingsError, StartError, reloaded
+from hivewire.settings import Settings, SettingsError, StartError, changed, reloaded
 from hivewire.store import share_store
 from hivewire.telemetry import configure_logging, log
 from hivewire.transport import server as port
@@ -44,6 +44,9 @@ STOP_SECONDS = 30.0
 
 GUARD_SECONDS, HANG_SECONDS = 10.0, 30.0
 """Interval of checks whether each gateway answers, and the time for an answer."""
+
+OWN = {"data", "port", "workers"}
+"""Settings that each gateway gets otherwise than in the sources, so that it does not notice when those change."""
 
 SCRAPE_SECONDS = 2.0
 """Time for the metrics of a gateway; those of one that does not answer are left out."""
@@ -92,19 +95,22 @@ async def serve(
             stopping.set()
             gateways.signal(number)
 
-        port.handle_signals(stop, partial(_reload, gateways, load), hung_up)
+        port.handle_signals(stop, partial(_reload, gateways, load, settings), hung_up)
         await stopping.wait()
         await gateways.close()
         log.info("stopped")
 
 
-def _reload(gateways: Gateways, load: Load) -> None:
-    """Make all gateways reload; they log what changed, and what is wrong."""
+def _reload(gateways: Gateways, load: Load, begun: Settings) -> None:
+    """Make all gateways reload; they log what changed, and what is wrong. `begun` are the settings of the start."""
     with contextlib.suppress(SettingsError, StartError):
-        settings = reloaded(gateways.settings, load())
+        fresh = load()
+        settings = reloaded(gateways.settings, fresh)
         check(settings)
         gateways.settings = settings
         configure_logging(settings.log_format, settings.log_level)
+        if left := changed(begun, fresh) & OWN:
+            log.warning("settings have changed that need a restart", settings=sorted(left))
     gateways.signal(signal.SIGHUP)
 
 

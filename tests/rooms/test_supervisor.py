@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from hivewire import supervisor
 from hivewire import telemetry as telemetries
@@ -98,6 +100,22 @@ async def test_a_gateway_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, t
     await guard
     for end in ends:
         end.close()
+
+
+def test_a_reload_says_which_settings_of_the_parent_need_a_restart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its gateways get these from it, and see no change. What they reload, the next one to start gets, too."""
+    monkeypatch.setattr(supervisor, "configure_logging", lambda *_: None)  # it counts for the whole process
+    begun = Settings(workers=2, value_length=5)
+    gateways = Gateways(tmp_path, [], msgspec.structs.replace(begun, port=4_711))
+    fresh = msgspec.structs.replace(begun, workers=3, value_length=6, host="::1")
+    with capture_logs() as logged:
+        supervisor._reload(gateways, lambda: fresh, begun)
+    assert [(line["event"], line["settings"]) for line in logged] == [
+        ("settings have changed that need a restart", ["workers"])
+    ]
+    assert gateways.settings == msgspec.structs.replace(begun, port=4_711, value_length=6)
 
 
 async def test_a_gateway_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
