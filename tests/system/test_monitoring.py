@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -45,18 +46,23 @@ def expressions() -> Iterator[str]:
 
 @pytest.mark.skipif(nodes.find() is None, reason="no `nats-server` here: it is a package of PyPI")
 def test_each_metric_that_is_watched_or_documented_is_there(
-    shared_gateway: RunningGateway, clusters: Callable[[int], str], tmp_path: Path
+    shared_gateway: RunningGateway,
+    clusters: Callable[[int], str],
+    tmp_path: Path,
+    certificate: tuple[Path, Path],
 ) -> None:
-    """On the page of a single gateway, of one with workers, or of one that shares a log; and each one that is there is
-    in the table of operations.md, with its kind and its sentence."""
+    """On the page of a single gateway, of one with workers and TLS, or of one that shares a log; and each one that is
+    there is in the table of operations.md, with its kind and its sentence."""
     watched = {name for each in expressions() for name in re.findall(r"\b(?:hivewire|process)_\w+", each)}
     httpx.get(shared_gateway.rest_url + "/info")  # what has not happened yet has no sample
     store = ("--store", clusters(1).format(site="watched"), "--store-bytes=67108864")
     password = {"HIVEWIRE_STORE_PASSWORD": nodes.PASSWORD}
+    tls = (f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}")
+    verify = ssl.create_default_context(cafile=str(certificate[0]))
     with ExitStack() as stack:
-        workers = stack.enter_context(RunningGateway(tmp_path / "workers.db", "--workers=2", main=FORKS))
+        workers = stack.enter_context(RunningGateway(tmp_path / "workers.db", "--workers=2", *tls, main=FORKS))
         shared = stack.enter_context(RunningGateway(tmp_path / "copy.db", *store, env=password))
-        pages = [httpx.get(f"{each.url}/metrics").text for each in (shared_gateway, workers, shared)]
+        pages = [httpx.get(f"{each.url}/metrics", verify=verify).text for each in (shared_gateway, workers, shared)]
     there = {name for page in pages for name in re.findall(r"^(\w+)", page, re.MULTILINE)}
     assert len(watched) > 25
     assert watched <= there, watched - there

@@ -159,6 +159,9 @@ def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certifica
             told = configured.reload()
             assert told["changed"] == ["tls_certificate"]
             assert DAY < times.parse(told["expires"]) - time.time() * 1_000 <= 2 * DAY
+            page = open_.get("/metrics").text
+            shown = page.partition("\nhivewire_certificate_expiry_timestamp_seconds ")[2].partition("\n")[0]
+            assert float(shown) * 1_000 == times.parse(told["expires"])
             again = configured.reload()
             assert (again["changed"], "expires" in again) == ([], False)
             new = ssl.create_default_context(cafile=str(replacement[0]))

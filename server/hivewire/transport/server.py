@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import re
 import resource
@@ -56,6 +57,7 @@ class Server(uvicorn.Server):
         self._sockets = sockets
         self._streams = streams
         self._loaded = tls_digest(settings)
+        self._expires = _expiry_seconds(settings)
         self.on_listening: Callable[[], None] = lambda: None
         self.on_stopping: Callable[[], None] = lambda: None
         config = uvicorn.Config(
@@ -101,12 +103,17 @@ class Server(uvicorn.Server):
             return False
         before, self._loaded = self._loaded, tls_digest(settings)
         _load(self.config.ssl, settings)
+        self._expires = _expiry_seconds(settings)
         return before != self._loaded
 
     def gauges(self) -> Gauges:
         """Metrics of connections of all kinds."""
         admission, streams = self._admission, self._streams
-        return {
+        certificate: Gauges = {}
+        if self.config.ssl_certfile is not None:
+            sentence = "End of the TLS certificate, in s since 1970."
+            certificate["certificate_expiry_timestamp_seconds"] = sentence, lambda: self._expires
+        return certificate | {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: admission.inside),
             **self._sockets.gauges(),
             "closing_streams": ("Finished event streams whose last event is not read yet.", streams.closing),
@@ -253,6 +260,12 @@ def expiry_of(certificate: str) -> str | None:
             century = "" if len(end) == 14 else "20" if end < "50" else "19"
             return datetime.strptime(century + end, "%Y%m%d%H%M%S").isoformat()
     return None
+
+
+def _expiry_seconds(settings: Settings) -> float:
+    """When the certificate ends, in s since 1970; NaN without one, or if that cannot be read."""
+    expires = None if settings.tls_certificate is None else expiry_of(settings.tls_certificate)
+    return math.nan if expires is None else datetime.fromisoformat(expires).replace(tzinfo=UTC).timestamp()
 
 
 def raise_file_limit() -> None:
