@@ -63,6 +63,7 @@ LEFT_OUT = [
     ("operations.md", "it needs a certificate and root for port 443; tests/system/test_process.py serves over TLS"),
     ("operations.md", "it needs systemd"),
     ("operations.md", "the gateway that this page is tried on is running"),
+    ("operations.md", "it serves in the foreground"),
     ("operations.md", "they need an etcd and a Consul"),
     ("operations.md", "it needs a container runtime"),
     ("operations.md", "it needs a collector"),
