@@ -35,6 +35,13 @@ def administrator(users: Users, preferred: str) -> str | None:
 
 def welcome(started: Started, show: Callable[[Started], None]) -> None:
     """Log that the gateway has started, tell systemd, and show it to the operator."""
-    log.info("started", url=started.url, data=started.data, configurations=started.records, version=version("hivewire"))
+    log.info(
+        "started",
+        url=started.url,
+        data=started.data,
+        configurations=started.records,
+        administrator=started.login,
+        version=version("hivewire"),
+    )
     show(started)
     tell_systemd("READY=1")

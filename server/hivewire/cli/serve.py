@@ -212,7 +212,17 @@ def _usable(url: str) -> str:
 
 
 def _welcome(started: Any) -> None:
-    """Print the addresses, the first commands to try, and the generated password, which is shown only here."""
+    """Print the generated password, which is shown only here, and on a terminal the addresses and what to try first.
+
+    Elsewhere the log says what remains, and no program that reads it gets lines of another form at each start.
+    """
+    if sys.stdout is not None and sys.stdout.isatty():
+        _show("\n".join(_greeting(started)))
+    elif started.password is not None:
+        _show("\n".join(_administrator(started)))
+
+
+def _greeting(started: Any) -> list[str]:
     command, here = Path(sys.argv[0]).absolute(), Path.cwd()
     if command.name != "hivewire":
         hivewire = f"{shlex.quote(sys.executable)} -m hivewire"
@@ -221,31 +231,33 @@ def _welcome(started: Any) -> None:
         hivewire = shlex.quote(str(command.relative_to(here) if nearer else command))
     web = started.url.replace("http", "ws", 1)
     dashboard = [f"Dashboard            {_usable(started.url)}/dashboard/"] if started.dashboard else []
-    lines = [
+    login = f" --login {started.login}" if started.login is not None else ""
+    return [
         "",
         *dashboard,
         f"Hivewire listens on  {web}/api/websocket",
         f"                     {started.url}/api/rest",
         f"Data                 {started.data} ({started.records} configurations)",
-        f"Administrator        {started.login or 'none is active; see hivewire user --help'}",
-    ]
-    if started.password is not None:
-        lines += [
-            f"Password             {started.password}",
-            "                     (generated now and not shown again)",
-        ]
-    lines += [
+        *_administrator(started),
         "",
         "Try it in another terminal:",
-        f"  {hivewire} login --url {_usable(started.url)}"
-        + (f" --login {started.login}" if started.login is not None else ""),
+        f"  {hivewire} login --url {_usable(started.url)}{login}",
         f"  {hivewire} put limits.max 42",
         f"  {hivewire} get limits.max",
         "",
         "Ctrl-C stops it.",
         "",
     ]
-    _show("\n".join(lines))
+
+
+def _administrator(started: Any) -> list[str]:
+    lines = [f"Administrator        {started.login or 'none is active; see hivewire user --help'}"]
+    if started.password is not None:
+        lines += [
+            f"Password             {started.password}",
+            "                     (generated now and not shown again)",
+        ]
+    return lines
 
 
 def _show(text: str) -> None:
