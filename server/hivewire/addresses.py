@@ -16,6 +16,11 @@ def plain(text: str) -> IPv4Address | IPv6Address | str:
     return mapped or address
 
 
+def unmapped(text: str) -> str:
+    """The same address, an IPv4-mapped one as IPv4, so that a client of a port for both has one name for itself."""
+    return str(plain(text)) if text.startswith("::ffff:") else text
+
+
 @lru_cache(maxsize=16)
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """The networks in a list with commas, of which an address is one too. Raises ValueError, which says what is not."""

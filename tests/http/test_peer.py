@@ -41,6 +41,8 @@ PROXY = "10.0.0.1"
         ("2001:db8::7", "2001:db8::7"),
         ("[2001:db8::7]", "2001:db8::7"),
         ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("[::ffff:198.51.100.7]:4711", "198.51.100.7"),
         ("198.51.100.7, unknown", PROXY),
         ("198.51.100.7:x", PROXY),
         ("[nowhere]:1", PROXY),
@@ -78,6 +80,8 @@ def test_trusted_proxies_in_a_row_are_followed_back(forwarded: str, address: str
         (PROXY, "http", True, ("198.51.100.7", True)),
         ("10.0.0.2", "https", False, ("10.0.0.2", False)),
         ("10.0.0.2", "http", True, ("10.0.0.2", True)),
+        ("::ffff:10.0.0.2", "http", False, ("10.0.0.2", False)),
+        ("::ffff:10.0.0.1", "https", False, ("198.51.100.7", True)),
     ],
 )
 def test_forwarding_headers_count_from_a_trusted_proxy_alone(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from hivewire.access.identity import ANONYMOUS, Identity
-from hivewire.addresses import plain
+from hivewire.addresses import plain, unmapped
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
@@ -55,7 +55,7 @@ def origin_of(settings: Settings, address: str, header: HeaderOf, secure: bool) 
         hops = (header("x-forwarded-for") or "").rsplit(",", MOST_PROXIES)[-MOST_PROXIES:]
         while settings.trusts(address) and hops and (seen := _parse_forwarded(hops.pop().strip())) is not None:
             address = seen
-    return address, secure
+    return unmapped(address), secure
 
 
 def _parse_forwarded(text: str) -> str | None:
