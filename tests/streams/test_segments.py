@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from hivewire import slices
 from hivewire.streams import reader, segment, stamps, writer
@@ -470,7 +471,12 @@ async def test_a_full_store_drops_what_is_old_and_refuses_otherwise(shelf: Shelf
             await shelf.tidy()
     assert log.oldest == old[0].place
     shelf.clocks.on(writer.YOUNG)
-    await shelf.tidy()
+    before = log.stored
+    with capture_logs() as logged:
+        await shelf.tidy()
+    [told] = logged
+    assert "dropped before their time" in told["event"]
+    assert log.dropped_early == before - log.stored > 0
     assert log.bytes <= 2_000
     assert log.oldest > old[3].place
     await log.insert(draft(value="x" * 100))

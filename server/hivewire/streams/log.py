@@ -87,6 +87,11 @@ class Log(Reader):
         """The bytes of stored events."""
         return self._index.bytes
 
+    @property
+    def dropped_early(self) -> int:
+        """The number of events that were dropped before their time, because there were too many."""
+        return self._writer.dropped_early
+
     def waiting_seconds(self) -> float:
         """The age of the commit that the storage has not finished; 0 without one."""
         return self._writer.waiting_seconds()

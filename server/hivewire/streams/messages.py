@@ -179,6 +179,10 @@ class Messages:
                 "Bytes of stored commands and notifications.",
                 lambda: commands.bytes + notifications.bytes,
             ),
+            "messages_dropped_early": (
+                "Commands and notifications dropped before their time, because of `messages_bytes`.",
+                lambda: commands.dropped_early + notifications.dropped_early,
+            ),
             "message_commit_waiting_seconds": (
                 "Age of the oldest commit of messages that waits for the storage; 0 when none does.",
                 lambda: max(log.waiting_seconds() for log in self._logs),

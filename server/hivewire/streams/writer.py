@@ -123,6 +123,9 @@ class Writer(GroupCommit[Draft | Revision]):
         self._own: tuple[bytes, list[Message]] = b"", []  # the entry that is on its way
         self._tidying = False
         self._undropped = False  # whether to close or drop something failed the last time
+        self.dropped_early = 0
+        """Messages that were dropped before their time, because there were too many."""
+        self._early = False  # whether the last ones that were dropped are among them
         self._crowded: str | None = None  # why there is no room for any message
         self._tight = False  # whether there may be no room for more of some device
 
@@ -334,10 +337,12 @@ class Writer(GroupCommit[Draft | Revision]):
                     index.close(header)
             if index.closed and self._engine.keeper:
                 age = now - index.closed[0].ended
-                if age >= limits.retention or (index.bytes > limits.stored_bytes and age >= YOUNG):
-                    oldest = index.closed[0].header.last + 1
-                    await self._engine.drop(oldest, self._clock.latest())
-                    index.drop_to(oldest, now)
+                early = age < limits.retention
+                if not early or (index.bytes > limits.stored_bytes and age >= YOUNG):
+                    header = index.closed[0].header
+                    await self._engine.drop(header.last + 1, self._clock.latest())
+                    index.drop_to(header.last + 1, now)
+                    self._count_dropped(header.count, early)
                     self._due = True  # one at a time: a commit may come between
         except Exception as error:
             failed = f"messages were not closed or dropped: {error}"
@@ -345,6 +350,14 @@ class Writer(GroupCommit[Draft | Revision]):
                 log.warning("messages were not closed or dropped; trying again and again", reason=str(error))
         self._undropped = failed is not None
         self._crowded = self._lacks_room(failed)
+
+    def _count_dropped(self, count: int, early: bool) -> None:
+        if early:
+            self.dropped_early += count
+            if not self._early:
+                words = "messages are dropped before their time: they have more than messages_bytes"
+                log.warning(words, bytes=self.index.bytes, most=self._limits.stored_bytes)
+        self._early = early
 
     def _lacks_room(self, failed: str | None) -> str | None:
         """Why there is no room for any message; None while there is. `failed`: why nothing was closed or dropped."""
