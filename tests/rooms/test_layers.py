@@ -18,6 +18,8 @@ from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import configuration, layer, rollout
 from hivewire.caller import Caller
 from hivewire.fleet import conditions, layers, notes, progress, watch
+from hivewire.fleet import fleet as fleets
+from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layers import Layer, Placed, Value
 from hivewire.fleet.views import Overlay, View
 from hivewire.ledger.records import Transaction, Write
@@ -557,6 +559,29 @@ async def test_tokens_of_some_networks_write_the_layers_of_their_devices() -> No
         named = world.caller(c=["m*"])
         assert (await world.no("configuration/put", named, **put, layer="one"))[0] == 403
         assert (await world.do("device/effective", named, deviceId="a"))["configurations"] == []
+
+
+async def test_a_transaction_that_makes_many_layers_moves_their_devices_in_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be a thousand, and each takes up to half a millisecond. A few are moved at once."""
+    monkeypatch.setattr(fleets, "LOOK", 2)
+    monkeypatch.setattr(fleets, "background_seconds", lambda others: -1.0)
+    placed: list[str] = []
+    place = Fleet._place
+    monkeypatch.setattr(Fleet, "_place", lambda found, device: placed.append(device) or place(found, device))
+    async with fleet(*"abcde") as world:
+        at_once: list[int] = []
+        world.ledger.observe(lambda changes: at_once.append(len(placed)), LAYERED)
+        await world.quiet()
+        for devices, expected in (("ab", 2), ("cde", 1)):
+            placed.clear()
+            changes = [{"operation": "put", "layer": f"device/{each}", "name": "n", "value": each} for each in devices]
+            await world.do("configuration/transact", changes=changes)
+            await world.quiet()
+            assert at_once.pop() == expected
+            assert placed == [*devices]
+            assert [await world.has(each) for each in devices] == [{"n": each} for each in devices]
 
 
 async def test_a_restart_finds_the_same() -> None:

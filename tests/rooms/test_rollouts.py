@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
-from hivewire.fleet import conditions, rollouts
+from hivewire.fleet import conditions, progress, rollouts
 from hivewire.fleet.layers import Written
 from hivewire.fleet.rollouts import Rollout, RolloutContent, decide, gate_of
 from hivewire.ledger.records import Change
@@ -163,6 +164,17 @@ async def test_a_device_that_leaves_a_step_is_not_counted_any_more() -> None:
         assert await counts(world, number) == {"reached": 1, "applied": 1}
         await world.label("b", site="bonn")
         assert await counts(world, number) == {"reached": 2, "applied": 1}
+
+
+async def test_a_step_of_a_count_is_one_view(steps_of: Callable[..., list[int]]) -> None:
+    """Each of its layers may have all names of the rollout, and devices may have a view each."""
+    async with fleet(*"abc") as world:
+        for each in "abc":
+            await world.put(f"device/{each}", own="1")
+        number = await start(world, n="1")
+        steps = steps_of(progress)
+        await world.do("rollout/get", rollout=number)
+        assert steps == [3]
 
 
 async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ MOST_REACHED, FEW_EDITS = 5_000, 2
 more, devices get from the state what changed, in slices. To let them fall behind costs as much as an edit or two."""
 
 LOOK = 20
-"""Devices that are looked at in one step of a slice."""
+"""Devices that are looked at in one step of a slice, or moved at once by one commit."""
 
 
 class Sweep(NamedTuple):
@@ -279,6 +279,9 @@ class Fleet:
             self._source.announce(items)
         for item, subs in insisted:
             self.followers.send_again(item, subs)
+        if len(touched) > LOOK:  # a transaction may make the layers of a thousand
+            self._sweeps.append(Sweep(changes[0].revision, iter(touched)))
+            touched = {}
         self._unsettle((), ())
         for device in touched:
             self._place(device)
@@ -347,7 +350,7 @@ class Fleet:
 
     def _unsettle(self, changes: Iterable[Change], touched: Iterable[str]) -> None:
         """Note the revision from which on positions are not safe to resume from."""
-        first = [sweep.revision for sweep in self._sweeps[:1]]
+        first = [sweep.revision for sweep in self._sweeps]
         if touched:
             first += [change.revision for change in changes]
         self._source.unsettled = min(first, default=None)

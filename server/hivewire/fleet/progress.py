@@ -139,6 +139,7 @@ class Progress:
             key = member.view, member.report
             if (found := known.get(key)) is None:
                 found = known[key] = self._state(rollout, *key)
+                yield
             what, error = found
             if what == OVERRIDDEN:
                 continue
@@ -155,6 +156,7 @@ class Progress:
                     states[OVERRIDDEN] += view.members
                 else:
                     shown += view.members
+                yield
         counts = tally(states, silent, 0)
         counts.waiting = max(0, shown - counts.reached)
         return counts, [error for error, _ in errors.most_common(SHOWN_ERRORS)]

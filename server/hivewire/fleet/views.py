@@ -40,12 +40,13 @@ class View:
     subscriptions of those that listen.
     """
 
-    __slots__ = ("followers", "id", "layers", "members", "overlays", "reports")
+    __slots__ = ("_overlaid", "followers", "id", "layers", "members", "overlays", "reports")
 
     def __init__(self, number: int, layers: tuple[Layer, ...], overlays: tuple[Overlay, ...]) -> None:
         self.id = str(number)
         self.layers = layers
         self.overlays = overlays
+        self._overlaid = _by_layer(overlays)
         self.members = 0
         self.reports: Counter[Any] = Counter()
         self.followers: dict[Any, None] = {}
@@ -53,15 +54,15 @@ class View:
     def find(self, name: str) -> Effective | None:
         """The effective value of a name."""
         for layer in self.layers:
-            overlay = self._over(layer, name) if self.overlays else None
+            overlay = self._over(layer, name) if layer in self._overlaid else None
             value = layer.values.get(name) if overlay is None else overlay.values[name]
             if value is not None:
                 return Effective(value, layer, overlay)
         return None
 
     def _over(self, layer: Layer, name: str) -> Overlay | None:
-        for overlay in self.overlays:
-            if overlay.layer is layer and name in overlay.values:
+        for overlay in self._overlaid.get(layer, ()):
+            if name in overlay.values:
                 return overlay
         return None
 
@@ -92,7 +93,7 @@ class View:
         for layer in self.layers:
             if layer is overlay.layer:
                 return False
-            above = self._over(layer, name)
+            above = self._over(layer, name) if layer in self._overlaid else None
             if (layer.values.get(name) if above is None else above.values[name]) is not None:
                 return True
         return True
@@ -162,6 +163,20 @@ def _moved(before: Sequence[Layer], after: Sequence[Layer]) -> set[Layer]:
         return set()
     same = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
     return {*before, *after}.difference(*(before[start : start + size] for start, _, size in same))
+
+
+NONE: Mapping[Layer, Sequence[Overlay]] = {}
+"""The overlays of most views by their layers."""
+
+
+def _by_layer(overlays: Sequence[Overlay]) -> Mapping[Layer, Sequence[Overlay]]:
+    """The overlays of each layer that has some. There may be a hundred, and each is found for one of many layers."""
+    if not overlays:
+        return NONE
+    found: dict[Layer, list[Overlay]] = {}
+    for overlay in overlays:
+        found.setdefault(overlay.layer, []).append(overlay)
+    return found
 
 
 class Views:
