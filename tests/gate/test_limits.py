@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosedError
 
 from hivewire.settings import Settings
@@ -291,6 +292,26 @@ def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
     assert not enter("2001:db8::2")
     admission.leave(first, "2001:db8::1")
     assert enter("2001:db8::2")
+
+
+@pytest.mark.parametrize(
+    ("settings", "other", "words"),
+    [
+        (Settings(connections_per_address=1), "10.0.0.1", "if it is a proxy, name it in trusted_proxies"),
+        (Settings(connections=1), "10.0.0.2", "raise connections"),
+    ],
+)
+def test_refused_connections_are_in_the_log(settings: Settings, other: str, words: str) -> None:
+    """With what helps, and not with each of them."""
+    admission, first = Admission(settings), Peer()
+    with capture_logs() as logged:
+        assert admission.enter(first, "10.0.0.1")
+        admission.login(first)
+        assert logged == []
+        assert not any(admission.enter(Peer(), other) for _ in range(3))
+    [told] = logged
+    assert words in told["remedy"]
+    assert told.get("address") in (other, None)
 
 
 # The upgrade.

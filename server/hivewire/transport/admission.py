@@ -11,6 +11,7 @@ import asyncio
 import resource
 from collections import Counter
 from itertools import count
+from time import monotonic
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -31,6 +32,9 @@ HANDSHAKE_BYTES = 64 << 10
 
 TLS_BYTES = 45 << 10
 """What a connection over TLS takes in memory as long as it is open, measured."""
+
+TELL_SECONDS = 60.0
+"""Shortest time between two lines of the log about refused connections."""
 
 SPARE = 16
 """Further connections when no slot is left; they can only get health checks and metrics."""
@@ -116,6 +120,7 @@ class Admission:
         self._spare: dict[Connection, None] = {}
         self._handshakes_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by network prefix
         self._warned = False  # that the limit of open files is below `connections`
+        self._told = float("-inf")  # when the log said that connections are refused
         self._by_network_prefix: Counter[str] = Counter()
 
     # Slots.
@@ -157,7 +162,25 @@ class Admission:
             return True
         if first is not None:
             self._expel(first[0])
+        elif monotonic() - self._told >= TELL_SECONDS:
+            self._told = monotonic()
+            self._tell_full(prefix)
         return first is not None
+
+    def _tell_full(self, prefix: str) -> None:
+        if prefix and self._by_network_prefix[prefix] >= self.settings.connections_per_address:
+            log.warning(
+                "connections are refused: an address has as many as it may have",
+                address=prefix,
+                connections_per_address=self.settings.connections_per_address,
+                remedy="if it is a proxy, name it in trusted_proxies",
+            )
+        else:
+            log.warning(
+                "connections are refused: there are as many as there may be, all with a login",
+                connections=self.inside,
+                remedy="raise connections, or start another gateway",
+            )
 
     def leave(self, connection: Connection, address: str) -> None:
         """An admitted connection has ended."""
