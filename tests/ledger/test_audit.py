@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
+from hivewire.ledger import audit
 from hivewire.ledger.audit import ACTIVITY, MINUTE, MOST_NOTED, PORTION, Audit
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import AuditFilter, AuditRow, NotDurable, Undecided
@@ -133,6 +134,24 @@ async def test_rows_are_bounded_in_age(room: Room) -> None:
     await room.activities(1)
     await room.audit.forget()
     assert [(row.subject, row.time) for row in await room.rows()] == [("t0", NOW + DAY)]
+
+
+async def test_a_stop_does_not_wait_for_a_storage_that_does_not_answer(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator who stops a gateway would wait for each of its tries; the log says that rows are missing."""
+    monkeypatch.setattr(audit, "CLOSE_SECONDS", 0.01)
+    go_on = asyncio.Event()
+
+    async def hanging(rows: Sequence[AuditRow]) -> None:
+        await go_on.wait()
+
+    monkeypatch.setattr(room.journal, "append_audit", hanging)
+    room.audit.note("login", "ann")
+    with capture_logs() as logged:
+        await room.audit.close()
+    assert [line["event"] for line in logged] == ["the audit was not written before the stop"]
+    go_on.set()
 
 
 async def test_nobody_waits_for_a_storage_that_does_not_answer() -> None:

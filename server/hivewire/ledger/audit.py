@@ -31,6 +31,9 @@ MOST_NOTED = 10_000
 PORTION = 256
 """Rows that are removed at a time."""
 
+CLOSE_SECONDS = 5.0
+"""Longest wait for the storage at a stop. One over a network may need several times its `append_seconds` to give up."""
+
 FLUSH_SECONDS = 1.0
 FORGET_SECONDS = 60.0
 MINUTE = 60_000
@@ -61,6 +64,7 @@ class Audit:
         self._flushing: asyncio.Task[None] | None = None
         self._showing: asyncio.Task[None] | None = None
         self._flushes = asyncio.Lock()  # two at once would write rows twice
+        self._closed = False
 
     async def read(self, wanted: AuditFilter, *, before: int | None = None, take: int, skip: int = 0) -> list[AuditRow]:
         """Rows with a number below `before`, those written last first, as far as they have been written."""
@@ -189,8 +193,15 @@ class Audit:
             self._failing = False
 
     async def close(self) -> None:
-        """Write what was noted, if it can be."""
-        for task in (self._writing, self._flushing, self._showing):
-            if task is not None:
-                await task
-        await self._try(partial(self.flush, everything=True))
+        """Write what was noted, if the storage takes it soon. Called again it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                for task in (self._writing, self._flushing, self._showing):
+                    if task is not None:
+                        await task
+                await self._try(partial(self.flush, everything=True))
+        except TimeoutError:
+            log.warning("the audit was not written before the stop", reason="the storage does not answer")
