@@ -262,6 +262,20 @@ async def test_a_close_writes_what_waits_and_refuses_more(messages: Messages, lo
     await messages.close()
 
 
+async def test_a_close_of_one_log_does_not_wait_for_the_other(messages: Messages, log: Log, held: Held) -> None:
+    """One whose storage does not answer takes a while; if the other went on meanwhile, it could take as long again."""
+    held.go.clear()
+    log.submit(draft(), lambda outcome: None)
+    await held.began.wait()
+    closing = asyncio.create_task(messages.close())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # until the tasks of both have begun
+    with pytest.raises(NotStored, match="stopping"):
+        messages.notifications.submit(draft(), lambda outcome: None)
+    held.go.set()
+    await closing
+
+
 async def test_what_cannot_be_dropped_is_told_once_and_dropped_later(
     log: Log, held: Held, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

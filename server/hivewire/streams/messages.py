@@ -162,8 +162,8 @@ class Messages:
         if self._task is not None:
             self._task.cancel()
         try:
-            for log in self._logs:
-                await log.close()
+            # Together: one that waits for a storage that does not answer must not let the other begin anew.
+            await asyncio.gather(*(log.close() for log in self._logs))
             await self._note()
             self._remember = None
         finally:
