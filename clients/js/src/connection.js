@@ -53,9 +53,6 @@ const READS = /\/(get\w*|list|tree|audit|history|count|effective|check|\w*info)$
 /** Requests that are not sent again with a new token when they are refused. */
 const LOGIN = /^(authenticate|token|token\/refresh)$/;
 
-/** The size of a text, or a third of the most that it can be where that is little. @param {string} text */
-const bytes = (text) => (3 * text.length > LONGEST ? new TextEncoder().encode(text).length : text.length);
-
 export class Connection {
   #addresses;
   #credentials;
@@ -352,7 +349,7 @@ export class Connection {
     }
     const text = JSON.stringify({action: pending.action, requestId: pending.id, ...pending.members});
     // A longer message would end the connection (1009), and every other request with it.
-    if (bytes(text) > LONGEST) return this.#settle(pending, refusal({code: 413, error: `${pending.action} is too long`}));
+    if (3 * text.length > LONGEST && new Blob([text]).size > LONGEST) return this.#settle(pending, refusal({code: 413, error: `${pending.action} is too long`}));
     pending.sent = true;
     this.#socket.send(text);
   }
@@ -371,7 +368,8 @@ export class Connection {
     if (frame.status === "success") {
       pending.atOnce?.(frame);
       pending.resolve(frame);
-    } else pending.reject(refusal(frame));
+    } else if (frame.code === 401 && !pending.own) pending.reject(new LoginRequired(frame.error));
+    else pending.reject(refusal(frame));
     if (this.#draining) this.#depart();
   }
 

@@ -14,6 +14,7 @@ it("rights", "what a token does not allow is Denied; without a good one the clie
   await rejects(bad.ready(), LoginRequired);
   equal(bad.state, "closed");
   await rejects(world.client({token: undefined}).ready(), LoginRequired);
+  await rejects(world.client({token: undefined, names: []}).put("t.x", "1"), LoginRequired);
   const {login, password} = world;
   equal(await world.client({token: {login, password}, names: []}).ready(), "live");
 });
