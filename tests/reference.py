@@ -56,7 +56,7 @@ One without an `id` is a notification: it is carried out, and gets no answer. Se
 | REST | `{"error":code,"message":"…"}` |
 
 Over REST, paths are below `/api/rest` and `/dh/rest`; those marked * are below `/auth/rest` too.
-Members that are not part of the path are in the query of a GET, and in the JSON body of other methods.
+Members that are not part of the path are in the query of a GET, and in the JSON body of other methods. Those may have them in the query too, which counts before the body; of a parameter that is repeated the first one counts, unless it is a list.
 In a GET those without a value are ignored; in a request that writes they count.
 The answer is an object with the members of the reply, unless the action says that the answer is only one of them.
 
