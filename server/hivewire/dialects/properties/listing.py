@@ -11,7 +11,7 @@ from hivewire.http.response import Response, streamed
 from hivewire.transport.back_pressure import PORTION
 from hivewire_protocol.properties.markup import Node, frame, part
 
-TOGETHER = 256
+TOGETHER = 100
 """Elements that are rendered before other connections are served."""
 
 FEW = 32
