@@ -36,6 +36,7 @@ class OnConnection:
     """Stands in for a connection whose peer reads everything at once, and for what is done with uvicorn's cycles."""
 
     flow = SimpleNamespace(write_paused=False)
+    transport = SimpleNamespace(is_closing=lambda: False)
     anonymous = False
     delayed_until = 0.0
     scope = None
