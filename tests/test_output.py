@@ -138,6 +138,7 @@ def test_what_was_done_to_devices_is_an_object(logged_in: Run) -> None:
     device = ask("device put", "out-a", "--data", "{}")
     assert device == ask("device get", "out-a") == ask("device list", "out-a")
     assert device.keys() == {"id", "name", "data", "networkId", "deviceTypeId", "isBlocked"}
+    assert ask("device revoke", "out-a") == {"id": "out-a"}
     assert ask("device delete", "out-a") == {"id": "out-a"}
     for noun in ("network", "type"):
         made = ask(f"{noun} add", "out.a", "--description", "first")

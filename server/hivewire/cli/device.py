@@ -208,6 +208,26 @@ def delete(remote: Remote, device_id: str, dry_run: bool, form: str | None) -> N
     print_result({"id": device_id}, form, f"{device_id} {WOULD if dry_run else 'is'} deleted", device_id)
 
 
+@device.command(
+    epilog="""\b
+Examples:
+  hivewire device revoke lamp-1
+  hivewire token --device lamp-1 --expires 365d > lamp-1.token      (a new one)"""
+)
+@_id_argument
+@dry_run_option
+@output_option
+@with_gateway
+def revoke(remote: Remote, device_id: str, dry_run: bool, form: str | None) -> None:
+    """End all tokens of the device ID, and close its connections. It needs a new token.
+
+    Deleting a device does not end its tokens: they count for a new device of the same id.
+    """
+    remote.request("device/revoke", deviceId=device_id, dryRun=dry_run or None)
+    words = "would end" if dry_run else "have ended"
+    print_result({"id": device_id}, form, f"the tokens of {device_id} {words}", device_id)
+
+
 DEVICE = Noun("device", "device", "device", "device", "devices", "lamp-1")
 
 
