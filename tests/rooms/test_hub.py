@@ -1044,7 +1044,7 @@ async def test_many_connections_of_a_user_are_looked_at_in_slices(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of devices may share a user. Nothing is pushed to a connection until it was looked at."""
-    monkeypatch.setattr(hub, "AT_ONCE", 1)
+    monkeypatch.setattr(hub, "AT_ONCE", hub.EACH + 2)
     waiting: list[Callable[[], None]] = []
     monkeypatch.setattr(
         world.hub.catch_up, "each", lambda feeds, do: waiting.extend(partial(do, feed) for feed in feeds)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 from weakref import WeakSet
 
@@ -28,9 +29,9 @@ FRAMES = 4_096
 EXPIRING = 60_000
 """Milliseconds before the expiry of a token at which its subscribers get a push about it."""
 
-AT_ONCE = 20
-"""Feeds of one user that are reconsidered at once after a change: thousands of devices may share a user, and each feed
-takes a fifth of a millisecond or more."""
+AT_ONCE, EACH = 1_000, 50
+"""Keys and patterns of feeds that are reconsidered at once after a change, where each feed counts as some more: 2 ms.
+Thousands of devices may share a user, and a feed may have thousands of keys."""
 
 BOOKMARKS = 500
 """About how many bookmarks are sent before the event loop runs other tasks."""
@@ -225,13 +226,14 @@ class Hub:
 
     def _reconsider_each(self, feeds: Sequence[Feed]) -> None:
         """Reconsider some feeds: a few at once and others in slices, in which nothing is pushed to those that wait."""
-        later = feeds[AT_ONCE:]
-        for feed in later:
+        sizes = accumulate(feed.patterns + EACH for feed in feeds)
+        few = bisect_right(list(sizes), AT_ONCE)
+        for feed in feeds[few:]:
             feed.doubt()
-        for feed in feeds[:AT_ONCE]:
+        for feed in feeds[:few]:
             self.reconsider(feed)
-        if later:
-            self.catch_up.each(later, self.reconsider)
+        if few < len(feeds):
+            self.catch_up.each(feeds[few:], self.reconsider)
 
     def reconsider(self, feed: Feed) -> None:
         """Suspend the feed if its token is no longer accepted; resume it if the token is accepted again."""
