@@ -413,6 +413,17 @@ def test_a_name_that_only_a_rollout_sets_moves_with_its_layer() -> None:
     assert before.differences(after, 1) == [("n", overlay.values["n"])]
 
 
+def test_what_a_higher_layer_sets_covers_a_rollout() -> None:
+    """Also what a rollout sets there, but not what one deletes there."""
+    top, high, low, above, below = Layer("top", 3), Layer("high", 2), Layer("low", 1), Overlay(), Overlay()
+    value = Value(b"", "", "1", 1, 1)
+    above.layer, above.values = high, {"set": value, "deleted": None}
+    below.layer, below.values = low, dict.fromkeys(("set", "deleted", "had", "highest", "none"), value)
+    high.values = {"deleted": value, "had": value}
+    top.values = {"highest": value}
+    assert View(0, (top, high, low), (above, below)).uncovered(below) == ["deleted", "none"]
+
+
 def test_names_that_cannot_differ_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of layers that both views have in the same order: there may be a hundred of a thousand names."""
     known = [Layer(str(number), number) for number in range(5)]

@@ -82,13 +82,10 @@ class Query(Struct):
 
     def _of(self, view: View, report: Report | None) -> Steps[list[str]]:
         """These names: those of the rollout, or all in order."""
-        found: list[str] = []
         if self.rollout is not None:
-            for name in self.rollout.values:
-                yield
-                if name in self.names and not view.covers(self.rollout, name):
-                    found.append(name)
-            return found
+            yield
+            return [name for name in view.uncovered(self.rollout) if name in self.names]
+        found: list[str] = []
         entries = {} if report is None else report.entries
         if not self.names.prefixes:
             for name in self.names.exact:

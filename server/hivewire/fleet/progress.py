@@ -163,7 +163,7 @@ class Progress:
 
     def _state(self, rollout: Rollout, view: View, report: Report | None) -> tuple[str, str | None]:
         """The state of a device with this view and report in a rollout, and its error if it has refused."""
-        names = [name for name in rollout.values if not view.covers(rollout, name)]
+        names = view.uncovered(rollout)
         if not names:
             return OVERRIDDEN, None
         found = {name: state(view, report, name) for name in names}

@@ -88,15 +88,19 @@ class View:
                 return False
         return False
 
-    def covers(self, overlay: Overlay, name: str) -> bool:
-        """Whether a higher layer sets a name of an overlay, so that its value is not effective."""
-        for layer in self.layers:
-            if layer is overlay.layer:
-                return False
-            above = self._over(layer, name) if layer in self._overlaid else None
-            if (layer.values.get(name) if above is None else above.values[name]) is not None:
-                return True
-        return True
+    def uncovered(self, overlay: Overlay) -> list[str]:
+        """The names of an overlay that no higher layer sets, so that its values are effective."""
+        names = [*overlay.values]
+        for layer in self.layers[: self.layers.index(overlay.layer)]:
+            if layer in self._overlaid:
+                names = [name for name in names if not self._sets(layer, name)]
+            else:
+                names = [name for name in names if name not in layer.values]
+        return names
+
+    def _sets(self, layer: Layer, name: str) -> bool:
+        overlay = self._over(layer, name)
+        return (layer.values.get(name) if overlay is None else overlay.values[name]) is not None
 
     def hidden(self, name: str, below: Layer) -> list[str]:
         """The layers below one that have a name too, the highest first."""
