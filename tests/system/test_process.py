@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from bench.nodes import steady_port
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed
 
@@ -323,21 +324,22 @@ def test_a_welcome_that_cannot_be_written_goes_to_standard_error(data: Path, wor
         assert process.wait(PATIENCE) == 0
 
 
-def test_a_log_that_cannot_be_written_fails_no_request(data: Path) -> None:
+def test_a_log_that_cannot_be_written_fails_no_request(data: Path, tmp_path: Path) -> None:
     """When the log is on the full disk too, requests get their answers, and puts work again once there is space."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
-    with open("/dev/full", "w") as full:
+    environment |= {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+    port = steady_port()
+    with open("/dev/full", "w") as full, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(tmp_path / "notify"))
+        datagrams.settimeout(PATIENCE)
         process = subprocess.Popen(
-            [sys.executable, "-m", "hivewire", "serve", "--port=0", f"--data={data}"],
-            env=environment | {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD},
-            stdout=subprocess.PIPE,
+            [sys.executable, "-m", "hivewire", "serve", f"--port={port}", f"--data={data}"],
+            env=environment,
             stderr=full,
-            text=True,
         )
-    assert process.stdout is not None
+        assert datagrams.recv(100) == b"READY=1"
     with process:
-        url = next((line.split()[-1] for line in process.stdout if line.endswith("/api/rest\n")), "")
-        with httpx.Client(base_url=url, timeout=PATIENCE) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/rest", timeout=PATIENCE) as http:
             wrong = http.get("/configuration/a", headers={"Authorization": "Bearer wrong"})
             assert wrong.status_code == 401  # which is a line of the log
             login = http.post("/token", json={"login": "admin", "password": PASSWORD})
