@@ -276,16 +276,27 @@ async def test_what_takes_too_long_is_refused(world: World, monkeypatch: pytest.
 async def test_a_judge_that_somebody_kills_says_nothing_of_the_value(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as the system when its memory is full: the write may be sent again, and a schedule waits."""
-    monkeypatch.setattr(schemas, "judgement", killed)
+    """Such as the system when its memory is full: the write may be sent again, and a schedule waits. So it is with one
+    that gets no processor."""
     await define(world, "long", LONG)
+    monkeypatch.setattr(schemas, "judgement", killed)
     with pytest.raises(Unavailable, match="ended; try again"):
+        await put(world, "long", json.dumps([{"a": 1}] * 200))
+    monkeypatch.setattr(schemas, "judgement", suspended)
+    monkeypatch.setattr("hivewire.process_pool.WORK_SECONDS", 0.01)
+    with pytest.raises(Unavailable, match="took over 0.01 s"):
         await put(world, "long", json.dumps([{"a": 1}] * 200))
 
 
 def killed(schema: bytes, content: bytes, secret: bool) -> Any:
     """As `judgement`, in a process that is killed meanwhile."""
     os.kill(os.getpid(), signal.SIGKILL)
+    yield
+
+
+def suspended(schema: bytes, content: bytes, secret: bool) -> Any:
+    """As `judgement`, in a process that is suspended meanwhile."""
+    os.kill(os.getpid(), signal.SIGSTOP)
     yield
 
 

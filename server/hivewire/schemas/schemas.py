@@ -196,7 +196,7 @@ class Schemas:
     async def problems(self, schema: bytes, content: bytes, *, secret: bool = False) -> list[Problem]:
         """What is wrong with a value. What takes long is done in another process, for 2 s at most.
 
-        Raises Unavailable when that process cannot be started, or was killed from outside.
+        Raises Unavailable when that process cannot be started, was killed from outside, or got no processor.
         """
         judge = compiled(schema)
         if judge.is_light(content):
@@ -206,9 +206,9 @@ class Schemas:
                 return judge.problems(content, secret=secret)
         try:
             return await self._pool.run(judgement, schema, content, secret)
-        except Killed as error:
+        except (Killed, Overdue) as error:  # its own limit is of processor time, so it was suspended or starved
             raise Unavailable(str(error)) from None
-        except (Overdue, Ended):
+        except Ended:
             return [TOO_COSTLY]
 
     def _judge(self, write: Write, state: EvaluatedState) -> WireError | None:
