@@ -284,7 +284,7 @@ async def test_a_judge_that_somebody_kills_says_nothing_of_the_value(
         await put(world, "long", json.dumps([{"a": 1}] * 200))
     monkeypatch.setattr(schemas, "judgement", suspended)
     monkeypatch.setattr("hivewire.process_pool.WORK_SECONDS", 0.01)
-    with pytest.raises(Unavailable, match="took over 0.01 s"):
+    with pytest.raises(Unavailable, match="took over"):
         await put(world, "long", json.dumps([{"a": 1}] * 200))
 
 

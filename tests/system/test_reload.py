@@ -262,6 +262,23 @@ async def test_a_reload_during_the_start_follows_it() -> None:
             loop.remove_signal_handler(number)
 
 
+async def test_a_terminal_that_is_closed_during_the_start_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file takes a while to load, and then nobody would know of the gateway."""
+    loop, ended, on_terminal, kill = asyncio.get_running_loop(), asyncio.Event(), True, os.kill
+    monkeypatch.setattr("os.isatty", lambda number: on_terminal)
+    monkeypatch.setattr("os.kill", lambda process, number: ended.set())
+    hung_up = server.stop_by_signal()
+    on_terminal = False
+    try:
+        kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+        assert not hung_up.is_set()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
 def test_what_is_reloaded_are_settings() -> None:
     """Only some are marked, and none that a running gateway cannot take."""
     assert {*settings.names()} > settings.RELOADED

@@ -305,7 +305,7 @@ def stop_by_signal() -> asyncio.Event:
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
     hung_up = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    loop.add_signal_handler(signal.SIGHUP, _hang_up, hung_up.set, os.isatty(2))
     return hung_up
 
 
