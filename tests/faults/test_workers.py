@@ -18,13 +18,20 @@ from tests.workers import WORKERS, Site
 
 LONG = (pytest.mark.long, pytest.mark.timeout(900))
 
+MOST = 1_000
+"""Calls and answers between two kills, after which clients wait: to explain them takes longer the more there are."""
+
 
 class Clients:
-    """Six clients at work; one whose gateway is killed connects again, to any."""
+    """Six clients at work; one whose gateway is killed connects again, to any.
+
+    They wait after so many calls and answers, until `returned` is called again.
+    """
 
     def __init__(self, site: Site, history: History) -> None:
         self._site = site
         self._history = history
+        self._most = MOST
         self._going = True
 
     async def __aenter__(self) -> Clients:
@@ -37,13 +44,20 @@ class Clients:
 
     async def _work(self, over: type[Socket] | type[Rest]) -> None:
         while self._going:
+            if not self._calls():
+                await asyncio.sleep(0.005)
+                continue
             with suppress(*GONE):
                 async with connected(self._site.gateway.port, self._site.token, over, fresh=True) as client:
-                    await self._history.work(client, lambda: self._going)
+                    await self._history.work(client, self._calls)
+
+    def _calls(self) -> bool:
+        return self._going and len(self._history.events) < self._most
 
     async def returned(self, more: int) -> None:
         """Wait until so many more calls have been answered."""
         wanted = self._answered() + more
+        self._most = len(self._history.events) + MOST
         async with asyncio.timeout(PATIENCE):
             while self._answered() < wanted:
                 await asyncio.sleep(0.005)
