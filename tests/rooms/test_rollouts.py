@@ -610,6 +610,22 @@ async def test_a_device_with_all_names_in_a_higher_layer_is_not_counted() -> Non
         assert await counts(world, number) == {"reached": 1, "applied": 1, "overridden": 1}
 
 
+async def test_an_edit_below_a_rollout_is_pushed_where_its_devices_see_it() -> None:
+    """Not where the rollout sets the name in a higher layer, but where it removes it there."""
+    async with fleet("a") as world:
+        await world.layer("top", 5)
+        await world.put("top", removed="top")
+        changes = [*put(added="top"), {"operation": "delete", "name": "removed"}]
+        await world.do("rollout/start", layer="top", changes=changes, steps=[{"percent": 99.99}, {"percent": 100}])
+        peer = world.follow("a")
+        await world.quiet()
+        peer.frames.clear()
+        await world.put("global", added="below", removed="below")
+        await world.quiet()
+        assert [(each["name"], each["value"]) for each in _configurations(peer)] == [("removed", "below")]
+        assert await world.has("a") == {"added": "top", "removed": "below"}
+
+
 async def test_a_rollout_can_be_started_later() -> None:
     """It is judged again at its time; one that changes nothing by then has failed."""
     async with fleet("a") as world:

@@ -73,18 +73,11 @@ class View:
 
     def shows(self, layer: Layer, name: str) -> bool:
         """Whether a layer's own value of a name is effective, or would be if it had one."""
-        if not self.overlays:  # mostly so, and an edit asks each of perhaps thousands of views
-            for above in self.layers:
-                if above is layer:
-                    return True
-                if name in above.values:
-                    return False
-            return False
+        overlaid = self._overlaid  # mostly empty, and an edit asks each of perhaps thousands of views
         for above in self.layers:
-            overlay = self._over(above, name)
             if above is layer:
-                return overlay is None
-            if (above.values.get(name) if overlay is None else overlay.values[name]) is not None:
+                return above not in overlaid or self._over(above, name) is None
+            if self._sets(above, name) if above in overlaid else name in above.values:
                 return False
         return False
 
