@@ -228,8 +228,10 @@ def _warn_of_reach(remote: Remote, user: int | None, networks: Row, types: tuple
     """Say where a token of a user, None for the caller, reaches less or more than its networks and types, as far as
     the caller may know."""
     try:
-        own = remote.request("user/getCurrent")["current"] if user is None else None
-        found = own or remote.request("user/get", userId=user)["user"]
+        if user is None:
+            found = remote.request("user/getCurrent")["current"]
+        else:
+            found = remote.request("user/get", userId=user)["user"]
     except RemoteError:
         return
     login, member_of = printable(found["login"]), {network["id"] for network in found["networks"]}

@@ -13,7 +13,7 @@ import click
 
 from hivewire import settings as catalogue
 from hivewire.cli.output import Columns, Row, Text, drop_output, output_option, show
-from hivewire.ledger.engines import engine_of
+from hivewire.ledger.engines import PARENT, engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
@@ -85,12 +85,17 @@ def _metavar(name: str, hint: Any) -> str:
     return {int: "N", float: "DAYS" if name.endswith("_days") else "SECONDS", bool: "true|false"}.get(hint, other)
 
 
-PARENT = "parent://"
-"""How the address of a parent process begins, which gives its gateways their settings."""
-
 PATHS = frozenset(
-    {"data", "tls_certificate", "tls_key", "store_ca", "store_cert", "store_key"}
-    | {"store_credentials", "store_monitor_credentials"}
+    {
+        "data",
+        "store_ca",
+        "store_cert",
+        "store_credentials",
+        "store_key",
+        "store_monitor_credentials",
+        "tls_certificate",
+        "tls_key",
+    }
 )
 
 
