@@ -124,6 +124,20 @@ async def test_one_edit_for_a_thousand_devices_is_one_record_and_one_frame() -> 
         assert other.taken() == []
 
 
+def rows_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """From now on, the names of the rows that are found in layers."""
+    names: list[str] = []
+    rows_of = source._rows
+
+    def looked_at(view: View, held: Any) -> Any:
+        for row in rows_of(view, held):
+            names.append(row[0])
+            yield row
+
+    monkeypatch.setattr(source, "_rows", looked_at)
+    return names
+
+
 async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """And only those of the next part are looked at, though there are too many for its rows to be kept."""
     monkeypatch.setattr(source, "KEPT_NAMES", 3)
@@ -142,15 +156,7 @@ async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytes
         await world.put("global", **{f"n{number:02}": "v" * 1_000 for number in range(60)}, m="v")
         await world.put("global", m=None)
         await world.put("x", **{f"n{number:02}": "w" * 1_000 for number in range(0, 60, 2)})
-        rows: list[str] = []
-        rows_of = source._rows
-
-        def looked_at(view: View, held: Any) -> Any:
-            for row in rows_of(view, held):
-                rows.append(row[0])
-                yield row
-
-        monkeypatch.setattr(source, "_rows", looked_at)
+        rows = rows_looked_at(monkeypatch)
         device = Device(world, "a")
         await world.quiet()
         frames = len(device.peer.frames)
@@ -169,15 +175,7 @@ async def test_of_a_long_snapshot_names_are_put_in_order_once(monkeypatch: pytes
 async def test_a_device_that_comes_back_looks_at_what_changed_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands come back at once, and each may have a layer of its own, so that nothing is shared."""
     monkeypatch.setattr(layers, "FEW_NAMES", 1)
-    looked_at: list[str] = []
-    rows_of = source._rows
-
-    def counted(view: View, held: Any) -> Any:
-        for row in rows_of(view, held):
-            looked_at.append(row[0])
-            yield row
-
-    monkeypatch.setattr(source, "_rows", counted)
+    looked_at = rows_looked_at(monkeypatch)
     async with fleet("a") as world:
         await world.layer("x", 5)
         await world.put("global", **{f"n{number}": "v" for number in range(9)})
