@@ -13,7 +13,7 @@ import click
 
 from hivewire import settings as catalogue
 from hivewire.cli.output import Columns, Row, Text, drop_output, output_option, show
-from hivewire.ledger.engines import PARENT, engine_of
+from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
@@ -84,6 +84,9 @@ def _metavar(name: str, hint: Any) -> str:
     other = "PATH" if name in PATHS else "TEXT"
     return {int: "N", float: "DAYS" if name.endswith("_days") else "SECONDS", bool: "true|false"}.get(hint, other)
 
+
+PARENT = "parent://"
+"""How the address of a parent process begins. It is that of `hivewire.link`, which loads more than `--help` needs."""
 
 PATHS = frozenset(
     {

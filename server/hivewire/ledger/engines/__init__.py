@@ -12,11 +12,9 @@ from hivewire.ledger.records import JournalError
 from hivewire.settings import Settings
 
 PATH = ""
-PARENT = "parent://"
-"""How the address of a parent process begins (`hivewire.link`)."""
 
 ENGINES = {
-    PARENT: "hivewire.ledger.engines.parent.engine:ParentEngine",
+    "parent://": "hivewire.ledger.engines.parent.engine:ParentEngine",
     PATH: "hivewire.ledger.engines.sqlite.engine:SqliteEngine",
 }
 """The `Engine` for each kind of address: a URL by its scheme (`scheme://`), and everything else, which is a path.
