@@ -108,7 +108,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
 
 
 def check(settings: Settings) -> None:
-    """Check secrets, addresses and files in the settings, before a data file is created. Raises StartError."""
+    """Check secrets, addresses and files in the settings, before a data file is created. Raises SettingsError."""
     check_addresses(settings)
     check_endpoint(settings)
     bootstrap.check_secret(settings)

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from hivewire.settings import Effective, StartError, exposed_file
+from hivewire.settings import Effective, SettingsError, StartError, exposed_file
 from hivewire.telemetry import FIELDS, configure_logging, log
 from hivewire.transport.admission import FILES
 from hivewire.transport.server import raise_file_limit
@@ -41,11 +41,12 @@ def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, bool | None
 
 
 def _require_limits() -> None:
-    """Raise StartError if this process may have too little virtual memory, or open too few files."""
+    """Raise SettingsError if this process may have too little virtual memory, or open too few files."""
     addresses, files = (resource.getrlimit(each)[0] for each in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE))
     if addresses != resource.RLIM_INFINITY and addresses < ADDRESSES:
         most = f"{addresses >> 20:,} MiB of virtual memory (ulimit -v, LimitAS of the unit)"
-        raise StartError(f"this process may have {most} and needs {ADDRESSES >> 20:,}; MemoryMax bounds what it uses")
+        needed = f"{ADDRESSES >> 20:,}; MemoryMax bounds what it uses"
+        raise SettingsError(f"this process may have {most} and needs {needed}")
     if files <= FILES and files != resource.RLIM_INFINITY:
         most = f"{files} files (ulimit -n, LimitNOFILE of the unit)"
-        raise StartError(f"this process may open {most} and needs more than {FILES}")
+        raise SettingsError(f"this process may open {most} and needs more than {FILES}")

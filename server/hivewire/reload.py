@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from hivewire.access import bootstrap
 from hivewire.services import Services
-from hivewire.settings import Settings, SettingsError, StartError, changed, reloaded
+from hivewire.settings import Settings, SettingsError, changed, reloaded
 from hivewire.telemetry import configure_logging, log
 from hivewire.transport.server import Server, check_tls, expiry_of
 
@@ -34,7 +34,7 @@ class Reloader(Struct):
             settings = reloaded(old, fresh)
             taken = changed(old, settings)
             replaced = self._take(settings, taken, tls=tls)
-        except (SettingsError, StartError) as error:
+        except SettingsError as error:
             log.error("the settings were not reloaded", reason=str(error))
             return
         if replaced:

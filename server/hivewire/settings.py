@@ -419,8 +419,8 @@ class StartError(Exception):
     """The gateway cannot start; the message is a sentence for the operator."""
 
 
-class SettingsError(Exception):
-    """A setting is unknown, of the wrong type or out of bounds; the message names it and where it came from."""
+class SettingsError(StartError):
+    """It cannot start until somebody changes something: a setting is wrong, or what it names is no use."""
 
 
 class Effective(Struct, frozen=True):

@@ -14,13 +14,13 @@ from hivewire.access.users import Users
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.engines.parent.service import LedgerService
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import JournalError, NotDurable
+from hivewire.ledger.records import JournalError, NotDurable, WrongFile
 from hivewire.ledger.retention import Retention
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, NatsError, Unusable, address_of
 from hivewire.nats.monitor import check_monitor
 from hivewire.services import now
-from hivewire.settings import Settings, StartError
+from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import LOGS, LogName, StoreError
 from hivewire.streams.messages import NOTE, Messages, Remember, messages_of
@@ -43,15 +43,15 @@ class Store(Struct):
 
 
 def check_addresses(settings: Settings) -> None:
-    """Check what `data`, `store` and `store_monitor` say, without a connection. Raises StartError."""
+    """Check what `data`, `store` and `store_monitor` say, without a connection. Raises SettingsError."""
     try:
         engine_of(settings)
         if settings.store is not None:
             address_of(settings.store)
         if settings.store_monitor is not None:
             check_monitor(settings.store_monitor)
-    except (JournalError, Unusable) as error:
-        raise StartError(str(error)) from None
+    except Unusable as error:
+        raise SettingsError(str(error)) from None
 
 
 async def open_store(
@@ -65,7 +65,7 @@ async def open_store(
         engine = engine_of(settings)
         journal = engine.journal(existing=existing, accept_loss=accept_loss)
     except JournalError as error:
-        raise StartError(str(error)) from error
+        raise _start_error(error) from error
     passwords = Passwords()
     stack.callback(passwords.close)
     retention = Retention(
@@ -85,8 +85,12 @@ async def open_store(
         await users.load()
         tenants.load()
     except (JournalError, NotDurable) as error:
-        raise StartError(str(error)) from error
+        raise _start_error(error) from error
     return Store(engine.address, ledger, users, tenants, passwords)
+
+
+def _start_error(error: JournalError | NotDurable) -> StartError:
+    return (SettingsError if isinstance(error, WrongFile) else StartError)(str(error))
 
 
 class Shared(Struct):
@@ -105,7 +109,7 @@ async def share_store(settings: Settings, stack: contextlib.AsyncExitStack, *, a
         stack.push_async_callback(journal.close)
         await journal.open()
     except (JournalError, NotDurable) as error:
-        raise StartError(str(error)) from error
+        raise _start_error(error) from error
     ledger = LedgerService(journal)
     await ledger.start()
     beside = journal.epoch, await journal.notes(), _if_possible(journal.remember)

@@ -62,9 +62,9 @@ async def serve(
 ) -> None:
     """Run several gateways until they are stopped. `arguments` are those of this command. Raises StartError."""
     if sys.platform != "linux":
-        raise StartError("several workers need Linux, which spreads connections over the processes of one port")
+        raise SettingsError("several workers need Linux, which spreads connections over the processes of one port")
     if settings.store is not None:
-        raise StartError("workers share one data file: with a store, start several gateways, each with its own data")
+        raise SettingsError("workers share one data file: with a store, start several gateways, each with its own data")
     async with contextlib.AsyncExitStack() as stack:
         hung_up = port.stop_by_signal()
         check(settings)
@@ -103,7 +103,7 @@ async def serve(
 
 def _reload(gateways: Gateways, load: Load, begun: Settings) -> None:
     """Make all gateways reload; they log what changed, and what is wrong. `begun` are the settings of the start."""
-    with contextlib.suppress(SettingsError, StartError):
+    with contextlib.suppress(StartError):
         fresh = load()
         settings = reloaded(gateways.settings, fresh)
         check(settings)

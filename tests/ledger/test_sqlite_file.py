@@ -176,6 +176,14 @@ async def test_a_file_that_was_cut_off_is_refused(data: Path) -> None:
     assert "is damaged" in await refusal(data)
 
 
+async def test_a_file_that_cannot_be_read_now_is_not_called_damaged(data: Path) -> None:
+    """Another program has it locked: the error says so, and not that a backup has to be restored."""
+    await filled(data)
+    with contextlib.closing(sqlite3.connect(data, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert await refusal(data) == f"cannot use {data}: database is locked"
+
+
 async def test_a_ledger_without_its_epoch_is_refused(data: Path) -> None:
     """A file of ours in which the name of the history is missing is refused with a sentence."""
     await filled(data)

@@ -414,7 +414,7 @@ def test_too_little_memory_and_too_few_files_are_errors(data: Path, limit: str, 
         timeout=PATIENCE,
         env=unmeasured(),
     )
-    fails(refused, words, "needs")
+    fails(refused, words, "needs", code=2)
     assert os.listdir(data.parent) == []
 
 
@@ -422,14 +422,15 @@ def test_a_bad_path_for_the_data_is_an_error(tmp_path: Path) -> None:
     """The error names a missing directory, or one in place of the file, and nothing is created."""
     missing = tmp_path / "missing" / "hivewire.db"
     fails(hivewire("serve", "--port", "0", "--data", missing), str(missing.parent), "does not exist")
-    fails(hivewire("serve", "--port", "0", "--data", tmp_path), "is a directory")
+    fails(hivewire("serve", "--port", "0", "--data", tmp_path), "is a directory", code=2)
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("store", ["nats://hive:word@h1/site", "nats://h1", "redis://h1/site"])
 def test_a_bad_address_of_the_store_is_an_error(data: Path, store: str) -> None:
     """The error says what is wrong, without a traceback and a password, and nothing is created."""
-    fails(hivewire("serve", "--port", "0", "--data", data, "--store", store), "error: the address ", " store ")
+    found = hivewire("serve", "--port", "0", "--data", data, "--store", store)
+    fails(found, "error: the address ", " store ", code=2)
     assert os.listdir(data.parent) == []
 
 
@@ -437,7 +438,7 @@ def test_a_bad_address_of_the_store_is_an_error(data: Path, store: str) -> None:
 def test_a_short_jwt_secret_is_refused(data: Path, secret: str) -> None:
     """A signing secret under 32 bytes is refused without being shown, and no file is made."""
     found = hivewire("serve", "--port", "0", "--data", data, HIVEWIRE_JWT_SECRET=secret)
-    fails(found, "32 bytes")
+    fails(found, "32 bytes", code=2)
     assert secret not in found.stderr
     assert os.listdir(data.parent) == []
 
@@ -503,7 +504,7 @@ def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
         (text, pipe, (f"cannot read tls_key {pipe}: it is not a regular file",)),
     ):
         found = hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", certificate, "--tls-key", key)
-        fails(found, *words)
+        fails(found, *words, code=2)
         assert "None" not in found.stderr
     assert os.listdir(data.parent) == ["tls"]
 
@@ -511,7 +512,8 @@ def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
 def test_a_start_that_failed_does_not_swallow_the_password(data: Path, tmp_path: Path) -> None:
     """When the first start fails, the next one still prints the generated password."""
     missing = tmp_path / "missing.pem"
-    fails(hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", missing, "--tls-key", missing))
+    arguments = "--tls-certificate", missing, "--tls-key", missing
+    fails(hivewire("serve", "--port", "0", "--data", data, *arguments), code=2)
     with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": ""}) as gateway:
         assert re.search(r"^Password +(\S+)$", welcome(gateway), re.MULTILINE)
 
@@ -531,11 +533,20 @@ def test_a_start_that_fails_late_has_made_no_administrator(data: Path, monkeypat
         assert re.search(r"^Password +(\S+)$", welcome(gateway), re.MULTILINE)
 
 
+@pytest.mark.parametrize("arguments", [("--workers", "2"), ("--workers", "2", "--store", "nats://h1/site")])
+def test_what_can_never_start_ends_with_a_code_of_its_own(data: Path, arguments: tuple[str, ...]) -> None:
+    """Exit code 2, also of the parent of several gateways, so that systemd does not try it again and again."""
+    data.write_text("some notes\n" * 20)
+    fails(hivewire("serve", "--port", "0", "--data", data, *arguments), code=2)
+    unit = (Path(__file__).parents[2] / "docs" / "hivewire.service").read_text()
+    assert "\nRestartPreventExitStatus=2\n" in unit
+
+
 def test_a_foreign_file_is_not_served(tmp_path: Path) -> None:
     """A file that is something else is refused in one line and left as it is."""
     notes = tmp_path / "notes.txt"
     notes.write_text("some notes\n" * 20)
-    fails(hivewire("serve", "--port", "0", "--data", notes), "is not a Hivewire ledger", "left untouched")
+    fails(hivewire("serve", "--port", "0", "--data", notes), "is not a Hivewire ledger", "left untouched", code=2)
     assert notes.read_text() == "some notes\n" * 20
 
 
@@ -784,8 +795,8 @@ def test_check_shows_every_setting_and_where_it_comes_from(tmp_path: Path) -> No
     assert "not to be seen" not in found.stdout
     assert os.listdir(tmp_path) == ["hivewire.toml"]
     missing = tmp_path / "missing.pem"
-    fails(hivewire("serve", "--check", HIVEWIRE_JWT_SECRET="short"), "32 bytes")
-    fails(hivewire("serve", "--check", "--tls-certificate", missing, "--tls-key", missing), str(missing))
+    fails(hivewire("serve", "--check", HIVEWIRE_JWT_SECRET="short"), "32 bytes", code=2)
+    fails(hivewire("serve", "--check", "--tls-certificate", missing, "--tls-key", missing), str(missing), code=2)
 
 
 def test_a_misspelt_setting_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
@@ -854,7 +865,7 @@ def test_file_operations_after_a_kill_are_reported(data: Path, tmp_path: Path) -
         )
         gateway.stop(signal.SIGKILL)
     data.rename(moved)
-    fails(hivewire("serve", "--port", "0", "--data", moved), "moved.db-wal, which is missing", "--accept-loss")
+    fails(hivewire("serve", "--port", "0", "--data", moved), "moved.db-wal, which is missing", "--accept-loss", code=2)
     with RunningGateway(moved, "--accept-loss") as gateway, gateway.socket() as talk:
         assert talk("configuration/get", name="a")["configuration"]["value"] == "old"
         [told] = gateway.events("there is no file of messages; a new one is created")

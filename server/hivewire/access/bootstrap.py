@@ -14,7 +14,7 @@ from hivewire.access.users import KIND as USER
 from hivewire.access.users import UserContent, Users
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, EvaluatedState, Expected, NotDurable, PreconditionFailed, Transaction, Write
-from hivewire.settings import Settings, StartError
+from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.telemetry import log
 from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role
@@ -82,7 +82,7 @@ async def _write_first(settings: Settings, ledger: Ledger, transaction: Transact
 
 
 def signing_key(settings: Settings, ledger: Ledger) -> Key:
-    """The key that signs tokens: from the settings or from the ledger. Warns of a weak key. Raises StartError."""
+    """The key that signs tokens: from the settings or from the ledger. Warns of a weak key. Raises SettingsError."""
     key = key_of(settings, settings.jwt_secret or _stored_secret(ledger), settings.jwt_secret)
     if key.weak:
         log.warning(
@@ -93,7 +93,7 @@ def signing_key(settings: Settings, ledger: Ledger) -> Key:
 
 
 def previous_key(settings: Settings, ledger: Ledger) -> Previous | None:
-    """The previous key, as long as the settings accept it. Raises StartError."""
+    """The previous key, as long as the settings accept it. Raises SettingsError."""
     if settings.jwt_previous_until is None:
         return None
     key = key_of(settings, settings.jwt_previous_secret or _stored_secret(ledger), settings.jwt_previous_secret)
@@ -101,23 +101,23 @@ def previous_key(settings: Settings, ledger: Ledger) -> Previous | None:
 
 
 def check_secret(settings: Settings) -> None:
-    """Raise StartError for a signing secret in the settings that cannot be used."""
+    """Raise SettingsError for a signing secret in the settings that cannot be used."""
     if settings.jwt_secret is not None:
         key_of(settings, settings.jwt_secret, settings.jwt_secret)
 
 
 def key_of(settings: Settings, secret: str, given: str | None) -> Key:
-    """The key derived from a secret, `given` in the settings or generated. Raises StartError for an invalid one."""
+    """The key derived from a secret, `given` in the settings or generated. Raises SettingsError for an invalid one."""
     try:
         # `jwt_key_derivation` is for a secret that was set; a generated one is always used as it is.
         return Key(secret, settings.jwt_key_derivation if given is not None else "utf8")
     except SecretError as error:
         name = "jwt_secret" if given == settings.jwt_secret else "jwt_previous_secret"
-        raise StartError(f"{name} {error}") from None
+        raise SettingsError(f"{name} {error}") from None
 
 
 def _stored_secret(ledger: Ledger) -> str:
     record = ledger.get(SECRET, SIGNING_KEY)
     if record is None or record.content is None:
-        raise StartError("the data file has no signing secret and none is configured; set HIVEWIRE_JWT_SECRET")
+        raise SettingsError("the data file has no signing secret and none is configured; set HIVEWIRE_JWT_SECRET")
     return record.content.decode()

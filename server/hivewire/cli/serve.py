@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from hivewire import settings as catalogue
+from hivewire.cli.errors import BadInput
 from hivewire.cli.output import Columns, Row, Text, drop_output, output_option, show
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
@@ -153,28 +154,31 @@ def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None,
     except StartError as error:
         raise click.ClickException(str(error)) from None
     try:
-        if not check:
-            engine_of(effective.settings).require_free()
-    except JournalError as error:
-        raise click.ClickException(str(error)) from None
-    from hivewire import app  # imported here, so that neither --help nor this refusal waits for the whole gateway
-
-    try:
         if check:
-            app.check(effective.settings)
-            show(_rows(effective), form or "table", COLUMNS, "value")
+            _check(effective, form)
         else:
             _run(effective, flags, config, accept_loss=accept_loss)
-    except StartError as error:
+    except SettingsError as error:
+        raise BadInput(str(error)) from None
+    except (JournalError, StartError) as error:
         raise click.ClickException(str(error)) from None
 
 
 _flags(serve)
 
 
+def _check(effective: Effective, form: str | None) -> None:
+    """Show the settings. Raises SettingsError."""
+    from hivewire import app
+
+    app.check(effective.settings)
+    show(_rows(effective), form or "table", COLUMNS, "value")
+
+
 def _run(effective: Effective, flags: dict[str, Any], config: Path | None, *, accept_loss: bool) -> None:
-    """Be the gateway, or the parent of several. Raises StartError."""
-    from hivewire import app, process, supervisor
+    """Be the gateway, or the parent of several. Raises StartError, or JournalError when another one has the file."""
+    engine_of(effective.settings).require_free()
+    from hivewire import app, process, supervisor  # here, so that the refusal does not wait for the whole gateway
 
     settings, load = effective.settings, partial(_load, flags, config)
     if settings.workers == 1:

@@ -323,6 +323,10 @@ class JournalError(Exception):
     """The log cannot be used; the message is a sentence for the operator."""
 
 
+class WrongFile(JournalError):
+    """The file at this place cannot be served, however often it is tried: it is another one, or not whole."""
+
+
 Outcome: TypeAlias = "list[Change] | LedgerError"
 """The outcome of a transaction: its changes (none when it changes nothing), or the error."""
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedKeyList, SortedList
 
-from hivewire.ledger.records import KINDS, Change, JournalError, Judge
+from hivewire.ledger.records import KINDS, Change, Judge, WrongFile
 from hivewire_protocol.patterns import Patterns
 
 ID_BITS = 40
@@ -137,9 +137,9 @@ class State:
         return self.kinds[name]
 
     def logged(self, name: str) -> Kind:
-        """The records of a kind that is in the log. Raises JournalError for one that only newer versions know."""
+        """The records of a kind that is in the log. Raises WrongFile for one that only newer versions know."""
         if name not in self.kinds:
-            raise JournalError(
+            raise WrongFile(
                 f"the ledger has records of kind {name!r}, which this version of Hivewire does not know; use the"
                 " version that wrote it, or a newer one"
             )

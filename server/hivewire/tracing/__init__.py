@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hivewire.settings import Settings, StartError
+from hivewire.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from hivewire.tracing.spans import Tracing
 
 
 def check_endpoint(settings: Settings) -> None:
-    """Raise StartError for a login in the address of the collector."""
+    """Raise SettingsError for a login in the address of the collector."""
     if settings.otlp_endpoint is not None and "@" in urlsplit(settings.otlp_endpoint).netloc:
-        raise StartError(
+        raise SettingsError(
             "the address in otlp_endpoint has a login, which others can see: set OTEL_EXPORTER_OTLP_HEADERS, such as "
             "authorization=Basic%20..."
         )
 
 
 def tracing_of(settings: Settings) -> Tracing | None:
-    """What traces requests, if a collector is set. Raises StartError without its packages."""
+    """What traces requests, if a collector is set. Raises SettingsError without its packages."""
     if settings.otlp_endpoint is None:
         return None
     try:
         from hivewire.tracing.spans import Tracing
     except ImportError as error:
-        raise StartError(f"otlp_endpoint needs OpenTelemetry ({error}): pip install 'hivewire[otel]'") from None
+        raise SettingsError(f"otlp_endpoint needs OpenTelemetry ({error}): pip install 'hivewire[otel]'") from None
     return Tracing(settings)

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hivewire.files import read_regular
-from hivewire.settings import Settings, StartError
+from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.telemetry import Gauges, log
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import KEEP_ALIVE_SECONDS, HttpProtocol
@@ -204,7 +204,8 @@ def url_of(sock: socket.socket, tls: bool) -> str:
 
 
 def check_tls(settings: Settings) -> None:
-    """Load the TLS files to find errors early, and warn of a certificate that has expired. Raises StartError."""
+    """Load the TLS files to find errors early, and warn of a certificate that has expired. Raises
+    SettingsError."""
     if settings.tls_certificate is None:
         return
     for name in ("tls_certificate", "tls_key"):
@@ -212,16 +213,16 @@ def check_tls(settings: Settings) -> None:
         try:
             content = read_regular(file) if file is not None else b""
         except OSError as error:  # that of `load_cert_chain` does not name the file
-            raise StartError(f"cannot read {name} {file}: {error.strerror}") from None
+            raise SettingsError(f"cannot read {name} {file}: {error.strerror}") from None
         if b"ENCRYPTED" in content:  # RFC 7468, section 11, and the older form of RFC 1421
-            raise StartError(
+            raise SettingsError(
                 f"the private key in {name} {file} is encrypted, and the gateway cannot ask for its passphrase:"
                 f" give it a decrypted copy, from openssl pkey -in {file}"
             )
     try:
         _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), settings)
     except ssl.SSLError as error:
-        raise StartError(
+        raise SettingsError(
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
             f" certificate and its key, in PEM" + (f" ({error.reason})" if error.reason else "")
         ) from None

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pkgutil import resolve_name
 
 from hivewire.ledger.journal import Engine
-from hivewire.ledger.records import JournalError
-from hivewire.settings import Settings
+from hivewire.settings import Settings, SettingsError
 
 PATH = ""
 
@@ -32,13 +31,13 @@ copy, a `LocalEngine`: engines do not know one another."""
 
 
 def engine_of(settings: Settings) -> Engine:
-    """The engine that keeps the ledger of these settings. The one place that chooses an engine. Raises JournalError."""
+    """The engine that keeps the ledger of these settings, chosen only here. Raises SettingsError."""
     scheme, mark, _ = settings.data.partition("://")
     engine: Engine = resolve_name(ENGINES.get(scheme + mark, ENGINES[PATH]))(settings)
     if settings.store is None:
         return engine
     scheme, mark, _ = settings.store.partition("://")
     if scheme + mark not in SHARED:
-        raise JournalError(f"the address of the store begins with {' or '.join(SHARED)}")
+        raise SettingsError(f"the address of the store begins with {' or '.join(SHARED)}")
     shared: Engine = resolve_name(SHARED[scheme + mark])(settings, engine)
     return shared

@@ -22,7 +22,7 @@ from hivewire.ledger.engines.sqlite.file import location
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal, insert, insert_notes
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of
 from hivewire.ledger.journal import AUDITED, MAX_APPEND, Block, Copied, audit_row
-from hivewire.ledger.records import AuditRow, Change, JournalError
+from hivewire.ledger.records import AuditRow, Change, JournalError, WrongFile
 from hivewire.telemetry import log
 
 BLOCK_BYTES, BLOCK_CHANGES = 2 << 20, 10_000
@@ -49,12 +49,12 @@ class SqliteCache(SqliteJournal):
             raise JournalError(f"{self.path} is read-only; the copy of a shared log has to be written")
 
     async def _require_own(self) -> None:
-        """Raise JournalError for a ledger that is not a copy."""
+        """Raise WrongFile for a ledger that is not a copy."""
         for (value,) in await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'place'"):
             self.place, self.id = _place(value)
             return
         if self.tip:
-            raise JournalError(
+            raise WrongFile(
                 f"{self.path} is a ledger of its own, not the copy of a shared log; it was left untouched."
                 " Name another file with --data, or make a shared log of it: hivewire cluster init"
             )

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from hivewire.files import beside, uri
 from hivewire.ledger.engines.sqlite.file_lock import NO_RUN
-from hivewire.ledger.records import JournalError
+from hivewire.ledger.records import JournalError, WrongFile
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
 SCHEMA_VERSION = 5
@@ -45,18 +45,18 @@ class Origin(Struct, frozen=True):
 
 
 def header_of(path: Path) -> Header | None:
-    """The header; None when there is no file or an empty one. Raises JournalError for a file that is not ours."""
+    """The header; None when there is no file or an empty one. Raises WrongFile for a file that is not ours."""
     if not path.exists() or path.stat().st_size == 0:
         return None
     with path.open("rb") as file:
         header = file.read(100)
     if not header.startswith(b"SQLite format 3\0") or len(header) < 100:
-        raise JournalError(f"{path} is not a Hivewire ledger (not an SQLite database); it was left untouched")
+        raise WrongFile(f"{path} is not a Hivewire ledger (not an SQLite database); it was left untouched")
     if int.from_bytes(header[68:72]) != APPLICATION_ID:
-        raise JournalError(f"{path} is an SQLite database of another application; it was left untouched")
+        raise WrongFile(f"{path} is an SQLite database of another application; it was left untouched")
     version = int.from_bytes(header[60:64])
     if not 1 <= version <= SCHEMA_VERSION:
-        raise JournalError(
+        raise WrongFile(
             f"{path} has schema version {version}, but this version of Hivewire uses {SCHEMA_VERSION};"
             " it was left untouched. Use the version of Hivewire that wrote it"
         )
@@ -87,18 +87,20 @@ def _without_wal(path: Path, query: str) -> Any:
 
 
 def check(path: Path) -> None:
-    """Raise JournalError for a file that is damaged, or half written. Never writes to it."""
+    """Raise WrongFile for a file that is damaged, and JournalError for one that is half written. Never writes to it."""
     try:
         with closing(sqlite3.connect(location(path, "ro"), uri=True)) as connection:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
             raise half_written(path) from None
+        if isinstance(error, sqlite3.OperationalError):  # locked, or the disk fails: it says nothing of the content
+            raise
         verdict = str(error)
     if verdict != "ok":
         said = verdict.splitlines()[-1]  # the first line names the database, always `main`
         remedy = "Restore a whole backup: hivewire restore"
-        raise JournalError(f"{path} is damaged ({said}); it was left untouched. {remedy}")
+        raise WrongFile(f"{path} is damaged ({said}); it was left untouched. {remedy}")
 
 
 def half_written(path: Path) -> JournalError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from hivewire.files import identity
-from hivewire.ledger.records import JournalError
+from hivewire.ledger.records import JournalError, WrongFile
 
 NO_RUN = "0" * 16
 """The run of a file that was not served since runs were added to the schema, or never."""
@@ -129,7 +129,7 @@ class FileLock:
             raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
         if self._guarded.exists() and not self._guarded.is_file():
             what = "a directory" if self._guarded.is_dir() else "not a regular file"
-            raise JournalError(f"cannot use {self._guarded}: it is {what}; name a file")
+            raise WrongFile(f"cannot use {self._guarded}: it is {what}; name a file")
         path = lock_of(self._guarded)
         try:
             self._take(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)

@@ -32,7 +32,16 @@ from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Recall, Take, audit_row
-from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Unsynced
+from hivewire.ledger.records import (
+    AuditFilter,
+    AuditRow,
+    Change,
+    JournalError,
+    NotDurable,
+    Outline,
+    Unsynced,
+    WrongFile,
+)
 from hivewire.telemetry import Gauges, log
 
 WAL_BYTES = 64 << 20
@@ -169,13 +178,13 @@ class SqliteJournal:
             reason = getattr(error, "strerror", None) or error
             raise JournalError(f"cannot use {self.path}: {reason}") from error
         if not rows:
-            raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup: hivewire restore")
+            raise WrongFile(f"{self.path} is damaged (it has no epoch); restore a backup: hivewire restore")
         self.epoch = rows[0][0]
 
     async def _require_own(self) -> None:
-        """Raise JournalError for the copy of a shared log: what is written to it would be in no log."""
+        """Raise WrongFile for the copy of a shared log: what is written to it would be in no log."""
         if await self._reading.execute_fetchall("SELECT 1 FROM meta WHERE name = 'place'"):
-            raise JournalError(
+            raise WrongFile(
                 f"{self.path} is the copy that a gateway has of a shared log (--store);"
                 " hivewire backup makes a data file of it"
             )

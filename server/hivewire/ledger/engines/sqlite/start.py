@@ -36,7 +36,7 @@ from hivewire.ledger.engines.sqlite.file import (
 )
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote, lock_of, read_note
 from hivewire.ledger.engines.sqlite.migrations import migrate
-from hivewire.ledger.records import JournalError
+from hivewire.ledger.records import JournalError, WrongFile
 from hivewire.telemetry import log
 
 ACCEPT_LOSS = "; or go on without the changes in it: hivewire serve --accept-loss"
@@ -99,7 +99,7 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
         raise JournalError(f"{path} is empty and read-only")
     loss = loss_of(path, header, read_note(path))
     if loss is not None and not accept_loss:
-        raise JournalError(loss + ACCEPT_LOSS)
+        raise WrongFile(loss + ACCEPT_LOSS)
     require_access(path, os.R_OK)
     check(path)
     migrate(path, header)
@@ -146,11 +146,11 @@ def close_wal(connection: sqlite3.Connection) -> bool:
 def settle(path: Path, header: Header | None, note: LockNote | None, *, accept_loss: bool) -> str | None:
     """Rename files that do not belong to the data file. Returns the reason for a new epoch, if it needs one.
 
-    Raises JournalError when a part of the data is missing and the loss was not accepted.
+    Raises WrongFile when a part of the data is missing and the loss was not accepted.
     """
     loss = loss_of(path, header, note)
     if loss is not None and not accept_loss:
-        raise JournalError(loss + ACCEPT_LOSS)
+        raise WrongFile(loss + ACCEPT_LOSS)
     foreign = _is_foreign(path, header, note)
     if foreign or loss is not None or (header is not None and not header.open):
         set_aside(beside(path, "-wal"))
