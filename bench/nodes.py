@@ -24,6 +24,8 @@ from bench.processes import START_SECONDS, Process
 PROGRAM = "nats-server"
 USER = PASSWORD = "hive"
 """Of the account that has the streams. They are on the loopback address only."""
+ADMINISTRATOR = "sys"
+"""The user of the system account. The password of each is its name."""
 
 ASK_SECONDS = 5
 PORTS = range(20_000, 32_000)
@@ -94,6 +96,11 @@ class Node(Process):
         health = f"http://{self.host}:{self.monitor}/healthz"
         super().__init__(name, command, folder / f"{name}.log", cores=cores, health=health)
 
+    @property
+    def address(self) -> str:
+        """Where the other nodes reach it."""
+        return f"{self.host}:{self.route}"
+
     def configure(self, routes: Sequence[str], advertise: str, sync: str, more: str) -> None:
         """Write its configuration file; `routes` are the addresses of the others. Without them it is a server alone."""
         where = {"name": self.name, "host": self.host, "port": self.port, "monitor": self.monitor}
@@ -103,9 +110,9 @@ class Node(Process):
             text += CLUSTER.format(host=self.host, port=self.route, advertise=advertise, routes=urls)
         self._config.write_text(text + more)
 
-    def ask(self, subject: str, body: bytes = b"") -> Any:
+    def ask(self, subject: str, body: bytes = b"", user: str = USER) -> Any:
         """The answer to a request, decoded. Raises Refused for an error in it, and OSError when none comes in time."""
-        return ask(self.port, subject, body, self.host)
+        return ask(self.port, subject, body, self.host, user)
 
 
 class Nodes:
@@ -128,13 +135,14 @@ class Nodes:
         of them runs, if not here.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._sync = folder, sync
         where = places or [HERE] * count
         self._nodes = [Node(f"n{number}", folder, cores=cores, where=each) for number, each in enumerate(where, 1)]
         for node in self._nodes:
             others = [other for other in self._nodes if other is not node]
             ports = [through(node, other) if through is not None else other.route for other in others]
             routes = [f"{other.host}:{port}" for other, port in zip(others, ports, strict=True)]
-            advertise = f"{node.host}:{node.route}" if through is None else NOWHERE
+            advertise = node.address if through is None else NOWHERE
             node.configure(routes, advertise, sync, more)
 
     def __iter__(self) -> Iterator[Node]:
@@ -172,11 +180,11 @@ class Nodes:
         for node in self._nodes:
             node.stop()
 
-    def ask(self, subject: str, body: bytes = b"") -> Any:
+    def ask(self, subject: str, body: bytes = b"", user: str = USER) -> Any:
         """The answer of the first node that has one, as `Node.ask`."""
         for node in self._nodes:
             with suppress(OSError):
-                return node.ask(subject, body)
+                return node.ask(subject, body, user)
         raise OSError(f"no node answers {subject}")
 
     def leader(self, stream: str) -> Node | None:
@@ -200,6 +208,30 @@ class Nodes:
         """Let another node lead a stream. Raises Refused and OSError."""
         self.ask(f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}")
 
+    def replace(self, number: int, name: str) -> None:
+        """Remove a node that is lost with its disk, start a new one of another name, and wait until it has all streams.
+
+        Raises Refused, OSError, and RuntimeError if it takes too long.
+        """
+        lost, new = self._nodes[number], Node(name, self._folder)
+        others = [node.address for node in self._nodes if node is not lost]
+        new.configure(others, new.address, self._sync, "")
+        self.ask("$JS.API.SERVER.REMOVE", json.dumps({"peer": lost.name}).encode(), ADMINISTRATOR)
+        self._nodes[number] = new
+        new.start()
+        new.wait_until_ready()
+        end = time.monotonic() + START_SECONDS
+        while not all(self._has(new, stream) for stream in self.ask("$JS.API.STREAM.NAMES")["streams"]):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{name} does not get all streams")
+            time.sleep(0.02)
+
+    def _has(self, node: Node, stream: str) -> bool:
+        """Whether a node has everything of a stream."""
+        found = self.ask(f"$JS.API.STREAM.INFO.{stream}")["cluster"]
+        current = {replica["name"] for replica in found["replicas"] if replica["current"]}
+        return node.name in current | {found.get("leader")}
+
     def __enter__(self) -> Nodes:
         try:
             self.start()
@@ -212,9 +244,9 @@ class Nodes:
         self.stop()
 
 
-def ask(port: int, subject: str, body: bytes = b"", host: str = HERE.host) -> Any:
+def ask(port: int, subject: str, body: bytes = b"", host: str = HERE.host, user: str = USER) -> Any:
     """The answer of the server at a port, as `Node.ask`."""
-    answer = json.loads(_request(port, subject, body, host))
+    answer = json.loads(_request(port, subject, body, host, user))
     if "error" in answer:
         raise Refused(subject, answer["error"])
     return answer
@@ -223,9 +255,9 @@ def ask(port: int, subject: str, body: bytes = b"", host: str = HERE.host) -> An
 _inboxes = itertools.count()
 
 
-def _request(port: int, subject: str, body: bytes, host: str = HERE.host) -> bytes:
+def _request(port: int, subject: str, body: bytes, host: str = HERE.host, user: str = USER) -> bytes:
     """The payload of the answer, in NATS's text protocol. Raises OSError when none comes in time."""
-    connect = json.dumps({"user": USER, "pass": PASSWORD, "verbose": False, "headers": True, "no_responders": True})
+    connect = json.dumps({"user": user, "pass": user, "verbose": False, "headers": True, "no_responders": True})
     inbox = f"_INBOX.{os.getpid()}.{next(_inboxes)}"
     asked = f"CONNECT {connect}\r\nSUB {inbox} 1\r\nPUB {subject} {inbox} {len(body)}\r\n".encode()
     with socket.create_connection((host, port), ASK_SECONDS) as connection:

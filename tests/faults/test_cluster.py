@@ -129,6 +129,23 @@ def test_the_disk_of_one_node_fills(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_node_that_is_lost_with_its_disk_is_replaced(tmp_path: Path) -> None:
+    """As docs/operations.md says. The new one counts: another node may be lost, and everything answered is there."""
+    nodes = Nodes(tmp_path / "nats")
+    with nodes:
+        site = Site(nodes, tmp_path)
+        with site.gateway("one") as one:
+            put(one, "before", "1")
+            nodes[2].kill()
+            put(one, "meanwhile", "2")
+            nodes.replace(2, "n4")
+            nodes[0].kill()
+            put(one, "after", "3")
+            with site.gateway("new") as new:
+                assert [get(new, name) for name in ("before", "meanwhile", "after")] == ["1", "2", "3"]
+
+
+@pytest.mark.long
 def test_a_log_that_was_restored_from_older_files_is_refused(tmp_path: Path) -> None:
     """A gateway that has entries which the log has lost says so and ends, and so does its next start. Its file has
     them still."""
