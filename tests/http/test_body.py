@@ -6,12 +6,12 @@ import gzip
 from types import SimpleNamespace
 
 import pytest
-from starlette.types import Message
 
 from hivewire.http.body import ANONYMOUS_BODY, Body, read
 from hivewire.http.request import HttpRequest
 from hivewire.settings import Settings
 from hivewire.transport.admission import Admission
+from hivewire.transport.asgi import Message
 from hivewire_protocol.errors import TooLarge, UnsupportedMediaType
 from tests.http.made import made
 

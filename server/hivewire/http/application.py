@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from time import monotonic, perf_counter
 from typing import TypeVar
 
-from starlette.types import Message, Receive, Scope, Send
-
 from hivewire.access.throttle import AnonymousRate
 from hivewire.http.body import ClientGone
 from hivewire.http.operations import AT_LEAST
@@ -23,6 +21,7 @@ from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Ta
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
 from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_SLICE_SECONDS
+from hivewire.transport.asgi import Message, Receive, Scope, Send
 from hivewire.transport.back_pressure import PORTION, Turns
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.cycle import RawHeader, disconnect, send_in_portions, send_whole, without_chunks

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from starlette.types import Receive, Scope
-
+from hivewire.transport.asgi import Receive, Scope
 from hivewire.transport.connection import HttpProtocol
 
 

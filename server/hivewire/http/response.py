@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hivewire.transport.asgi import ASGIApp, Receive, Scope, Send
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import WireError
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from starlette.types import Message, Receive, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from hivewire.transport.asgi import Message, Receive, Send
 from hivewire.transport.back_pressure import PORTION
 
 if TYPE_CHECKING:

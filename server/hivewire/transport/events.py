@@ -8,13 +8,12 @@ from asyncio import FIRST_COMPLETED as FIRST
 from collections import deque
 from collections.abc import Awaitable
 
-from starlette.types import Receive, Scope, Send
-
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.feed import Feed
 from hivewire.hub.frames import Frame, draining
 from hivewire.services import now
+from hivewire.transport.asgi import Receive, Scope, Send
 from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.encoding import encode

@@ -18,12 +18,12 @@ from functools import partial
 from ipaddress import ip_address
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from hivewire.files import read_regular
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.telemetry import Gauges, log
 from hivewire.transport.admission import Admission
+from hivewire.transport.asgi import ASGIApp
 from hivewire.transport.connection import KEEP_ALIVE_SECONDS, HttpProtocol
 from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import Sockets
