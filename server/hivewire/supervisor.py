@@ -29,7 +29,7 @@ from hivewire.link import SCHEME, Failed, Link, LinkLost
 from hivewire.parent import SETTINGS, Alive, Fact, Listening, Metrics, SettingsGiver, message_of
 from hivewire.settings import Settings, SettingsError, StartError, changed, reloaded
 from hivewire.store import share_store
-from hivewire.telemetry import configure_logging, log
+from hivewire.telemetry import Single, configure_logging, log, of_process
 from hivewire.transport import server as port
 from hivewire.welcome import Started, welcome
 
@@ -248,6 +248,7 @@ class Gateways:
         """The metrics of all gateways and of the parent."""
         pages = await asyncio.gather(*(self._page(link) for link in self._links.values()))
         found = {str(number): page for number, page in zip(self._links, pages, strict=True) if page}
+        found["parent"] = "".join(generate_latest(Single(metric)).decode() for metric in of_process())
         return labelled(found) + generate_latest(self._registry)
 
     async def _page(self, link: Link) -> str:

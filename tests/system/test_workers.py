@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 
 from tests.gate.wire import until
@@ -89,6 +90,20 @@ def test_two_gateways_serve_one_ledger(site: Site, data: Path) -> None:
     assert [line.get("gateway") for line in gateway.events("stopped")][-1] is None, "the parent is the last"
     with RunningGateway(data) as alone, alone.socket() as talk:
         assert talk("configuration/get", name="race")["configuration"]["entityVersion"] == 40
+
+
+def test_metrics_tell_what_the_parent_takes(site: Site) -> None:
+    """Its memory and processor time are beside those of the gateways, in the same families of the page."""
+    page = httpx.get(site.gateway.url + "/metrics").text
+    found = [
+        (sample.name, sample.labels.get("gateway"))
+        for each in text_string_to_metric_families(page)
+        for sample in each.samples
+    ]
+    assert len(set(found)) > 10
+    for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds"):
+        assert sorted(str(gateway) for sample, gateway in found if sample == name) == ["1", "2", "parent"]
+        assert page.count(f"# TYPE {name} ") == 1
 
 
 def received(talk: Talk, action: str) -> Any:
