@@ -23,6 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hivewire.slices import in_slices
+from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request, action_of
 from hivewire_protocol.tenant.steps import Steps
 
@@ -214,9 +215,13 @@ class Telemetry:
             yield
         return b"".join(rendered)
 
-    def authentication_failed(self, how: str, reason: str, address: str, login: str | None = None) -> None:
-        """Count and log a failed authentication: the method, the reason and the address; never the credential."""
+    def authentication_failed(self, how: str, error: type[WireError], address: str, login: str | None = None) -> None:
+        """Count and log a failed authentication: the method, the error and the address; never the credential.
+
+        The reason is the name of the error, because texts may have a login or a number of seconds in them.
+        """
         self.failed_authentications += 1
+        reason = error.__name__
         log.warning("authentication failed", how=how, reason=reason, address=address, login=login)
         self.on_failure(how, reason, address, login)
 

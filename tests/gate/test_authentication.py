@@ -777,12 +777,12 @@ def test_nothing_secret_is_in_the_log(data: Any) -> None:
         assert gateway.stop() == 0
         lines = json.dumps(gateway.log) + "\n".join(gateway.noise)
         failures = gateway.events("authentication failed")
-        assert [line["how"] for line in failures] == [
-            "token",
-            "authenticate",
-            "token/refresh",
-            "token/refresh",
-            "bearer",
+        assert [(line["how"], line["reason"]) for line in failures] == [
+            ("token", "InvalidCredentials"),
+            ("authenticate", "InvalidCredentials"),
+            ("token/refresh", "Unauthorized"),
+            ("token/refresh", "Unauthorized"),
+            ("bearer", "InvalidCredentials"),
         ]
         assert {line["address"] for line in failures} == {"127.0.0.1"}
         assert failures[0]["login"] == "admin"

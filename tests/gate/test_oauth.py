@@ -471,8 +471,8 @@ def test_no_secret_is_ever_logged(data: Path) -> None:
         lines = json.dumps(gateway.log) + "\n".join(gateway.noise)
         failures = [line for line in gateway.events("authentication failed") if line["how"] == "oauth/token"]
         assert [(line["reason"], line["login"]) for line in failures] == [
-            ("invalid_client", "hush"),
-            ("invalid_client", None),
+            ("InvalidCredentials", "hush"),
+            ("InvalidCredentials", None),
         ]
         assert "hush-" not in lines
         for word in (secret, PASSWORD, body["access_token"], body["refresh_token"], body["client_token"]):

@@ -1309,7 +1309,8 @@ def test_wrong_keys_and_server_tokens_are_logged_and_never_wait(tmp_path: Path) 
         assert plain.get("site/properties", headers={"X-Deki-Token": server_token("=admin")}).status_code == 200
         gateway.stop()
         failures = gateway.events("authentication failed")
-        assert [line["how"] for line in failures] == ["apikey", "X-Deki-Token"] * 100
+        told = [(line["how"], line["reason"]) for line in failures]
+        assert told == [("apikey", "InvalidCredentials"), ("X-Deki-Token", "Unauthorized")] * 100
         assert {line["address"] for line in failures} == {"127.0.0.1"}
 
 

@@ -71,7 +71,7 @@ def authenticate(services: Services, caller: Caller, request: Authenticate) -> R
             raise Unauthorized
         identity = services.tokens.verify(request.token, now())
     except WireError as error:
-        services.telemetry.authentication_failed("authenticate", str(error), caller.address)
+        services.telemetry.authentication_failed("authenticate", type(error), caller.address)
         raise
     former, caller.identity = caller.identity, identity
     if caller.listener is not None:
@@ -109,7 +109,7 @@ async def log_in(services: Services, address: str, login: str, password: str, wh
     except WireError as error:
         # An unknown login may be a password in the wrong field.
         known = login if services.users.by_login(login) is not None else None
-        services.telemetry.authentication_failed(where, type(error).__name__, address, known)
+        services.telemetry.authentication_failed(where, type(error), address, known)
         raise
     services.users.logged_in(user)
     services.ledger.audit.note("login", user.login, user.login, address, how=how)
@@ -178,7 +178,7 @@ def token_refresh(services: Services, caller: Caller, request: TokenRefresh) -> 
     try:
         access, user = services.tokens.refresh(request.refreshToken, now())
     except WireError as error:
-        services.telemetry.authentication_failed("token/refresh", str(error), caller.address)
+        services.telemetry.authentication_failed("token/refresh", type(error), caller.address)
         raise
     services.users.logged_in(user)
     services.ledger.audit.sum("token", user.login, user.login, caller.address, how="refresh")

@@ -21,6 +21,7 @@ from hivewire.services import elapsed, now
 from hivewire_protocol import permissions
 from hivewire_protocol.errors import (
     InternalError,
+    InvalidCredentials,
     InvalidParameters,
     MethodNotAllowed,
     NotFound,
@@ -101,7 +102,7 @@ class TokenEndpoint:
                 throttle.fail(key, address)
             # An unknown name may be a secret in the wrong field, so it is not logged.
             login = name if known is not None else None
-            self._services.telemetry.authentication_failed("oauth/token", "invalid_client", address, login)
+            self._services.telemetry.authentication_failed("oauth/token", InvalidCredentials, address, login)
             raise _no_client()
         throttle.succeed(key, address)
         request.logged_in()

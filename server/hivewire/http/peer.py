@@ -76,7 +76,7 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
             raise Unauthorized
         return services.tokens.verify(token.strip(), now())
     except WireError as error:
-        services.telemetry.authentication_failed("bearer", str(error), address)
+        services.telemetry.authentication_failed("bearer", type(error), address)
         if isinstance(error, InvalidCredentials):
             raise Unauthorized from None
         raise

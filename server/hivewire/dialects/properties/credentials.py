@@ -105,7 +105,7 @@ class Credentials:
         if (given := asked.query.get("apikey")) and self._services.settings.api_key is not None:
             if same(given, self._services.settings.api_key):
                 return SiteCaller(self._impersonated(asked), everything=True)
-            self._failed(asked, "apikey", "wrong key")
+            self._failed(asked, "apikey", InvalidCredentials)
         token = asked.headers.get("x-deki-token")
         if token is not None and not self._is_from_registered_page(asked, token):
             server_user = await self._services.ledger.sure(partial(self._server_user, asked, token), Unauthorized)
@@ -139,13 +139,13 @@ class Credentials:
     def _server_user(self, asked: Asked, token: str) -> User:
         user = self._server_tokens.verify(_text(token.encode("latin-1")), now())
         if user is None:
-            self._failed(asked, "X-Deki-Token", "invalid or expired")
+            self._failed(asked, "X-Deki-Token", Unauthorized)
             raise Unauthorized("The token is invalid or expired, or not for pages of this origin")
         return user
 
     def _active(self, asked: Asked, user: User, how: str) -> User:
         if not user.active:
-            self._failed(asked, how, UserNotActive.__name__, user.login)
+            self._failed(asked, how, UserNotActive, user.login)
             raise AccessDenied(UserNotActive.text)
         return user
 
@@ -159,7 +159,7 @@ class Credentials:
         except ValueError:  # not Base64, or not ASCII
             found = ""
         if not found:
-            self._failed(asked, "basic", "malformed")
+            self._failed(asked, "basic", Unauthorized)
             raise Unauthorized
         # The throttle comes before the cache, which would otherwise tell a throttled caller whether a guess was right.
         if not self._services.throttle.wait(login, asked.address):
@@ -177,7 +177,7 @@ class Credentials:
         except Unavailable:
             raise
         except WireError as error:
-            self._failed(asked, "basic", type(error).__name__, login)
+            self._failed(asked, "basic", type(error), login)
             if isinstance(error, UserNotActive):
                 raise AccessDenied(UserNotActive.text) from None
             if error.code == InvalidCredentials.code:
@@ -196,7 +196,7 @@ class Credentials:
             self._remembered.remember(user, password)
         return user
 
-    def _failed(self, asked: Asked, how: str, why: str, login: str | None = None) -> None:
+    def _failed(self, asked: Asked, how: str, why: type[WireError], login: str | None = None) -> None:
         # An unknown login may be a password in the wrong field, so it is not logged.
         known = login if login is not None and self._services.users.by_login(login) is not None else None
         self._services.telemetry.authentication_failed(how, why, asked.address, known)
