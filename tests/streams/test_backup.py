@@ -18,6 +18,7 @@ from hivewire import portions
 from hivewire.ledger.backup import backup, epoch_of
 from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
+from hivewire.ledger.records import WrongFile
 from hivewire.settings import Settings
 from hivewire.store import open_messages, open_store
 from hivewire.streams.backup import beside_ledger, copied
@@ -30,14 +31,14 @@ from tests.streams.kit import Clocks, draft, messages_on
 T = TypeVar("T")
 
 
-def within(data: Path, work: Callable[[Messages], Awaitable[T]]) -> T:
+def within(data: Path, work: Callable[[Messages], Awaitable[T]], *, accept_loss: bool = False) -> T:
     """Do something with the messages beside a ledger, which is made if it is missing."""
 
     async def do() -> T:
-        journal = SqliteJournal(data)
-        await journal.open()
+        journal = SqliteJournal(data, accept_loss=accept_loss)
         messages = messages_on(SqliteEngine(beside_ledger(data)), Clocks())
         try:
+            await journal.open()
             await messages.open(journal.epoch)
             return await work(messages)
         finally:
@@ -85,6 +86,33 @@ def test_a_restore_can_be_undone(run: Run, data: Path, tmp_path: Path) -> None:
     assert len(within(data, everything)) == 1
     assert run("restore", "--data", str(data), restored["before"]).code == 0
     assert within(data, everything) == before
+
+
+def test_a_restore_that_was_killed_before_the_messages_is_not_served(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is in its place already. The next start says how to end the restore, or how to go on without it."""
+    before = within(data, insert)
+    copy = tmp_path / "copy.db"
+    assert run("backup", "--data", str(data), str(copy)).code == 0
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("move", "restore"):
+        monkeypatch.setattr(f"hivewire.streams.backup.{step}", die)
+        assert run("restore", "--data", str(data), str(copy)).code == 130
+        monkeypatch.undo()
+        with pytest.raises(WrongFile, match=f"may be missing: hivewire restore {copy} --data {data}; or go on"):
+            within(data, everything)
+        assert run("restore", "--data", str(data), str(copy)).code == 0
+        assert within(data, everything) == [before]
+
+    monkeypatch.setattr("hivewire.streams.backup.move", die)
+    assert run("restore", "--data", str(data), str(copy)).code == 130
+    monkeypatch.undo()
+    for accept_loss in (True, False):
+        assert within(data, everything, accept_loss=accept_loss) == []
 
 
 def test_a_restore_says_that_there_are_no_messages(run: Run, data: Path, tmp_path: Path) -> None:

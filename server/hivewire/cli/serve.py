@@ -137,7 +137,8 @@ To replace a lost administrator's password, stop the gateway and run
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Start although the last changes are missing, because the data file was moved without its -wal.",
+    help="Start although the last changes are missing, because the data file was moved without its -wal, or although a "
+    "restore was killed before its end.",
 )
 @output_option
 def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None, **flags: Any) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from hivewire.files import beside, free_name, own_like, sync
-from hivewire.ledger.engines.sqlite.copy import NO_LINKS, copy
+from hivewire.ledger.engines.sqlite.copy import NO_LINKS, copy, finish
 from hivewire.ledger.engines.sqlite.file import check, header_of, location, resolved, run_of, tail_of
 from hivewire.ledger.engines.sqlite.file_lock import NO_RUN, FileLock, LockNote, lock_of
 from hivewire.ledger.engines.sqlite.start import begin, require_whole
@@ -80,6 +80,7 @@ def restore(
             old = _exchange(copied, target)
             note_placed(lock, target, old or target.parent)
             placed(old)
+            finish(target)
     return old
 
 

@@ -28,8 +28,8 @@ def copy(source: Path, target: Path, progress: Progress = silent, *, restored: b
     """Copy the file at `source` as it is when this ends into the new file `target`, with a new epoch and a new run.
 
     The copy is closed, and may have an older schema. With `restored` it says for the next start where it comes from
-    (`Origin`). Raises FileExistsError, OSError, sqlite3.Error, and JournalError
-    for a damaged copy, or a source that a killed command has left half written.
+    (`Origin`), and until `finish` also that its restore is not over. Raises FileExistsError, OSError, sqlite3.Error,
+    and JournalError for a damaged copy, or a source that a killed command has left half written.
     """
     try:
         with new_file(target) as unfinished:
@@ -64,11 +64,12 @@ def _copy(source: Path, target: Path, progress: Progress, *, restored: bool) -> 
                 raise JournalError(f"{source} was migrated meanwhile; try again")
 
         copy_tables(connection, LOGS, progress, check)
-        connection.execute("DELETE FROM main.meta WHERE name IN ('restored', 'place')")
+        connection.execute("DELETE FROM main.meta WHERE name IN ('restored', 'unfinished', 'place')")
         if restored:
             (epoch,) = connection.execute("SELECT value FROM main.meta WHERE name = 'epoch'").fetchone()
             origin = msgspec.json.encode(Origin(str(source), epoch)).decode()
-            connection.execute("INSERT INTO main.meta VALUES ('restored', ?)", (origin,))
+            notes = ("restored", origin), ("unfinished", str(source.absolute()))
+            connection.executemany("INSERT INTO main.meta VALUES (?, ?)", notes)
         connection.execute("UPDATE main.meta SET value = ? WHERE name = 'epoch'", (new_name(),))
         if version >= RUNS:
             connection.execute("UPDATE main.life SET run = ?", (new_name(),))
@@ -78,6 +79,12 @@ def _copy(source: Path, target: Path, progress: Progress, *, restored: bool) -> 
         verdict = pragma(connection, "main.quick_check(1)")
         if verdict != "ok":
             raise JournalError(f"the copy of {source} is damaged ({verdict}); it was deleted")
+
+
+def finish(path: Path) -> None:
+    """Note in a file that its restore is over."""
+    with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM meta WHERE name = 'unfinished'")
 
 
 def equals(copied: Path, source: Path) -> bool:
@@ -95,7 +102,7 @@ def _same(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the copy and its source have the same rows in a table, apart from what differs in every copy."""
     if name == "life":
         return True
-    those = "WHERE name NOT IN ('epoch', 'restored', 'place')" if name == "meta" else ""
+    those = "WHERE name NOT IN ('epoch', 'restored', 'unfinished', 'place')" if name == "meta" else ""
     order = LOGS[name][0] if name in LOGS else 1
     copied, source = (
         connection.execute(f"SELECT * FROM {schema}.{name} {those} ORDER BY {order}") for schema in ("main", "source")

@@ -201,7 +201,7 @@ class SqliteJournal:
                 epoch=epoch,
                 revision=self.tip,
             )
-            await connection.execute("DELETE FROM meta WHERE name = 'restored'")
+            await connection.execute("DELETE FROM meta WHERE name IN ('restored', 'unfinished')")
 
     def _connect(self) -> aiosqlite.Connection:
         place = location(self.path, "ro" if self.read_only else "rw")

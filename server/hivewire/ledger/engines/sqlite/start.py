@@ -79,6 +79,7 @@ def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> LockNote:
     if header is not None:
         require_access(path, os.R_OK | os.W_OK)
         check(path)
+        _require_restored(path, accept_loss=accept_loss)
         migrate(path, header)
     with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None, timeout=0)) as connection:
         return _begin(path, lock, connection, reason)
@@ -102,7 +103,20 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
         raise WrongFile(loss + ACCEPT_LOSS)
     require_access(path, os.R_OK)
     check(path)
+    _require_restored(path, accept_loss=accept_loss)
     migrate(path, header)
+
+
+def _require_restored(path: Path, *, accept_loss: bool) -> None:
+    """Raise WrongFile for a file whose restore was killed: it may lack the messages of devices."""
+    with closing(sqlite3.connect(location(path, "ro"), uri=True)) as connection:
+        found = connection.execute("SELECT value FROM meta WHERE name = 'unfinished'").fetchone()
+    if found is not None and not accept_loss:
+        again = f"hivewire restore {shlex.quote(found[0])} --data {shlex.quote(str(path))}"
+        raise WrongFile(
+            f"a restore of {path} was killed before its end, and the messages of devices may be missing: {again};"
+            " or go on without them: hivewire serve --accept-loss"
+        )
 
 
 def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, reason: str | None) -> LockNote:
