@@ -53,6 +53,9 @@ def identity(path: str | Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+READ_ONLY = "was read-only at the start; restart the gateway once it is writable"
+"""Why a file takes no writes as long as this process has it open."""
+
 IOERR_FSYNC, IOERR_SHMSIZE, IOERR_SHMMAP, NOMEM = 1034, 4874, 5386, 7
 """Error codes of SQLite for what follows the writing of a commit: its fsync, and its entry in the index of the WAL,
 which grows then. The module of SQLite is for engines only."""

@@ -345,7 +345,7 @@ async def test_a_read_only_file_can_be_read(data: Path, mode: int, folder_mode: 
     [told] = found.stderr.splitlines()
     assert "the data file is read-only: writes are refused" in told
     assert found.stdout.splitlines() == [
-        "500 the storage is read-only",
+        "500 the storage was read-only at the start; restart the gateway once it is writable",
         "not durable 1 False",
         "not durable 1 False",
     ]

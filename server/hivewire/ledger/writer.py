@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import Any, TypeAlias
 
+from hivewire.files import READ_ONLY
 from hivewire.group_commit import GroupCommit, Waiting
 from hivewire.ledger.batch import Batch
 from hivewire.ledger.journal import MAX_APPEND, Entry, Journal
@@ -57,7 +58,7 @@ class Writer(GroupCommit[Transaction]):
 
     def start(self) -> None:
         """Begin to write, once the state is loaded and the journal is followed."""
-        self.failing = "the storage is read-only" if self._journal.read_only else None
+        self.failing = f"the storage {READ_ONLY}" if self._journal.read_only else None
         super().start()
 
     def submit(self, transaction: Transaction, done: Done, *about: Any) -> None:

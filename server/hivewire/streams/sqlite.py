@@ -23,7 +23,7 @@ from zlib import crc32
 
 import aiosqlite
 
-from hivewire.files import beside, free_name, identity, is_of_sync, uri
+from hivewire.files import READ_ONLY, beside, free_name, identity, is_of_sync, uri
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Follower, Loaded, LogName, StoreError
 from hivewire.streams.message import NotStored, Unreadable, Unsynced
@@ -136,7 +136,7 @@ class SqliteEngine:
         """The connection for writing, for one user at a time. Every error of SQLite becomes NotStored."""
         async with self._one_writer:
             if self._writers is None:
-                raise NotStored(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
+                raise NotStored(f"{self.path} {READ_ONLY if self.read_only else 'is not open'}")
             for name, opened in self._files.items():
                 if identity(name) != opened:
                     raise NotStored(f"{name} was replaced or removed; put it back or restart the gateway")

@@ -25,7 +25,7 @@ import aiosqlite
 import msgspec
 from msgspec.structs import replace
 
-from hivewire.files import beside, identity, is_of_sync
+from hivewire.files import READ_ONLY, beside, identity, is_of_sync
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import ROOM, Origin, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
@@ -115,7 +115,7 @@ class SqliteJournal:
         """The connection for writing, for one user at a time. Every error of SQLite becomes NotDurable."""
         async with self._one_writer:
             if self._writers is None:
-                raise NotDurable(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
+                raise NotDurable(f"{self.path} {READ_ONLY if self.read_only else 'is not open'}")
             if not self._lock.is_ours():
                 raise NotDurable(f"{self.path} or its lock was replaced or removed; put it back or restart the gateway")
             if identity(self._wal_name) != self._wal:
