@@ -138,8 +138,7 @@ class Dispatcher:
         identity = caller.identity = self._tokens.as_now(caller.identity)
         if identity is ANONYMOUS:
             raise Unauthorized
-        if (refusal := self._tokens.refusal(identity, now())) is not None:
-            raise refusal
+        self._tokens.check(identity, now())
         return identity
 
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:
@@ -186,8 +185,8 @@ def _sure(handler: Handler) -> Handler:
     ) -> Reply | Pending:
         if not await services.ledger.hear(seen):
             raise error
-        if (ended := services.tokens.refusal(caller.identity, now())) is not None and request.permission is not None:
-            raise ended
+        if request.permission is not None:
+            services.tokens.check(caller.identity, now())
         answer: Any = handler(services, caller, request)
         found: Reply | Pending = await answer if type(answer) is CoroutineType else answer
         return found
@@ -218,8 +217,7 @@ def check_administrator(services: Services, identity: Identity, what: str) -> No
 
     It is for what would give other rights than the token grants. `what` is the beginning of a sentence: "this needs".
     """
-    if (refusal := services.tokens.refusal(identity, now())) is not None:
-        raise refusal
+    services.tokens.check(identity, now())
     if not identity.administers:
         raise NotAllowed(f"{NOT_ADMINISTRATOR}: {what} an administrator's unrestricted token")
 

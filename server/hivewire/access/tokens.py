@@ -262,6 +262,11 @@ class Tokens:
         user = self._users.by_id(identity.user_id)
         return None if user is not None and user.active else UserNotActive
 
+    def check(self, identity: Identity, now: int) -> None:
+        """Raise the error for a token that is no longer accepted."""
+        if (refusal := self.refusal(identity, now)) is not None:
+            raise refusal
+
     def revoked(self, identity: Identity) -> bool:
         """Whether the token was revoked: alone, with all tokens of its user, or with the key that signed it."""
         if identity.token in self.revocations:

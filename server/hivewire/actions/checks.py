@@ -30,8 +30,7 @@ Broken: TypeAlias = tuple[str, "str | None", str]
 
 def check_token(services: Services, caller: Caller) -> None:
     """Raise the error of a token that has ended while its request waited."""
-    if (ended := services.tokens.refusal(caller.identity, now())) is not None:
-        raise ended
+    services.tokens.check(caller.identity, now())
 
 
 def violations(broken: Sequence[Broken]) -> InvalidParameters:

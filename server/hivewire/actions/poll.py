@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from msgspec import Raw
 
-from hivewire.access.identity import Identity
 from hivewire.actions import command, device_messages
 from hivewire.actions.device_messages import Encoded, moment, replayed, stored
 from hivewire.actions.filtering import device_of_filter, numbers_of, reach_of, resolve, texts_of
@@ -80,7 +79,7 @@ class Asked:
     def look(self) -> Wanted | None:
         """The messages that it wants, by the caller's current rights. Raises what the request would be refused with."""
         services, identity = self.services, self.caller.identity
-        check_token(services, identity, self.began)
+        services.tokens.check(identity, self.began)  # one that expires meanwhile is accepted (devices, section 6.1)
         device = device_of_filter(services, identity, self.request.deviceId)
         found = resolve(reach_of(services, identity), device, self.networks, self.types, self.names)
         return None if found is None else wanted_by(found, updated=self.updated, orders=self.orders)
@@ -96,13 +95,6 @@ class Asked:
             found = await read(updated=True)
         # Clients go on from the last update that they got, so they need them in the order of updates.
         return (await in_slices(in_order(found, attrgetter("changed"))))[: self.most]
-
-
-def check_token(services: Services, identity: Identity, moment: int) -> None:
-    """Raise the error of a token that was ended while its caller waited. One that expires meanwhile is accepted
-    (devices, section 6.1), because polls are short."""
-    if (refusal := services.tokens.refusal(identity, moment)) is not None:
-        raise refusal
 
 
 def commands(services: Services, caller: Caller, request: CommandPoll | CommandPollMany) -> Coroutine[Any, Any, Reply]:
@@ -148,7 +140,7 @@ class AskedForUpdate:
     def look(self) -> Wanted:
         """As that of Asked."""
         services, identity = self.services, self.caller.identity
-        check_token(services, identity, self.began)
+        services.tokens.check(identity, self.began)
         return update_of(services.registry.reach(identity, self.device_id, follows=True).record_id, self.number)
 
     async def stored(self, wanted: Wanted) -> list[Message] | None:
