@@ -39,6 +39,11 @@ class WireError(Exception):
         self.detail = detail
         self.members = members
 
+    @classmethod
+    def because(cls, reason: object) -> Self:
+        """The error with a reason behind its text."""
+        return cls(f"{cls.text}: {reason}")
+
     def __str__(self) -> str:
         return str(self.args[0])
 

@@ -27,6 +27,7 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.messages import Reply, Request, action_of
 from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.permissions import Permission
 
 Pending: TypeAlias = "PendingWrite[Reply] | PendingMessage[Reply]"
 Answer: TypeAlias = "Reply | Pending | Coroutine[Any, Any, Reply | Pending]"
@@ -102,7 +103,7 @@ class Dispatcher:
         identity = self.authenticated(caller)
         may = any(map(identity.may, (shape.permission, *shape.or_one_of)))
         if not may and not (shape.or_tenant and identity.tenants):
-            raise AccessDenied(f"{AccessDenied.text}: this needs {shape.permission.wire_name}")
+            raise AccessDenied.because(f"this needs {shape.permission.wire_name}")
         if caller.permitted_to is not identity or caller.permitted_at != self._tokens.generation:
             caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation
             caller.permitted_until = (identity.expires + 1) * 1_000_000
@@ -212,6 +213,12 @@ def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> Pendi
     return PendingWrite(write.transaction, write.answer, refuse)
 
 
+def check_permission(identity: Identity, permission: Permission) -> None:
+    """Raise AccessDenied unless the token grants this."""
+    if not identity.may(permission):
+        raise AccessDenied.because(f"this needs {permission.wire_name}")
+
+
 def check_administrator(services: Services, identity: Identity, what: str) -> None:
     """Raise NotAllowed unless it is an administrator's unrestricted token, or the error for a token that has ended.
 
@@ -232,4 +239,4 @@ def check_tenant(services: Services, identity: Identity, tenant: str, privilege:
         raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
     # A socket's identity may be older than the tenant.
     if not services.tokens.current(identity).may_tenant(tenant, privilege):
-        raise AccessDenied(f"{AccessDenied.text}: this needs {privilege} in tenant {tenant}")
+        raise AccessDenied.because(f"this needs {privilege} in tenant {tenant}")

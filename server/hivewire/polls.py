@@ -206,7 +206,7 @@ class Polls:
             return await asked.stored(wanted) or []
         size = max(0, size - FREE)
         if self._held + size > HELD:
-            raise Unavailable(f"{Unavailable.text}: too many large requests are waiting")
+            raise Unavailable.because("too many large requests are waiting")
         waiter = Waiter(identity, wanted)
         end = partial(self._end, waiter)
         timer = asyncio.get_running_loop().call_later(seconds, end)

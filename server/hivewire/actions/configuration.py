@@ -36,6 +36,7 @@ from hivewire.actions.writing import (
     settled,
 )
 from hivewire.caller import Caller
+from hivewire.dispatch import check_permission
 from hivewire.fleet.layer_topic import EVERY
 from hivewire.fleet.layers import Layer
 from hivewire.ledger.pending import PendingWrite
@@ -104,7 +105,7 @@ async def get_change(services: Services, caller: Caller, request: ConfigurationG
     if request.reveal:
         note_reveal(services, caller, ref.name)
     elif services.schemas.is_secret(ref.name):
-        raise AccessDenied(f"{AccessDenied.text}: the value is secret; reveal=true shows it, with RevealSecret")
+        raise AccessDenied.because("the value is secret; reveal=true shows it, with RevealSecret")
     found = await _asked(services, caller, ref, request)
     if found.content is None:
         raise not_found(ref.name)
@@ -123,8 +124,7 @@ async def _get_other(services: Services, caller: Caller, request: ConfigurationG
 def note_reveal(services: Services, caller: Caller, *names: str) -> None:
     """Note in the audit that the caller reads secret values. Raises AccessDenied."""
     identity = caller.identity
-    if not identity.may(Permission.REVEAL_SECRET):
-        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.REVEAL_SECRET.wire_name}")
+    check_permission(identity, Permission.REVEAL_SECRET)
     for name in names:
         services.ledger.audit.note("reveal", name, identity.login, caller.address)
 

@@ -13,8 +13,9 @@ from hivewire.actions.identity import too_many_revoked
 from hivewire.actions.layer import check_labels, moved
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND as DEVICE
+from hivewire.dispatch import check_permission
 from hivewire.fleet.effective import AS_IT_IS, EffectiveReply, Row, answer_of
-from hivewire.fleet.followers import follows
+from hivewire.fleet.followers import check_follows
 from hivewire.fleet.layers import LABEL
 from hivewire.fleet.members import Member
 from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALUE, REPORTS, Report
@@ -90,8 +91,8 @@ def _rows(services: Services, asked: Asked) -> Steps[list[Row] | None]:
 def _asked(services: Services, caller: Caller, request: DeviceEffective) -> Asked:
     device = services.registry.reach(caller.identity, request.deviceId)
     manages = caller.identity.may(Permission.GET_CONFIGURATION)
-    if not manages and not follows(caller.identity, device.id):
-        raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
+    if not manages:
+        check_follows(caller.identity, device.id)
     names = checked_patterns(request.names) & caller.identity.names
     member = services.fleet.member(device.id)
     if member is None:
@@ -117,8 +118,7 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
     if request.labels is None:
         last = services.ledger.kind(LABEL).last(device.id)  # perhaps a delete, which a write has to expect too
         return DeviceLabelReply(*((json.decode(last.content or b"{}"), last.revision) if last is not None else ({}, 0)))
-    if not caller.identity.may(Permission.MANAGE_CONFIGURATION):
-        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.MANAGE_CONFIGURATION.wire_name}")
+    check_permission(caller.identity, Permission.MANAGE_CONFIGURATION)
     labels = dict(sorted(request.labels.items()))
     check_labels(labels, "labels")
     version = None if request.entityVersion is UNSET else request.entityVersion
@@ -147,8 +147,7 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
     device = services.registry.reach(identity, device_id)
     if request.report is None:
         raise InvalidParameters("report is required")
-    if not follows(identity, device.id):
-        raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
+    check_follows(identity, device.id)
     member = services.fleet.member(device.id)
     if member is None:
         raise NotFound(f"Device with such deviceId = {device.id} not found")
@@ -175,7 +174,7 @@ def _known(
         return said if complete else {**before, **said}
     for name in said:
         if name not in names:
-            raise AccessDenied(f"{AccessDenied.text}: the name '{name[:128]}' is not among those of the token")
+            raise AccessDenied.because(f"the name '{name[:128]}' is not among those of the token")
     return {name: entry for name, entry in before.items() if not complete or name not in names} | said
 
 

@@ -143,7 +143,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     _check_bounds(services, caller, followed)
     replays = since is not None and not found.is_global
     if replays and services.hub.replay_bytes() >= REPLAY_BYTES:
-        raise Unavailable(f"{Unavailable.text}: too many subscriptions are still reading stored messages")
+        raise Unavailable.because("too many subscriptions are still reading stored messages")
     sub = feed.subscribe(topics.plain, Patterns(found.keys(updated=updated)))
     sub.conflate = False  # if messages expire before it has read them, its connection is closed
     sub.noted = followed._replace(timestamp=times.render(since)) if since is not None else followed

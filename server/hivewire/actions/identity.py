@@ -197,7 +197,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
             "On property userId (value: null): must not be null ; "
         )
     if payload.userId != identity.user_id and not identity.may(Permission.MANAGE_USER):
-        raise _denied(f"a token for somebody else needs {Permission.MANAGE_USER.wire_name}")
+        raise AccessDenied.because(f"a token for somebody else needs {Permission.MANAGE_USER.wire_name}")
     user = services.users.by_id(payload.userId)
     if user is None:
         raise NotFound(f"User with id = {payload.userId} not found")
@@ -206,7 +206,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     maker = services.users.by_id(identity.user_id)
     if user.content.role == Role.ADMIN and (maker is None or maker.content.role != Role.ADMIN):
         # Administrators may do what no permission covers, such as setting passwords.
-        raise _denied("only administrators make tokens for administrators")
+        raise AccessDenied.because("only administrators make tokens for administrators")
     if len(payload.deviceIds or ()) > MAX_DEVICES:
         raise OutOfBounds(f"deviceIds: a token is for at most {MAX_DEVICES} devices")
     for device_id in payload.deviceIds or ():
@@ -289,7 +289,7 @@ def _claims(granter: Identity, types: frozenset[int] | None, user: User, payload
     device_types = _scope(payload.deviceTypeIds, types, "deviceTypeIds")
     if user.content.all_device_types_available and types is not None:
         # The target user's own flag would extend any list to all types (core protocol 3.5).
-        raise _denied("the user sees all device types, and the caller does not")
+        raise AccessDenied.because("the user sees all device types, and the caller does not")
     claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)
     if (names := _names(granter, payload.configurations)) is not None:
         claims.c = names
@@ -315,12 +315,8 @@ def _actions(granter: Identity, given: list[Raw] | None) -> list[int]:
             wanted.add(permission)
     wanted.discard(Permission.NONE)
     if lacking := [each.wire_name for each in sorted(wanted) if not _grants(granter, each)]:
-        raise _denied(f"the caller's own token does not grant {', '.join(lacking)}")
+        raise AccessDenied.because(f"the caller's own token does not grant {', '.join(lacking)}")
     return sorted(wanted) or [Permission.NONE]
-
-
-def _denied(why: str) -> AccessDenied:
-    return AccessDenied(f"{AccessDenied.text}: {why}")
 
 
 def _item(raw: Raw) -> Any:
@@ -348,7 +344,7 @@ def _scope(given: list[Raw] | None, own: frozenset[int] | None, field: str) -> l
         if not _IDS.fullmatch(text):
             raise OutOfBounds(f"{field}[{index}] is neither a number nor '*'")
         if own is not None and (text == "*" or int(text) not in own):
-            raise _denied(f"{field}[{index}] is not among those of the caller's own token")
+            raise AccessDenied.because(f"{field}[{index}] is not among those of the caller's own token")
     return ids
 
 
@@ -362,7 +358,7 @@ def _names(granter: Identity, given: list[str] | None) -> list[str] | None:
         if (what := problem(pattern)) is not None:
             raise OutOfBounds(f"configurations[{index}]: {what}")
         if not granter.names.contains(pattern):
-            raise _denied(f"configurations[{index}] is not among those of the caller's own token")
+            raise AccessDenied.because(f"configurations[{index}] is not among those of the caller's own token")
     return list(Patterns(given).patterns)
 
 

@@ -158,7 +158,7 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
 def _check_names(caller: Caller, layer: Layer) -> None:
     """Raise AccessDenied for a layer with names that the token does not reach: a change affects them too."""
     if not all(name in caller.identity.names for name in layer.values):
-        raise AccessDenied(f"{AccessDenied.text}: layer '{layer.name}' holds names that the token does not reach")
+        raise AccessDenied.because(f"layer '{layer.name}' holds names that the token does not reach")
 
 
 def refusal(refused: Refused) -> WireError:

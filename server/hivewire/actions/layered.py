@@ -49,7 +49,7 @@ def check_target(services: Services, identity: Identity, target: Target) -> None
         ("device types", scope.types, target.deviceTypeIds),
     ):
         if own is not None and (named is None or not own.issuperset(named)):
-            raise AccessDenied(f"{AccessDenied.text}: the layer's target is not limited to {what} of the token")
+            raise AccessDenied.because(f"the layer's target is not limited to {what} of the token")
 
 
 def conditions(services: Services, layer: str, name: str) -> tuple[Precondition, ...]:

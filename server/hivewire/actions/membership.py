@@ -122,7 +122,7 @@ def _check_reach(services: Services, caller: Caller, side: Side, number: int) ->
         return
     granted = identity.networks if side is NETWORKS else services.registry.scope(identity).types
     if not side.belongs(content, number) or (granted is not None and number not in granted):
-        raise AccessDenied(f"{AccessDenied.text}: {side.title.lower()} {number} is not within reach of the token")
+        raise AccessDenied.because(f"{side.title.lower()} {number} is not within reach of the token")
 
 
 async def _assign(
@@ -178,7 +178,7 @@ async def allow_all(services: Services, caller: Caller, request: UserAllowAllDev
     def widened(content: UserContent) -> UserContent:
         own = _own(services, caller)
         if own.role != Role.ADMIN and not own.all_device_types_available:
-            raise AccessDenied(f"{AccessDenied.text}: the caller does not have all device types")
+            raise AccessDenied.because("the caller does not have all device types")
         return structs.replace(content, all_device_types_available=True, device_types=[])
 
     return await _change(services, caller, request, widened)

@@ -232,7 +232,7 @@ def _check_reach(caller: Caller, names: str) -> None:
     asked = Patterns([names])
     if names == RESERVED or asked & caller.identity.names != asked:
         problem = "is reserved" if names == RESERVED else "is not among those of the token"
-        raise AccessDenied(f"{AccessDenied.text}: the name '{names[:128]}' {problem}")
+        raise AccessDenied.because(f"the name '{names[:128]}' {problem}")
 
 
 def _schema(given: Raw | UnsetType) -> bytes | None:

@@ -20,10 +20,10 @@ from hivewire.actions.configuration import note_reveal
 from hivewire.actions.feeds import Wanted
 from hivewire.actions.layered import check_read
 from hivewire.caller import Caller
-from hivewire.dispatch import check_tenant
+from hivewire.dispatch import check_permission, check_tenant
 from hivewire.documents import stored_of
 from hivewire.fleet.device_topics import PLACES, Sight
-from hivewire.fleet.followers import follows
+from hivewire.fleet.followers import check_follows
 from hivewire.fleet.layer_topic import EVERY, Selection
 from hivewire.hub.catchup import SNAPSHOT_BYTES
 from hivewire.hub.ledger_source import key_of
@@ -33,7 +33,7 @@ from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBounds
+from hivewire_protocol.errors import InvalidParameters, OutOfBounds
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.command import CommandStream
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
@@ -155,8 +155,7 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
             raise InvalidParameters("give either names or tenant")
         check_tenant(services, identity, request.tenant, Privilege.READ)
         return Wanted(TENANT, Patterns((request.tenant,)), *how)
-    if not identity.may(Permission.GET_CONFIGURATION):
-        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
+    check_permission(identity, Permission.GET_CONFIGURATION)
     inline, names, layer = inline_of(request.inline), checked_patterns(request.names), request.layer
     if layer is not None and layer != EVERY:
         check_read(services, caller, layer)
@@ -182,10 +181,8 @@ def _desired(services: Services, caller: Caller, request: ConfigurationSubscribe
         if getattr(request, name) is not None:
             raise InvalidParameters(f"{name} cannot be combined with deviceId")
     device = services.registry.reach(caller.identity, request.deviceId, follows=True)
-    if not caller.identity.may(Permission.SYNC_CONFIGURATION):
-        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.SYNC_CONFIGURATION.wire_name}")
-    if not follows(caller.identity, device.id):
-        raise AccessDenied(f"{AccessDenied.text}: the token is not one of device '{device.id}'")
+    check_permission(caller.identity, Permission.SYNC_CONFIGURATION)
+    check_follows(caller.identity, device.id)
     if request.frameBytes is not None and not LEAST_FRAME <= request.frameBytes <= SNAPSHOT_BYTES:
         raise OutOfBounds(f"frameBytes must be between {LEAST_FRAME:,} and {SNAPSHOT_BYTES:,}")
     followers = services.fleet.followers

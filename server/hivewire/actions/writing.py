@@ -138,7 +138,7 @@ def name_of(services: Services, caller: Caller, name: str | None) -> str:
     names = caller.identity.names
     if name == RESERVED or (names is not EVERYTHING and name not in names):
         problem = "is reserved" if name == RESERVED else "is not among those of the token"
-        raise AccessDenied(f"{AccessDenied.text}: the name '{name[:128]}' {problem}")
+        raise AccessDenied.because(f"the name '{name[:128]}' {problem}")
     if not name.isprintable() and services.ledger.kind(KIND).last(name) is None:
         _refuse_characters(name)
     return name

@@ -76,7 +76,7 @@ class Scope(Struct, frozen=True, gc=False):
         """
         if self.unrestricted and not (follows and self.members is not None):
             return NotFound(f"Device with such deviceId = {device_id[:SHOWN]} not found")
-        return AccessDenied(f"{AccessDenied.text}: device '{device_id[:SHOWN]}' is not within reach of the token")
+        return AccessDenied.because(f"device '{device_id[:SHOWN]}' is not within reach of the token")
 
 
 def scope_of(identity: Identity, user: User | None) -> Scope:

@@ -30,6 +30,7 @@ from hivewire.hub.index import ByKey
 from hivewire.hub.source import Event, Topic
 from hivewire.ledger.ledger import Ledger
 from hivewire_protocol.close import Code
+from hivewire_protocol.errors import AccessDenied
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
@@ -225,3 +226,9 @@ class Moves:
 def follows(identity: Identity, device_id: str) -> bool:
     """Whether a token is one with which this device follows its configurations."""
     return identity.may(Permission.SYNC_CONFIGURATION) and device_id in identity.devices
+
+
+def check_follows(identity: Identity, device_id: str) -> None:
+    """Raise AccessDenied unless the token is one with which this device follows its configurations."""
+    if not follows(identity, device_id):
+        raise AccessDenied.because(f"the token is not one of device '{device_id}'")

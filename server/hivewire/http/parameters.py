@@ -49,9 +49,9 @@ def request_of(
     except MalformedJson as error:
         if error.member in request.parameters:  # such as the id of a user that is no number
             raise NotFound from None
-        raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
+        raise InvalidParameters.because(error) from None
     except UnicodeDecodeError:
-        raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
+        raise InvalidParameters.because("the path is not UTF-8") from None
 
 
 def _refuse_other(name: str, member: Raw, in_path: str) -> None:

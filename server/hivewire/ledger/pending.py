@@ -75,4 +75,4 @@ def unavailable(error: BaseException) -> Unavailable:
     """The error for a client whose change the journal could not write."""
     if isinstance(error, Undecided):
         return Unavailable("not known whether this was written; read before trying again")
-    return Unavailable(f"{Unavailable.text}: {error}; nothing was written")
+    return Unavailable.because(f"{error}; nothing was written")

@@ -57,5 +57,5 @@ def wire_error(error: StreamError) -> WireError:
     if isinstance(error, Undecided):
         return Unavailable("not known whether this was stored; read before trying again")
     if isinstance(error, NotStored):
-        return Unavailable(f"{Unavailable.text}: {error}; nothing was stored")
-    return Unavailable(f"{Unavailable.text}: {error}")
+        return Unavailable.because(f"{error}; nothing was stored")
+    return Unavailable.because(error)

@@ -61,7 +61,7 @@ class DashboardLogins:
     async def own(self, request: HttpRequest) -> Own:
         """Admit requests with a header that browsers let no page of another origin send. Raises AccessDenied."""
         if request.header("hivewire-dashboard") != "1":
-            raise AccessDenied(f"{AccessDenied.text}: the header Hivewire-Dashboard: 1 is missing")
+            raise AccessDenied.because("the header Hivewire-Dashboard: 1 is missing")
         return Own(request, *origin_of(self._services.settings, request.address, request.header, request.secure))
 
     async def log_in(self, call: Own) -> Response:

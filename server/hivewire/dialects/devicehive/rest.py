@@ -124,12 +124,12 @@ def _members(row: Row, request: HttpRequest, data: bytes | None) -> dict[str, Ra
     if data is None:
         return {}
     if (given := request.media_type(JSON)) != JSON:
-        raise UnsupportedMediaType(f"{UnsupportedMediaType.text}: the body must be {JSON}, not {given[:100]}")
+        raise UnsupportedMediaType.because(f"the body must be {JSON}, not {given[:100]}")
     try:
         codec.check_form(data)
         members = coercion.decode_members(data)
     except MalformedJson:
-        raise InvalidParameters(f"{InvalidParameters.text}: the body {_fault(data)}") from None
+        raise InvalidParameters.because(f"the body {_fault(data)}") from None
     if row.request.__struct_config__.forbid_unknown_fields:
         coercion.refuse_repeated(data)
     return members if row.body is None else {row.body: Raw(data)}

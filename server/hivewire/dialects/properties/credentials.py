@@ -85,9 +85,9 @@ class Credentials:
         if caller.everything:
             return caller
         if caller.user is None:
-            raise Unauthorized if insists else AccessDenied(f"{AccessDenied.text}: {NEEDED}")
+            raise Unauthorized if insists else AccessDenied.because(NEEDED)
         if caller.user.content.role != Role.ADMIN:
-            raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
+            raise AccessDenied.because("this needs an administrator")
         return caller
 
     async def log_in(self, asked: Asked) -> tuple[str, int]:

@@ -67,7 +67,7 @@ class PropertyPages:
         found = self._store.found(call.name)
         shown = self._store.shown(found)
         if shown.secret:
-            raise AccessDenied(f"{AccessDenied.text}: the value is secret")
+            raise AccessDenied.because("the value is secret")
         headers = {"ETag": shown.etag, **SANDBOX}
         return Response(200, memoryview(shown.content), shown.content_type, headers)
 

@@ -61,7 +61,7 @@ class PropertyStore:
             return
         current = self._services.users.by_id(who.user.id)
         if not (current and current.administers and current.content.generation == who.user.content.generation):
-            raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
+            raise AccessDenied.because("this needs an administrator")
 
 
 def _only(changes: list[Change]) -> Change:
