@@ -8,6 +8,8 @@ from contextlib import suppress
 from time import monotonic_ns
 from typing import Any, TypeVar
 
+from msgspec import MsgspecError
+
 from hivewire.keyed_lock import KeyedLock, TooManyWaiting
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import Damaged, LogEngine
@@ -25,7 +27,7 @@ from hivewire.streams.message import (
     unpack,
 )
 from hivewire.streams.reader import Reader
-from hivewire.streams.segment import Closed, MsgspecError, header_of
+from hivewire.streams.segment import Closed, header_of
 from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits, Revision, Writer
 

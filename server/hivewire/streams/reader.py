@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice
 from operator import attrgetter
 
+from msgspec import MsgspecError
+
 from hivewire.slices import in_order, in_slices
 from hivewire.streams.contract import READ_BYTES, LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import RANDOM_BITS, ROOM, Message, NotKept, Unreadable, pick, unpack
 from hivewire.streams.page import EVERYTHING, Page, Selection
-from hivewire.streams.segment import Closed, Header, MsgspecError, Postings, entry_of, postings_of
+from hivewire.streams.segment import Closed, Header, Postings, entry_of, postings_of
 from hivewire.streams.stamps import Clock
 from hivewire_protocol.tenant.steps import Steps
 

@@ -15,7 +15,6 @@ from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Struct, msgpack
 
 from hivewire.streams.message import RANDOM_BITS, ROOM, Draft, Message
@@ -297,9 +296,6 @@ def header_of(data: bytes) -> Header:
 def postings_of(data: bytes) -> Postings:
     """Postings from their bytes. Raises msgspec.MsgspecError."""
     return _postings.decode(data)
-
-
-MsgspecError = msgspec.MsgspecError
 
 
 def entry_of(place: int) -> int:
