@@ -185,3 +185,8 @@ def action_of(message_type: type[Request | Push]) -> str:
     tag = message_type.__struct_config__.tag
     assert isinstance(tag, str)  # noqa: S101 - a message without a tag is a mistake in this package
     return tag
+
+
+def noun_of(message_type: type[Request | Push]) -> str:
+    """The noun of an action, such as `configuration`."""
+    return action_of(message_type).partition("/")[0]

@@ -37,7 +37,7 @@ from hivewire.streams.log import Log
 from hivewire.streams.message import Message
 from hivewire_protocol import times
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unavailable
-from hivewire_protocol.messages import NOTHING, Reply, Request
+from hivewire_protocol.messages import NOTHING, Reply, noun_of
 from hivewire_protocol.nouns.command import CommandStream, CommandSubscribe, CommandUnsubscribe
 from hivewire_protocol.nouns.notification import NotificationStream, NotificationSubscribe, NotificationUnsubscribe
 from hivewire_protocol.nouns.subscription import MessageSubscribeReply, SubscriptionItem
@@ -121,7 +121,7 @@ KINDS = {
     "command": _topics("command", _command, Permission.GET_DEVICE_COMMAND),
     "notification": _topics("notification", _notification, Permission.GET_DEVICE_NOTIFICATION),
 }
-"""The kinds of messages, as the first words of their actions."""
+"""The kinds of messages, as the nouns of their requests."""
 
 
 def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply | Coroutine[Any, Any, Reply]:
@@ -130,7 +130,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     Raises InvalidParameters, OutOfBounds, AccessDenied, NotAllowed, NotFound or Unavailable (devices, section 2.5).
     """
     updated = isinstance(request, CommandSubscribe) and bool(request.returnUpdatedCommands)
-    topics = KINDS["command" if isinstance(request, CommandSubscribe) else "notification"]
+    topics = KINDS[noun_of(type(request))]
     followed = _followed(
         services, caller, updated, request.deviceId, request.networkIds, request.deviceTypeIds, request.names
     )
@@ -156,7 +156,7 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
 def streamed(services: Services, caller: Caller, request: Stream) -> Wanted:
     """What an event stream follows. Raises as `subscribe`."""
     updated = isinstance(request, CommandStream) and bool(request.returnUpdatedCommands)
-    topics = KINDS["command" if isinstance(request, CommandStream) else "notification"]
+    topics = KINDS[noun_of(type(request))]
     networks, types = numbers_of(request.networkIds), numbers_of(request.deviceTypeIds)
     followed = _followed(services, caller, updated, request.deviceId, networks, types, texts_of(request.names))
     return _resumable(services, caller, topics.resumable, followed, request.since)
@@ -279,7 +279,7 @@ def _within(services: Services, identity: Identity, sub: Subscription) -> Patter
 
 def unsubscribe(services: Services, caller: Caller, request: Unsubscribe) -> Reply:
     """End a subscription, or all of the same kind. Raises NotFound for a number that is not one of them here."""
-    number, kind = request.subscriptionId, _KINDS[type(request)]
+    number, kind = request.subscriptionId, noun_of(type(request))
     own = [sub for feed in caller.feeds for sub in feed.subscriptions if sub.topic.name == kind]
     if number is not None:
         own = [sub for sub in own if sub.id == number]
@@ -288,9 +288,6 @@ def unsubscribe(services: Services, caller: Caller, request: Unsubscribe) -> Rep
     for sub in own:
         sub.feed.end(sub)
     return NOTHING
-
-
-_KINDS: dict[type[Request], str] = {CommandUnsubscribe: "command", NotificationUnsubscribe: "notification"}
 
 
 def items(caller: Caller) -> Sequence[SubscriptionItem]:

@@ -20,7 +20,7 @@ from hivewire.services import Services
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotFound
-from hivewire_protocol.messages import NOTHING, Reply, Request, action_of
+from hivewire_protocol.messages import NOTHING, Reply, Request, noun_of
 from hivewire_protocol.nouns.fleet import FleetUnsubscribe
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
@@ -52,7 +52,7 @@ def subscribe(services: Services, caller: Caller, request: Request) -> Reply | C
 def unsubscribe(services: Services, caller: Caller, request: Unsubscribe) -> Reply:
     """End a subscription: nothing is pushed after this reply. Raises NotFound for a number that is none of its kind
     here."""
-    number, noun = request.subscriptionId, action_of(type(request)).partition("/")[0]
+    number, noun = request.subscriptionId, noun_of(type(request))
     if number is None:
         raise InvalidParameters("subscriptionId is required")
     sub = caller.feed.find(number) if caller.feed is not None else None

@@ -27,7 +27,7 @@ from hivewire.http.operations import (
 )
 from hivewire.http.response import JSON
 from hivewire.transport.events import EVENTS
-from hivewire_protocol.messages import Request, action_of, errors_of
+from hivewire_protocol.messages import Request, action_of, errors_of, noun_of
 from hivewire_protocol.nouns.configuration import ConfigurationReply, ConfigurationTransactReply, RevisionReply
 from hivewire_protocol.nouns.device_configuration import DeviceEffectiveReply
 from hivewire_protocol.nouns.poll import CommandWait
@@ -77,7 +77,7 @@ def _operation(row: Row) -> Operation:
         row.method,
         ROOT + row.path,
         _id(row),
-        action_of(request).partition("/")[0],
+        noun_of(request),
         sentence(request),
         _answers(row),
         sorted(errors),
