@@ -229,8 +229,8 @@ def untried(tried: set[tuple[str, int]]) -> list[str]:
     return found
 
 
-IN_VAIN = {"raise NotFound(f'Device with such deviceId = {device.id} not found')", "raise ended"}
-"""What is not reached: the device was found a moment before, and no token ends while its request waits."""
+IN_VAIN = {"raise no_device(device.id)"}
+"""What is not reached: the device was found a moment before."""
 
 
 async def test_each_refusal_has_its_words() -> None:

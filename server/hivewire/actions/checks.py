@@ -8,11 +8,11 @@ from typing import Protocol, TypeAlias
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.caller import Caller
-from hivewire.ledger.records import Expected, Precondition
+from hivewire.ledger.records import Change, Expected, Precondition, version_of
 from hivewire.resources import SHOWN
 from hivewire.services import Services, now
-from hivewire_protocol import patterns
-from hivewire_protocol.errors import InvalidParameters, OutOfBounds
+from hivewire_protocol import coercion, patterns
+from hivewire_protocol.errors import InvalidParameters, OutOfBounds, VersionConflict
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
 from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 
@@ -113,6 +113,14 @@ def expected_of(request: Expecting) -> tuple[Precondition, ...]:
     return () if version is None and revision is None else (Expected(version, revision),)
 
 
+def moved(what: str, failed: Expected, last: Change | None) -> VersionConflict:
+    """The error for a record that is at another version or revision than its writer expected."""
+    if failed.version is not None and failed.version != version_of(last):
+        return VersionConflict(f"{what} is at version {version_of(last)}, not {failed.version}")
+    current = 0 if last is None else last.revision
+    return VersionConflict(f"{what} is at revision {current}, not {failed.revision}")
+
+
 def checked_patterns(given: list[str] | None) -> Patterns:
     """The patterns of a request as a set: of all names if it has none. Raises OutOfBounds that names the bad one."""
     if given is None:
@@ -123,6 +131,14 @@ def checked_patterns(given: list[str] | None) -> Patterns:
         if (problem := patterns.problem(pattern)) is not None:
             raise OutOfBounds(f"names[{index}]: {problem}")
     return Patterns(given)
+
+
+def time_of(name: str, given: Raw | None) -> int | None:
+    """The time of a member, in milliseconds since 1970; None without one. Raises OutOfBounds."""
+    try:
+        return coercion.timestamp(given)
+    except ValueError:
+        raise OutOfBounds(f"{name} is not a timestamp: milliseconds since 1970, or ISO 8601") from None
 
 
 def inline_of(given: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hivewire.access.tenants import ApiClient, TenancyError, client_after, generate_id, generate_secret, in_order
 from hivewire.access.user_changes import conflict
-from hivewire.actions.tenant import author, refusal, require
+from hivewire.actions.tenant import refusal, require
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, changed, commit
@@ -34,7 +34,7 @@ def insert(services: Services, caller: Caller, request: ClientInsert) -> Pending
     name = request.clientId or generate_id()
     secret = generate_secret()
     try:
-        transaction = services.tenants.insert_client(name, request.tenants or {}, secret, author(caller))
+        transaction = services.tenants.insert_client(name, request.tenants or {}, secret, caller.identity.login)
     except TenancyError as error:
         raise OutOfBounds(str(error)) from None
 
@@ -63,7 +63,7 @@ async def update(services: Services, caller: Caller, request: ClientUpdate) -> R
         if services.tenants.client(name) is None:
             raise NotFound(f"Client with id = {name[:64]} not found")
         try:
-            transaction = services.tenants.update_client(name, request.tenants, secret, author(caller))
+            transaction = services.tenants.update_client(name, request.tenants, secret, caller.identity.login)
         except TenancyError as error:
             raise OutOfBounds(str(error)) from None
         pending: PendingWrite[Reply] = PendingWrite(transaction, updated, conflict)
@@ -77,7 +77,7 @@ def delete(services: Services, caller: Caller, request: ClientDelete) -> Pending
     check_administrator(services, caller.identity, NEEDS)
     name = require("clientId", request.clientId)
     pending: PendingWrite[Reply] = PendingWrite(
-        services.tenants.delete_client(name, author(caller)), lambda changes: DONE, refusal
+        services.tenants.delete_client(name, caller.identity.login), lambda changes: DONE, refusal
     )
     return pending.tried(request.dryRun)
 

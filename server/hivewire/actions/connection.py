@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hivewire.actions.checks import within
-from hivewire.actions.tenant import author, require
+from hivewire.actions.tenant import require
 from hivewire.caller import Caller
 from hivewire.connections import Wanted
 from hivewire.dispatch import Answer, check_administrator
@@ -52,7 +52,7 @@ def _note(services: Services, caller: Caller, closed: ConnectionListed) -> Reply
     services.ledger.audit.note(
         "connection",
         closed.login or "",
-        author(caller),
+        caller.identity.login,
         caller.address,
         connectionId=closed.connectionId,
         transport=closed.kind,

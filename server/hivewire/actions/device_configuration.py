@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET, json
 
-from hivewire.actions.checks import check_token, checked_patterns
+from hivewire.actions.checks import check_token, checked_patterns, expected_of, moved
 from hivewire.actions.identity import too_many_revoked
-from hivewire.actions.layer import check_labels, moved
+from hivewire.actions.layer import check_labels
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.index import Device
+from hivewire.devices.scope import no_device
 from hivewire.dispatch import check_permission
 from hivewire.fleet.effective import AS_IT_IS, EffectiveReply, Row, answer_of
 from hivewire.fleet.followers import check_follows
@@ -27,7 +29,6 @@ from hivewire.slices import in_slices
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
-    NotFound,
     TooLarge,
     TooManyReports,
     WireError,
@@ -94,10 +95,14 @@ def _asked(services: Services, caller: Caller, request: DeviceEffective) -> Aske
     if not manages:
         check_follows(caller.identity, device.id)
     names = checked_patterns(request.names) & caller.identity.names
-    member = services.fleet.member(device.id)
-    if member is None:
-        raise NotFound(f"Device with such deviceId = {device.id} not found")
+    member = _member(services, device)
     return Asked(member, member.view, names, not manages)
+
+
+def _member(services: Services, device: Device) -> Member:
+    if (member := services.fleet.member(device.id)) is None:
+        raise no_device(device.id)
+    return member
 
 
 def _shown(services: Services, asked: Asked, rows: list[Row] | None) -> Reply:
@@ -121,9 +126,7 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
     check_permission(caller.identity, Permission.MANAGE_CONFIGURATION)
     labels = dict(sorted(request.labels.items()))
     check_labels(labels, "labels")
-    version = None if request.entityVersion is UNSET else request.entityVersion
-    revision = None if request.revision is UNSET else request.revision
-    write = Write(LABEL, device.id, json.encode(labels), "application/json", None, (Expected(version, revision),))
+    write = Write(LABEL, device.id, json.encode(labels), "application/json", None, expected_of(request))
     guard = Guard(DEVICE, device.id, (Exists(device.record_id),))
     transaction = Transaction([write], caller.identity.login, (guard,))
 
@@ -136,7 +139,7 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
 def _refusal(refused: Refused) -> WireError:
     if isinstance(refused, PreconditionFailed) and isinstance(refused.failed, Expected):
         return moved(f"The label record of device '{refused.write.key}'", refused.failed, refused.last)
-    return NotFound(f"Device with such deviceId = {refused.write.key} not found")
+    return no_device(refused.write.key)
 
 
 def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
@@ -148,9 +151,7 @@ def report(services: Services, caller: Caller, request: DeviceReport) -> Reply:
     if request.report is None:
         raise InvalidParameters("report is required")
     check_follows(identity, device.id)
-    member = services.fleet.member(device.id)
-    if member is None:
-        raise NotFound(f"Device with such deviceId = {device.id} not found")
+    member = _member(services, device)
     said = dict(_entry(each) for each in request.report)
     entries = _known(caller, member.report, said, complete=bool(request.complete))
     for what, found, most in (("a report has", said, 1), ("what a device reports has", entries, REPORTS)):

@@ -14,7 +14,7 @@ from hivewire.access.passwords import Busy
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.user_changes import change_user
 from hivewire.access.users import User
-from hivewire.actions.checks import check_token
+from hivewire.actions.checks import check_token, time_of
 from hivewire.caller import Caller
 from hivewire.devices.scope import scope_of
 from hivewire.dispatch import check_administrator
@@ -363,10 +363,7 @@ def _names(granter: Identity, given: list[str] | None) -> list[str] | None:
 
 
 def _time(raw: Raw | None, field: str) -> int | None:
-    try:
-        time = coercion.timestamp(raw)
-    except ValueError:
-        raise OutOfBounds(f"{field} is not a timestamp: milliseconds since 1970, or ISO 8601") from None
+    time = time_of(field, raw)
     if time is not None and time < SMALLEST_TIME:
         raise OutOfBounds(
             f"{field} is before {times.render(SMALLEST_TIME)}: is it in seconds? It has to be in milliseconds"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from msgspec import UNSET
 
-from hivewire.actions.checks import check_token
+from hivewire.actions.checks import check_token, expected_of, moved
 from hivewire.actions.layered import check_target
 from hivewire.caller import Caller
 from hivewire.fleet import effect
@@ -15,15 +14,12 @@ from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
 from hivewire.fleet.layers import DEVICE_RANK, LAYER, Layer, LayerContent
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
-    Change,
     Condition,
     Expected,
-    Precondition,
     PreconditionFailed,
     Refused,
     Transaction,
     Write,
-    version_of,
 )
 from hivewire.resources import LAYERED
 from hivewire.services import Services
@@ -37,7 +33,6 @@ from hivewire_protocol.errors import (
     NotAllowed,
     OutOfBounds,
     TooLarge,
-    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import Reply
@@ -116,7 +111,7 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
         check_target(services, caller.identity, found.target)
         _check_names(caller, found)
     fleet = services.fleet
-    conditions = (*_expected(request), Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
+    conditions = (*expected_of(request), Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
     content = msgspec.json.encode(LayerContent(rank, target))
     write = Write(LAYER, name, content, "application/json", None, conditions)
     transaction = Transaction([write], caller.identity.login, dry_run=bool(request.dryRun))
@@ -141,7 +136,7 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
         _check_names(caller, layer)
         held = sorted(layer.values) if request.force else ()
         writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
-        conditions = (*_expected(request), Empty(fleet.layers, name), *fleet.unheld(name))
+        conditions = (*expected_of(request), Empty(fleet.layers, name), *fleet.unheld(name))
         writes.append(Write(LAYER, name, None, "", None, conditions))
         transaction = Transaction(writes, caller.identity.login, dry_run=bool(request.dryRun))
         pending = PendingWrite(transaction, lambda changes: changes[0], refusal)
@@ -170,20 +165,6 @@ def refusal(refused: Refused) -> WireError:
         assert isinstance(failed, Expected)  # noqa: S101 - the only other one
         return moved(f"Layer '{refused.write.key}'", failed, last)
     return missing(refused.write.key)
-
-
-def moved(what: str, failed: Expected, last: Change | None) -> VersionConflict:
-    """The error for a record that is at another version or revision than its writer expected."""
-    if failed.version is not None and failed.version != version_of(last):
-        return VersionConflict(f"{what} is at version {version_of(last)}, not {failed.version}")
-    current = 0 if last is None else last.revision
-    return VersionConflict(f"{what} is at revision {current}, not {failed.revision}")
-
-
-def _expected(request: LayerPut | LayerDelete) -> tuple[Precondition, ...]:
-    version = None if request.entityVersion is UNSET else request.entityVersion
-    revision = None if request.revision is UNSET else request.revision
-    return () if version is None and revision is None else (Expected(version, revision),)
 
 
 def _name(given: str | None) -> str:

@@ -87,7 +87,7 @@ async def page(among: Iterable[T], matches: Test[T], arrange: Arrangement[T]) ->
 
 
 async def search(among: Iterable[T], matches: Test[T], most: int | None = None) -> list[T]:
-    """Those that match, in their order, at most `take`. The event loop is not blocked meanwhile."""
+    """Those that match, in their order, at most `most`. The event loop is not blocked meanwhile."""
     return await in_slices(_search(among, matches, most))
 
 

@@ -26,7 +26,7 @@ from hivewire.actions.following import subscribe, unsubscribe
 from hivewire.actions.waiting import resuming
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
-from hivewire.devices.scope import SHOWN, required
+from hivewire.devices.scope import no_device, required
 from hivewire.services import Services
 from hivewire.streams.message import Message
 from hivewire.streams.pending import PendingMessage
@@ -107,7 +107,7 @@ def _device(services: Services, caller: Caller, device_id: str | None) -> Device
     over HTTP the path was checked before."""
     wanted = required(device_id)
     if services.registry.device(wanted) is None:
-        raise NotFound(f"Device with such deviceId = {wanted[:SHOWN]} not found")
+        raise no_device(wanted)
     return services.registry.reach(caller.identity, wanted)
 
 

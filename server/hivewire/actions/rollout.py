@@ -7,10 +7,10 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import Struct, structs
 
 from hivewire import schedules
-from hivewire.actions.checks import check_token, violations, within
+from hivewire.actions.checks import check_token, time_of, violations, within
 from hivewire.actions.layer import check_bounds, refusal
 from hivewire.actions.layered import check_write
 from hivewire.actions.writing import check_type, name_to_put
@@ -40,7 +40,7 @@ from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, EvaluatedState, Guard, Transaction, Write
 from hivewire.services import Services
 from hivewire.slices import in_slices
-from hivewire_protocol import coercion, times
+from hivewire_protocol import times
 from hivewire_protocol.errors import Conflict, InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import TEXT
@@ -97,7 +97,7 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     changes = _changes(services, caller, request.layer, given)
     steps = _steps(request.steps)
     gate = _gate(request.gate or Gate())
-    at = _time(request.at)
+    at = time_of("at", request.at)
     if request.salt is not None and not 1 <= len(request.salt) <= MOST_SALT:
         raise OutOfBounds(f"salt must have 1 to {MOST_SALT} characters")
     layer = fleet.layers.layer(request.layer)
@@ -208,13 +208,6 @@ def _gate(gate: Gate) -> Gate:
     if gate.onFailure not in (None, "hold", "rollback"):
         raise OutOfBounds("gate.onFailure must be hold or rollback")
     return gate
-
-
-def _time(given: Raw | None) -> int | None:
-    try:
-        return coercion.timestamp(given)
-    except ValueError:
-        raise OutOfBounds("at is not a timestamp: milliseconds since 1970, or ISO 8601") from None
 
 
 async def get(services: Services, caller: Caller, request: RolloutGet) -> Reply:

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire.actions.checks import check_token, description_of, expected_of, out_of_length, within
+from hivewire.actions.checks import check_token, description_of, expected_of, moved, out_of_length, within
 from hivewire.caller import Caller
 from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
 from hivewire.ledger.pending import PendingWrite, commit
@@ -39,7 +39,6 @@ from hivewire_protocol.errors import (
     OutOfBounds,
     TooLarge,
     ValuesDoNotFit,
-    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import Reply
@@ -295,10 +294,7 @@ def _refusal(refused: Refused) -> WireError:
     if isinstance(refused.failed, Room):
         return NotAllowed(f"There are {MAX_SCHEMAS:,} schemas already")
     assert isinstance(refused.failed, Expected)  # noqa: S101 - there is no other one
-    expected, version, revision = refused.failed, version_of(last), last.revision if last is not None else 0
-    if expected.version not in (None, version):
-        return VersionConflict(f"The schema of '{names[:128]}' is at version {version}, not {expected.version}")
-    return VersionConflict(f"The schema of '{names[:128]}' is at revision {revision}, not {expected.revision}")
+    return moved(f"The schema of '{names[:128]}'", refused.failed, last)
 
 
 def _missing(names: str) -> NotFound:

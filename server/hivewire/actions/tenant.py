@@ -28,7 +28,7 @@ def insert(services: Services, caller: Caller, request: TenantInsert) -> Pending
     check_administrator(services, caller.identity, NEEDS)
     tenant = require("tenantId", request.tenantId)
     try:
-        transaction = services.tenants.insert_tenant(tenant, author(caller))
+        transaction = services.tenants.insert_tenant(tenant, caller.identity.login)
     except TenancyError as error:
         raise OutOfBounds(f"tenantId: {error}") from None
     pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: TenantReply(TenantView(tenant)), refusal)
@@ -45,7 +45,7 @@ def delete(services: Services, caller: Caller, request: TenantDelete) -> Pending
     check_administrator(services, caller.identity, NEEDS)
     tenant = require("tenantId", request.tenantId)
     pending: PendingWrite[Reply] = PendingWrite(
-        services.tenants.delete_tenant(tenant, author(caller)), lambda changes: DONE, refusal
+        services.tenants.delete_tenant(tenant, caller.identity.login), lambda changes: DONE, refusal
     )
     return pending.tried(request.dryRun)
 
@@ -55,11 +55,6 @@ def require(field: str, value: str | None) -> str:
     if not value:
         raise InvalidParameters(f"{field} is required")
     return value
-
-
-def author(caller: Caller) -> str:
-    """The login that is recorded as the author of the change."""
-    return caller.identity.login
 
 
 def refusal(refused: Refused) -> WireError:

@@ -75,7 +75,7 @@ class Scope(Struct, frozen=True, gc=False):
         The two are told apart for nobody. `follows`: the request subscribes or polls.
         """
         if self.unrestricted and not (follows and self.members is not None):
-            return NotFound(f"Device with such deviceId = {device_id[:SHOWN]} not found")
+            return no_device(device_id)
         return AccessDenied.because(f"device '{device_id[:SHOWN]}' is not within reach of the token")
 
 
@@ -87,6 +87,11 @@ def scope_of(identity: Identity, user: User | None) -> Scope:
     if types is None and user.members is None and identity.networks is None:
         return EVERYWHERE
     return Scope(identity.networks, types, user.members)
+
+
+def no_device(device_id: str) -> NotFound:
+    """The error for a device that does not exist."""
+    return NotFound(f"Device with such deviceId = {device_id[:SHOWN]} not found")
 
 
 def required(device_id: str | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from hivewire.devices.index import KIND as DEVICE
-from hivewire.devices.scope import SHOWN
+from hivewire.devices.scope import SHOWN, no_device
 from hivewire.fleet.layers import LAYER, Layers
 from hivewire.ledger.records import Change, EvaluatedState, Guard, Write, version_of
 from hivewire.resources import LAYERED
@@ -116,7 +116,7 @@ def names_in(layers: Layers, layer: str, state: EvaluatedState) -> set[str]:
 def missing(layer: str) -> NotFound:
     """The error for a layer that does not exist."""
     if layer.startswith(OF_DEVICE):
-        return NotFound(f"Device with such deviceId = {layer.removeprefix(OF_DEVICE)[:SHOWN]} not found")
+        return no_device(layer.removeprefix(OF_DEVICE))
     return NotFound(f"Layer '{layer[:SHOWN]}' does not exist")
 
 
