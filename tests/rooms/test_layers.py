@@ -526,6 +526,20 @@ async def test_a_deleted_device_takes_its_labels_and_its_layer_along() -> None:
         assert not [key for key in world.ledger.kind("layerConfiguration").live if key.startswith("device/")]
 
 
+async def test_a_layer_forgets_the_deletes_that_the_log_no_longer_has() -> None:
+    """Names come and go for years. Only devices that resume need those that went, as far back as the log goes."""
+    async with fleet() as world:
+        await world.layer("base", 5)
+        await world.put("base", old="v", other="v")
+        await world.put("base", old=None, other=None)
+        assert [*world.services.fleet.layers.by_name["base"].gone] == ["old", "other"]
+        world.clock.time += 8 * 86_400_000
+        await world.put("base", new="v")
+        await world.ledger.compact(at_once=True)
+        await world.put("base", new=None)
+        assert [*world.services.fleet.layers.by_name["base"].gone] == ["new"]
+
+
 @pytest.mark.parametrize(
     ("action", "members"),
     [

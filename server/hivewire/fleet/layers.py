@@ -152,17 +152,19 @@ class Layer:
                 self._ordered = self.edits, {each: kept[each] for each in kept if not each} | {since: names}
         return names
 
-    def put(self, name: str, value: Value | None, revision: int) -> Value | None:
-        """Set or delete a name's value. Returns the one before."""
+    def put(self, name: str, value: Value | None, revision: int, oldest: int) -> Value | None:
+        """Set or delete a name's value. Returns the one before. `oldest` is the first revision in the log."""
         before = self.values.get(name)
         self.edits += 1
         self.edited = max(self.edited, revision)
+        self.gone.pop(name, None)
         if value is not None:
             self.values[name] = value
-            self.gone.pop(name, None)
-        elif before is not None:
-            del self.values[name]
-            self.gone[name] = revision
+            return before
+        self.values.pop(name, None)
+        if self.gone and next(iter(self.gone.values())) < oldest:  # they are in the order of their revisions
+            self.gone = {each: at for each, at in self.gone.items() if at >= oldest}
+        self.gone[name] = revision
         return before
 
     def covers(self, device: Placed) -> bool:
@@ -248,7 +250,7 @@ def rank_of(change: Change) -> int | None:
 
 
 class Layers:
-    """All layers, found by name, by rank and by device. `apply` follows the ledger's changes."""
+    """All layers, found by name, by rank and by device. `define` and `write` follow the ledger's changes."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -314,9 +316,7 @@ class Layers:
         if change.content is not None:
             tag = self.tagger.tag(change.content_type, change.content)
             value = Value(change.content, change.content_type, tag, change.version, change.revision)
-        before = layer.put(name, value, change.revision)
-        if value is None and before is None:
-            layer.gone[name] = change.revision
+        before = layer.put(name, value, change.revision, self._ledger.oldest)
         return layer, name, before, value
 
     def of(self, device: Placed) -> tuple[Layer, ...]:
@@ -331,13 +331,6 @@ class Layers:
             if (candidates := self._anchored.get(key)) is not None:
                 found += [layer for layer in candidates.values() if layer.covers(device)]
         return tuple(sorted(found, key=_rank, reverse=True))
-
-    def gone(self, layer: Layer) -> Mapping[str, int]:
-        """The names deleted from a layer and when, as far back as the log goes."""
-        oldest = self._ledger.oldest
-        for name in [name for name, revision in layer.gone.items() if revision < oldest]:
-            del layer.gone[name]
-        return layer.gone
 
     def ranked(self) -> Iterator[Layer]:
         """The layers by rank: `global`, those with a record, and those of single devices by name."""
