@@ -182,7 +182,7 @@ async def _views(path: Path) -> float:
     fleet = Fleet(ledger, registry, Hub(ledger, tokens, 1, lambda where, error: None))
     this = Server(os.getpid(), 0, "")
     before = this.rss()
-    fleet.load()
+    fleet.start()
     grown = 1_024 * (this.rss() - before) / max(1, len(fleet.members.by_id))
     await ledger.close()
     return grown

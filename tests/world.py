@@ -142,7 +142,7 @@ class World:
         await self.messages.open(self.ledger.epoch)
         self.services.registry.load()
         self.services.schemas.start()
-        self.services.fleet.load()
+        self.services.fleet.start()
 
     async def close(self) -> None:
         """Close all parts. Fails when the hub met an unexpected error."""

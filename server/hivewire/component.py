@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from typing import Any, Protocol
 
 from hivewire.telemetry import Gauges
 
@@ -18,3 +19,11 @@ class Component(Protocol):
 
     def gauges(self) -> Gauges:
         """Its metrics by name, which are read at each scrape."""
+
+
+async def end(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel tasks, and return when they have ended. Their errors count for nothing any more."""
+    begun = [task for task in tasks if task is not None]
+    for task in begun:
+        task.cancel()
+    await asyncio.gather(*begun, return_exceptions=True)

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from hivewire.caller import Caller
+from hivewire.component import end
 from hivewire.dispatch import Dispatcher
 from hivewire.fleet.conditions import missing
 from hivewire.ledger.pending import PendingWrite
@@ -160,10 +161,7 @@ class Timers:
 
     async def close(self) -> None:
         """Stop; what is due is carried out after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""

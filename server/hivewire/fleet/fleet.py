@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.access.identity import Identity
+from hivewire.component import end
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import Registry
 from hivewire.fleet.conditions import Empty
@@ -81,7 +82,7 @@ class Fleet:
 
     # The life of the component.
 
-    def load(self) -> None:
+    def start(self) -> None:
         """Read what the ledger holds; the registry must have done so."""
         key = self.ledger.get(SECRET, TAG_KEY)
         self.layers.load(Tagger(b"" if key is None else key.content or b""))
@@ -93,15 +94,9 @@ class Fleet:
         for device in self._registry.devices_in(None, None):
             self._place(device.id)
 
-    def start(self) -> None:
-        """Read what the ledger holds."""
-        self.load()
-
     async def close(self) -> None:
         """Stop moving devices."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from hivewire.broadcast import Alone, Broadcast, Facts
+from hivewire.component import end
 from hivewire.devices.neighbours import SILENT_SECONDS, Neighbours
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.reports import Interned, Known
@@ -171,10 +172,7 @@ class Notes:
 
     async def close(self) -> None:
         """Save the last."""
-        tasks = [task for task in (self._task, self._telling) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(self._task, self._telling)
         if self._task is not None:
             await self.save()
             await self.online.close()

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
+from hivewire.component import end
 from hivewire.devices.scope import scope_of
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
@@ -31,7 +32,6 @@ from hivewire.fleet.rollouts import (
     RolloutContent,
     decide,
     ended,
-    tally,
     undo,
 )
 from hivewire.fleet.views import View
@@ -40,6 +40,7 @@ from hivewire.resources import LAYERED
 from hivewire.schemas.schemas import Schemas
 from hivewire.slices import in_slices
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import every
 from hivewire_protocol.errors import DoesNotFit
 from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.nouns.fleet import FleetCountReply
@@ -86,22 +87,16 @@ class Progress:
 
     def start(self) -> None:
         """Begin to make decisions."""
-        self._task = asyncio.create_task(self._keep_judging(), name="progress of rollouts")
+        work = every(JUDGE_SECONDS, self.judge, "rollouts were not looked at")
+        self._task = asyncio.create_task(work, name="progress of rollouts")
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
         return {"fleet_rollouts": ("Rollouts that are not over.", lambda: len(self._fleet.rollouts))}
-
-    async def _keep_judging(self) -> None:
-        while True:
-            await asyncio.sleep(JUDGE_SECONDS)
-            await self.judge()
 
     # Counting.
 
@@ -157,8 +152,9 @@ class Progress:
                 else:
                     shown += view.members
                 yield
-        counts = tally(states, silent, 0)
-        counts.waiting = max(0, shown - counts.reached)
+        reached, overridden = states.total() - states[OVERRIDDEN], states[OVERRIDDEN]
+        waiting = max(0, shown - reached)
+        counts = RolloutCounts(reached, states[APPLIED], states[REFUSED], silent, waiting, overridden)
         return counts, [error for error, _ in errors.most_common(SHOWN_ERRORS)]
 
     def _state(self, rollout: Rollout, view: View, report: Report | None) -> tuple[str, str | None]:

@@ -62,7 +62,6 @@ class Rollout(Overlay):
         self.number = change.id
         self.layer = layer
         self.reached: dict[str, int] = {}
-        self.dirty = True
         self.follow(change)
         self.values = {each.name or "": _value(each, change.revision, tagger) for each in self.content.changes}
 
@@ -237,11 +236,3 @@ def undo(layer: Layer, changes: Sequence[RolloutChange]) -> list[RolloutChange]:
 
 def _type(value: Value) -> str | None:
     return None if value.content_type == TEXT else value.content_type
-
-
-def tally(states: Mapping[str, int], silent: int, waiting: int) -> RolloutCounts:
-    """Counts of a rollout from how many reached devices are in which state."""
-    reached = sum(states.get(each, 0) for each in ("refused", "applied", "local", "pending"))
-    return RolloutCounts(
-        reached, states.get("applied", 0), states.get("refused", 0), silent, waiting, states.get("overridden", 0)
-    )

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from hivewire.access.identity import Identity
+from hivewire.component import end
 from hivewire.devices.scope import Scope
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
@@ -19,6 +20,7 @@ from hivewire.hub.feed import Subscription
 from hivewire.hub.source import Topic
 from hivewire.slices import in_slices
 from hivewire.telemetry import Gauges, log
+from hivewire.unexpected import every
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.fleet import FleetRow, FleetSubscribe
 from hivewire_protocol.patterns import Patterns
@@ -75,13 +77,12 @@ class FleetWatch:
 
     def start(self) -> None:
         """Begin to push."""
-        self._task = asyncio.create_task(self._keep_telling(), name="watchers of the fleet")
+        work = every(TELL_SECONDS, self.tell, "subscriptions to the fleet were not served")
+        self._task = asyncio.create_task(work, name="watchers of the fleet")
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
@@ -92,11 +93,6 @@ class FleetWatch:
 
     def _leave(self, sub: Subscription) -> None:
         self._watching.pop(sub, None)
-
-    async def _keep_telling(self) -> None:
-        while True:
-            await asyncio.sleep(TELL_SECONDS)
-            await self.tell()
 
     async def tell(self) -> None:
         """Push to each subscription what has changed for it; to one whose peer does not read, later."""

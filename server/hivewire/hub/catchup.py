@@ -17,6 +17,7 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeAlias
 
+from hivewire.component import end
 from hivewire.hub.feed import Copy, Feed, Replay, Subscription
 from hivewire.hub.frames import Shape
 from hivewire.hub.source import CompactedLog, Event, NotCovered, transactions
@@ -69,10 +70,7 @@ class CatchUp:
 
     async def close(self) -> None:
         """Stop all work."""
-        tasks = [*self._readers, *([self._runner] if self._runner is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._readers, self._runner)
 
     def serve(self, feed: Feed) -> None:
         """Let the feed's subscriptions that are behind catch up, unless its peer does not read."""

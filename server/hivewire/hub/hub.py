@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
+from hivewire.component import end
 from hivewire.hub.catchup import CatchUp, alike, is_shared
 from hivewire.hub.feed import Feed, Listener, PlainFeed, Replay, Subscription
 from hivewire.hub.frames import SHAPES, Shape
@@ -84,9 +85,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop pushing. Connections are closed by their owners."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         await self.catch_up.close()
 
     def gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 
+from hivewire.component import end
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints, Manifest
 from hivewire.ledger.journal import Cache, Copied
 from hivewire.nats.connection import NatsError
@@ -88,6 +89,4 @@ class Upkeep:
 
     async def close(self) -> None:
         """Stop looking. May be called twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
