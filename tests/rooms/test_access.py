@@ -25,7 +25,7 @@ from hivewire.access.keys import Key, Previous, SecretError, generate_secret
 from hivewire.access.passwords import NICE, Busy, Passwords, generate
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, AnonymousRate, Rate, Throttle
-from hivewire.access.tokens import ACCESS, MAX_TOKEN, REFRESH, Claims, Tokens, VerifiedTokens, login_claims
+from hivewire.access.tokens import ACCESS, MAX_TOKEN, MOST_LISTED, REFRESH, Claims, Tokens, VerifiedTokens, login_claims
 from hivewire.access.users import UserContent, Users
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
@@ -34,6 +34,7 @@ from hivewire.settings import Settings
 from hivewire_protocol.errors import (
     InvalidCredentials,
     InvalidTokenType,
+    OutOfBounds,
     RefreshTokenExpired,
     TokenExpired,
     TokenRevoked,
@@ -545,6 +546,23 @@ def test_a_login_gets_the_rights_of_its_role(users: Users) -> None:
     assert (found["john"].a, found["john"].n, found["john"].dt) == ([*range(2, 12), 15, 16, 17], ["3", "12"], ["*"])
     assert (found["bound"].n, found["bound"].dt) == (["3", "12"], ["1", "2"])
     assert all(claims.c is UNSET for claims in found.values())
+
+
+def test_the_token_of_a_client_in_many_networks_does_not_list_them(users: Users) -> None:
+    """`*` stands for the networks of the user: a list of all would be longer than proxies, or the gateway, accept."""
+    john = next(user for user in users.all() if user.login == "john")
+    john.content.networks = [*range(1, MOST_LISTED + 2)]
+    listed = login_claims(john, range(1, MOST_LISTED + 1), set()).n
+    assert listed == [str(number) for number in range(1, MOST_LISTED + 1)]
+    assert login_claims(john, range(1, MOST_LISTED + 2), set()).n == ["*"]
+
+
+def test_a_login_whose_token_would_be_too_long_is_refused(tokens: Tokens, users: Users) -> None:
+    """It would be answered with a token that nobody accepts."""
+    (bound,) = (user for user in users.all() if user.login == "bound")
+    bound.content.device_types = [*range(10_000)]
+    with pytest.raises(OutOfBounds, match="ids or devices the token would exceed 65536"):
+        tokens.pair(login_claims(bound, set(), range(10_000)), NOW + HOUR, NOW + HOUR, NOW)
 
 
 # Keys.

@@ -22,6 +22,7 @@ from hivewire_protocol.errors import (
     ClientDeleted,
     InvalidCredentials,
     InvalidTokenType,
+    OutOfBounds,
     RefreshTokenExpired,
     TokenExpired,
     TokenRevoked,
@@ -37,6 +38,10 @@ from hivewire_protocol.permissions import Permission
 REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10
 """Longest token that is verified, in characters: enough for 1,000 name patterns."""
+
+MOST_LISTED = 1_000
+"""Networks that the token of a login lists: with more it would not fit into the 8 KiB of headers that many proxies
+accept."""
 
 SHORTEST = 1_000
 """Remaining lifetime in ms below which a client gets a new token instead of the one issued before."""
@@ -334,7 +339,10 @@ class Tokens:
         return user if user is not None and user.active else None
 
     def pair(self, claims: Claims, access_expiry: int, refresh_expiry: int, now: int) -> tuple[str, str]:
-        """An access and a refresh token with the same rights and the same id."""
+        """An access and a refresh token with the same rights and the same id.
+
+        Raises OutOfBounds for rights that make a token longer than is verified.
+        """
         # Later than what has revoked those of its devices, perhaps in the same millisecond.
         issued = now if claims.d is UNSET else max(now, self.revocations.until(claims.d) + 1)
         claims.i, claims.j = issued, _token_id()
@@ -344,7 +352,10 @@ class Tokens:
         claims.t, claims.e = ACCESS, access_expiry
         access = self.mint(claims)
         claims.t, claims.e = REFRESH, refresh_expiry
-        return access, self.mint(claims)
+        refresh = self.mint(claims)
+        if max(len(access), len(refresh)) > MAX_TOKEN:
+            raise OutOfBounds(f"with so many patterns, ids or devices the token would exceed {MAX_TOKEN} characters")
+        return access, refresh
 
 
 def _token_id() -> str:
@@ -416,11 +427,15 @@ def _ids(texts: list[str] | None) -> frozenset[int] | None:
 
 
 def login_claims(user: User, networks: Container[int], device_types: Container[int]) -> Claims:
-    """The rights that a login gets, of a client in those networks and device types that exist (section 3.9)."""
+    """The rights that a login gets, of a client in those networks and device types that exist (section 3.9).
+
+    Of a client, `*` stands for the networks that it belongs to (addendum, section 4). A long list says so.
+    """
     content = user.content
     if content.role == Role.ADMIN:
         return Claims([Permission.ANY], 0, ACCESS, user.id, ["*"], ["*"])
     members = [str(each) for each in sorted(content.networks) if each in networks]
     assigned = [str(each) for each in sorted(content.device_types) if each in device_types]
     types = ["*"] if content.all_device_types_available else assigned
-    return Claims(sorted(permissions.CLIENT), 0, ACCESS, user.id, members, types)
+    listed = members if len(members) <= MOST_LISTED else ["*"]
+    return Claims(sorted(permissions.CLIENT), 0, ACCESS, user.id, listed, types)
