@@ -5,9 +5,7 @@ The commands for the configuration document of a tenant are in `tenant_document.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +15,7 @@ from hivewire.cli import tenant_document
 from hivewire.cli.gateway import WOULD, dry_run_option, reach, token_option, url_option
 from hivewire.cli.help import Group
 from hivewire.cli.output import output_option, print_result, show
-from hivewire.cli.user import data_option, refuse_dry_run
+from hivewire.cli.user import data_option, refuse_dry_run, work_on_file
 
 _T = TypeVar("_T")
 
@@ -123,7 +121,7 @@ def read_file(data: Path, read: Callable[[Store], list[_T]]) -> list[_T]:
     async def work(store: Store) -> None:
         found.extend(read(store))
 
-    asyncio.run(_with_store(data, work))
+    work_on_file(data, work)
     return found
 
 
@@ -142,17 +140,4 @@ def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
             problem = f"there is a {what} already" if isinstance(refused, PreconditionFailed) else f"there is no {what}"
             raise click.ClickException(f"{problem} in {data}") from None
 
-    asyncio.run(_with_store(data, work))
-
-
-async def _with_store(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
-    """Open the file and work on it. Its lock ensures that no gateway is running on it."""
-    from hivewire.settings import Settings, StartError
-    from hivewire.store import open_store
-
-    async with AsyncExitStack() as stack:
-        try:
-            store = await open_store(Settings(data=str(data)), stack, existing=True)
-        except StartError as error:
-            raise click.ClickException(str(error)) from None
-        await work(store)
+    work_on_file(data, work)

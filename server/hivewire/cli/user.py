@@ -30,7 +30,10 @@ from hivewire.cli.output import Columns, Row, Text, aligned, local, output_optio
 from hivewire_protocol.nouns.user import Role, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hivewire.cli.remote import Remote
+    from hivewire.store import Store
 
 data_option = click.option(
     "--data",
@@ -462,7 +465,7 @@ def _update(
 ) -> None:
     if data is not None:
         refuse_dry_run(dry_run)
-        asyncio.run(_update_file(login, fields, data))
+        _update_file(login, fields, data)
         return
     with reach(url, token) as remote:
         found = find_user(remote, login)
@@ -478,17 +481,11 @@ def refuse_dry_run(dry_run: bool) -> None:
         raise click.UsageError("--dry-run asks a running gateway, so it cannot be given with --data")
 
 
-async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
-    """The same on the file itself. Its lock ensures that no gateway is running on it."""
+def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
+    """The same on the file itself."""
     from hivewire.ledger.records import NotDurable
-    from hivewire.settings import Settings, StartError
-    from hivewire.store import open_store
 
-    async with AsyncExitStack() as stack:
-        try:
-            store = await open_store(Settings(data=str(data)), stack, existing=True)
-        except StartError as error:
-            raise click.ClickException(str(error)) from None
+    async def work(store: Store) -> None:
         found = store.users.by_login(login)
         if found is None:
             raise click.ClickException(f"there is no user {login} in {data}")
@@ -502,3 +499,21 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
             await store.ledger.commit(store.users.write(login, profile, None))
         except NotDurable as error:
             raise click.ClickException(str(error)) from None
+
+    work_on_file(data, work)
+
+
+def work_on_file(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
+    """Work on a data file. Its lock ensures that no gateway is running on it. Raises ClickException."""
+    from hivewire.settings import Settings, StartError
+    from hivewire.store import open_store
+
+    async def do() -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                store = await open_store(Settings(data=str(data)), stack, existing=True)
+            except StartError as error:
+                raise click.ClickException(str(error)) from None
+            await work(store)
+
+    asyncio.run(do())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from sys import intern
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -66,6 +67,14 @@ class Change(Struct, gc=False, array_like=True):
     description: str | None = None
     previous: int = 0
     ordinal: int = 1
+
+
+def share(change: Change) -> Change:
+    """The same change, which shares its strings: a million records share a handful of kinds, types and authors."""
+    change.kind, change.content_type = intern(change.kind), intern(change.content_type)
+    if change.author is not None:
+        change.author = intern(change.author)
+    return change
 
 
 class Outline(Struct, gc=False):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from sys import intern
-
 from msgspec import Struct
 
 from hivewire.ledger.records import AuditRow, Change
@@ -18,12 +15,3 @@ class Body(Struct, array_like=True):
 
     changes: list[Change]
     rows: list[AuditRow] = []
-
-
-def share(changes: Sequence[Change]) -> None:
-    """Let changes share their strings: a million records share a handful of kinds, types and authors."""
-    for change in changes:
-        change.kind = intern(change.kind)
-        change.content_type = intern(change.content_type)
-        if change.author is not None:
-            change.author = intern(change.author)

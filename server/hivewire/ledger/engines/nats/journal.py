@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.ledger.engines.nats.body import FORMAT, Body, share
+from hivewire.ledger.engines.nats.body import FORMAT, Body
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints
 from hivewire.ledger.engines.nats.upkeep import Upkeep
 from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Take
-from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided, share
 from hivewire.nats import stream as streams
 from hivewire.nats.connection import (
     Address,
@@ -315,7 +315,8 @@ def copied(entry: LogEntry) -> Copied:
     body = msgspec.msgpack.decode(entry.body, type=Body | None)
     if body is None:
         return Copied(entry.place, entry.id, (), ())
-    share(body.changes)
+    for change in body.changes:
+        share(change)
     return Copied(entry.place, entry.id, body.changes, body.rows)
 
 

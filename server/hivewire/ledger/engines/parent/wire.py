@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from sys import intern
 from typing import TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
-from hivewire.ledger.records import AuditFilter, AuditRow, Change
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, share
 from hivewire.link import Keep, Turn
 
 # Requests: the members of `Journal`, by name. What they answer is what those return.
@@ -161,14 +160,8 @@ passing_changes_of = msgspec.msgpack.Decoder(list[Change]).decode
 
 
 def changes_of(encoded: bytes | Raw) -> list[Change]:
-    """The changes in these bytes. A million records share a handful of kinds, types and authors."""
-    changes = passing_changes_of(encoded)
-    for change in changes:
-        change.kind = intern(change.kind)
-        change.content_type = intern(change.content_type)
-        if change.author is not None:
-            change.author = intern(change.author)
-    return changes
+    """The changes in these bytes."""
+    return [share(change) for change in passing_changes_of(encoded)]
 
 
 def portions(changes: list[Change], most: int) -> Iterable[list[Change]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from sys import intern
 from typing import Any
 
 from msgspec.structs import astuple
 
 from hivewire.ledger.engines.sqlite.file import ROOM
 from hivewire.ledger.journal import MAX_APPEND
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import Change, share
 
 # Columns are the fields of a Change, by their names and in their order; `place` stands for the revision.
 _COLUMNS = ("place", *Change.__struct_fields__[1:])
@@ -105,10 +104,4 @@ def _different(changes: Sequence[Change]) -> list[Any]:
 
 def change_of(row: Iterable[Any]) -> Change:
     """The change in a row of SELECTED."""
-    change = Change(*row)
-    # A million records share a handful of kinds, types and authors.
-    change.kind = intern(change.kind)
-    change.content_type = intern(change.content_type)
-    if change.author is not None:
-        change.author = intern(change.author)
-    return change
+    return share(Change(*row))
