@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivewire.cli.data_file import change_file, data_option, read_file, refuse_dry_run
 from hivewire.cli.gateway import WOULD, dry_run_option, reach, token_option, url_option
 from hivewire.cli.help import Group
 from hivewire.cli.output import Columns, Row, Text, output_option, print_result, show, value_in_pipes
-from hivewire.cli.tenant import change_file, read_file
-from hivewire.cli.user import data_option, refuse_dry_run
 from hivewire_protocol.nouns.tenant import Privilege
 
 if TYPE_CHECKING:

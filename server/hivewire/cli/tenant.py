@@ -5,23 +5,15 @@ The commands for the configuration document of a tenant are in `tenant_document.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from hivewire.cli import tenant_document
+from hivewire.cli.data_file import change_file, data_option, read_file, refuse_dry_run
 from hivewire.cli.gateway import WOULD, dry_run_option, reach, token_option, url_option
 from hivewire.cli.help import Group
 from hivewire.cli.output import output_option, print_result, show
-from hivewire.cli.user import data_option, refuse_dry_run, work_on_file
-
-_T = TypeVar("_T")
-
-if TYPE_CHECKING:
-    from hivewire.ledger.records import Transaction
-    from hivewire.store import Store
 
 
 @click.group(cls=Group, no_args_is_help=True)
@@ -112,32 +104,3 @@ for _command in (
     tenant_document.history,
 ):
     tenant.add_command(_command)
-
-
-def read_file(data: Path, read: Callable[[Store], list[_T]]) -> list[_T]:
-    """What `read` makes of the file of a stopped gateway. Raises ClickException."""
-    found: list[_T] = []
-
-    async def work(store: Store) -> None:
-        found.extend(read(store))
-
-    work_on_file(data, work)
-    return found
-
-
-def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
-    """Write a transaction to the file of a stopped gateway. Raises ClickException when it is refused."""
-    from hivewire.access.tenants import TenancyError
-    from hivewire.ledger.records import NotDurable, PreconditionFailed, Refused
-
-    async def work(store: Store) -> None:
-        try:
-            await store.ledger.commit(make(store))
-        except (TenancyError, NotDurable) as error:
-            raise click.ClickException(str(error)) from None
-        except Refused as refused:
-            what = f"{refused.write.kind} {refused.write.key}"
-            problem = f"there is a {what} already" if isinstance(refused, PreconditionFailed) else f"there is no {what}"
-            raise click.ClickException(f"{problem} in {data}") from None
-
-    work_on_file(data, work)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import structs
 
+from hivewire.cli.data_file import data_option, refuse_dry_run, work_on_file
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import (
     MOST_COMPLETED,
@@ -30,17 +30,8 @@ from hivewire.cli.output import Columns, Row, Text, aligned, local, output_optio
 from hivewire_protocol.nouns.user import Role, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from hivewire.cli.remote import Remote
     from hivewire.store import Store
-
-data_option = click.option(
-    "--data",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Work on this data file; its gateway must be stopped.",
-)
-
 
 ROLES = {"admin": Role.ADMIN, "client": Role.CLIENT}
 """The values of `--role`, in DeviceHive's words. A user of role client is no OAuth client (`hivewire client`)."""
@@ -475,12 +466,6 @@ def _update(
         )
 
 
-def refuse_dry_run(dry_run: bool) -> None:
-    """Raise UsageError for a dry run on a file."""
-    if dry_run:
-        raise click.UsageError("--dry-run asks a running gateway, so it cannot be given with --data")
-
-
 def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
     """The same on the file itself."""
     from hivewire.ledger.records import NotDurable
@@ -501,19 +486,3 @@ def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
             raise click.ClickException(str(error)) from None
 
     work_on_file(data, work)
-
-
-def work_on_file(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
-    """Work on a data file. Its lock ensures that no gateway is running on it. Raises ClickException."""
-    from hivewire.settings import Settings, StartError
-    from hivewire.store import open_store
-
-    async def do() -> None:
-        async with AsyncExitStack() as stack:
-            try:
-                store = await open_store(Settings(data=str(data)), stack, existing=True)
-            except StartError as error:
-                raise click.ClickException(str(error)) from None
-            await work(store)
-
-    asyncio.run(do())
