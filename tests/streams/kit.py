@@ -8,8 +8,10 @@ from typing import Any
 from msgspec import Struct
 
 from hivewire.streams.contract import StreamEngine
+from hivewire.streams.log import Log
 from hivewire.streams.message import Draft, Make, Message, Update
 from hivewire.streams.messages import Messages
+from hivewire.streams.page import Selection
 from hivewire.streams.writer import Limits
 
 START = 1_800_000_000_000
@@ -64,3 +66,8 @@ def messages_on(engine: StreamEngine, clocks: Clocks, **limits: Any) -> Messages
     """Both logs with these limits, the rates not limited, not open yet."""
     given = Limits(**{"device_rate": 0, "retention": HOUR, **limits})
     return Messages(engine, lambda: clocks.wall, given, given, lambda: clocks.monotonic)
+
+
+async def of_device(log: Log, device: int, **wanted: Any) -> list[Message]:
+    """A page of a device's messages, of each the last event; all of them by default, in the order of timestamps."""
+    return [message async for portion in log.portions_of(device, Selection(**wanted)) for message in portion]

@@ -26,7 +26,7 @@ from hivewire.streams.message import Message
 from hivewire.streams.messages import Messages
 from hivewire.streams.sqlite import SqliteEngine
 from tests.command import Run
-from tests.streams.kit import Clocks, draft, messages_on
+from tests.streams.kit import Clocks, draft, messages_on, of_device
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ async def insert(messages: Messages) -> Message:
 
 
 async def everything(messages: Messages) -> list[Message]:
-    return await messages.commands.of_device(1)
+    return await of_device(messages.commands, 1)
 
 
 async def epoch(messages: Messages) -> str:

@@ -11,7 +11,7 @@ from hivewire.streams.log import Log
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import KeyReused, Message, NotFound
 from hivewire.streams.messages import Messages
-from tests.streams.kit import DOOR, LAMP, START, Clocks, draft, messages_on, updating
+from tests.streams.kit import DOOR, LAMP, START, Clocks, draft, messages_on, of_device, updating
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_an_update_is_an_event_of_its_own(log: Log) -> None:
     assert (updated.id, updated.timestamp) == (inserted.id, inserted.timestamp)
     assert updated.changed > inserted.changed
     assert await log.get(1, inserted.id) == updated
-    assert await log.of_device(1) == [updated]
+    assert await of_device(log, 1) == [updated]
     assert await log.since(log.oldest - 1, take=10) == events == [inserted, updated]
     with pytest.raises(NotFound):
         await log.update(2, inserted.id, updating("c"))

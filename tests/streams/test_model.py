@@ -18,7 +18,7 @@ from hivewire.streams.log import Log
 from hivewire.streams.message import KeyReused, Message, NotFound
 from hivewire.streams.messages import Messages
 from hivewire.streams.page import Selection
-from tests.streams.kit import HOUR, START, Clocks, Device, draft, messages_on, updating
+from tests.streams.kit import HOUR, START, Clocks, Device, draft, messages_on, of_device, updating
 from tests.streams.test_engines import ENGINES
 
 devices = st.integers(1, 3)
@@ -186,7 +186,7 @@ class LogMachine(RuleBasedStateMachine):
         if selection.descending:
             expected.reverse()
         end = None if selection.take is None else selection.skip + selection.take
-        assert self.do(self.log.of_device(device, selection)) == expected[selection.skip : end]
+        assert self.do(of_device(self.log, device, **members)) == expected[selection.skip : end]
 
     @rule(data=st.data())
     def read_one(self, data: st.DataObject) -> None:

@@ -36,7 +36,7 @@ from hivewire.streams.page import Selection
 from hivewire.streams.segment import Header, Known, Recent
 from hivewire.streams.sqlite import SqliteEngine
 from hivewire_protocol.tenant.steps import Steps, at_once
-from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, updating
+from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, of_device, updating
 from tests.streams.test_engines import ENGINES, Clusters
 
 
@@ -85,7 +85,7 @@ async def test_closed_segments_are_read_like_the_open_one(shelf: Shelf) -> None:
         assert [await log.get(number % 3, inserted[number].id) for number in range(30)] == last
         assert await log.get(9, inserted[0].id) is None
         for device in range(3):
-            assert await log.of_device(device) == last[device::3]
+            assert await of_device(log, device) == last[device::3]
         assert await log.since(log.oldest - 1, take=100) == [*inserted, *updated.values()]
         assert (await log.since(inserted[4].place, take=2))[0] == inserted[5]
         assert await log.since(log.tip, take=2) == []
@@ -102,10 +102,10 @@ async def test_a_page_comes_in_portions_of_a_few_megabytes(shelf: Shelf, monkeyp
     log = await shelf.open()
     inserted = [await log.insert(draft(value="x" * 1_000)) for _ in range(20)]
     for _ in range(2):
-        portions = [portion async for portion in log.portions_of(1)]
+        portions = [portion async for portion in log.portions_of(1, Selection())]
         assert [message for portion in portions for message in portion] == inserted
         assert [len(portion) for portion in portions[:2]] == [3, 5_000 // len(inserted[0].body)]
-        assert [portion async for portion in log.portions_of(2)] == []
+        assert [portion async for portion in log.portions_of(2, Selection())] == []
         log = await shelf.reopen()
 
 
@@ -119,7 +119,7 @@ async def test_what_readers_keep_in_memory_is_bounded(shelf: Shelf, monkeypatch:
     assert found == inserted[: len(found)]
     assert 1_000 <= sum(len(message.body) for message in found) < 1_000 + 2 * len(inserted[0].body)
     for _ in range(2):
-        assert await log.of_device(1) == inserted
+        assert await of_device(log, 1) == inserted
         assert len(log._postings) == 2
         log = await shelf.reopen()
 
@@ -144,9 +144,9 @@ async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:
     inserted = [await log.insert(draft(timestamp=time)) for time in times]
     expected = [inserted[number] for number in (4, 2, 3, 5, 6)]
     for _ in range(2):
-        assert await log.of_device(1, Selection(10, 50)) == expected
-        assert await log.of_device(1, Selection(take=1)) == [inserted[1]]
-        assert await log.of_device(1, Selection(descending=True, take=1)) == [inserted[8]]
+        assert await of_device(log, 1, after=10, before=50) == expected
+        assert await of_device(log, 1, take=1) == [inserted[1]]
+        assert await of_device(log, 1, descending=True, take=1) == [inserted[8]]
         assert await log.replay(lambda message: message.timestamp < 50, after=10) == expected
         assert await log.replay(lambda message: True, after=10, most=2) == expected[:2]
         assert await log.replay(lambda message: True, after=50) == []
@@ -230,7 +230,7 @@ async def test_messages_of_one_time_are_in_the_order_of_their_inserts(
     last = sorted(shared, key=lambda message: (message.timestamp, message.place))
     for _ in range(2):
         assert await log.replay(lambda message: True, after=0) == [updated, second, *last]
-        assert await log.of_device(1, Selection(take=2)) == [updated, second]
+        assert await of_device(log, 1, take=2) == [updated, second]
         log = await shelf.reopen()
 
 
@@ -253,7 +253,7 @@ async def test_a_replay_of_updates_goes_by_the_time_of_the_update(shelf: Shelf) 
     log = await shelf.open()
     inserted = [await log.insert(draft(value=f"{number}")) for number in range(9)]
     shelf.clocks.on(1_000)
-    before = log.now()
+    before = shelf.messages.now()
     for value in ("a", "b"):
         last = [await log.update(1, inserted[number].id, updating(value)) for number in (1, 5)]
     assert await log.replay(lambda message: True, after=before, updated=True) == last
@@ -278,7 +278,7 @@ async def test_messages_expire_by_segments(shelf: Shelf) -> None:
     await shelf.tidy()
     for _ in range(2):
         assert log.oldest == young[0].place
-        assert await log.since(log.oldest - 1, take=100) == await log.of_device(1) == young
+        assert await log.since(log.oldest - 1, take=100) == await of_device(log, 1) == young
         assert await log.get(1, old[0].id) is None
         assert not log.covers(old[0].place)
         with pytest.raises(NotKept):
@@ -376,7 +376,7 @@ async def test_an_update_lets_the_retention_begin_anew(shelf: Shelf) -> None:
     assert log.oldest > message.place
     for _ in range(2):
         assert await log.get(1, message.id) == updated
-        assert await log.of_device(1) == [updated]
+        assert await of_device(log, 1) == [updated]
         assert await log.replay(lambda message: True, after=0) == [updated]
         log = await shelf.reopen()
 
@@ -507,7 +507,7 @@ async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
     log = await shelf.reopen(device_bytes=1_000)
     with pytest.raises(TooMany):
         await log.insert(draft())
-    [message, *_] = await log.of_device(1)
+    [message, *_] = await of_device(log, 1)
     with pytest.raises(TooMany, match="device lamp has"):
         await log.update(1, message.id, updating("b"))
     shelf.clocks.on(HOUR // 2)
@@ -620,14 +620,14 @@ async def test_a_long_list_lets_the_event_loop_run(shelf: Shelf, monkeypatch: py
             ticks += 1
             await asyncio.sleep(0)
 
-    await log.of_device(1)  # the postings are in memory now
+    await of_device(log, 1)  # the postings are in memory now
     ticking = asyncio.create_task(tick())
-    await log.of_device(1)
+    await of_device(log, 1)
     assert ticks >= 50, "as many entries are not in memory"
     monkeypatch.setattr(slices, "SHORT_SECONDS", -1)
     monkeypatch.setattr(slices, "SLICE_SECONDS", -1)
     ticks = 0
-    assert len(await log.of_device(1, Selection(take=1))) == 1
+    assert len(await of_device(log, 1, take=1)) == 1
     ticking.cancel()
     assert ticks >= 120
 
@@ -637,7 +637,7 @@ async def test_a_page_reads_only_the_segments_that_it_may_need(shelf: Shelf) -> 
     log = await shelf.open()
     inserted = [await log.insert(draft(value=f"{number}")) for number in range(40)]
     log = await shelf.reopen()
-    assert await log.of_device(1, Selection(descending=True, take=2)) == [inserted[39], inserted[38]]
+    assert await of_device(log, 1, descending=True, take=2) == [inserted[39], inserted[38]]
     assert len(log._postings) == 1, "of the segment that was closed last"
-    assert await log.of_device(1, Selection(descending=True, take=2, skip=5)) == [inserted[34], inserted[33]]
+    assert await of_device(log, 1, descending=True, take=2, skip=5) == [inserted[34], inserted[33]]
     assert len(log._postings) == 2

@@ -34,7 +34,7 @@ from hivewire.streams.writer import MOST_FILL
 from tests.ledger.shared import Fault
 from tests.ledger.sites import Sites, case_of, losses, scripts
 from tests.running import PATIENCE
-from tests.streams.kit import HOUR, START, Clocks, Device, draft, making, messages_on, updating
+from tests.streams.kit import HOUR, START, Clocks, Device, draft, making, messages_on, of_device, updating
 from tests.streams.shared import SharedStore, SharedView
 
 
@@ -376,7 +376,7 @@ async def test_a_log_that_lost_the_beginning_goes_on_behind_it(site: Site) -> No
     assert gaps == [9_216], "who follows is told then"
     assert (mine.commands.oldest, mine.commands.tip, mine.commands.stored) == (9_216, 9_215, 0)
     assert not mine.commands.covers(message.place)
-    assert await mine.commands.of_device(1) == []
+    assert await of_device(mine.commands, 1) == []
     mine.commands._writer.take(9, site.store.logs["commands"].entries[0])
     assert (mine.commands.stored, mine.commands.bytes) == (1, len(site.store.logs["commands"].entries[0]))
 

@@ -14,7 +14,7 @@ from hivewire.streams.log import UPDATES, Log
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import KeyReused, Message, NotStored, Outcome, Overloaded, Undecided, Update, pack
 from hivewire.streams.messages import Messages, messages_of
-from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on, updating
+from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on, of_device, updating
 
 
 class Held:
@@ -361,4 +361,4 @@ async def test_times_of_clients_may_be_any_integers(log: Log) -> None:
     """What is too far away to be stored is clipped."""
     for time in (1 << 70, -(1 << 70), 0):
         await log.insert(draft(timestamp=time, expires_in=1 << 70))
-    assert len(await log.of_device(1)) == 3
+    assert len(await of_device(log, 1)) == 3

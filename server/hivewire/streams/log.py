@@ -98,10 +98,6 @@ class Log(Reader):
         """The age of the commit that the storage has not finished; 0 without one."""
         return self._writer.waiting_seconds()
 
-    def now(self) -> int:
-        """`serverTimestamp`: milliseconds since 1970. Every event from now on gets a later clock."""
-        return self._clock.answered()
-
     def observe(self, observer: Observer) -> None:
         """Call it with the messages of each commit: durable, in the order of places, before they are answered."""
         self._writer.observers.append(observer)

@@ -29,9 +29,6 @@ class Selection(NamedTuple):
     take: int | None = None
 
 
-EVERYTHING = Selection()
-
-
 class Page:
     """Gets the events of a device, the newest first, and keeps the places of those that the page may need: the last
     event of each message."""

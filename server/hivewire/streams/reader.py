@@ -15,7 +15,7 @@ from hivewire.slices import in_order, in_slices
 from hivewire.streams.contract import READ_BYTES, LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import RANDOM_BITS, ROOM, Message, NotKept, Unreadable, pick, unpack
-from hivewire.streams.page import EVERYTHING, Page, Selection
+from hivewire.streams.page import Page, Selection
 from hivewire.streams.segment import Closed, Header, Postings, entry_of, postings_of
 from hivewire.streams.stamps import Clock
 from hivewire_protocol.tenant.steps import Steps
@@ -87,12 +87,9 @@ class Reader:
                     return next(iter(await self._at([place], 1)), None)
         return None
 
-    async def of_device(self, device: int, wanted: Selection = EVERYTHING) -> list[Message]:
-        """A page of a device's messages, of each the last event; all of them by default, in the order of timestamps."""
-        return [message async for portion in self.portions_of(device, wanted) for message in portion]
-
-    async def portions_of(self, device: int, wanted: Selection = EVERYTHING) -> AsyncIterator[list[Message]]:
-        """The same in portions of about READ_BYTES, each read when it is asked for.
+    async def portions_of(self, device: int, wanted: Selection) -> AsyncIterator[list[Message]]:
+        """A page of a device's messages, of each the last event, in portions of about READ_BYTES, each read when it is
+        asked for.
 
         It takes memory for a portion, and for the places of the page and of what stands before it.
         """
