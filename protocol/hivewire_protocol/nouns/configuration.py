@@ -376,7 +376,7 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     at: Annotated[
         str | None,
         says(
-            "Write it at this time, in the forms of `expires`. It is judged now, and then again: versions and rights."
+            "Write it at this time, in the forms of `expires`. Versions and rights are checked now, and again then."
         ),
     ] = None
     dryRun: DryRun = None

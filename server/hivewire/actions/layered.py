@@ -26,7 +26,7 @@ def check_read(services: Services, caller: Caller, layer: str) -> None:
 async def seen_from(services: Services, identity: Identity, layer: str | None) -> int:
     """The first revision of which somebody sees the changes of a layer.
 
-    A device may have the id of one that was deleted. What that had in its layer is for those who reach all devices.
+    A device may have the id of a deleted one. The layer of the deleted one is only for those who reach all devices.
     """
     if layer is None or not layer.startswith(OF_DEVICE) or services.registry.scope(identity).everything:
         return 0

@@ -130,8 +130,8 @@ class Survey:
                 self._add(found, problems)
 
     def _judge(self, values: Iterable[Found]) -> Steps[tuple[list[Found], list[Found]]]:
-        """Judge the values; returns those that do not fit and whose problems cannot be described on the event loop, and
-        those that are too costly for it."""
+        """Judge the values. Returns those whose problems take long to describe, and those that take long to judge: both
+        are for other processes."""
         judge, unfit, heavy = compiled(self._schema), list[Found](), list[Found]()
         for found in values:
             rule = self._schemas.of(found.name)
