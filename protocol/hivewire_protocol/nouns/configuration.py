@@ -375,9 +375,7 @@ class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknow
     ] = None
     at: Annotated[
         str | None,
-        says(
-            "Write it at this time, in the forms of `expires`. Versions and rights are checked now, and again then."
-        ),
+        says("Write it at this time, in the forms of `expires`. Versions and rights are checked now, and again then."),
     ] = None
     dryRun: DryRun = None
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 _T = TypeVar("_T")
 
@@ -57,8 +57,6 @@ class Passwords:
     def _matches(self, encoded: str, password: str) -> bool:
         try:
             return self._hasher.verify(encoded, password)
-        except VerifyMismatchError:
-            return False
         except (VerificationError, InvalidHashError):
             return False
 
