@@ -191,6 +191,25 @@ async def test_saves_of_devices_in_a_row_share_a_commit(world: World) -> None:
     assert [message.device_id for message in told] == [f"d{number}" for number in range(50)]
 
 
+async def test_labels_of_devices_in_a_row_share_a_commit(world: World) -> None:
+    """A program that labels a fleet sends them one after the other, and needs no connection for each."""
+    await world.furnish()
+    for number in range(10):
+        world.save(number, f"d{number}", name="lamp")
+    await world.quiet()
+    world.answers()
+    before = world.journal.appends
+    for number in range(10):
+        world.ask("device/label", number, deviceId=f"d{number}", labels={"site": "bonn"})
+    world.ask("device/label", 10, deviceId="d3", labels={"site": "mainz"})
+    world.ask("device/label", 11, deviceId="d3")
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [*range(12)]
+    assert answers[-1]["labels"] == {"site": "mainz"}
+    assert world.journal.appends - before == 2
+
+
 async def test_saves_of_one_device_follow_one_another(world: World) -> None:
     """Each of them changes what the one before it has left, also while others are saved beside it."""
     await world.furnish()

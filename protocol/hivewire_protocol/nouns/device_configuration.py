@@ -99,6 +99,7 @@ class DeviceLabel(Request, tag="device/label", forbid_unknown_fields=True):
     """Set the labels of a device, which needs `ManageConfiguration`; without `labels` only show them."""
 
     permission = Permission.GET_CONFIGURATION
+    concurrent = True
     of_device = True
     required = ("deviceId",)
     reply = DeviceLabelReply
