@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import secrets
 import shutil
 import sqlite3
@@ -642,6 +643,27 @@ async def test_nothing_is_written_to_a_file_that_was_replaced(path: Path, suffix
     with pytest.raises(NotStored, match="replaced or removed"):
         await log.append(2, b"entry")
     await engine.close()
+
+
+async def test_a_stop_while_the_disk_is_full_keeps_what_was_stored(path: Path) -> None:
+    """No file can grow, so the note that the file is closed has to fit into what its WAL has already."""
+    engine = await opened(path)
+    log = engine.log("commands")
+    entries = [(number, b"entry") for number in range(1, 33)]
+    for entry in entries:  # so that the WAL is longer than the file
+        await log.append(*entry)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name(path.name + "-wal").stat().st_size, hard))
+    try:
+        with pytest.raises(NotStored):
+            await log.append(33, b"entry")
+        await engine.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    engine = await opened(path)
+    found = await engine.log("commands").load()
+    await engine.close()
+    assert (found.entries, asides(path)) == (entries, [])
 
 
 async def test_a_read_only_directory_can_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,8 +170,10 @@ class SqliteEngine:
             await readers.close()
         if writers is not None:
             with suppress(sqlite3.Error):
+                # Written back first, so that the note begins the WAL anew and needs no more space: the disk may be
+                # full. Without the note a start would take the WAL, which SQLite removes at the end, for lost.
                 await writers.executescript(
-                    f"PRAGMA busy_timeout = 0; {_noted(CLOSED)} PRAGMA wal_checkpoint(TRUNCATE);"
+                    f"PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint; {_noted(CLOSED)} PRAGMA wal_checkpoint(TRUNCATE);"
                 )
             await writers.close()
 
