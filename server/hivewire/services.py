@@ -80,7 +80,7 @@ class Services(Struct, kw_only=True):
     effective: EffectiveRows
     notes: Notes
     progress: Progress
-    query: Callable[[Identity, Asked], Query | None]
+    fleet_query: Callable[[Identity, Asked], Query | None]
     fleet_watch: FleetWatch
     layer_topics: LayerTopics
     messages: Messages
@@ -180,7 +180,7 @@ def wire(
         fleet=fleet,
         effective=EffectiveRows(schemas),
         notes=notes,
-        query=query,
+        fleet_query=query,
         fleet_watch=FleetWatch(fleet, progress, query, registry.scope),
         progress=progress,
         layer_topics=LayerTopics(ledger, registry, hub),

@@ -43,7 +43,7 @@ def _query(services: Services, caller: Caller, request: FleetCount | FleetList |
     if request.target is not None:
         check_bounds(request.target)
     checked_patterns(request.names)
-    if (query := services.query(caller.identity, request)) is None:
+    if (query := services.fleet_query(caller.identity, request)) is None:
         raise NotFound(f"Rollout {request.rollout} is not open")
     return query
 

@@ -14,7 +14,7 @@ from hivewire.access.passwords import Busy
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.user_changes import change_user
 from hivewire.access.users import User
-from hivewire.actions.checks import check_token, time_of
+from hivewire.actions.checks import check_token, time_of, violations
 from hivewire.caller import Caller
 from hivewire.devices.scope import scope_of
 from hivewire.dispatch import check_administrator
@@ -187,23 +187,10 @@ def token_refresh(services: Services, caller: Caller, request: TokenRefresh) -> 
 
 def token_create(services: Services, caller: Caller, request: TokenCreate) -> Reply:
     """Mint tokens with no more rights than the caller's own."""
-    identity = caller.identity
-    payload = request.payload
+    identity, payload = caller.identity, request.payload
     if payload is None:
         raise InvalidParameters("Missing or invalid payload in request")
-    if payload.userId is None:
-        raise InvalidParameters(
-            "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
-            "On property userId (value: null): must not be null ; "
-        )
-    if payload.userId != identity.user_id and not identity.may(Permission.MANAGE_USER):
-        raise AccessDenied.because(f"a token for somebody else needs {Permission.MANAGE_USER.wire_name}")
-    user = services.users.by_id(payload.userId)
-    if user is None:
-        raise NotFound(f"User with id = {payload.userId} not found")
-    if not user.active:
-        raise NotAllowed(UserNotActive.text)
-    maker = services.users.by_id(identity.user_id)
+    user, maker = _owner(services, identity, payload), services.users.by_id(identity.user_id)
     if user.content.role == Role.ADMIN and (maker is None or maker.content.role != Role.ADMIN):
         # Administrators may do what no permission covers, such as setting passwords.
         raise AccessDenied.because("only administrators make tokens for administrators")
@@ -234,6 +221,20 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         expires=access_expiry,
     )
     return TokensReply(*pair)
+
+
+def _owner(services: Services, identity: Identity, payload: TokenPayload) -> User:
+    """The user for whom a token is made. Raises InvalidParameters, AccessDenied, NotFound or NotAllowed."""
+    if payload.userId is None:
+        raise violations([("userId", None, "must not be null")])
+    if payload.userId != identity.user_id and not identity.may(Permission.MANAGE_USER):
+        raise AccessDenied.because(f"a token for somebody else needs {Permission.MANAGE_USER.wire_name}")
+    user = services.users.by_id(payload.userId)
+    if user is None:
+        raise NotFound(f"User with id = {payload.userId} not found")
+    if not user.active:
+        raise NotAllowed(UserNotActive.text)
+    return user
 
 
 MAX_DEVICES = 1_000
