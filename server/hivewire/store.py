@@ -23,8 +23,7 @@ from hivewire.services import now
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import LOGS, LogName, StoreError
-from hivewire.streams.messages import NOTE, Messages, Remember, messages_of
-from hivewire.streams.messages import engine_of as engine_for_messages
+from hivewire.streams.messages import NOTE, Messages, Remember, message_engine_of, messages_of
 from hivewire.streams.parent import LogService
 from hivewire.telemetry import log
 
@@ -123,7 +122,7 @@ async def _share_messages(
     beside: tuple[str, Mapping[str, str], Remember],
     stack: contextlib.AsyncExitStack,
 ) -> dict[LogName, LogService]:
-    engine = engine_for_messages(settings, file)
+    engine = message_engine_of(settings, file)
     stack.push_async_callback(engine.close)
     whole = messages_of(settings, now, engine)
     try:
@@ -165,7 +164,7 @@ async def open_messages(
     notes = await ledger.notes()
     if site is None:
         _warn_of_missing(settings, file, notes)
-    messages = messages_of(settings, now, engine_for_messages(settings, file, site))
+    messages = messages_of(settings, now, message_engine_of(settings, file, site))
     stack.push_async_callback(messages.close)
     try:
         await messages.open(ledger.epoch, notes, _if_possible(ledger.remember))

@@ -40,7 +40,7 @@ TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
 
 
-def engine_of(settings: Settings, ledger: Path | None, site: NatsBroadcast | None = None) -> StreamEngine:
+def message_engine_of(settings: Settings, ledger: Path | None, site: NatsBroadcast | None = None) -> StreamEngine:
     """The engine that these settings say.
 
     `ledger` is the file of the ledger; without one messages are in memory. `site` is there when other gateways are.
