@@ -8,9 +8,10 @@ import os
 import statistics
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,16 @@ def beside(get: Ask, work: Callable[[], Any]) -> dict[str, list[float]]:
     return {"before": before, "during": during}
 
 
+class Figures(defaultdict[str, list[float]]):
+    """What was measured, by name."""
+
+    def of(self, *names: str) -> float:
+        """The median, or with two names that of the ratios of their rounds."""
+        one, *others = (self[name] for name in names)
+        ratios = [mine / theirs for mine, theirs in zip(one, *others, strict=True)] if others else one
+        return float(statistics.median(ratios))
+
+
 def fleets(
     folder: Path,
     rounds: int,
@@ -73,55 +84,75 @@ def fleets(
     seconds: float = 1.0,
 ) -> list[Row]:
     """All of it, each kind of request for so many seconds in a round. Ratios are medians of those of each pair."""
-    path = folder / "fleet.db"
+    path, found = folder / "fleet.db", Figures(list)
     asyncio.run(messages.register(path, registered))
     rows = [Row("memory for each device beyond its records", views(path), "B", at_most=512)]
-    found: dict[str, list[float]] = {}
-
-    def note(name: str, *values: float) -> None:
-        found.setdefault(name, []).extend(values)
-
-    def of(*names: str) -> float:
-        one, *others = (found[name] for name in names)
-        of_rounds = [mine / theirs for mine, theirs in zip(one, *others, strict=True)] if others else one
-        return float(statistics.median(of_rounds))
-
-    with ExitStack() as stack:
-        server = stack.enter_context(servers.gateway(path, flags=FLAGS))
+    with servers.gateway(path, flags=FLAGS) as server:
         token = log_in(server)
         prepare(server, token)
-        raw = stack.enter_context(servers.plain("fanout"))
         say(f"{online:,} devices come online")
-        ask = stack.enter_context(listening(server, token, online))
-        ask_raw = stack.enter_context(listening(raw, None, online))
-        before = messages.settled(server)
-        ask("follow 0")
-        grown = 1_024 * (messages.settled(server) - before) / online
-        rows.append(Row("memory for each device that listens, beyond its socket", grown, "B", at_most=2_048))
-        for number in range(rounds):
-            say(f"round {number + 1} of {rounds}: edits for {online:,} devices")
-            note("few", statistics.median(ask("few 50")["pushed"]))
-            for _ in range(EDITS):  # in turns: the speed of a shared machine changes from second to second
-                note("raw", *ask_raw("edit 1")["pushed"])
-                note("edit", *ask("edit 1")["pushed"])
-            for kind, rate in ask(f"rates {1_000 * seconds:.0f}").items():
-                note(kind, rate)
-        say(f"{online:,} devices come back")
-        ask("edit 1")
-        note("resume", ask("resume 0")["seconds"])
-        say(f"a rollout takes {registered // 2:,} devices")
-        # In a process of their own: that of the listeners is busy with thousands of frames.
-        with listening(server, token, 0, first=True) as get:
-            for number in range(
-                2 * rounds - 1
-            ):  # each is short, and a percentile says more of the machine than a median
-                if number:
-                    ask(f"rollback {number}")
-                gets = beside(get, lambda: ask("rollout 50"))
-                note("longest", max(gets["during"]))
-                for when, times in gets.items():
-                    note(when, statistics.quantiles(times, n=100)[98])
-    with servers.gateway(folder / "alone.db", flags=FLAGS) as server:
+        with (
+            servers.plain("fanout") as raw,
+            listening(server, token, online) as ask,
+            listening(raw, None, online) as ask_raw,
+        ):
+            before = messages.settled(server)
+            ask("follow 0")
+            grown = 1_024 * (messages.settled(server) - before) / online
+            rows.append(Row("memory for each device that listens, beyond its socket", grown, "B", at_most=2_048))
+            for number in range(rounds):
+                say(f"round {number + 1} of {rounds}: edits for {online:,} devices")
+                _edit(ask, ask_raw, seconds, found)
+            say(f"{online:,} devices come back")
+            ask("edit 1")
+            found["resume"].append(ask("resume 0")["seconds"])
+            say(f"a rollout takes {registered // 2:,} devices")
+            # In a process of their own: that of the listeners is busy with thousands of frames.
+            with listening(server, token, 0, first=True) as get:
+                _roll_out(ask, get, rounds, found)
+    _compare(folder / "alone.db", rounds, say, online, found)
+    return [
+        *rows,
+        Row(f"raw fan-out to {online:,}, p50", 1_000 * found.of("raw"), "ms"),
+        Row(f"edit until {online:,} devices have it, p50", 1_000 * found.of("edit"), "ms"),
+        Row("that / raw fan-out", found.of("edit", "raw"), "x", at_most=1.3),
+        Row(f"edit for {FEW} of {online:,} online and {registered:,} devices, p50", 1_000 * found.of("few"), "ms"),
+        Row(f"that / the same with {FEW} devices in all", found.of("few", "alone"), "x", at_most=1.5),
+        Row(f"effective values of {NAMES} names", found.of("effective"), "requests/s"),
+        Row(f"that / a list of {NAMES}", found.of("effective", "list"), "x", at_least=0.5),
+        Row("reports", found.of("report"), "requests/s"),
+        Row("that / puts", found.of("report", "put"), "x", at_least=0.4),
+        Row(f"{online:,} devices resume", found.of("resume"), "s"),
+        Row("plain resumes / that", found.of("plain resume", "resume"), "x", at_least=0.7),
+        Row(f"longest get while a rollout takes {registered // 2:,} devices", max(found["longest"]), "ms", at_most=20),
+        Row("p99 of gets meanwhile / before", found.of("during", "before"), "x", at_most=1.5),
+    ]
+
+
+def _edit(ask: Ask, ask_raw: Ask, seconds: float, found: Figures) -> None:
+    """A round of edits and of other requests."""
+    found["few"].append(statistics.median(ask("few 50")["pushed"]))
+    for _ in range(EDITS):  # in turns: the speed of a shared machine changes from second to second
+        found["raw"] += ask_raw("edit 1")["pushed"]
+        found["edit"] += ask("edit 1")["pushed"]
+    for kind, rate in ask(f"rates {1_000 * seconds:.0f}").items():
+        found[kind].append(rate)
+
+
+def _roll_out(ask: Ask, get: Ask, rounds: int, found: Figures) -> None:
+    """Rollouts to half of the devices, and gets beside them."""
+    for number in range(2 * rounds - 1):  # each is short, and a percentile says more of the machine than a median
+        if number:
+            ask(f"rollback {number}")
+        gets = beside(get, lambda: ask("rollout 50"))
+        found["longest"].append(max(gets["during"]))
+        for when, times in gets.items():
+            found[when].append(statistics.quantiles(times, n=100)[98])
+
+
+def _compare(path: Path, rounds: int, say: Callable[[str], None], online: int, found: Figures) -> None:
+    """The same of a gateway with few devices, and of followers of plain configurations."""
+    with servers.gateway(path, flags=FLAGS) as server:
         token = log_in(server)
         for number in range(FEW):
             send(server, "PUT", f"/api/rest/device/{device_of(number)}", {"name": "d"}, token)
@@ -130,28 +161,12 @@ def fleets(
             ask("follow 0")
             for number in range(rounds):
                 say(f"round {number + 1} of {rounds}: edits for {FEW} devices")
-                note("alone", statistics.median(ask("few 50")["pushed"]))
+                found["alone"].append(statistics.median(ask("few 50")["pushed"]))
         say(f"{online:,} followers of plain configurations come back")
         with listening(server, token, online, plain=True) as ask:
             ask("follow 0")
             ask("edit 1")
-            note("plain resume", ask("resume 0")["seconds"])
-    return [
-        *rows,
-        Row(f"raw fan-out to {online:,}, p50", 1_000 * of("raw"), "ms"),
-        Row(f"edit until {online:,} devices have it, p50", 1_000 * of("edit"), "ms"),
-        Row("that / raw fan-out", of("edit", "raw"), "x", at_most=1.3),
-        Row(f"edit for {FEW} of {online:,} online and {registered:,} devices, p50", 1_000 * of("few"), "ms"),
-        Row(f"that / the same with {FEW} devices in all", of("few", "alone"), "x", at_most=1.5),
-        Row(f"effective values of {NAMES} names", of("effective"), "requests/s"),
-        Row(f"that / a list of {NAMES}", of("effective", "list"), "x", at_least=0.5),
-        Row("reports", of("report"), "requests/s"),
-        Row("that / puts", of("report", "put"), "x", at_least=0.4),
-        Row(f"{online:,} devices resume", of("resume"), "s"),
-        Row("plain resumes / that", of("plain resume", "resume"), "x", at_least=0.7),
-        Row(f"longest get while a rollout takes {registered // 2:,} devices", max(found["longest"]), "ms", at_most=20),
-        Row("p99 of gets meanwhile / before", of("during", "before"), "x", at_most=1.5),
-    ]
+            found["plain resume"].append(ask("resume 0")["seconds"])
 
 
 def views(path: Path) -> float:
