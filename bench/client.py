@@ -20,12 +20,11 @@ from typing import Any
 from unittest.mock import patch
 
 import msgspec
-import uvloop
 
 from bench import generator, servers, turns
 from bench.generator import frames, name_of, proof
 from bench.measures import Row, log_in
-from bench.servers import GENERATOR_CORES, generate, pin
+from bench.servers import generate, obey
 from hivewire_client import Hivewire
 from hivewire_client.connection import Connection, Frame
 from hivewire_client.replica import Replica
@@ -173,20 +172,5 @@ async def returns(options: argparse.Namespace) -> dict[str, list[float]]:
     return {"seconds": found}
 
 
-def main() -> None:
-    """Run as told by the command line."""
-    works = {"writes": writes, "returns": returns}
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=works)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--path", default="/")
-    parser.add_argument("--token", required=True)
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--clients", type=int, default=CLIENTS)
-    options = parser.parse_args()
-    pin(GENERATOR_CORES)
-    print(json.dumps(uvloop.run(works[options.kind](options))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey({"writes": writes, "returns": returns}, seconds=2.0, clients=CLIENTS)

@@ -7,7 +7,6 @@ second.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import functools
 import json
@@ -17,10 +16,8 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import uvloop
-
 from bench.generator import SUCCESS, device_of, insert_of
-from bench.servers import GENERATOR_CORES, pin
+from bench.servers import obey
 from bench.turns import fail, finish, lines
 from bench.watchers import BOOKMARK, PUT, Latch, Watcher, masked_long
 
@@ -256,21 +253,10 @@ async def polls(options: Namespace) -> dict[str, Any]:
     return {}
 
 
-def main() -> None:
-    """Run as told by the command line."""
-    works = {"latency": latency, "each": each, "fan": fan, "hold": hold, "polls": polls}
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=works)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--path", default="/")
-    parser.add_argument("--token", default="")
-    parser.add_argument("--devices", type=int, default=1_000)
-    parser.add_argument("--messages", type=int, default=100)
-    parser.add_argument("--raw-port", type=int, default=0)
-    options = parser.parse_args()
-    pin(GENERATOR_CORES)
-    print(json.dumps(uvloop.run(works[options.kind](options))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey(
+        {"latency": latency, "each": each, "fan": fan, "hold": hold, "polls": polls},
+        devices=1_000,
+        messages=100,
+        raw_port=0,
+    )

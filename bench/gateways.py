@@ -27,7 +27,6 @@ class Gateway(Process):
         secret: str | None = SECRET,
         program: str = "hivewire",
         environment: Mapping[str, str] | None = None,
-        cores: set[int] | None = None,
     ) -> None:
         """`store` is the log that it shares with others; None: its file is the log. `password` is that of `admin`.
 
@@ -43,7 +42,7 @@ class Gateway(Process):
         variables |= {"HIVEWIRE_STORE_PASSWORD": nodes.PASSWORD} if store is not None else {}
         variables |= {"HIVEWIRE_JWT_SECRET": secret} if secret is not None else {}
         log = folder / f"{name}.log"
-        super().__init__(name, command, log, environment=variables, cores=cores, health=f"{self.url}/health/ready")
+        super().__init__(name, command, log, environment=variables, health=f"{self.url}/health/ready")
 
     def server(self) -> Server:
         """The same, as load generators want it."""

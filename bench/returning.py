@@ -16,9 +16,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import uvloop
-
-from bench.servers import GENERATOR_CORES, TRUSTING, pin
+from bench.servers import TRUSTING, obey
 from bench.turns import finish, lines
 from bench.watchers import PUT, Latch, Watcher, masked_long
 
@@ -93,21 +91,5 @@ async def writer(options: argparse.Namespace) -> dict[str, Any]:
     return {"taken": taken}
 
 
-def main() -> None:
-    """Run as told by the command line."""
-    works = {"position": position, "watchers": watchers, "writer": writer}
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=works)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--path", default="/")
-    parser.add_argument("--token", default="")
-    parser.add_argument("--tls", action="store_true")
-    parser.add_argument("--since", default="")
-    parser.add_argument("--watchers", type=int, default=10_000)
-    options = parser.parse_args()
-    pin(GENERATOR_CORES)
-    print(json.dumps(uvloop.run(works[options.kind](options))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey({"position": position, "watchers": watchers, "writer": writer}, tls=False, since="", watchers=10_000)

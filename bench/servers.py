@@ -13,10 +13,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple, TypeAlias, cast
+
+import uvloop
 
 PASSWORD, SECRET = secrets.token_hex(), secrets.token_hex(48)
 """New in each run, so that nobody else's gateway would let the generator in. Neither begins like an option."""
@@ -34,6 +37,9 @@ TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
 
 GENERATOR_SECONDS = 300
 """A load generator that takes longer has lost an answer."""
+
+READY_SECONDS = 120
+"""Longest start of a gateway."""
 
 
 class Server(NamedTuple):
@@ -89,6 +95,22 @@ def generate(module: str, *words: str, **options: object) -> Any:
         told = {name: value for name, value in options.items() if name not in ("token", "secret")}
         raise RuntimeError(f"{module} {' '.join(words)} {told}: {run.stderr.strip()[-1_000:]}")
     return json.loads(run.stdout)
+
+
+def obey(works: Mapping[str, Callable[[Namespace], Coroutine[Any, Any, Any]]], **options: object) -> None:
+    """Be a load generator: carry out one of these works, as the command line tells, and print its result.
+
+    `options` are further ones with their defaults; one that is False is a flag.
+    """
+    parser = ArgumentParser()
+    parser.add_argument("kind", choices=works)
+    parser.add_argument("--port", type=int, required=True)
+    for name, default in {"path": "/", "token": "", **options}.items():
+        form: dict[str, Any] = {"action": "store_true"} if default is False else {"type": type(default)}
+        parser.add_argument("--" + name.replace("_", "-"), default=default, **form)
+    told = parser.parse_args()
+    pin(GENERATOR_CORES)
+    print(json.dumps(uvloop.run(works[told.kind](told))), flush=True)
 
 
 @contextmanager
@@ -220,9 +242,9 @@ def started(
             process.stdout.close()
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, seconds: float = 120, scheme: str = "http") -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, scheme: str = "http") -> None:
     """Return as soon as `/health/ready` says 200. Raises RuntimeError when the process ends or takes too long."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the gateway ended with code {process.returncode}")

@@ -12,10 +12,8 @@ import re
 import time
 from typing import Any
 
-import uvloop
-
 from bench.generator import SUCCESS, VALUE, Connection, masked
-from bench.servers import GENERATOR_CORES, pin
+from bench.servers import obey
 from bench.turns import fail, finish, lines
 
 PUT = {"action": "configuration/put", "requestId": 12345, "name": "fan.1", "value": "v" * 20}
@@ -194,24 +192,12 @@ async def resume(options: argparse.Namespace) -> dict[str, Any]:
     return {"live": live_rate, "resume": resume_rate}
 
 
-def main() -> None:
-    """Run as told by the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["fan", "others", "resume", "hold"])
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--writer-port", type=int, help="where `fan` puts; that of the watchers if not given")
-    parser.add_argument("--path", default="/")
-    parser.add_argument("--token", default="")
-    parser.add_argument("--watchers", type=int, default=1_000)
-    parser.add_argument("--puts", type=int, default=200)
-    parser.add_argument("--stalled", action="store_true", help="one more watcher does not read")
-    parser.add_argument("--fill", type=int, default=0, help="MiB that are put before, and not read by it")
-    options = parser.parse_args()
-    pin(GENERATOR_CORES)
-    works = {"resume": resume, "hold": hold, "fan": fan, "others": fan}
-    result: dict[str, Any] = uvloop.run(works[options.kind](options))
-    print(json.dumps(result), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    obey(
+        {"resume": resume, "hold": hold, "fan": fan, "others": fan},
+        writer_port=0,
+        watchers=1_000,
+        puts=200,
+        stalled=False,
+        fill=0,
+    )

@@ -77,10 +77,9 @@ class Changed(click.ClickException):
 class DeviceHiveServer:
     """One server, as a context manager. `url` is its address as it was given, which errors show."""
 
-    def __init__(self, url: str, auth_url: str | None = None, seconds: float = SECONDS) -> None:
+    def __init__(self, url: str, auth_url: str | None = None) -> None:
         self.url = url
         address = urlsplit("http" + endpoint(url).removeprefix("ws"))
-        self._seconds = seconds
         self._scheme, self._place = address.scheme, address.netloc
         path = address.path.removesuffix("/api/websocket")
         self._bases = (path,) if path else BASES
@@ -227,7 +226,7 @@ class DeviceHiveServer:
     def _exchange(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         if self._connection is None:
             made = HTTPSConnection if self._scheme == "https" else HTTPConnection
-            self._connection = made(self._place, timeout=self._seconds)
+            self._connection = made(self._place, timeout=SECONDS)
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if self.token is not None and body is None:
             headers["Authorization"] = _bearer(self.token)
