@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,33 +144,51 @@ def started(folder: Path, name: str, python: str) -> Iterator[Side]:
 def compare(other: Path, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Rates by load and side, one for each round, and the memory of each side."""
     pythons = {"this": sys.executable, "other": str(other / ".venv/bin/python")}
+    loads, sizes = (
+        [name for name in names if not options.only or any(part in name for part in options.only)]
+        for names in (LOADS, MEMORY)
+    )
+    return {
+        "rates": rates_of(pythons, loads, options.rounds, options.seconds, folder),
+        "memory": {name: memory_of(pythons, name, folder) for name in sizes},
+    }
 
-    def asked(name: str) -> bool:
-        return not options.only or any(part in name for part in options.only)
 
-    wanted = [name for name in LOADS if asked(name)]
-    rates: dict[str, dict[str, list[float]]] = {name: {side: [] for side in pythons} for name in wanted}
+def rates_of(
+    pythons: Mapping[str, str], names: Sequence[str], rounds: int, seconds: float, folder: Path
+) -> dict[str, dict[str, list[float]]]:
+    """The rates of both sides under each load, in each round."""
+    found = {}
     with ExitStack() as gateways:
-        sides = {name: gateways.enter_context(started(folder, name, python)) for name, python in pythons.items()}
-        for name in wanted:
+        sides = {side: gateways.enter_context(started(folder, side, python)) for side, python in pythons.items()}
+        for name in names:
             print(f"  {name}", file=sys.stderr, flush=True)
             load, divided = LOADS[name]
             with ExitStack() as stack:
-                turns = {name: stack.enter_context(load(side, options.seconds)) for name, side in sides.items()}
-                for number in range(-1, max(1, options.rounds // divided)):
-                    for side in turns if number % 2 else reversed(turns):
-                        rate = turns[side]()["rate"]
-                        if number >= 0:  # the round before the first one warms up
-                            rates[name][side].append(rate)
-    memory: dict[str, dict[str, float]] = {}
-    for number, (name, measure) in enumerate(MEMORY.items()):
-        if asked(name):
-            print(f"  {name}", file=sys.stderr, flush=True)
-            memory[name] = {}
-            for side, python in pythons.items():
-                with started(folder, f"{side}-memory-{number}", python) as measured:
-                    memory[name][side] = measure(measured)
-    return {"rates": rates, "memory": memory}
+                turns = {side: stack.enter_context(load(each, seconds)) for side, each in sides.items()}
+                found[name] = in_turns(turns, max(1, rounds // divided))
+    return found
+
+
+def in_turns(turns: Mapping[str, Turn], rounds: int) -> dict[str, list[float]]:
+    """The rates of both sides, which take turns. One round before the first warms up."""
+    found: dict[str, list[float]] = {side: [] for side in turns}
+    for number in range(-1, rounds):
+        for side in turns if number % 2 else reversed([*turns]):
+            rate = turns[side]()["rate"]
+            if number >= 0:
+                found[side].append(rate)
+    return found
+
+
+def memory_of(pythons: Mapping[str, str], name: str, folder: Path) -> dict[str, float]:
+    """The bytes of both sides."""
+    print(f"  {name}", file=sys.stderr, flush=True)
+    found = {}
+    for side, python in pythons.items():
+        with started(folder, f"{side}-{name.replace(' ', '-')}", python) as measured:
+            found[side] = MEMORY[name](measured)
+    return found
 
 
 def show(found: dict[str, Any]) -> None:
