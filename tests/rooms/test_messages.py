@@ -134,7 +134,7 @@ async def test_a_required_member_is_required(world: World, action: str, member: 
     members = example(world, action)
     del members[member]
     expected = Unauthorized if REQUESTS[action] is Authenticate else (InvalidParameters, OutOfBounds)
-    assert isinstance(error := await refused(world, action, members), expected), error
+    assert isinstance(error := await refused(world, action, members), expected), error or f"{member} is not required"
 
 
 BOUNDED = [
