@@ -15,6 +15,7 @@ import httpx
 import jsonschema_rs
 
 from hivewire import openapi
+from hivewire.dialects import operations
 from hivewire.http.response import JSON
 from hivewire_protocol.catalogue import PUSHES, REQUESTS
 
@@ -38,9 +39,9 @@ def _validator(name: str, pointer: str) -> Any:
 
 @cache
 def _paths() -> list[tuple[re.Pattern[str], str]]:
-    """Patterns of the paths, those with the most fixed words first."""
-    found = sorted(document("openapi")["paths"], key=lambda path: (path.count("{"), -len(path)))
-    return [(_pattern(path), path) for path in found]
+    """Patterns of the paths, and the paths as the document has them; those with the most fixed words first."""
+    found = sorted({each.path for each in operations()}, key=lambda path: (path.count("{"), -len(path)))
+    return [(_pattern(path), openapi.template(path)) for path in found]
 
 
 @lru_cache(10_000)
@@ -50,7 +51,7 @@ def _templates(path: str) -> list[str]:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    words = re.sub(r"\\{(address|file)\\}", ".+", re.escape(path))
+    words = re.sub(r"\\{\w+:path\\}", ".+", re.escape(path))
     return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", words) + "/?")
 
 

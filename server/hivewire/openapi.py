@@ -11,7 +11,8 @@ from hivewire.http.operations import AT_LEAST, NUMBER, Content, Operation, Param
 from hivewire.http.response import JSON
 from hivewire_protocol import asyncapi
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.schemas import PLACE, referred
+from hivewire_protocol.errors import catalogue
+from hivewire_protocol.schemas import PLACE, referred, sentence
 
 DESCRIPTION = """\
 Everything that the gateway answers over HTTP. The paths below `/api/rest` are there below `/dh/rest` too, and \
@@ -35,16 +36,17 @@ REASONS = {
     403: "The caller may not do this.",
     404: "It does not exist.",
     408: "The body did not arrive in time.",
-    409: "It has another version than was expected.",
+    409: "It has another version than was expected, or something that exists is in the way.",
     412: "A condition in a header does not hold.",
     413: "The body or the answer is too large.",
     415: "The body has a wrong media type.",
-    422: "The idempotency key was used for other content.",
+    422: "The value does not fit its schema, or the idempotency key was used for other content.",
     429: "Too many requests; `Retry-After` says how long to wait.",
     500: "The gateway failed.",
     501: "The form of the body is not supported.",
     503: "The gateway cannot do this now.",
 }
+"""What errors with the same status have in common."""
 
 
 HEADERS = {
@@ -67,12 +69,12 @@ def document(release: str) -> dict[str, Any]:
     errors: dict[str, Schema] = {}
     schemas: dict[str, Schema] = {}
     for operation in operations():
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        paths.setdefault(template(operation.path), {})[operation.method.lower()] = _operation(operation)
         form = operation.error
         schemas[form.name] = form.body.schemas[JSON]
         body = {**form.body.schemas, JSON: {"$ref": PLACE.format(name=form.name)}}
         for status in operation.errors:
-            errors[_error(operation, status)] = _answer(Content(REASONS[status], body, HEADERS.get(status, ())))
+            errors[_error(operation, status)] = _answer(Content(reason(status), body, HEADERS.get(status, ())))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -89,6 +91,16 @@ def document(release: str) -> dict[str, Any]:
             "securitySchemes": SECURITY,
         },
     }
+
+
+def template(path: str) -> str:
+    """The path of a route as the document has it: OpenAPI has no form for the rest of a path, `{name:path}`."""
+    return path.replace(":path}", "}")
+
+
+def reason(status: int) -> str:
+    """What an error with this status means: that of a status without an entry in REASONS is what its class says."""
+    return REASONS.get(status) or next(sentence(error) for error in catalogue() if error.code == status)
 
 
 def _operation(operation: Operation) -> Schema:

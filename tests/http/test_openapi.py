@@ -15,7 +15,8 @@ from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import PATHS
 from hivewire_protocol.catalogue import PUSHES, REQUESTS
 from hivewire_protocol.close import TABLE
-from hivewire_protocol.errors import catalogue
+from hivewire_protocol.errors import VersionConflict, catalogue
+from hivewire_protocol.schemas import sentence
 from tests.command import Run
 from tests.documented import ALIASES, document
 from tests.world import World
@@ -36,11 +37,18 @@ async def test_every_route_is_an_operation() -> None:
 
 
 def _canonical(path: str) -> str:
-    """A path without its alias. `{name:path}` stands for the rest of a path."""
+    """A path of a route as the document has it, without its alias."""
     for alias, canonical in ALIASES:
         path = canonical + path.removeprefix(alias) if path.startswith(alias) else path
-    path = path.replace(":path}", "}")
+    path = openapi.template(path)
     return path.removesuffix("/") if path.endswith("}/") else path
+
+
+def test_an_error_with_a_status_of_its_own_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the sentence of its class, so that a new one needs no entry elsewhere."""
+    monkeypatch.setattr(VersionConflict, "code", 460)
+    answers = json.loads(openapi.DOCUMENTS["openapi"]())["components"]["responses"]
+    assert answers["RestError460"]["description"] == sentence(VersionConflict)
 
 
 def test_the_openapi_document_is_valid() -> None:

@@ -117,7 +117,7 @@ CONDITIONS = (
 
 
 class Operation(NamedTuple):
-    """One method of one path.
+    """One method of one path, which is that of its route.
 
     `answers` are those of success, by status; `errors` are the statuses of others, which have the form `error`.
     `security` has the ways to authenticate, of which one is enough; without any, no token is needed.

@@ -71,7 +71,7 @@ def operations() -> tuple[Operation, ...]:
         Operation("GET", "/dashboard/", "dashboard", "dashboard", "The dashboard.", answers, ERRORS, ERROR),
         Operation(
             "GET",
-            "/dashboard/{file}",
+            "/dashboard/{file:path}",
             "dashboard_file",
             "dashboard",
             "A file of the dashboard.",

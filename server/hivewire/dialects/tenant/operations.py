@@ -23,7 +23,7 @@ from hivewire_protocol.tenant.errors import LEVELS
 
 _TENANT = "/reltio/api/{tenantId}"
 _DOCUMENT = f"{_TENANT}/configuration"
-_PART = f"{_DOCUMENT}/{{address}}"
+_PART = f"{_DOCUMENT}/{{address:path}}"
 
 _ID = Parameter("tenantId", "path", "The tenant.", required=True)
 _ADDRESS = Parameter("address", "path", "A collection, a type or a part of one; it has slashes.", required=True)
