@@ -12,8 +12,8 @@ import pytest
 from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.users import UserContent
-from hivewire.actions.feeds import Wanted
-from hivewire.actions.subscription import subscribe, unsubscribe
+from hivewire.actions.feeds import Wanted, unsubscribe
+from hivewire.actions.subscription import subscribe
 from hivewire.actions.topics import FOLLOWED, TENANT, configurations
 from hivewire.caller import Caller
 from hivewire.dialects import devicehive

@@ -1,4 +1,4 @@
-"""What all subscriptions of a connection have in common: ids, bounds, and how those with positions begin."""
+"""What all subscriptions of a connection have in common: ids, bounds, and how those with positions begin and end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hivewire.caller import Caller
 from hivewire.hub.feed import MAX_HELD_KEYS, Feed, Subscription, size_of
 from hivewire.hub.source import Topic
 from hivewire.services import Services
-from hivewire_protocol.errors import NotAllowed, OutOfBounds
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.messages import NOTHING, Reply, noun_of
 from hivewire_protocol.nouns.subscription import SubscribeReply, parse_position
 from hivewire_protocol.patterns import Patterns
 
@@ -56,6 +57,25 @@ def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
         return SubscribeReply(sub.id, mode)
     # What was missed is not sent yet: whoever gets no more than this reply has to resume from the same position again.
     return SubscribeReply(sub.id, mode, sub.resumable)
+
+
+def unsubscribe(services: Services, caller: Caller, request: Any) -> Reply:
+    """End a subscription with positions: nothing is pushed after this reply. The request has its `subscriptionId`.
+
+    Raises InvalidParameters without one, and NotFound for a number that is none of the request's noun here.
+    """
+    number, noun = request.subscriptionId, noun_of(type(request))
+    if number is None:
+        raise InvalidParameters("subscriptionId is required")
+    sub = caller.feed.find(number) if caller.feed is not None else None
+    if caller.feed is None or sub is None or _NOUNS.get(name := sub.topic.name, name) != noun:
+        raise NotFound(f"Subscription with id {number} was not found")
+    caller.feed.end(sub)
+    return NOTHING
+
+
+_NOUNS = {"tenant": "configuration"}
+"""The nouns of requests whose topics are called otherwise."""
 
 
 def _since(text: str | None) -> tuple[str, int] | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hivewire.actions.checks import checked_patterns, within
-from hivewire.actions.feeds import Wanted
+from hivewire.actions.feeds import Wanted, unsubscribe
 from hivewire.actions.layer import check_bounds
 from hivewire.caller import Caller
+from hivewire.dispatch import Handler
 from hivewire.fleet import census
 from hivewire.fleet.census import Query
 from hivewire.fleet.reports import WORST
@@ -13,8 +14,8 @@ from hivewire.fleet.watch import ALL
 from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol.errors import NotFound, OutOfBounds
-from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.fleet import FleetCount, FleetList, FleetListReply, FleetSubscribe
+from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.nouns.fleet import FleetCount, FleetList, FleetListReply, FleetSubscribe, FleetUnsubscribe
 
 TAKE, MOST = 100, 1_000
 MOST_ROWS = 200
@@ -56,4 +57,4 @@ def watched(services: Services, caller: Caller, request: FleetSubscribe) -> Want
     return Wanted(services.fleet_watch.topic, ALL, snapshot=False, noted=request)
 
 
-READS = {FleetCount: count, FleetList: list_}
+READS: dict[type[Request], Handler] = {FleetCount: count, FleetList: list_, FleetUnsubscribe: unsubscribe}

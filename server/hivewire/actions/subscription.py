@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec import UNSET
 
-from hivewire.actions.feeds import begin
+from hivewire.actions.feeds import begin, unsubscribe
 from hivewire.actions.following import KINDS, items
 from hivewire.actions.topics import FOLLOWED
 from hivewire.actions.waiting import resuming, when_current
@@ -19,9 +19,7 @@ from hivewire.resources import KIND, LAYERED
 from hivewire.services import Services
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, NotFound
-from hivewire_protocol.messages import NOTHING, Reply, Request, noun_of
-from hivewire_protocol.nouns.fleet import FleetUnsubscribe
+from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
     ConfigurationUnsubscribe,
@@ -37,33 +35,12 @@ from hivewire_protocol.permissions import Permission
 ROOM = 1 << 10
 """Bytes of a reply for what is around its list."""
 
-Unsubscribe: TypeAlias = (
-    ConfigurationUnsubscribe | DeviceUnsubscribe | NetworkUnsubscribe | DeviceTypeUnsubscribe | FleetUnsubscribe
-)
-
 
 def subscribe(services: Services, caller: Caller, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Begin the requested subscription. Raises what its row of the table does, and as `begin`."""
     if isinstance(request, ConfigurationSubscribe) and (request.atLeast is not None or request.fresh):
         return when_current(subscribe, services, caller, request)
     return begin(services, caller, FOLLOWED[type(request)](services, caller, request))
-
-
-def unsubscribe(services: Services, caller: Caller, request: Unsubscribe) -> Reply:
-    """End a subscription: nothing is pushed after this reply. Raises NotFound for a number that is none of its kind
-    here."""
-    number, noun = request.subscriptionId, noun_of(type(request))
-    if number is None:
-        raise InvalidParameters("subscriptionId is required")
-    sub = caller.feed.find(number) if caller.feed is not None else None
-    if caller.feed is None or sub is None or _NOUNS.get(name := sub.topic.name, name) != noun:
-        raise NotFound(f"Subscription with id {number} was not found")
-    caller.feed.end(sub)
-    return NOTHING
-
-
-_NOUNS = {"tenant": "configuration"}
-"""The nouns of requests whose topics are called otherwise."""
 
 
 def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
@@ -104,7 +81,6 @@ READS: dict[type[Request], Handler] = {
     **dict.fromkeys(FOLLOWED, resuming(subscribe)),
     ConfigurationUnsubscribe: unsubscribe,
     DeviceUnsubscribe: unsubscribe,
-    FleetUnsubscribe: unsubscribe,
     NetworkUnsubscribe: unsubscribe,
     DeviceTypeUnsubscribe: unsubscribe,
     SubscriptionList: list_,
