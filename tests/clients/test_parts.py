@@ -33,10 +33,9 @@ from hivewire_client import (
     TooLarge,
     Uncertain,
 )
-from hivewire_client.client import _READS
 from hivewire_client.connection import Frame
 from hivewire_client.events import MOST_UNREAD, Watch
-from hivewire_client.link import Subscription
+from hivewire_client.link import READS, Subscription
 from hivewire_client.replica import Replica
 from hivewire_client.resources import Patterns
 from hivewire_client.route import LONG, Route
@@ -307,5 +306,5 @@ def test_every_request_that_only_reads_is_repeated() -> None:
     (pattern,) = re.findall(r"^const READS = /(.*)/i;$", text, re.MULTILINE)
     for request in REQUESTS.values():
         action = str(request.__struct_config__.tag)
-        repeated = action.partition("/")[2] in _READS
+        repeated = action.partition("/")[2] in READS
         assert (repeated, re.search(pattern, action, re.IGNORECASE) is not None) == (request.read_only,) * 2, action

@@ -11,6 +11,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 from hivewire_client import (
+    Backoff,
     Denied,
     Hivewire,
     LoginRequired,
@@ -196,6 +197,48 @@ async def test_messages_that_nobody_reads_wait_at_the_gateway(
             await cancelled(anext(notifications))  # while it follows again
             read += [(await anext(notifications)).parameters for _ in range(7)]
             assert read == [*range(10)]
+
+
+async def test_who_follows_without_a_connection_waits_for_one(fake: FakeGateway) -> None:
+    """So that nothing is missed that is sent afterwards."""
+    async with client(fake, names=[]) as hw, hw.notifications() as notifications:
+        fake.stop()
+        await until(lambda: hw.state != "live")
+        following = asyncio.create_task(notifications.follow())
+        await asyncio.sleep(0)
+        assert not following.done()
+        fake.start()
+        async with asyncio.timeout(PATIENCE):
+            await following
+            fake.insert("notification", "dev-1", "n", {"t": 1})
+            assert (await anext(notifications)).parameters == {"t": 1}
+
+
+async def test_a_message_whose_answer_was_lost_may_have_been_inserted() -> None:
+    """It is sent again while there is time. One that was never sent was not inserted, and reading writes nothing."""
+    visits = list[ServerConnection]()
+
+    def handle(socket: ServerConnection) -> None:
+        visits.append(socket)
+        for text in socket:
+            frame = json.loads(text)
+            if len(visits) > 1:
+                continue  # the next ones answer nothing
+            if frame["action"] != "authenticate":
+                break
+            socket.send(json.dumps({"requestId": frame["requestId"], "status": "success"}))
+
+    with serving(handle) as url:
+        async with Hivewire(url, token="x", names=[], backoff=Backoff(0.01)) as hw:
+            await hw.ready(PATIENCE)
+            hw._link._seconds = 0.2
+            read = asyncio.create_task(hw.fetch("a"))
+            with pytest.raises(Uncertain, match="may or may not"):
+                await hw.insert_notification("dev-1", "n")
+            with pytest.raises(Unavailable):
+                await hw.insert_notification("dev-1", "n")
+            with pytest.raises(Unavailable):
+                await read
 
 
 class Model:

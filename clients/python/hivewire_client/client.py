@@ -43,12 +43,6 @@ ABSENT: Final = 0
 
 PAGE = 1_000
 
-_READS = (
-    *("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo", "effective", "check"),
-    *("getCurrent", "getNetwork", "getDeviceType", "getDeviceTypes"),
-)
-"""The names of requests that change nothing, which are repeated after a connection broke."""
-
 
 class Hivewire(Reading, Contents, Devices, Fleet):
     """A client of one or several gateways of one ledger; an asynchronous context manager.
@@ -266,7 +260,7 @@ class Hivewire(Reading, Contents, Devices, Fleet):
         Raises Refused and its like, Unavailable when there is no connection in time, and Uncertain when the connection
         broke before the answer; what only reads is asked again then.
         """
-        return await self._link.request(action, members, repeatable=action.partition("/")[2] in _READS)
+        return await self._link.request(action, members)
 
     async def put(
         self,

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from hivewire_client import cache, values
 from hivewire_client.connection import Frame, log
-from hivewire_client.errors import Busy, HivewireError, Stopped, Unavailable
+from hivewire_client.errors import Busy, HivewireError, Stopped, Unavailable, Uncertain
 from hivewire_client.link import Link, Subscription
 from hivewire_client.resources import TEXT, Patterns
 
@@ -336,6 +336,8 @@ class Device(Subscription):
             for number, entries in enumerate(self._reports()):
                 members = {"deviceId": self.id, "report": entries, "complete": number == 0}
                 await self._link.request("device/report", members, repeatable=True)
+        except Uncertain:
+            await asyncio.sleep(GATHER_SECONDS)
         except (Busy, Unavailable) as error:
             told = _AGAIN.search(str(error))
             await asyncio.sleep(int(told[1]) / 1_000 if told else error.retry_after or GATHER_SECONDS)

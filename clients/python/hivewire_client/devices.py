@@ -105,6 +105,7 @@ class Feed(Stream[T], Subscription, Generic[T]):
         self._link = link
         self._item = item
         self._followed = self._behind = False
+        self._begun = asyncio.Event()
 
     async def __anext__(self) -> T:
         """The next item; waits for it. Raises Denied, NotFound or Stopped when no more can come."""
@@ -116,10 +117,22 @@ class Feed(Stream[T], Subscription, Generic[T]):
         return await super().__anext__()
 
     async def follow(self) -> None:
-        """Follow it from now on, instead of from the first item that is asked for."""
+        """Follow it from now on, instead of from the first item that is asked for. It waits for a connection, however
+        long."""
         if not self._followed:
             self._followed = True
             await self._link.follow(self)
+        await self._begun.wait()
+
+    def begin(self, reply: dict[str, Any]) -> None:
+        """From here on nothing is missed."""
+        super().begin(reply)
+        self._begun.set()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more comes."""
+        super().end(error)
+        self._begun.set()
 
     async def close(self) -> None:
         """End the iteration, and the subscription."""
@@ -189,7 +202,8 @@ class Devices:
     ) -> int:
         """Send a command to a device; its id. It is not delivered any more after `expires_in` seconds.
 
-        It is inserted once, also if the connection breaks meanwhile. Raises Denied, NotFound, Busy, Unavailable.
+        It is inserted once, also if the connection breaks meanwhile. Raises Denied, NotFound, Busy, Unavailable, and
+        Uncertain when no answer came in time.
         """
         return await self._insert(device, "command", name, parameters, expiresIn=expires_in)
 

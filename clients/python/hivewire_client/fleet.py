@@ -112,7 +112,7 @@ class Rollout:
 
     async def get(self) -> RolloutState:
         """Its current state. Raises NotFound, Denied, Unavailable."""
-        reply = await self._link.request("rollout/get", {"rollout": self.number}, repeatable=True)
+        reply = await self._link.request("rollout/get", {"rollout": self.number})
         return msgspec.convert(reply["rollout"], RolloutState)
 
     async def hold(self) -> None:
@@ -274,7 +274,7 @@ class Fleet:
         """What a device should have, of these names or prefixes that end in `*`, where it is from, and what the device
         says of it. Raises NotFound, Denied, Unavailable."""
         members = {"deviceId": device, "names": [*names] or None}
-        return msgspec.convert(await self._link.request("device/effective", members, repeatable=True), Effective)
+        return msgspec.convert(await self._link.request("device/effective", members), Effective)
 
     def rollout(self, number: int) -> Rollout:
         """The rollout with this number."""

@@ -28,8 +28,19 @@ from hivewire_client.errors import (
 from hivewire_client.route import IN_VAIN, Route
 from hivewire_client.tokens import Tokens
 
+READS = (
+    *("get", "list", "history", "tree", "audit", "count", "info", "cacheInfo", "effective", "check"),
+    *("getCurrent", "getNetwork", "getDeviceType", "getDeviceTypes"),
+)
+"""The names of requests that change nothing, which are repeated after a connection broke."""
+
 _PROOFS = ("authenticate", "token", "token/refresh")
 """Requests that authenticate the caller, so a new token does not help when they are refused."""
+
+
+def changes_something(action: str) -> bool:
+    """Whether a request without an answer may have changed something."""
+    return action not in _PROOFS and action.partition("/")[2] not in READS
 
 
 class Subscription:
@@ -131,14 +142,20 @@ class Link:
     ) -> dict[str, Any]:
         """The reply to a request, which waits for a connection if there is none.
 
-        One that the gateway may have carried out is repeated only if it is `repeatable`.
+        One that the gateway may have carried out is repeated only if it changes nothing, or is `repeatable`.
         Raises Refused, Uncertain, Unavailable when there is no connection in time, and Stopped.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or self._seconds)
         refused: str | None = None
+        writes, is_lost = changes_something(action), False
         while True:
-            connection, token = await self._connected(deadline), self._token
+            try:
+                connection, token = await self._connected(deadline), self._token
+            except (Unavailable, Stopped) as error:
+                if is_lost:
+                    raise _uncertain(action, error) from None
+                raise
             try:
                 return await connection.request(action, members, deadline - loop.time())
             except LoginRequired as error:
@@ -153,14 +170,15 @@ class Link:
                 self._excused = connection
                 raise
             except Cut as error:
-                if not repeatable:
-                    raise Uncertain(f"{action}: {error}; it may or may not have been carried out") from None
+                is_lost = writes
+                if is_lost and not repeatable:
+                    raise _uncertain(action, error) from None
                 self._lose(connection)
             except Closed:
                 self._lose(connection)
             except TimeoutError:
-                if not repeatable:
-                    raise Uncertain(f"{action}: no answer in time; it may or may not be carried out") from None
+                if writes:
+                    raise _uncertain(action, "no answer in time") from None
                 raise Unavailable(f"{action}: no answer in time") from None
 
     async def http(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> plain.Answer:
@@ -175,7 +193,7 @@ class Link:
             except Unreachable as error:
                 if method == "GET":
                     raise Unavailable(f"{method} {path}: {error}") from None
-                raise Uncertain(f"{method} {path}: {error}; it may or may not have been carried out") from None
+                raise _uncertain(f"{method} {path}", error) from None
             if answer.status != 401 or attempt or not self._tokens.renewable:
                 break
             await self._renew_for(connection, token)
@@ -454,3 +472,8 @@ class Link:
                 subscription.refused(error)
             self.subscriptions.clear()
             self._tell()
+
+
+def _uncertain(what: str, why: object) -> Uncertain:
+    """The error for a request whose answer was lost."""
+    return Uncertain(f"{what}: {why}; it may or may not have been carried out")
