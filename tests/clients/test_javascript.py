@@ -19,12 +19,12 @@ from tests.node_js import NODE, needs_websocket
 from tests.running import PATIENCE
 
 LIMITS = {"index.js": 8_192, "devices.js": 4_096, "fleet.js": 4_096}
-"""Bytes of an entry, minified and compressed. The cache and OAuth are loaded when they are used."""
+"""Bytes of an entry, minified and compressed. The cache, OAuth and HTTP are loaded when they are used."""
 
 MEASURE = """
 import {build} from "esbuild";
 import {gzipSync} from "node:zlib";
-const external = ["./keeper.js", "./oauth.js"];
+const external = ["./keeper.js", "./oauth.js", "./http.js"];
 const options = {bundle: true, minify: true, format: "esm", target: "es2022", write: false, external};
 const sizes = process.argv.slice(1).map(async (name) => {
   const {outputFiles: [file]} = await build({...options, entryPoints: [`src/${name}`]});

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /** A device: it follows its effective configurations, and reports which it has applied (fleet.md, 4 and 5). */
 
-import {Busy, Stopped, Unavailable} from "./errors.js";
+import {Busy, Stopped, Unavailable, Uncertain} from "./errors.js";
 import {Queue} from "./watch.js";
 
 /** @typedef {import("./hivewire.js").Hivewire} Hivewire */
@@ -283,7 +283,7 @@ export class Device {
         first = false;
       }
     } catch (error) {
-      if (!(error instanceof Busy || error instanceof Unavailable)) throw error;
+      if (![Busy, Unavailable, Uncertain].some((kind) => error instanceof kind)) throw error;
       this.#complete ||= complete;
       for (const name of names) this.#news.add(name);
       const {retryAfter = 1} = /** @type {Busy} */ (error);

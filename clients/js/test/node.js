@@ -1,12 +1,15 @@
 /** The suite in Node: `node --test test/node.js`. With HIVEWIRE_WORLD, the address of the commands, also for real. */
 
+import {once} from "node:events";
 import {mkdtemp, readdir, rm, stat} from "node:fs/promises";
+import {createServer} from "node:http";
 import {tmpdir} from "node:os";
 import {join} from "node:path";
 import {after, test} from "node:test";
 
 import {fileCache} from "../src/file.js";
-import {Hivewire} from "../src/index.js";
+import {Hivewire, Unavailable, Uncertain} from "../src/index.js";
+import {grant} from "../src/oauth.js";
 import {equal, rejects, until} from "./helpers.js";
 import {cases} from "./suite.js";
 import {FakeWorld, RealWorld} from "./worlds.js";
@@ -38,6 +41,31 @@ test("a gateway that cannot be reached is named", async () => {
   await until(hw, () => hw.status.reason);
   equal([hw.state, hw.status.reason.includes("127.0.0.1:9")], ["connecting", true]);
   hw.close();
+});
+
+test("a request over HTTP without an answer is uncertain, or unavailable if it only reads", async () => {
+  const hw = new Hivewire("http://127.0.0.1:9", {token: "any", names: []});
+  await rejects(hw.http("api/rest/configuration/x/content", {method: "PUT", body: "1"}), Uncertain);
+  await rejects(hw.http("api/rest/configuration/x/content"), Unavailable);
+  const ended = AbortSignal.abort(new RangeError("enough"));
+  await rejects(hw.http("api/rest/info", {signal: ended}), RangeError);
+  hw.close();
+});
+
+test("the token of an OAuth client is not waited for forever; only a refusal of the client is one", async () => {
+  let status;
+  const server = createServer((_, response) => status && response.writeHead(status).end('{"error":"no"}')).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const ask = (timeout) => {
+    const url = new URL(`http://127.0.0.1:${server.address().port}/oauth/token`);
+    return grant(url, {clientId: "a", clientSecret: "b"}, timeout).catch((error) => error.name);
+  };
+  equal(await ask(1), "TimeoutError");
+  const found = [];
+  for (status of [400, 401, 408, 429, 503]) found.push(await ask());
+  equal(found, ["LoginRequired", "LoginRequired", "Refused", "Busy", "Unavailable"]);
+  server.closeAllConnections();
+  server.close();
 });
 
 test("a cache in a file is its owner's alone, of one key, and whole", async () => {

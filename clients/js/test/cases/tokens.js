@@ -1,6 +1,6 @@
 /** Tokens: where they come from, and how they end. */
 
-import {Denied, LoginRequired, NotFound, Refused, Stopped} from "../../src/index.js";
+import {Denied, LoginRequired, NotFound, Refused, Stopped, Unavailable} from "../../src/index.js";
 import {tenant} from "../../src/tenants.js";
 import {equal, it, noted, rejects, until, values} from "../helpers.js";
 
@@ -75,6 +75,33 @@ it("waiting_for_a_person", "a token function that takes long is asked once, thou
   give(world.token);
   equal([(await put).version, asked], [1, 1]);
   await until(hw, () => hw.state === "live");
+}, {only: "fake"});
+
+it("refused_and_cut", "what is given up is not sent again with another token; what is followed, once over the next connection", async (world) => {
+  const [WebSocket, {sent}] = noted(world.WebSocket);
+  const gives = [];
+  const tokens = [world.gateway.token()];
+  const token = () => tokens.shift() ?? new Promise((resolve) => gives.push(resolve));
+  const hw = world.client({token, names: [], WebSocket});
+  await hw.ready();
+  world.gateway.expire();
+  world.token = world.gateway.token();  // of the other cases
+  const put = hw.put("given_up.x", "1", {timeout: 1});
+  await until(hw, () => gives.length);
+  await rejects(put, Unavailable);
+  gives.pop()(world.token);
+  await rejects(hw.fetch("given_up.x"), NotFound);
+  world.gateway.expire();
+  world.token = world.gateway.token();
+  const commands = [];
+  hw.follow("command/subscribe", {resumable: true}, ({frames}) => commands.push(...frames.map(({command}) => command.command)));
+  await until(hw, () => gives.length);
+  await world.drop();
+  gives.pop()(world.token);
+  await hw.call("server/info");
+  world.gateway.insert("command", {deviceId: "dev-1", command: "dim"});
+  await hw.call("server/info");
+  equal([commands, sent.filter((action) => action === "command/subscribe").length], [["dim"], 2]);
 }, {only: "fake"});
 
 it("refresh_token", "a refresh token is enough", async (world) => {

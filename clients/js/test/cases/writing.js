@@ -3,6 +3,8 @@
 import {
   ABSENT, Busy, Conflict, Denied, json, NotFound, Refused, TooLarge, Unavailable, Uncertain,
 } from "../../src/index.js";
+import {Addresses} from "../../src/addresses.js";
+import {devices} from "../../src/devices.js";
 import {equal, it, noted, rejects, until} from "../helpers.js";
 
 it("own_write", "a put is in memory when it is answered, decoded as it was written", async (world) => {
@@ -80,6 +82,33 @@ it("uncertain", "the connection ends after a put was sent: Uncertain, and it is 
   await world.up();
   await hw.call("server/info");
   equal(sent.filter((action) => action === "configuration/put").length, 1);
+});
+
+it("uncertain_message", "an insert that is sent again until its time is over is Uncertain too", async (world) => {
+  const hw = world.client({names: []});
+  await hw.ready();
+  await world.hush();
+  const uncertain = rejects(devices(hw).notify("dev-1", "n", {}, {timeout: 1000}), Uncertain);
+  await world.down();
+  await uncertain;
+  await rejects(devices(hw).notify("dev-1", "n", {}, {timeout: 1}), Unavailable);  // it was never sent
+});
+
+it("clock_is_set", "a request ends in its time, and an address is used again in its time, though the clock is set back", async (world) => {
+  const hw = world.client({names: []});
+  await hw.ready();
+  await world.hush();
+  const addresses = new Addresses(["http://a"], () => 0);
+  addresses.hold(5000);
+  const uncertain = rejects(hw.put("clock.x", "1", {timeout: 1}), Uncertain);
+  const {now} = Date;
+  try {
+    Date.now = () => now() - 3_600_000;
+    equal(addresses.next() <= 5000, true);
+    await uncertain;
+  } finally {
+    Date.now = now;
+  }
 });
 
 it("reads_repeat", "the connection ends after a read was sent: it is sent again; what was not sent waits", async (world) => {

@@ -70,7 +70,7 @@ export class Addresses {
 
   /** Do not connect to the current address for a time. @param {number} milliseconds */
   hold(milliseconds) {
-    this.#held.set(this.current, Date.now() + milliseconds);
+    this.#held.set(this.current, performance.now() + milliseconds);
   }
 
   /**
@@ -90,8 +90,8 @@ export class Addresses {
     const start = this.all.indexOf(this.current);
     const order = [...this.all.slice(start + 1), ...this.all.slice(0, start + 1)];
     const until = (/** @type {string} */ url) => this.#held.get(url) ?? 0;
-    const now = Date.now();
+    const now = performance.now();
     this.current = order.find((url) => until(url) <= now) ?? order.reduce((a, b) => (until(b) < until(a) ? b : a));
-    return Math.max(0, until(this.current) - now);
+    return Math.max(0, Math.ceil(until(this.current) - now));
   }
 }

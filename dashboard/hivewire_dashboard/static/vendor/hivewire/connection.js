@@ -24,6 +24,7 @@ import {Subscription} from "./subscription.js";
  * @property {boolean} own whether the connection itself sends it, and for this socket only
  * @property {boolean} repeat whether it may be sent again, because it is idempotent
  * @property {boolean} sent
+ * @property {boolean} lost whether it was sent on an earlier socket and may have been carried out
  * @property {boolean} renewed whether it was sent again with a new token already
  * @property {((reply: Frame) => void) | undefined} atOnce gets the answer before any later push
  */
@@ -141,7 +142,7 @@ export class Connection {
    */
   #lost(why, held) {
     if (!this.#closed) this.#listener.lost(why);
-    if (Date.now() - this.#opened >= STEADY) this.#failures = 0;
+    if (performance.now() - this.#opened >= STEADY) this.#failures = 0;
     this.#opened = Infinity;
     const jitter = backoff(this.#failures++, this.#random);
     const wait = this.#addresses.next();
@@ -169,7 +170,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const address = this.#addresses.current;
       const socket = (this.#socket = new this.#WebSocket(address));
-      this.#heard = Date.now();
+      this.#heard = performance.now();
       /** @type {(code: number, reason: string, error?: unknown) => void} */
       const end = (this.#end = (code, reason, error) => {
         if (this.#socket !== socket) return;
@@ -194,7 +195,7 @@ export class Connection {
   /** Log in, subscribe, and send the waiting requests. */
   async #enter() {
     await this.#login();
-    this.#opened = Date.now();
+    this.#opened = performance.now();
     this.#entered = true;
     this.#listener.open();
     const subscribed = [...this.#subscriptions].map((each) => this.#subscribe(each));
@@ -218,14 +219,12 @@ export class Connection {
 
   /** Keep or reject a request when the connection breaks. @param {Pending} pending */
   #cut(pending) {
-    if (!pending.sent && !this.#closed) return;
     if (pending.own) return this.#settle(pending, unavailable("the connection was lost"));
-    if (!pending.sent) return this.#settle(pending, this.#stopped());
-    if (!pending.repeat) {
-      return this.#settle(pending, new Uncertain(`the connection was lost before the answer to ${pending.action}`));
-    }
+    pending.lost = uncertain(pending);
     pending.sent = false;
-    if (this.#closed) this.#settle(pending, this.#stopped());
+    if (pending.lost && (this.#closed || !pending.repeat)) {
+      this.#settle(pending, new Uncertain(`the connection was lost before the answer to ${pending.action}`));
+    } else if (this.#closed) this.#settle(pending, this.#stopped());
   }
 
   #stopped() {
@@ -331,9 +330,9 @@ export class Connection {
    * @param {{timeout?: number, own?: boolean, repeat?: boolean, atOnce?: ((reply: Frame) => void) | undefined}} options
    */
   #request(action, members, {timeout = TIMEOUT, own = false, repeat = own, atOnce}) {
-    const pending = /** @type {Pending} */ ({action, members, own, repeat, atOnce, sent: false, renewed: false});
+    const pending = /** @type {Pending} */ ({action, members, own, repeat, atOnce, sent: false, lost: false, renewed: false});
     pending.id = ++this.#number;
-    pending.deadline = Date.now() + timeout;
+    pending.deadline = performance.now() + timeout;
     pending.answer = new Promise((resolve, reject) => Object.assign(pending, {resolve, reject}));
     this.#pending.set(pending.id, pending);
     if (own || this.#entered) this.#send(pending);
@@ -356,7 +355,7 @@ export class Connection {
 
   /** @param {Frame} frame */
   #receive(frame) {
-    this.#heard = Date.now();
+    this.#heard = performance.now();
     this.#probed = false;
     if (frame.requestId === undefined) return this.#push(frame);
     const pending = this.#pending.get(frame.requestId);
@@ -378,7 +377,7 @@ export class Connection {
     pending.renewed = true;
     pending.sent = false;
     this.#credentials?.drop();
-    if (await this.#renew(true)) this.#send(pending);
+    if ((await this.#renew(true)) && this.#pending.has(pending.id)) this.#send(pending);
   }
 
   // Subscriptions.
@@ -463,12 +462,12 @@ export class Connection {
   // Timeouts.
 
   #tick() {
-    const now = Date.now();
+    const now = performance.now();  // it goes on when the clock is set
     for (const pending of [...this.#pending.values()]) {
       if (now < pending.deadline) continue;
       const {action, sent} = pending;
       const text = `${sent ? "no answer to" : "no connection for"} ${action} in time`;
-      this.#settle(pending, sent && !pending.repeat ? new Uncertain(text) : unavailable(text));
+      this.#settle(pending, uncertain(pending) ? new Uncertain(text) : unavailable(text));
       if (sent) this.#end(1006, "no answer in time");
     }
     const socket = this.#socket;
@@ -503,6 +502,11 @@ export class Connection {
     this.#wake();
     this.#listener.closed(reason);
   }
+}
+
+/** Whether a request without an answer may have changed something. @param {Pending} pending */
+function uncertain({action, own, repeat, sent, lost}) {
+  return lost || (sent && !own && !(repeat && READS.test(action)));
 }
 
 /** @param {string} text @returns {Frame | undefined} */

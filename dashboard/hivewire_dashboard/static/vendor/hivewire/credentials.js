@@ -58,7 +58,7 @@ export class Credentials {
     this.#addresses = addresses;
     /** When to renew the token, in milliseconds since 1970. */
     this.due = 0;
-    this.got = 0;
+    this.got = -Infinity;
   }
 
   /** Who logs in, as far as that is known without asking a gateway; otherwise "". */
@@ -90,7 +90,7 @@ export class Credentials {
 
   /** Whether the token was renewed a moment ago. */
   get fresh() {
-    return Date.now() - this.got < PAUSE;
+    return performance.now() - this.got < PAUSE;
   }
 
   /** Do not use the token any more. */
@@ -161,7 +161,7 @@ export class Credentials {
     let left = e - Date.now();
     if (!(left > 0 && left <= e - (i ?? 0))) left = e - i;  // one of the clocks is wrong
     this.#access = token;
-    this.got = Date.now();
+    this.got = performance.now();
     this.due = Date.now() + (left > 0 ? Math.max(left * RENEW_AT, again ? PAUSE : 0) : Infinity);
     if (typeof this.#source === "string" && token === this.#source) this.due = Infinity;
     return token;

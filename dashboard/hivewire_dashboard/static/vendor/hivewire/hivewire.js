@@ -6,7 +6,7 @@ import {text} from "./codecs.js";
 import {Connection} from "./connection.js";
 import {Credentials} from "./credentials.js";
 import {change, decoded, Entries, entry} from "./entries.js";
-import {NotReady, refusal, Stopped} from "./errors.js";
+import {NotReady, Stopped} from "./errors.js";
 import {Subscription} from "./subscription.js";
 import {Events, matcher} from "./watch.js";
 
@@ -386,24 +386,12 @@ export class Hivewire {
    *
    * @param {string} path such as `api/rest/configuration/logo/content`
    * @param {RequestInit} [init]
-   * @returns {Promise<Response>} rejects with Refused unless the status is 200 to 299
+   * @returns {Promise<Response>} rejects with Refused unless the status is 200 to 299; without an answer with Unavailable,
+   *   or Uncertain if the request may have been carried out
    */
   async http(path, init = {}) {
-    const send = async () => {
-      const token = await this.#credentials?.token((action, members) => this.call(action, members));
-      const headers = new Headers(init.headers);
-      if (token) headers.set("Authorization", `Bearer ${token}`);
-      return fetch(this.#addresses.http(path), {...init, headers});
-    };
-    let response = await send();
-    if (response.status === 401) {
-      this.#credentials?.drop();
-      response = await send();
-    }
-    if (response.ok) return response;
-    const body = await response.json().catch(() => ({}));
-    const error = body.message ?? body.errorMessage ?? body.error_description ?? response.statusText;
-    throw refusal({...body, code: response.status, error});
+    const {request} = await import("./http.js");
+    return request(() => this.#addresses.http(path), init, this.#credentials, (action, members) => this.call(action, members));
   }
 
   /** Close the connection. The configurations in memory can still be read. */
