@@ -30,7 +30,7 @@ from hivewire import cli
 from hivewire import settings as catalogue
 from hivewire.cli import listing
 from hivewire.cli import profile as profiles
-from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable, Unsendable
+from hivewire.cli.errors import BadAddress, Closed, RefusedByGateway, RemoteError, Unreachable, Unsendable
 from hivewire.cli.gateway import Access
 from hivewire.cli.identity import moment
 from hivewire.cli.message import COMMAND
@@ -698,6 +698,19 @@ def test_something_else_at_the_address_is_not_a_traceback(stub: Any, answer: Any
     """Answers that no gateway gives, or none at all, are Unreachable."""
     with Remote(stub(lambda _: answer)) as remote, pytest.raises(Unreachable):
         remote.request("authenticate", token="t")
+
+
+@pytest.mark.parametrize(("action", "unsure"), [("configuration/put", True), ("configuration/get", False)])
+def test_a_write_whose_answer_is_lost_may_have_been_carried_out(stub: Any, action: str, unsure: bool) -> None:
+    """The error says so; of what only reads it does not."""
+    with Remote(stub(lambda _: 1001)) as remote, pytest.raises(Closed) as lost:
+        remote.request(action, name="a")
+    assert ("it may or may not have been carried out" in str(lost.value)) == unsure
+    silent = stub(lambda frame: {"requestId": 0})
+    with Remote(silent) as remote, pytest.raises(Unreachable, match="no answer in time") as late:
+        remote._seconds = 0.05
+        remote.request(action, name="a")
+    assert ("it may or may not have been carried out" in str(late.value)) == unsure
 
 
 def test_an_error_about_a_frame_that_was_not_understood_is_not_waited_past(stub: Any) -> None:

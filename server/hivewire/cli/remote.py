@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hivewire.cli.errors import BadAddress, Closed, RemoteError, Unreachable, Unsendable
 from hivewire_client import address, errors
-from hivewire_client.connection import SECONDS, Connection
+from hivewire_client.connection import SECONDS, Connection, Cut
+from hivewire_client.link import changes_something
 from hivewire_client.thread import LoopThread
 from hivewire_client.tokens import Credentials, Tokens
 
@@ -130,18 +131,28 @@ class Remote:
     def request(self, action: str, **members: Any) -> dict[str, Any]:
         """The success reply to a request; members with value None are left out.
 
-        Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when there is no answer.
+        Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when there is no answer: its
+        text says of a write that it may have been carried out.
         """
         return self._do(self._ask(action, members))
 
     async def _ask(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
         try:
-            return await self._connection.request(action, members, self._seconds)
+            return await self._send(action, members)
         except errors.LoginRequired as error:  # a token may expire at any moment
             if self._login is None:
                 raise
             await self._authenticate(self._login, error)
-        return await self._connection.request(action, members, self._seconds)
+        return await self._send(action, members)
+
+    async def _send(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
+        unsure = "; it may or may not have been carried out" if changes_something(action) else ""
+        try:
+            return await self._connection.request(action, members, self._seconds)
+        except Cut as error:
+            raise errors.Closed(f"{error}{unsure}", error.code, error.reason) from None
+        except TimeoutError:
+            raise errors.Unreachable(f"{self.url}: no answer in time{unsure}") from None
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         try:
