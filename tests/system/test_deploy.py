@@ -61,6 +61,14 @@ def test_each_manifest_has_the_form_that_kubernetes_wants(manifest: Any) -> None
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
+def test_a_single_gateway_keeps_its_file_closed_to_the_group() -> None:
+    """Its manifests are valid too. By default Kubernetes opens all files of a volume to the group at each start."""
+    service, gateway = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    for manifest in (service, gateway):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    assert gateway["spec"]["template"]["spec"]["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 def test_services_and_budgets_find_their_pods() -> None:
     """Every selector is one of a pod, and what is kept free of disruptions leaves two of three nodes."""
     pods = [named("StatefulSet", "nats"), named("Deployment", "hivewire")]
