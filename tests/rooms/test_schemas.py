@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -182,6 +182,24 @@ async def test_stored_values_have_to_fit_a_new_schema(world: World) -> None:
         await put(world, "a.1", "y")
 
 
+async def test_values_are_looked_for_in_each_layer_and_not_among_other_names(
+    world: World, steps_of: Callable[..., list[int]]
+) -> None:
+    """Layers may have 100,000 names that a schema is not for, and names of layers begin with those of others."""
+    layers = ["a", "a-b", "a.b", "a0", "device/a", "device/a.b", "device/a0", "z"]
+    keys = [f"{layer}/{name}" for layer in layers for name in ("m.0", f"n.{layers.index(layer)}", "n0", "o.1", "o.2")]
+    for at in range(0, len(keys), 10):
+        await world.ledger.commit(
+            Transaction([Write("layerConfiguration", key, b"x", TEXT) for key in keys[at : at + 10]], "admin")
+        )
+    steps = steps_of(survey)
+    with pytest.raises(ValuesDoNotFit) as refused:
+        await define(world, "n.*", NUMBER)
+    misfits = [each.name for each in refused.value.members["misfits"]]
+    assert sorted(misfits) == [f"n.{at}" for at in range(len(layers))]
+    assert steps[:2] == [len(layers), len(layers)]
+
+
 async def test_values_that_are_written_during_the_survey_are_found(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +209,7 @@ async def test_values_that_are_written_during_the_survey_are_found(
         monkeypatch.setattr(survey, "in_slices", interrupted := Interrupted(world, f"c{few}.late"))
         with pytest.raises(ValuesDoNotFit) as refused:
             await define(world, f"c{few}.*", NUMBER)
-        assert interrupted.steps == [0, 0 if few else 1], "stored values, and what waits or was written since"
+        assert interrupted.steps == [0, 0, 0 if few else 1], "keys, stored values, and what waits or was written since"
         assert [each.name for each in refused.value.members["misfits"]] == [f"c{few}.late"]
         assert not world.services.schemas.surveys
 

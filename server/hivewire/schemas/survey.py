@@ -10,7 +10,7 @@ from hivewire.ledger.records import Change, EvaluatedState
 from hivewire.schemas.compiled import MAX_PROBLEMS, Compiled, compiled
 from hivewire.schemas.schemas import JUDGED, TOO_COSTLY, Rule, Schemas, layer_of, name_of
 from hivewire.slices import in_slices
-from hivewire_protocol.nouns.layer import split
+from hivewire_protocol.nouns.layer import key_of, split
 from hivewire_protocol.nouns.schema import Misfit, Problem
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.tenant.steps import Steps
@@ -67,7 +67,7 @@ class Survey:
 
     async def run(self) -> list[Misfit]:
         """Stored values that do not fit the schema, except in the last few writes."""
-        keys: Sequence[tuple[str, str]] = [*self._all()]
+        keys: Sequence[tuple[str, str]] = await in_slices(self._all())
         while True:
             await self._look(self._stored(keys))
             if self.misfits or len(self._changed) <= LITTLE:
@@ -99,13 +99,20 @@ class Survey:
                 self._add(found, self._problems(judge, found, rule))
         return not self.misfits
 
-    def _all(self) -> Iterator[tuple[str, str]]:
-        ledger = self._schemas.ledger
-        for key in ledger.kind("configuration").within(self._wanted):
-            yield "configuration", key
-        for key in ledger.kind("layerConfiguration").keys:
-            if split(key)[1] in self._wanted:
-                yield "layerConfiguration", key
+    def _all(self) -> Steps[list[tuple[str, str]]]:
+        """The kinds and keys of all values with these names. Those in layers are looked for layer by layer."""
+        ledger, found = self._schemas.ledger, list[tuple[str, str]]()
+        for key in [*ledger.kind("configuration").within(self._wanted)]:
+            found.append(("configuration", key))
+            yield
+        layered, after = ledger.kind("layerConfiguration"), ""
+        while (at := layered.keys.bisect_left(after)) < len(layered.keys):
+            layer, _ = split(layered.keys[at])
+            wanted = Patterns([key_of(layer, self._names)])
+            found += [("layerConfiguration", key) for key in layered.within(wanted)]
+            after = f"{layer}0"  # the character after the slash: all keys of the layer are below
+            yield
+        return found
 
     def _stored(self, keys: Iterable[tuple[str, str]]) -> Iterator[Found]:
         for kind, key in keys:
@@ -134,8 +141,7 @@ class Survey:
         are for other processes."""
         judge, unfit, heavy = compiled(self._schema), list[Found](), list[Found]()
         for found in values:
-            rule = self._schemas.of(found.name)
-            if found.name in self._wanted and self._is_for(found.name, rule):
+            if found.name in self._wanted and self._is_for(found.name, rule := self._schemas.of(found.name)):
                 if not judge.is_light(found.content):
                     heavy.append(found)
                 elif not judge.fits(found.content):
