@@ -60,7 +60,7 @@ def _says(sentence: str, secret: bool = False, reload: bool = False) -> Meta:
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The settings of a gateway. Durations are in seconds and sizes in bytes, unless the description says otherwise."""
 
-    host: Annotated[str, _says("Address to listen on: of a name its first one; `::` is all, also of IPv4.")] = "127.0.0.1"
+    host: Annotated[str, _says("Address to listen on: the first one of a name; `::` is all, IPv4 too.")] = "127.0.0.1"
     port: Annotated[_Port, _says("Port to listen on; 0 picks a free one.")] = 8080
     data: Annotated[
         str,
