@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from hivewire_client import Backoff, Changes, Conflict, NotReady, Reset, StateChanged, Stopped
 from hivewire_client.sync import Hivewire
 from hivewire_client.testing import FakeGateway
+from hivewire_client.thread import LoopThread
 from tests.running import PATIENCE
 
 
@@ -74,3 +77,32 @@ def test_devices_without_asyncio(fake: FakeGateway) -> None:
             assert next(notifications).parameters == {"t": 20}
     with pytest.raises(Stopped):
         sender.insert_notification("dev-1", "temperature")
+
+
+def test_threads_that_use_a_client_while_it_ends() -> None:
+    """Each gets its answer or Stopped; none waits forever."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads meet in the middle of what they do
+    try:
+        for _ in range(50):
+            thread, begun, outcomes = LoopThread(), threading.Barrier(5), list[type[BaseException]]()
+
+            def work(thread: LoopThread, begun: threading.Barrier, outcomes: list[type[BaseException]]) -> None:
+                begun.wait()
+                try:
+                    while True:
+                        thread.run(asyncio.sleep(0))
+                except BaseException as error:
+                    outcomes.append(type(error))
+
+            workers = [threading.Thread(target=work, args=(thread, begun, outcomes), daemon=True) for _ in range(4)]
+            thread.start()
+            for each in workers:
+                each.start()
+            begun.wait()
+            thread.stop()
+            for each in workers:
+                each.join(PATIENCE)
+            assert outcomes == [Stopped] * 4
+    finally:
+        sys.setswitchinterval(interval)

@@ -10,7 +10,6 @@ with Hivewire("http://127.0.0.1:8080", token=Password("admin", "…"), names=["l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
@@ -55,7 +54,7 @@ class Items(Generic[T]):
 
         try:
             found = self._thread.run(following())
-        except (CancelledError, Stopped):  # another thread has closed the client
+        except Stopped:  # another thread has closed the client
             raise StopIteration from None
         if isinstance(found, StopAsyncIteration):
             raise StopIteration
@@ -92,7 +91,7 @@ class Device:
         while True:
             try:
                 yield self._thread.run(self._device.next())
-            except (CancelledError, Stopped):
+            except Stopped:
                 return
 
     def applied(self, change: DesiredChange) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 from hivewire_client.errors import Stopped
@@ -17,6 +18,9 @@ class LoopThread:
 
     is_running = False
 
+    def __init__(self) -> None:
+        self._accepting = threading.Lock()
+
     def start(self) -> None:
         """Start the thread."""
         self.is_running = True
@@ -27,14 +31,17 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns; waits for it. It is cancelled if the waiting thread is interrupted.
 
-        Raises Stopped if the thread does not run.
+        Raises Stopped if the thread does not run, or stops meanwhile.
         """
-        if not self.is_running:
-            work.close()
-            raise Stopped("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._accepting:
+            if not self.is_running:
+                work.close()
+                raise Stopped("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise Stopped("the client is closed") from None
         except BaseException:
             future.cancel()
             raise
@@ -45,12 +52,17 @@ class LoopThread:
         async def run() -> T:
             return work()
 
-        return self.run(run()) if self.is_running else work()
+        try:
+            return self.run(run())
+        except Stopped:
+            return work()
 
     def stop(self) -> None:
         """End what still runs, and the thread."""
-        self.run(_end_others())
-        self.is_running = False
+        with self._accepting:  # what comes later is refused, and what came before is ended
+            self.is_running = False
+            ending = asyncio.run_coroutine_threadsafe(_end_others(), self._loop)
+        ending.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
