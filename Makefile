@@ -20,7 +20,7 @@ again = $(if $(AGAIN),|| { \
 	$(1) -m pytest --maxfail 1 --last-failed --last-failed-no-failures none; })
 
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster test test-bench test-newest test-long coverage check check-js bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom screenshots bench-dashboard vendor vendor-check vendor-client clean
+.PHONY: help serve cluster test test-bench test-newest test-long coverage check check-js format bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom screenshots bench-dashboard vendor vendor-check vendor-client clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,11 +60,16 @@ coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lin
 
 check: $(VENV)/.test ## lint, format, types, and which package may import which
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check . || { echo "\`make format\` writes them as they should be." >&2; exit 1; }
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory check-js; \
 	else echo "Without npm the types of clients/js are not checked." >&2; fi
+
+format: $(VENV)/.test ## format the code, and write the tables and documents that are made from it
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/python -m tests.tables
 
 check-js: clients/js/node_modules/.package-lock.json ## check the types of the JavaScript client
 	clients/js/node_modules/.bin/tsc --project clients/js --noEmit

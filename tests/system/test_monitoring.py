@@ -69,7 +69,8 @@ def test_each_metric_that_is_watched_or_documented_is_there(
     rows = {row for page in pages for row in metrics(page)}
     kinds = "counter|gauge|histogram"
     documented = re.findall(rf"^\| `\w+` \| (?:{kinds}) .*$", OPERATIONS.read_text(), re.MULTILINE)
-    assert sorted(documented) == sorted(rows)
+    assert not rows - {*documented}, "these rows are missing in the table of operations.md"
+    assert sorted(documented) == sorted(rows), "there are rows of metrics that no gateway has, or two of one"
 
 
 def metrics(page: str) -> Iterator[str]:
