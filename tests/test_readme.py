@@ -27,6 +27,17 @@ def test_every_file_that_the_documentation_names_is_there() -> None:
             assert not fragment or fragment in _anchors(file), f"{page.name} links to {target}#{fragment}"
 
 
+def test_every_place_to_add_something_is_there() -> None:
+    """Paths in the table of CONTRIBUTING.md lead to files and folders, and a name before one stands in that file."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| to add | touch |")[2].partition("\n\n")[0]
+    paths = re.findall(r"`((?:server|protocol|dashboard|tests)/[\w./<>]*)`", table)
+    assert len(paths) > 30
+    for path in paths:
+        assert [*ROOT.glob(re.sub(r"<\w+>", "*", path))], f"CONTRIBUTING.md names {path}"
+    for name, path in re.findall(r"`([A-Z_]+|\w+)`,? (?:of|in) `((?:\w+/)+\w+\.py)`", table):
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"CONTRIBUTING.md names {name} in {path}"
+
+
 def test_every_test_that_the_documentation_names_is_there() -> None:
     """A claim that names `tests/file.py::test_name` can be tried as it says."""
     found = 0
