@@ -111,6 +111,33 @@ async def test_a_list_of_all_layers_may_be_resumed_where_it_began(monkeypatch: p
         assert (listed["revision"], listed["count"]) == (before, 1)
 
 
+async def test_pages_of_all_layers_begin_behind_the_last_one() -> None:
+    """By rank, layer and name, so nothing is shown twice or left out because others write meanwhile."""
+    async with fleet("a", "b") as world:
+        await world.layer("one", 2)
+        await world.layer("two", 1)
+        for each in ("global", "one", "two", "device/a", "device/b"):
+            await world.put(each, m="1", n="2")
+
+        async def page(after: str | None) -> list[str]:
+            listed = await world.do("configuration/list", layer="*", after=after, take=3)
+            return [f"{each['layer']}/{each['name']}" for each in listed["configurations"]]
+
+        assert await page(None) == ["global/m", "global/n", "two/m"]
+        await world.put("global", l="0", o="0")
+        assert await page("two/m") == ["two/n", "one/m", "one/n"]
+        await world.do("configuration/delete", layer="two", name="m")
+        assert await page("one/n") == ["device/a/m", "device/a/n", "device/b/m"]
+        for name in "mn":
+            await world.do("configuration/delete", layer="device/a", name=name)
+        assert await page("device/a/n") == ["device/b/m", "device/b/n"]
+        listed = await world.do("configuration/list", layer="*", after="one/m", skip=1, take=1)
+        assert (listed["count"], listed["configurations"][0]["name"]) == (9, "m")
+        for after, code, words in (("m", 400, "LAYER/NAME"), ("gone/m", 404, "'gone'"), ("device/c/m", 404, "c")):
+            found = await world.no("configuration/list", layer="*", after=after)
+            assert (found[0], words in found[1]) == (code, True)
+
+
 async def test_values_of_labels_are_not_judged_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps of a rollout may have 300,000, and the event loop serves nobody else meanwhile."""
     async with fleet("a") as world:

@@ -261,7 +261,10 @@ class ConfigurationList(Request, tag="configuration/list"):
         Integer | None, says("The most to return: 0 to 10,000, default 1,000.", minimum=0, maximum=10_000)
     ] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.", minimum=0)] = None
-    after: Annotated[str | None, says("Start after this name: the last one of the previous page.")] = None
+    after: Annotated[
+        str | None,
+        says("Start after this name, the last one of the previous page; with the layer `*` after this `LAYER/NAME`."),
+    ] = None
     inline: Inline = None
     detail: Detail = None
     atLeast: AtLeast = None

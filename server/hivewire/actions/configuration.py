@@ -38,7 +38,7 @@ from hivewire.actions.writing import (
 from hivewire.caller import Caller
 from hivewire.dispatch import check_permission
 from hivewire.fleet.layer_topic import EVERY
-from hivewire.fleet.layers import Layer
+from hivewire.fleet.layers import DEVICE_RANK, Layer
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
     Change,
@@ -71,7 +71,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationTransact,
     RevisionReply,
 )
-from hivewire_protocol.nouns.layer import TOP_RANK, key_of
+from hivewire_protocol.nouns.layer import TOP_RANK, key_of, split
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 from hivewire_protocol.tenant.steps import Steps, at_once
@@ -291,13 +291,12 @@ def _list_layers(
     """The same for a layer, or for all by rank, then name; callers with some devices do not get those of single
     devices."""
     if request.layer is None or request.layer == EVERY:
-        if request.after is not None:
-            raise OutOfBounds("after needs a single layer")
+        start = _place(services, caller, request.after)
         own = services.registry.scope(caller.identity).everything
         layers = [layer for layer in services.fleet.layers.ranked() if own or layer.rank <= TOP_RANK]
         # What is written meanwhile may be missing, so whoever resumes has to get it.
         reply = ConfigurationListReply(count=0, revision=services.ledger.revision)
-        held = _held(services, layers, wanted, skip, take)
+        held = _held(services, layers, wanted, start, skip, take)
         return _filled_in_slices(services, caller, _filled_with(services, request, reply, held))
     check_read(services, caller, request.layer)
     layer = services.fleet.layers.by_name.get(request.layer)
@@ -310,18 +309,38 @@ def _list_layers(
     return _listed(services, caller, request, count, [live[key] for key in keys[skip : skip + take]])
 
 
+_Place = tuple[int, str, str]
+"""A place in the list of all layers: rank, layer, name."""
+
+
+def _place(services: Services, caller: Caller, after: str | None) -> _Place:
+    """The place of a name in a layer, or that before all. Raises as `check_read`."""
+    if after is None:
+        return -1, "", ""
+    try:
+        layer, name = split(after)
+    except ValueError:
+        raise OutOfBounds("after needs the form LAYER/NAME in a list of all layers") from None
+    check_read(services, caller, layer)
+    found = services.fleet.layers.by_name.get(layer)
+    return DEVICE_RANK if found is None else found.rank, layer, name
+
+
 def _held(
-    services: Services, layers: Sequence[Layer], wanted: Patterns, skip: int, take: int
+    services: Services, layers: Sequence[Layer], wanted: Patterns, start: _Place, skip: int, take: int
 ) -> Steps[tuple[int, list[Change]]]:
-    """How many values of layers are wanted, and a page of them."""
+    """How many values of layers are wanted, and a page of those behind a place."""
     count, page, live = 0, list[Change](), services.ledger.kind(LAYERED).live
     for layer in layers:
         names = layer.values if wanted is EVERYTHING else [name for name in layer.values if name in wanted]
-        first = max(0, skip - count)
-        if first < len(names) and len(page) < take:
-            shown = sorted(names)[first : first + take - len(page)]
-            page += [live[key_of(layer.name, name)] for name in shown]
         count += len(names)
+        if len(page) < take and (layer.rank, layer.name) >= start[:2]:
+            if layer.name == start[1]:
+                names = [name for name in names if name > start[2]]
+            if skip < len(names):
+                shown = sorted(names)[skip : skip + take - len(page)]
+                page += [live[key_of(layer.name, name)] for name in shown]
+            skip = max(0, skip - len(names))
         yield
     return count, page
 

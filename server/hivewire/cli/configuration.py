@@ -438,12 +438,11 @@ def pages(
 ) -> Iterator[dict[str, Any]]:
     """Everything that matches, as one reply for each page. Pages get smaller where values are large. Further members
     are of the first request: what a connection has seen, it sees in every later answer."""
-    left, size, seen = take, PAGE, 0
+    left, size = take, PAGE
     while left is None or left > 0:
         asked = size if left is None else min(size, left)
-        begin = {"skip": seen or None} if layer == EVERY_LAYER else {}  # each name may be there many times
         try:
-            members |= {"names": list(names) or None, "after": after, "take": asked, "layer": layer, **begin}
+            members |= {"names": list(names) or None, "after": after, "take": asked, "layer": layer}
             reply = remote.request("configuration/list", **members)
         except RemoteError as error:
             if error.code != 413 or asked == 1:
@@ -455,7 +454,8 @@ def pages(
         page = reply["configurations"]
         if len(page) < asked:
             return
-        after, seen = None if begin else page[-1]["name"], seen + len(page)
+        last = page[-1]
+        after = f"{last['layer']}/{last['name']}" if layer == EVERY_LAYER else last["name"]
         left = None if left is None else left - len(page)
         size = min(PAGE, size * 2)
 
