@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hivewire.access.users import User, Users
 from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Refused, Transaction
-from hivewire_protocol.errors import NotFound, VersionConflict, WireError
+from hivewire_protocol.errors import InvalidParameters, NotFound, VersionConflict, WireError
 from hivewire_protocol.messages import DONE, Reply, WriteReply
 
 
@@ -30,10 +30,11 @@ async def change_user(
     return await changed(users.changing, user_id, attempt)
 
 
-def existing(users: Users, user_id: int) -> User:
-    """The user with this id. Raises NotFound."""
-    user = users.by_id(user_id)
-    if user is None:
+def existing(users: Users, user_id: int | None) -> User:
+    """The user with this id. Raises NotFound, and InvalidParameters without an id."""
+    if user_id is None:
+        raise InvalidParameters("User id is wrong or empty")
+    if (user := users.by_id(user_id)) is None:
         raise NotFound(f"User with id = {user_id} not found")
     return user
 

@@ -12,8 +12,8 @@ from hivewire.ledger.records import Change, Expected, Precondition, version_of
 from hivewire.resources import SHOWN
 from hivewire.services import Services, now
 from hivewire_protocol import coercion, patterns
-from hivewire_protocol.errors import InvalidParameters, OutOfBounds, VersionConflict
-from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBounds, VersionConflict
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, RESERVED
 from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 
 NULL = Raw(b"null")
@@ -89,6 +89,12 @@ def out_of_length(what: str, text: str, most: int, setting: str) -> OutOfBounds:
     if not text:
         return OutOfBounds(f"{what} is empty; it has 1 to {most:,} characters, setting {setting}")
     return OutOfBounds(f"{what} is {len(text):,} characters long; at most {most:,}, setting {setting}")
+
+
+def out_of_reach(name: str) -> AccessDenied:
+    """The error for a name that the caller may not use."""
+    problem = "is reserved" if name == RESERVED else "is not among those of the token"
+    return AccessDenied.because(f"the name '{name[:128]}' {problem}")
 
 
 def description_of(services: Services, description: str | None) -> str | None:

@@ -65,17 +65,11 @@ NETWORKS = Side(NETWORK, "Network", "networks")
 DEVICE_TYPES = Side(DEVICE_TYPE, "Device type", "device_types")
 
 
-def _user(services: Services, user_id: int | None) -> User:
-    if user_id is None:
-        raise InvalidParameters("User id is wrong or empty")
-    return existing(services.users, user_id)
-
-
 def _checked(services: Services, side: Side, user_id: int | None, number: int | None) -> tuple[User, int]:
     """The user, and the id of a network or device type. Raises InvalidParameters and NotFound."""
     if user_id is not None and number is None:
         raise InvalidParameters(f"{side.title} id is wrong or empty")
-    return _user(services, user_id), number or 0
+    return existing(services.users, user_id), number or 0
 
 
 def _own(services: Services, caller: Caller) -> UserContent:
@@ -106,7 +100,7 @@ def get_device_type(services: Services, caller: Caller, request: UserGetDeviceTy
 
 def get_device_types(services: Services, caller: Caller, request: UserGetDeviceTypes) -> Reply:
     """All device types, or those that the user is assigned, by id."""
-    content, types = _user(services, request.userId).content, services.registry.device_types
+    content, types = existing(services.users, request.userId).content, services.registry.device_types
     assigned = types if content.all_device_types_available else frozenset(content.device_types)
     found = [each for number, each in types.items() if number in assigned]
     return Listing("deviceTypes", found, devicetype.view)
@@ -199,7 +193,7 @@ async def _change(
     request: UserAllowAllDeviceTypes | UserDisallowAllDeviceTypes,
     made: Callable[[UserContent], UserContent],
 ) -> Reply:
-    found = _user(services, request.userId)
+    found = existing(services.users, request.userId)
 
     def change(user: User) -> Transaction | None:
         check_token(services, caller)

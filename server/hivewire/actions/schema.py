@@ -8,7 +8,15 @@ from functools import partial
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire.actions.checks import check_token, description_of, expected_of, moved, out_of_length, within
+from hivewire.actions.checks import (
+    check_token,
+    description_of,
+    expected_of,
+    moved,
+    out_of_length,
+    out_of_reach,
+    within,
+)
 from hivewire.caller import Caller
 from hivewire.fleet.rollouts import OPEN, ROLLOUT, content_of
 from hivewire.ledger.pending import PendingWrite, commit
@@ -32,7 +40,6 @@ from hivewire.slices import in_slices
 from hivewire_protocol import patterns, times
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
-    AccessDenied,
     InvalidParameters,
     NotAllowed,
     NotFound,
@@ -170,7 +177,7 @@ async def history(services: Services, caller: Caller, request: SchemaHistory) ->
     take = within("take", request.take, HISTORY_TAKE, MOST_HISTORY)
     last = services.ledger.kind(KIND).last(names)
     if last is None:
-        raise NotFound(f"There is no schema for '{names[:128]}'")
+        raise _missing(names)
     found, at, room = list[Change](), last.revision, MAX_REPLY
     while at and len(found) < take:
         page = await services.ledger.history(KIND, names, revision=at, take=min(PAGE, take - len(found)))
@@ -230,8 +237,7 @@ def _check_reach(caller: Caller, names: str) -> None:
     """Raise AccessDenied unless the token reaches all of them."""
     asked = Patterns([names])
     if names == RESERVED or asked & caller.identity.names != asked:
-        problem = "is reserved" if names == RESERVED else "is not among those of the token"
-        raise AccessDenied.because(f"the name '{names[:128]}' {problem}")
+        raise out_of_reach(names)
 
 
 def _schema(given: Raw | UnsetType) -> bytes | None:

@@ -55,8 +55,6 @@ _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 
 def get(services: Services, caller: Caller, request: UserGet) -> Reply:
     """A user. Clients see only themselves."""
-    if request.userId is None:
-        raise InvalidParameters("User id is wrong or empty")
     user = existing(services.users, request.userId)
     if user.id != caller.identity.user_id and not _is_administrator(services, caller):
         raise NotFound(f"User with id = {user.id} not found")
@@ -140,8 +138,6 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     given = isinstance(request.user, UserUpdateFields)
     if not given and not caller.http:
         raise InvalidParameters("User is required")
-    if request.userId is None:
-        raise InvalidParameters("User id is wrong or empty")
     user = existing(services.users, request.userId)
     if not isinstance(request.user, UserUpdateFields):
         return DONE  # a PUT without a body

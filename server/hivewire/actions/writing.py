@@ -14,6 +14,7 @@ from hivewire.actions.checks import (
     description_of,
     expected_of,
     out_of_length,
+    out_of_reach,
     violations,
 )
 from hivewire.actions.layered import check_write, conditions
@@ -31,7 +32,6 @@ from hivewire.resources import KIND, LAYERED
 from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol.errors import (
-    AccessDenied,
     InvalidParameters,
     OutOfBounds,
 )
@@ -137,8 +137,7 @@ def name_of(services: Services, caller: Caller, name: str | None) -> str:
         raise InvalidParameters("Configuration name is wrong or empty")
     names = caller.identity.names
     if name == RESERVED or (names is not EVERYTHING and name not in names):
-        problem = "is reserved" if name == RESERVED else "is not among those of the token"
-        raise AccessDenied.because(f"the name '{name[:128]}' {problem}")
+        raise out_of_reach(name)
     if not name.isprintable() and services.ledger.kind(KIND).last(name) is None:
         _refuse_characters(name)
     return name

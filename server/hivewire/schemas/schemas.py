@@ -2,7 +2,7 @@
 
 A schema is a record of kind `schema`, whose key is the names it is for. A writer has its value judged when its request
 begins (`check`, `settle`). Every write is judged once more when the ledger evaluates it, if its schema changed since or
-nobody asked (`Kind.judge`); so what is stored fits, whoever writes it and through which door.
+nobody asked (`Kind.judge`); so what is stored fits, whoever writes it, over any API.
 """
 
 from __future__ import annotations
