@@ -180,12 +180,12 @@ async def _views(path: Path) -> float:
     from hivewire.access.tenants import Tenants
     from hivewire.access.tokens import Tokens
     from hivewire.access.users import Users
+    from hivewire.clocks import now
     from hivewire.devices.registry import Registry
     from hivewire.fleet.fleet import Fleet
     from hivewire.hub.hub import Hub
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
     from hivewire.ledger.ledger import Ledger
-    from hivewire.services import now
 
     ledger = Ledger(SqliteJournal(path), now)
     await ledger.open()

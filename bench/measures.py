@@ -451,10 +451,10 @@ def growth(folder: Path, say: Callable[[str], None]) -> list[Row]:
 
 async def fill(path: Path, count: int) -> None:
     """A new ledger file with so many configurations, names and values of 20 bytes each."""
+    from hivewire.clocks import now
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
     from hivewire.ledger.ledger import Ledger
     from hivewire.ledger.records import Transaction, Write
-    from hivewire.services import now
     from hivewire_protocol.nouns.configuration import MAX_TRANSACTION, TEXT
 
     ledger = Ledger(SqliteJournal(path), now)

@@ -164,12 +164,12 @@ def registered(folder: Path, say: Callable[[str], None]) -> list[Row]:
 
 async def register(path: Path, count: int, networks: int = 1, id_of: Callable[[int], str] = device_of) -> None:
     """A new ledger file with so many devices of 100 bytes of data each, in so many networks in turn."""
+    from hivewire.clocks import now
     from hivewire.devices.index import KIND, DeviceContent
     from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
     from hivewire.ledger.ledger import Ledger
     from hivewire.ledger.records import Transaction, Write
-    from hivewire.services import now
     from hivewire_protocol.nouns.configuration import MAX_TRANSACTION
 
     data = msgspec.Raw(b'{"serial":"%b"}' % (b"0" * 87))

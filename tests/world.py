@@ -22,12 +22,13 @@ from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserContent, Users
 from hivewire.broadcast import Broadcast
 from hivewire.caller import Caller
+from hivewire.clocks import elapsed, now
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.journal import Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
-from hivewire.services import elapsed, now, wire
+from hivewire.services import wire
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.streams.contract import StreamEngine

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.ledger.pending import PendingWrite, commit, unavailable
 from hivewire.ledger.records import Condition, NotDurable, PreconditionFailed, Refused
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.streams.message import StreamError
 from hivewire.streams.pending import PendingMessage, wire_error
 from hivewire_protocol.errors import (

@@ -17,6 +17,7 @@ from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.broadcast import Alone, Broadcast
+from hivewire.clocks import elapsed
 from hivewire.component import Component
 from hivewire.connections import Connections
 from hivewire.devices.neighbours import Neighbours
@@ -43,16 +44,6 @@ from hivewire.schemas.schemas import Schemas
 from hivewire.settings import Settings
 from hivewire.streams.messages import Messages
 from hivewire.telemetry import FIELDS, Telemetry
-
-
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-def elapsed() -> int:
-    """Milliseconds of the monotonic clock, for durations, not for the time of day."""
-    return time.monotonic_ns() // 1_000_000
 
 
 class Services(Struct, kw_only=True):

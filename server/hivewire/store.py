@@ -11,6 +11,7 @@ from msgspec import Struct
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.users import Users
+from hivewire.clocks import now
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.engines.parent.service import LedgerService
 from hivewire.ledger.ledger import Ledger
@@ -19,7 +20,6 @@ from hivewire.ledger.retention import Retention
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, NatsError, Unusable, address_of
 from hivewire.nats.monitor import check_monitor
-from hivewire.services import now
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import LOGS, LogName, StoreError

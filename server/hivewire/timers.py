@@ -16,13 +16,13 @@ import msgspec
 from msgspec import structs
 
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.component import end
 from hivewire.dispatch import Dispatcher
 from hivewire.fleet.conditions import missing
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Expected, LedgerError, NotDurable, Refused, Transaction, Write
 from hivewire.schedules import KIND, Scheduled, expiring, is_expiry, scheduled_of
-from hivewire.services import now
 from hivewire.telemetry import Gauges, log
 from hivewire.unexpected import log_unexpected
 from hivewire_protocol.errors import Unavailable, UserNotActive, WireError

@@ -12,10 +12,10 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from hivewire.access.tokens import ACCESS, Claims
+from hivewire.clocks import now
 from hivewire.devices import seeds
 from hivewire.http.peer import caller_of
 from hivewire.ledger.records import Transaction, Write
-from hivewire.services import now
 from hivewire.timers import Timers
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import HttpProtocol

@@ -16,12 +16,12 @@ import httpx
 import msgspec
 import pytest
 
+from hivewire.clocks import now
 from hivewire.devices.index import KIND, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Transaction, Write
-from hivewire.services import now
 from hivewire_protocol.nouns.configuration import MAX_TRANSACTION
 from tests.gate.wire import dial, gauge, memory, until
 from tests.running import PATIENCE, RunningGateway

@@ -11,9 +11,9 @@ from msgspec import structs
 from hivewire import dispatch
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.http import peer
 from hivewire.http.peer import MOST_PROXIES, admit_request, caller_of_request, origin_of
-from hivewire.services import now
 from hivewire.settings import Settings
 from hivewire_protocol.errors import (
     AccessDenied,

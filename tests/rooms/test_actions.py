@@ -27,9 +27,9 @@ from hivewire.access.users import UserContent
 from hivewire.actions import configuration
 from hivewire.actions.identity import MAX_DEVICES
 from hivewire.caller import Caller
+from hivewire.clocks import now as real_now
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Change, Transaction, Write
-from hivewire.services import now as real_now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,

@@ -13,9 +13,9 @@ import pytest
 from msgspec import structs
 
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
+from hivewire.clocks import now
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
 from hivewire.ledger.records import Transaction
-from hivewire.services import now
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import (

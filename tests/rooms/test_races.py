@@ -14,8 +14,8 @@ import pytest
 
 from hivewire.access import revocations
 from hivewire.access.users import UserContent
+from hivewire.clocks import now
 from hivewire.devices.index import KIND as DEVICE
-from hivewire.services import now
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TokenRevoked, WireError

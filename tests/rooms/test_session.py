@@ -18,10 +18,10 @@ from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import Claims
 from hivewire.access.users import UserContent
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Transaction
-from hivewire.services import now
 from hivewire.session import CONCURRENT, Session
 from hivewire.streams.message import ROOM, Message
 from hivewire_protocol.catalogue import REQUESTS

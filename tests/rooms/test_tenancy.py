@@ -13,9 +13,9 @@ from hivewire.access.keys import Key, Previous
 from hivewire.access.tenants import CLIENT, Tenants
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.hub.feed import Feed
 from hivewire.hub.frames import Frame
-from hivewire.services import now
 from hivewire_protocol.errors import (
     AccessDenied,
     ClientDeleted,

@@ -16,10 +16,11 @@ from hivewire.actions.feeds import Wanted, unsubscribe
 from hivewire.actions.subscription import subscribe
 from hivewire.actions.topics import FOLLOWED, TENANT, configurations
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.dialects import devicehive
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.source import Topic
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol.catalogue import HTTP_ONLY, PUSHES, REQUESTS
 from hivewire_protocol.errors import AccessDenied

@@ -13,9 +13,9 @@ from msgspec import Raw, structs
 from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.users import UserContent
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
 from hivewire.ledger.records import Transaction
-from hivewire.services import now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,

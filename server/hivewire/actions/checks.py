@@ -8,9 +8,10 @@ from typing import Protocol, TypeAlias
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.ledger.records import Change, Expected, Precondition, version_of
 from hivewire.resources import SHOWN
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol import coercion, patterns
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBounds, VersionConflict
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, RESERVED

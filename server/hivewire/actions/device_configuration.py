@@ -12,6 +12,7 @@ from hivewire.actions.checks import check_token, checked_patterns, expected_of, 
 from hivewire.actions.identity import too_many_revoked
 from hivewire.actions.layer import check_labels
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import Device
 from hivewire.devices.scope import no_device
@@ -24,7 +25,7 @@ from hivewire.fleet.reports import MOST_BYTES, MOST_ERROR, MOST_NAMES, MOST_VALU
 from hivewire.fleet.views import View
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Exists, Expected, Guard, PreconditionFailed, Refused, Transaction, Write
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.slices import in_slices
 from hivewire_protocol.errors import (
     AccessDenied,

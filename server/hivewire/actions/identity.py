@@ -16,12 +16,13 @@ from hivewire.access.user_changes import change_user
 from hivewire.access.users import User
 from hivewire.actions.checks import check_token, time_of, violations
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.devices.scope import scope_of
 from hivewire.dispatch import check_administrator
 from hivewire.keyed_lock import TooManyWaiting
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Refused, Transaction
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
     AccessDenied,

@@ -14,9 +14,10 @@ from hivewire.actions.device_messages import Encoded, moment, replayed, stored
 from hivewire.actions.filtering import device_of_filter, numbers_of, reach_of, resolve, texts_of
 from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.devices.scope import required
 from hivewire.polls import Waiters, Wanted, update_of, wanted_by
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.slices import in_order, in_slices
 from hivewire.streams.message import Message
 from hivewire_protocol.errors import InvalidParameters

@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.output import Row, output_option, print_result, printable, value_in_pipes, warn
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
+from hivewire.clocks import now
 from hivewire_client.tokens import claims_of
 from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.permissions import BY_NAME
@@ -253,7 +253,7 @@ def find_user(remote: Remote, login: str) -> Row:
 def _to_come(text: str | None) -> int | None:
     """As `moment`. Raises UsageError for a time that has passed: such a token would never be valid."""
     found = moment(text)
-    if found is not None and found <= time.time_ns() // 1_000_000:
+    if found is not None and found <= now():
         raise click.UsageError(f"{text} is in the past: such a token is never valid")
     return found
 
@@ -265,7 +265,7 @@ def moment(text: str | None, *, ago: bool = False) -> int | None:
         return None
     if match := re.fullmatch(r"(\d{1,9})([smhd])", text):
         span = int(match[1]) * UNITS[match[2]] * 1_000
-        return time.time_ns() // 1_000_000 + (-span if ago else span)
+        return now() + (-span if ago else span)
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

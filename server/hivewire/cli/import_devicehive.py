@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hivewire.cli.devicehive_server import DeviceHiveServer
 from hivewire.cli.errors import RefusedByGateway
 from hivewire.cli.identity import read_password
 from hivewire.cli.output import output_option, print_result, printable
+from hivewire.clocks import now
 from hivewire.ledger import dump as dumps
 from hivewire_client.tokens import claims_of
 from hivewire_protocol.nouns.user import Role
@@ -107,7 +107,7 @@ def import_devicehive(
         else:
             server.log_in(login, _password(login, password_stdin))
         _require_administrator(server)
-        reading = Reading(server, time.time_ns() // 1_000_000, unknown(), take)
+        reading = Reading(server, now(), unknown(), take)
         with working("reading") as progress:
             items = reading.items(configurations, progress)
             if dry_run:

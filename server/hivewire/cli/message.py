@@ -25,6 +25,7 @@ from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.identity import moment
 from hivewire.cli.listing import newest
 from hivewire.cli.output import Columns, Row, Text, as_json, local, output_option, print_result, printable, show
+from hivewire.clocks import now
 from hivewire_protocol import times
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _expiry(row: Row) -> str:
     """For a command without a status: until when it is delivered, or that it is not any more."""
     if (end := row.get("expires")) is None:
         return ""
-    return "expired" if times.parse(end) <= time.time_ns() // 1_000_000 else f"expires {local(end)}"
+    return "expired" if times.parse(end) <= now() else f"expires {local(end)}"
 
 
 COMMAND = Kind(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hivewire.access.throttle import Rate
+from hivewire.clocks import elapsed
 from hivewire.http.cors import CORS
 from hivewire.http.operations import ERROR, ERRORS, NUMBER, TEXT, Content, Operation, Parameter, Schema, json_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
-from hivewire.services import elapsed
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InvalidParameters
 

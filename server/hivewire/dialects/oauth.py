@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from hivewire.access.tenants import ApiClient, in_order
 from hivewire.access.throttle import Rate
 from hivewire.caller import Caller
+from hivewire.clocks import elapsed, now
 from hivewire.http import body as bodies
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.operations import NUMBER, TEXT, Content, ErrorForm, Operation, json_of
@@ -17,7 +18,6 @@ from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document, json
 from hivewire.http.routes import Context, Dialect, Route
-from hivewire.services import elapsed, now
 from hivewire_protocol import permissions
 from hivewire_protocol.errors import (
     InternalError,

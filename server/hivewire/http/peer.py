@@ -10,9 +10,10 @@ from typing import NamedTuple
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.addresses import plain, unmapped
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidCredentials, InvalidParameters, TokenRevoked, Unauthorized, WireError
 from hivewire_protocol.messages import Request

@@ -3,9 +3,9 @@ set."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
+from hivewire.clocks import elapsed
 from hivewire.ledger.records import Change
 from hivewire.telemetry import log
 
@@ -66,4 +66,4 @@ class ClockWatch:
         return f"the clock is {behind // DAY} days behind the last change; {advice}"
 
     def _ahead(self) -> int:
-        return self._now() - time.monotonic_ns() // 1_000_000
+        return self._now() - elapsed()

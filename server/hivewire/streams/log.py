@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from time import monotonic_ns
 from typing import Any, TypeVar
 
 from msgspec import MsgspecError
 
+from hivewire.clocks import elapsed
 from hivewire.keyed_lock import KeyedLock, TooManyWaiting
 from hivewire.stopped import Stopped
 from hivewire.streams.contract import Damaged, LogEngine
@@ -35,11 +35,6 @@ T = TypeVar("T")
 
 UPDATES = 64
 """Updates of one command that may wait for one another."""
-
-
-def elapsed() -> int:
-    """Milliseconds of the monotonic clock."""
-    return monotonic_ns() // 1_000_000
 
 
 class Log(Reader):

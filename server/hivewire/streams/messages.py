@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from hivewire.clocks import elapsed
 from hivewire.link import SCHEME, end_without_parent
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.settings import Settings
@@ -17,7 +18,7 @@ from hivewire.stopped import Stopped
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.broadcast import BroadcastEngine
 from hivewire.streams.contract import LOGS, Damaged, StreamEngine
-from hivewire.streams.log import Log, elapsed
+from hivewire.streams.log import Log
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.nats import NatsEngine
 from hivewire.streams.parent import ParentEngine

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Awaitable
 
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.feed import Feed
 from hivewire.hub.frames import Frame, draining
-from hivewire.services import now
 from hivewire.transport.asgi import Receive, Scope, Send
 from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code

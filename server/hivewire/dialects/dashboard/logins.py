@@ -16,12 +16,12 @@ import msgspec
 from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import log_in, login_tokens
+from hivewire.clocks import now
 from hivewire.http import body
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest, cookie
 from hivewire.http.response import Response, json
 from hivewire.http.routes import Context
-from hivewire.services import now
 from hivewire_protocol import codec
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, MalformedJson, Unauthorized
 

@@ -17,10 +17,11 @@ from msgspec import Struct
 from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import verify_password
+from hivewire.clocks import elapsed, now
 from hivewire.dialects.properties.remembered import Remembered
 from hivewire.dialects.properties.server_tokens import ServerTokens, parse_keys, same
 from hivewire.http.request import cookie
-from hivewire.services import Services, elapsed, now
+from hivewire.services import Services
 from hivewire.settings import Settings
 from hivewire_protocol.errors import (
     AccessDenied,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
+from hivewire.clocks import now
 from hivewire.dialects.tenant.calls import TenantCall, TenantCallers, number, read_body, value
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.ledger.audit import ACTIVITY, Audit
 from hivewire.ledger.records import AuditFilter, AuditRow
-from hivewire.services import now
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.tenant.documents import parse, render

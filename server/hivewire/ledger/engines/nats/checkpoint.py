@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from hivewire.clocks import now
 from hivewire.ledger.engines.nats.body import FORMAT
 from hivewire.ledger.journal import Block, Loadable, Snapshot
 from hivewire.nats import stream as streams
@@ -173,7 +174,7 @@ class Checkpoints:
             frames,
             digest.hexdigest(),
             self._gateway,
-            time.time_ns() // 1_000_000,
+            now(),
             "" if before is None else before.id,
             before.place if before is not None and before.epoch == epoch else 0,
         )

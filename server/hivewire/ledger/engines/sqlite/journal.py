@@ -18,13 +18,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from sys import intern
-from time import time_ns
 from typing import Any
 
 import aiosqlite
 import msgspec
 from msgspec.structs import replace
 
+from hivewire.clocks import now
 from hivewire.files import READ_ONLY, beside, identity, is_of_sync
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import ROOM, Origin, location
@@ -268,7 +268,7 @@ class SqliteJournal:
         overwrites the first of them, and the checksums of the others do not continue it.
         """
         if self._in_doubt and not self.read_only:
-            await self.remember({"probe": str(time_ns() // 1_000_000)})
+            await self.remember({"probe": str(now())})
             self._in_doubt = False
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
