@@ -130,7 +130,7 @@ NO_FAMILY = {
 
 ABOUT_NONE = {
     *(action for action in (*REQUESTS, *HTTP_ONLY) if action.partition("/")[0] in NO_FAMILY),
-    *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype", "command", "notification")),
+    *(action for action in REQUESTS if action.endswith("/unsubscribe")),
     *("network/insert", "devicetype/insert", "user/insert", "user/getCurrent", "user/updateCurrent"),
 }
 """All actions of these nouns, and those of others of which the same is true."""

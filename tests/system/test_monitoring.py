@@ -69,8 +69,10 @@ def test_each_metric_that_is_watched_or_documented_is_there(
     rows = {row for page in pages for row in metrics(page)}
     kinds = "counter|gauge|histogram"
     documented = re.findall(rf"^\| `\w+` \| (?:{kinds}) .*$", OPERATIONS.read_text(), re.MULTILINE)
-    assert not rows - {*documented}, "these rows are missing in the table of operations.md"
-    assert sorted(documented) == sorted(rows), "there are rows of metrics that no gateway has, or two of one"
+    missing, gone = rows - {*documented}, {*documented} - rows
+    assert not missing, f"the table of operations.md lacks {missing}"
+    assert not gone, f"the table of operations.md has what no gateway has: {gone}"
+    assert len(documented) == len(rows)
 
 
 def metrics(page: str) -> Iterator[str]:
