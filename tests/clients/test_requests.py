@@ -214,6 +214,16 @@ async def test_who_follows_without_a_connection_waits_for_one(fake: FakeGateway)
             assert (await anext(notifications)).parameters == {"t": 1}
 
 
+async def test_a_closed_client_follows_nothing(fake: FakeGateway) -> None:
+    """Whoever asks for an item is told, however often."""
+    async with client(fake) as hw:
+        commands = hw.commands()
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            async with asyncio.timeout(PATIENCE):
+                await anext(commands)
+
+
 async def test_a_message_whose_answer_was_lost_may_have_been_inserted() -> None:
     """It is sent again while there is time. One that was never sent was not inserted, and reading writes nothing."""
     visits = list[ServerConnection]()

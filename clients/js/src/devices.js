@@ -55,7 +55,8 @@ export function devices(hw) {
   return {
     /**
      * The commands for devices, as they come: `for await (const task of commands({deviceId})) await task.done()`. They
-     * include those that were sent while there was no connection. Give the `position` of the iterator as `since` to a
+     * include those that were sent while there was no connection; after a restore of a backup, those that are kept come
+     * again. Give the `position` of the iterator as `since` to a
      * later one. While too many are unread, no more are fetched.
      *
      * @param {Scope & Following} [options]
@@ -149,7 +150,9 @@ function messages(hw, noun, {signal, ...members}, made) {
     stop = undefined;
   };
   follow();
-  const off = hw.on("state", ({state}) => state === "closed" && queue.finish());
+  const look = () => hw.state === "closed" && queue.finish();
+  const off = hw.on("state", look);
+  look();
   async function* read() {
     const end = () => {
       stop?.();

@@ -1,5 +1,6 @@
 /** The suite in Node: `node --test test/node.js`. With HIVEWIRE_WORLD, the address of the commands, also for real. */
 
+import {execFileSync} from "node:child_process";
 import {once} from "node:events";
 import {mkdtemp, readdir, rm, stat} from "node:fs/promises";
 import {createServer} from "node:http";
@@ -41,6 +42,13 @@ test("a gateway that cannot be reached is named", async () => {
   await until(hw, () => hw.status.reason);
   equal([hw.state, hw.status.reason.includes("127.0.0.1:9")], ["connecting", true]);
   hw.close();
+});
+
+test("a client that is closed at once does not keep the process", () => {
+  const index = new URL("../src/index.js", import.meta.url);
+  const program = `import {Hivewire} from "${index}"; new Hivewire("http://127.0.0.1:9", {token: "any"}).close();`;
+  const options = ["--experimental-websocket", "--no-warnings", "--input-type=module", "-e", program];
+  execFileSync(process.execPath, options, {timeout: 60_000});
 });
 
 test("a request over HTTP without an answer is uncertain, or unavailable if it only reads", async () => {

@@ -25,7 +25,8 @@ MOST_UNREAD = 10_000
 class Command:
     """A command of a device. `position` is where to resume after it.
 
-    `reset`: messages before it may be missing, because the gateway did not keep them long enough.
+    `reset`: messages before it may be missing, because the gateway did not keep them long enough, or has the data of a
+    backup. Then those that are kept come again.
     """
 
     id: int

@@ -228,7 +228,9 @@ class Link:
     async def follow(self, subscription: Subscription) -> None:
         """Follow a subscription until `unfollow`, also if the caller is cancelled meanwhile. Raises Refused."""
         if self.error is not None:
-            raise self._stopped() from self.error
+            stopped = self._stopped()
+            subscription.refused(stopped)
+            raise stopped from self.error
         self.subscriptions.append(subscription)
         if self.connection is not None:
             # In a task of its own: nothing would take the answer if its caller were cancelled.

@@ -13,6 +13,12 @@ async function both(world) {
   return {deviceId, device: devices(clients[0]), people: devices(clients[1]), settled};
 }
 
+it("closed_feed", "what a closed client follows ends at once", async (world) => {
+  const hw = world.client({names: []});
+  hw.close();
+  equal((await devices(hw).commands().next()).done, true);
+}, {only: "fake"});
+
 it("commands_resume", "the connection is cut while commands come: each comes once, in order, and can be answered", async (world) => {
   const {deviceId, device, people, settled} = await both(world);
   const tasks = device.commands({deviceId});

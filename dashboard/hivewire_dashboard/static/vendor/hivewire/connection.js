@@ -109,6 +109,7 @@ export class Connection {
 
   /** Connect, and reconnect whenever the connection is lost, until `close`. */
   async run() {
+    if (this.#closed) return;  // at once, while the cache was loaded
     this.#ticking = setInterval(() => this.#tick(), TICK);
     while (!this.#closed) await this.#pause(await this.#attend().catch((error) => this.#failed(error)));
   }
