@@ -69,7 +69,8 @@ def hold_response(request: httpx.Request, response: httpx.Response) -> None:
     found = _templates(path)
     named = [template for template in found if method in paths[template]]
     if not named or (response.status_code == 405 and named != found):
-        assert response.status_code >= 400, f"{method} {path} is not documented, and answers {response.status_code}"
+        told = f"{method} {path} answers {response.status_code}, and is not in the operations of its dialect"
+        assert response.status_code >= 400, told
         return
     # A fixed word may be a name as well: then the answer is that of the other path.
     problems = [_problem(template, method, response) for template in named]
