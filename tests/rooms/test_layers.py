@@ -71,6 +71,22 @@ async def test_what_looks_at_all_layers_does_it_in_steps(steps_of: Callable[...,
         assert steps == [3 + 4, 2, 3], "layers and their page, views, layers"
 
 
+@pytest.mark.parametrize(
+    "target", [Target(), Target(labels={"site": ["bonn"]}), Target(networkIds=[1]), Target(deviceTypeIds=[1])]
+)
+async def test_the_devices_of_a_target_are_looked_for_one_by_one(target: Target) -> None:
+    """There may be 100,000, and others come, change and go between two of them."""
+    async with fleet("a", "b", "c") as world:
+        for device in "abc":
+            await world.label(device, site="bonn")
+        found = world.services.fleet.members.candidates(target)
+        assert next(found) == "a"
+        await world.register("d")
+        await world.label("d", site="bonn")
+        await world.label("a", site="mainz")
+        assert set(found) == {"b", "c"}
+
+
 async def test_an_audit_shows_the_changes_of_one_layer_or_of_all() -> None:
     """Within the names of the token; what a layer of a single device holds is shown to who reaches the device."""
     async with fleet("a") as world:

@@ -140,9 +140,7 @@ class Registry:
             found = index.networks.within(networks)
         else:
             found = index.all() if types is None else index.types.within(types)
-        for device in found:
-            if (types is None or device.type in types) and self._shown(device):
-                yield device
+        return (device for device in found if (types is None or device.type in types) and self._shown(device))
 
     def scope(self, identity: Identity) -> Scope:
         """What a caller reaches now."""

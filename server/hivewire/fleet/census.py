@@ -205,4 +205,4 @@ def _row(fleet: Fleet, query: Query, member: Member) -> Steps[FleetRow]:
 
 
 def _candidates(fleet: Fleet, query: Query) -> Iterable[str]:
-    return list(fleet.members.by_id if query.target is None else fleet.members.candidates(query.target))
+    return [*fleet.members.by_id] if query.target is None else fleet.members.candidates(query.target)

@@ -35,7 +35,7 @@ def of_target(fleet: Fleet, layer: str, rank: int, target: Target) -> Steps[Affe
     held = fleet.layers.by_name.get(layer)
     names = () if held is None else tuple(held.values)
     selector, salt, found = Selector(target), f"layer/{layer}", Affects(0, 0, 0)
-    for device in [*fleet.members.candidates(target)]:
+    for device in fleet.members.candidates(target):
         yield
         member = fleet.members.by_id.get(device)
         if member is not None and selector.selects(member.placed, salt):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from time import perf_counter
 from typing import NamedTuple
 
@@ -257,14 +258,12 @@ class Fleet:
             if change.kind == LAYERED:
                 items += self._edit(change, touched, insisted, unseen=too_many)
             elif change.kind == LAYER:
-                found: dict[str, None] = {}
-                for target in self.layers.define(change):
-                    if target is not None:
-                        found.update(dict.fromkeys(self.members.candidates(target)))
-                self._sweeps.append(Sweep(change.revision, iter(found)))
+                targets = [target for target in self.layers.define(change) if target is not None]
+                devices = chain.from_iterable([self.members.candidates(target) for target in targets])
+                self._sweeps.append(Sweep(change.revision, _once(devices)))
                 self._defined = change.revision
             elif change.kind == ROLLOUT:
-                self._sweeps.append(Sweep(change.revision, iter(self._roll(change))))
+                self._sweeps.append(Sweep(change.revision, self._roll(change)))
             elif change.kind == LABEL or change.kind == DEVICE:
                 touched[change.key] = None
         self._unsettle(changes, touched)
@@ -328,7 +327,7 @@ class Fleet:
         behind = self.followers.behind(subs, item.name)
         return [(item, behind)] if behind else []
 
-    def _roll(self, change: Change) -> Iterable[str]:
+    def _roll(self, change: Change) -> Iterator[str]:
         """Follow a change of a rollout. Returns the devices that may see something else then."""
         content = content_of(change)
         layer = self.layers.layer(content.layer)
@@ -340,8 +339,8 @@ class Fleet:
         else:
             self.rollouts[change.id] = Rollout(change, layer, self.layers.tagger)
         if layer.rank > TOP_RANK:
-            return [layer.name.removeprefix(OF_DEVICE)]
-        return list(self.members.candidates(layer.target))
+            return iter([layer.name.removeprefix(OF_DEVICE)])
+        return self.members.candidates(layer.target)
 
     def _unsettle(self, changes: Iterable[Change], touched: Iterable[str]) -> None:
         """Note the revision from which on positions are not safe to resume from."""
@@ -408,3 +407,12 @@ class Fleet:
         self.followers.online.leave(member.device.record_id)
         self.members.unsaved[member.device.id] = None
         self.changes += 1
+
+
+def _once(devices: Iterable[str]) -> Iterator[str]:
+    """Each of them once."""
+    seen: set[str] = set()
+    for device in devices:
+        if device not in seen:
+            seen.add(device)
+            yield device

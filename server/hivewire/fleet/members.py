@@ -6,8 +6,9 @@ Views count their devices, and these by what they reported; both counts are kept
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 
 import msgspec
 from msgspec import Struct
@@ -113,17 +114,18 @@ class Members:
         first = keys.bisect_right(device_id)
         return list(keys.islice(first, first + most))
 
-    def candidates(self, target: Target) -> Iterable[str]:
-        """The devices that may belong to a target: all that do, and perhaps others. It has to be read at once."""
+    def candidates(self, target: Target) -> Iterator[str]:
+        """The devices that may belong to a target: all that do, and perhaps others. There may be 100,000, so each is
+        looked for when its turn comes; one that is changed meanwhile may be missing."""
         if target.deviceIds is not None:
             return (each for each in dict.fromkeys(target.deviceIds) if each in self.by_id)
         for label, given in (target.labels or {}).items():
             if given is not None:
-                return (device for each in dict.fromkeys(given) for device in self._by_label.get((label, each), ()))
+                return chain.from_iterable([*self._by_label.get((label, each), ())] for each in dict.fromkeys(given))
         if target.networkIds is not None or target.deviceTypeIds is not None:
             types = None if target.deviceTypeIds is None else frozenset(target.deviceTypeIds)
             return (device.id for device in self._registry.devices_in(target.networkIds, types))
-        return iter(self.by_id)
+        return iter([*self.by_id])
 
 
 def _count(member: Member, step: int) -> None:
