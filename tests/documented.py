@@ -32,9 +32,14 @@ def document(name: str) -> Any:
 
 
 @cache
+def _registry(name: str) -> Any:
+    """One for all validators: reading the whole document takes thirty times as long as making a validator."""
+    return jsonschema_rs.Registry([(DESIGNATION, document(name))])
+
+
+@cache
 def _validator(name: str, pointer: str) -> Any:
-    registry = jsonschema_rs.Registry([(DESIGNATION, document(name))])
-    return jsonschema_rs.Draft202012Validator({"$ref": f"{DESIGNATION}#{pointer}"}, registry=registry)
+    return jsonschema_rs.Draft202012Validator({"$ref": f"{DESIGNATION}#{pointer}"}, registry=_registry(name))
 
 
 @cache

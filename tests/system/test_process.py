@@ -32,6 +32,7 @@ from hivewire.welcome import Started
 from tests.forked import Piped
 from tests.gate.wire import dial
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, process, unmeasured
+from tests.workers import FORKS
 
 
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -569,7 +570,7 @@ def test_systemd_is_told_when_the_gateway_serves(data: Path, tmp_path: Path, wor
         datagrams.bind(str(tmp_path / "notify"))
         datagrams.settimeout(PATIENCE)
         environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
-        with RunningGateway(data, f"--workers={workers}", env=environment, fresh=True) as gateway:
+        with RunningGateway(data, f"--workers={workers}", env=environment, main=FORKS) as gateway:
             assert datagrams.recv(100) == b"READY=1"
             assert httpx.get(gateway.url + "/health/ready").status_code == 200
             assert gateway.stop() == 0
