@@ -12,6 +12,7 @@ import pytest
 from bench.nodes import PASSWORD
 
 from hivewire.broadcast import FACT_BYTES
+from hivewire.nats import connection
 from hivewire.nats.broadcast import NatsBroadcast
 from hivewire.nats.connection import Connection, address_of
 from hivewire.settings import Settings
@@ -88,7 +89,9 @@ class Site:
 
 
 @pytest.fixture
-async def site(clusters: Callable[[int], str], tmp_path: Path) -> AsyncIterator[Site]:
+async def site(clusters: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    # A busy machine may let the server answer no ping for seconds; facts are lost with the connection.
+    monkeypatch.setattr(connection, "PINGS", round(SECONDS))
     site = Site(clusters(1), tmp_path)
     yield site
     await site.close()
