@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from hivewire import cli
-from tests import reporting
+from tests import forked, reporting
 from tests.command import Outcome, Run
 from tests.node_js import has_websocket
 from tests.nodes import shared
@@ -55,6 +55,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 4
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """The processes of the suite share one server of forks, which loads the gateway once."""
+    node.workerinput["forks"] = forked.server()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`: the tests that take minutes too."""
     parser.addoption("--long", action="store_true", help="run the long forms of the tests as well")
@@ -67,6 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts the suite in the background lets it ignore SIGINT, and all commands that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(reporting)
+    if hasattr(config, "workerinput"):
+        forked.use(config.workerinput["forks"])
 
 
 @pytest.hookimpl(wrapper=True)

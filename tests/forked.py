@@ -1,9 +1,9 @@
 """Gateways and other commands in processes of their own that need not load anything.
 
 Loading the gateway takes most of a second, and its first password hash another fifth, and the suite starts hundreds of
-them. So one process loads it once, and each gateway is a fork of that: a process like any other, with its own pid,
-signals, limits and memory. Its command line, environment, pipes and terminal are those that it would have got from
-`Popen`. What a start itself does is tested with real ones.
+them. So one process loads it once for all processes of the suite, and each gateway is a fork of that: a process like
+any other, with its own pid, signals, limits and memory. Its command line, environment, pipes and terminal are those
+that it would have got from `Popen`. What a start itself does is tested with real ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection, wait
 from pkgutil import resolve_name
 from runpy import run_path
 from subprocess import TimeoutExpired
-from typing import Self
+from typing import Any, Self
 
 import uvloop  # noqa: F401 - imported by the gateway when it starts
 from argon2 import PasswordHasher
@@ -45,6 +45,23 @@ _processes.set_forkserver_preload(
 )
 
 
+def server() -> dict[str, Any]:
+    """What another process needs of the server of forks, which is started if there is none."""
+    found = forkserver._forkserver
+    found.ensure_running()  # of the object, which `use` replaces; the module has the first one for ever
+    return {
+        name: value for name, value in vars(found).items() if name in ("_forkserver_address", "_forkserver_authkey")
+    }
+
+
+def use(server: dict[str, Any]) -> None:
+    """Have forks made by this server, which another process started. It ends with that one."""
+    found = vars(forkserver._forkserver)
+    if found["_forkserver_alive_fd"] is None:
+        found["_forkserver_alive_fd"] = os.pipe()[1]  # a fork gets one, but nobody waits for its end
+    found.update(server, ensure_running=lambda: None)
+
+
 class Forked:
     """`python -m module arguments` in a fork; of `subprocess.Popen` as much as tests use.
 
@@ -59,9 +76,7 @@ class Forked:
         self, main: str, arguments: list[str], environment: dict[str, str], streams: Sequence[int], folder: str = ""
     ) -> None:
         its = [Connection(os.dup(number)) for number in streams]
-        server = forkserver._forkserver
-        server.ensure_running()  # of the object, which `_run` replaces; the module has the first one for ever
-        work = (vars(server)["_forkserver_address"], main, arguments, environment, folder or os.getcwd(), its)
+        work = (server(), main, arguments, environment, folder or os.getcwd(), its)
         self._process = _processes.Process(target=_run, args=work)
         with self._lock:
             self._process.start()
@@ -123,11 +138,15 @@ class Piped(Forked):
 
 
 def _run(
-    server: str, main: str, arguments: list[str], environment: dict[str, str], folder: str, streams: list[Connection]
+    server: dict[str, Any],
+    main: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    folder: str,
+    streams: list[Connection],
 ) -> None:
     """The work of the new process."""
-    # Its own forks come from the same server. By itself it would start another one, which loads everything.
-    vars(forkserver._forkserver).update(_forkserver_address=server, ensure_running=lambda: None)
+    use(server)  # by itself it would start another one for its own forks, which loads everything
     gc.freeze()  # what is loaded already: to look at it again would copy all of its memory
     for number, stream in enumerate(streams):
         os.dup2(stream.fileno(), number)
