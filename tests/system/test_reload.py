@@ -214,6 +214,7 @@ def test_tls_that_is_taken_away_needs_a_restart(data: Path, certificate: tuple[P
         for file in files:
             file.unlink()
         assert configured.reload("name_length = 64")["changed"] == ["name_length"]
+        until(lambda: gateway.events("settings have changed that need a restart"))
         [left] = gateway.events("settings have changed that need a restart")
         assert left["settings"] == ["tls_certificate", "tls_key"]
         verify = ssl.create_default_context(cafile=str(certificate[0]))
