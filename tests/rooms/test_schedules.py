@@ -502,8 +502,8 @@ async def test_what_looks_at_all_schedules_or_rollouts_does_it_in_steps(
         assert len((await world.do("schedule/list"))["schedules"]) == 3
         assert len((await world.do("rollout/list"))["rollouts"]) == 2
         await world.do("schema/put", names="z*", schema=True)
-        stored, waiting, judged = 0, 3 + 2, 3 + 2
-        assert steps == [2 * 3, 2, stored, waiting, judged]
+        keys, stored, waiting, judged = 0, 0, 3 + 2, 3 + 2
+        assert steps == [2 * 3, 2, keys, stored, waiting, judged]
         decoded: list[Change] = []
         for module in (schedule, schedules):
             monkeypatch.setattr(module, "scheduled_of", lambda change: decoded.append(change) or found_in(change))
