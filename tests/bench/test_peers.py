@@ -25,7 +25,7 @@ from bench import generator, watchers
 def short(part: str) -> str:
     """The output of a short run."""
     command = [sys.executable, "-m", "bench.peers", "--quick", "--only", part]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=540)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 
@@ -36,6 +36,7 @@ def compared() -> str:
     return short("peers")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("program", PEERS)
 def test_the_short_form_measures_a_store_that_is_here(program: str, compared: str) -> None:
     """Its server starts, every answer of it is checked, and each work has its figure; one that is not here is named."""
@@ -54,6 +55,7 @@ def test_the_short_form_measures_a_store_that_is_here(program: str, compared: st
         assert all(int(line.split()[-1]) >= 100 for line in synced), "puts were answered without a sync each"
 
 
+@pytest.mark.timeout(600)
 def test_the_short_form_measures_brokers() -> None:
     """Each that is here has every figure; one that is not is named."""
     printed = short("brokers")
@@ -66,6 +68,7 @@ def test_the_short_form_measures_brokers() -> None:
             assert any(line.startswith(f"{title} ") for line in lines), printed
 
 
+@pytest.mark.timeout(600)
 def test_the_short_form_measures_growth() -> None:
     """The short form measures growth with entries, connections and subscriptions."""
     printed = short("growth")

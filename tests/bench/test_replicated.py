@@ -21,11 +21,12 @@ from bench import nodes
 pytestmark = pytest.mark.skipif(nodes.find() is None, reason="no `nats-server` here: it is a package of PyPI")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", [pytest.param("rates", marks=pytest.mark.long), "reads"])
 def test_the_short_form_measures_each_part(part: str) -> None:
     """Its rows are printed, with their bounds."""
     command = [sys.executable, "-m", "bench.replicated", "--quick", "--only", part]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     wanted = {
         "rates": ["R3, 3 gateways, 300 clients each, puts", "R3, 1 gateway / SQLite, 300 clients"],

@@ -10,10 +10,12 @@ import pytest
 from bench import nodes
 from tests.faults.disk import reachable
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def figures(*command: str) -> dict[str, str]:
     """What a run that found nothing wrong has printed."""
-    found = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=170)
+    found = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=540)
     assert found.returncode == 0, found.stdout + found.stderr
     return dict(line.rsplit(maxsplit=1) for line in found.stdout.splitlines())
 
