@@ -6,7 +6,7 @@ Devices with one view and one report are one group. A group is compared once, ho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
@@ -136,7 +136,7 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
             groups.update({(view, report): number for report, number in view.reports.items()})
         online = len(fleet.followers.online)
     else:
-        for device in _candidates(fleet, query):
+        for device in fleet.members.candidates(query.target or Target()):
             yield
             if (member := fleet.members.by_id.get(device)) is not None and query.wants(member):
                 groups[member.view, member.report] += 1
@@ -202,7 +202,3 @@ def _row(fleet: Fleet, query: Query, member: Member) -> Steps[FleetRow]:
     online = fleet.online(device.id)
     what = worst(found.values())
     return FleetRow(device.id, device.network, device.type, dict(member.labels), online, what, errors)
-
-
-def _candidates(fleet: Fleet, query: Query) -> Iterable[str]:
-    return [*fleet.members.by_id] if query.target is None else fleet.members.candidates(query.target)
