@@ -146,6 +146,26 @@ async def test_a_rollback_takes_six_keys_after_the_name(visit: Visit, gateway: R
     assert value_of(gateway, "roll.a") == "three"
 
 
+PRESSED_AT_ONCE = """
+new MutationObserver((_, observer) => {
+    if (!document.querySelector(".change[aria-pressed='true']")) return;
+    observer.disconnect();
+    document.dispatchEvent(new KeyboardEvent("keydown", {key: "j"}));
+}).observe(document, {subtree: true, childList: true, attributes: true});
+"""
+"""Press j in the microtask after the list of versions was made, earlier than any key of a person can come."""
+
+
+async def test_a_key_counts_as_soon_as_the_history_is_there(visit: Visit, gateway: RunningGateway) -> None:
+    """A key that comes before the browser has painted the list chooses the next version."""
+    for value in ("one", "two", "three"):
+        put(gateway, "early.a", value)
+    await visit.open("c?q=early.a")
+    await visit.page.evaluate(PRESSED_AT_ONCE)
+    await visit.open(one("early.a") + "?tab=history")
+    await expect(visit.page.locator(".change[aria-pressed='true']")).to_contain_text("Version 1")
+
+
 async def test_on_a_narrow_screen_the_difference_is_below_its_version(visit: Visit, gateway: RunningGateway) -> None:
     """What a tap opens is seen, and says which version has which lines."""
     for value in ("one", "two", "three", "four"):

@@ -245,14 +245,15 @@ export function usePolled(load, on, apart) {
 
 /**
  * The index of the chosen one of changes, newest first, and a function that chooses another index: the second one at
- * first. The choice is a revision, because a new change moves all others.
+ * first. The choice is a revision, because a new change moves all others. It is made before the browser paints, or a key
+ * that comes right after would be overruled.
  */
 export function useChosen(changes) {
   const [revision, setRevision] = useState();
   const known = changes?.findIndex((each) => each.revision === revision) ?? -1;
   const at = known < 0 ? Math.min(1, (changes?.length ?? 1) - 1) : known;
   const choose = (index) => setRevision(changes[index].revision);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (changes?.length && known < 0) choose(at);
   }, [changes]);
   return [at, choose];
