@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from bench.nodes import PASSWORD, USER, Nodes
 from msgspec.structs import replace
 from nats.aio.client import Client
@@ -21,7 +24,7 @@ from hivewire.ledger.engines.nats.journal import NatsJournal
 from hivewire.ledger.engines.sqlite.cache import SqliteCache
 from hivewire.ledger.records import JournalError
 from hivewire.nats import stream as streams
-from hivewire.nats.connection import Connection, Unusable, address_of
+from hivewire.nats.connection import Connection, Silent, Unusable, address_of
 from hivewire.nats.monitor import ask_later, require_synced
 from hivewire.settings import Settings
 from tests.running import PATIENCE
@@ -107,6 +110,57 @@ async def test_an_attempt_that_swallows_a_cancellation_is_ended_too(monkeypatch:
     monkeypatch.setattr(Client, "connect", connect)
     with pytest.raises(Unusable, match="no answer"):
         await asyncio.wait_for(Connection(address_of("nats://h1/s"), Settings(), "test").open(0.01), PATIENCE)
+
+
+def test_a_server_that_is_lost_while_it_is_greeted_is_tried_again(clusters: Callable[[int], str]) -> None:
+    """It says what it is and resets the connection. On the event loop of the gateway that is an error of another kind,
+    with which the library would give up for ever."""
+    behind = address_of(clusters(1).format(site="greeted"))
+    host, _, port = behind.servers[0].removeprefix("nats://").partition(":")
+    lost, taken = 3, list[asyncio.StreamWriter]()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while portion := await reader.read(65_536):
+                writer.write(portion)
+        writer.close()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+        from_server, to_server = await asyncio.open_connection(host, int(port))
+        if 1 < len(taken) <= 1 + lost:
+            writer.write(await from_server.readline())
+            _reset(writer)
+            to_server.close()
+        else:
+            await asyncio.gather(pass_on(reader, to_server), pass_on(from_server, writer))
+
+    async def lose() -> None:
+        async with await asyncio.start_server(take, "127.0.0.1", 0) as proxy:
+            address = replace(behind, servers=(f"nats://127.0.0.1:{proxy.sockets[0].getsockname()[1]}",))
+            connection = Connection(address, Settings(store_password=PASSWORD), "test")
+            await connection.open(30)
+            _reset(taken[0])
+            async with asyncio.timeout(PATIENCE):
+                while len(taken) < 2 + lost or not await _answers(connection):
+                    await asyncio.sleep(0)
+            await connection.close()
+
+    uvloop.run(lose())
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection as a machine does that knows nothing of it any more."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def _answers(connection: Connection) -> bool:
+    with suppress(Silent):
+        await connection.api("INFO")
+        return True
+    return False
 
 
 async def test_files_for_tls_that_cannot_be_used_are_named(connection: Connection, tmp_path: Path) -> None:

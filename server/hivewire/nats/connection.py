@@ -167,11 +167,7 @@ class Connection:
 
     async def open(self, seconds: float) -> None:
         """Connect to any of the servers. Raises Unusable when none accepts within this number of seconds."""
-        try:
-            from nats.aio.client import Client
-        except ImportError:
-            raise Unusable("the store needs the NATS client: pip install 'hivewire[nats]'") from None
-        settings = self._settings
+        client, settings = _new_client(), self._settings
         options: dict[str, Any] = {"reconnect_time_wait": RECONNECT_SECONDS}
         if settings.store_credentials is not None:
             options |= _credentials(settings.store_credentials)
@@ -179,7 +175,7 @@ class Connection:
             options |= {"user": self.address.user, "password": settings.store_password}
         if self.address.servers[0].startswith("tls://"):
             options["tls"] = _tls(settings)
-        client = self._client = Client()
+        self._client = client
         connecting = asyncio.create_task(
             client.connect(
                 [*self.address.servers],
@@ -241,7 +237,8 @@ class Connection:
     async def close(self) -> None:
         """Disconnect. May be called twice, and without `open`."""
         if self._client is not None:
-            await self._client.close()
+            with suppress(OSError):  # there is nobody to whom it could send what is left
+                await self._client.close()
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a message without waiting for anything. Raises Silent."""
@@ -249,7 +246,7 @@ class Connection:
 
         try:
             await self.client.publish(subject, data, headers=None if headers is None else dict(headers))
-        except errors.Error as error:
+        except (errors.Error, OSError) as error:
             raise Silent(str(error)) from error
 
     async def request(
@@ -265,7 +262,7 @@ class Connection:
             raise Refused(UNAVAILABLE, "no server of the store answers for it") from None
         except errors.MaxPayloadError:
             raise Refused(0, "larger than the servers of the store take") from None
-        except (errors.Error, TimeoutError) as error:
+        except (errors.Error, OSError) as error:
             cause = f" ({self._last_error})" if self._last_error else ""
             raise Silent(f"no answer from the store within {seconds:g} s{cause}") from error
         answer: dict[str, Any] = msgspec.json.decode(reply.data)
@@ -292,7 +289,7 @@ class Connection:
         try:
             await self.client.subscribe(subject, cb=heard)
             await self.client.flush()
-        except errors.Error as error:
+        except (errors.Error, OSError) as error:
             raise Silent(str(error)) from error
 
     async def get(self, stream: str, wanted: Mapping[str, Any]) -> Message | None:
@@ -313,12 +310,12 @@ class Connection:
         from nats import errors
 
         async def asked(message: Msg) -> None:
-            with suppress(errors.Error):  # the caller does not wait for long
+            with suppress(errors.Error, OSError):  # the caller does not wait for long
                 await message.respond(tell())
 
         try:
             await self.client.subscribe(subject, cb=asked)
-        except errors.Error as error:
+        except (errors.Error, OSError) as error:
             raise Silent(str(error)) from error
 
     async def ask_all(
@@ -345,7 +342,7 @@ class Connection:
                 async with asyncio.timeout(seconds):
                     await done.wait()
             await subscription.unsubscribe()
-        except errors.Error as error:
+        except (errors.Error, OSError) as error:
             raise Silent(str(error)) from error
         return found
 
@@ -371,7 +368,7 @@ class Connection:
         inbox = client.new_inbox()
         try:
             subscription = await client.subscribe(inbox, cb=heard)
-        except errors.Error as error:
+        except (errors.Error, OSError) as error:
             raise Silent(str(error)) from error
         try:
             wanted = {"seq": place, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}
@@ -383,14 +380,44 @@ class Connection:
             if not found:
                 raise Silent(f"no answer from the store within {READ_SECONDS:g} s") from None
             return found
-        except errors.Error as error:
+        except (errors.Error, OSError) as error:
             raise Silent(str(error)) from error
         finally:
-            with suppress(errors.Error):  # not connected any more
+            with suppress(errors.Error, OSError):  # not connected any more
                 await subscription.unsubscribe()
         if status not in ("204", "404"):  # the end of the batch, and nothing there
             raise Silent(f"the store cannot be read now ({status})")
         return found
+
+
+def _new_client() -> Client:
+    """A client of the library that goes on connecting, whatever happens to its socket. Raises Unusable without it.
+
+    uvloop raises RuntimeError where something is written to a socket that was closed. The library expects OSError: with
+    another error it ends its attempts to connect again, and nobody is told.
+    """
+    try:
+        from nats.aio.client import Client
+        from nats.aio.transport import TcpTransport
+    except ImportError:
+        raise Unusable("the store needs the NATS client: pip install 'hivewire[nats]'") from None
+
+    class Socket(TcpTransport):
+        def write(self, payload: bytes) -> None:
+            self.writelines([payload])
+
+        def writelines(self, payload: list[bytes]) -> None:
+            try:
+                super().writelines(payload)  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                raise ConnectionResetError(str(error)) from error
+
+        def __bool__(self) -> bool:
+            return True  # else the client makes one of its own
+
+    client = Client()
+    client._transport = Socket()  # type: ignore[no-untyped-call]
+    return client
 
 
 def _message_of(message: Msg) -> Message:
