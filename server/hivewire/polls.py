@@ -155,17 +155,36 @@ class Waiters:
             self._presence.leave(waiter.wanted.device)
 
     def _announce(self, messages: Sequence[Message]) -> None:
+        """Give each the first message that it wants.
+
+        A commit may have a thousand messages, and thousands may wait for them with one filter. So those of a key are
+        looked through once for each filter.
+        """
         if not self._by_key:
             return
+        for key, of_key in self._followed(messages).items():
+            firsts: dict[int, Message | None] = {}
+            for waiter in self._by_key[key]:
+                wanted = waiter.wanted.filter
+                if (number := id(wanted)) not in firsts:
+                    firsts[number] = next(filter(wanted.accepts, of_key), None)
+                first, found = firsts[number], waiter.found
+                if first is not None and (found is None or first.place < found.place):  # another key may have had one
+                    waiter.found = first
+                    if found is None:
+                        self._wake(waiter)
+
+    def _followed(self, messages: Sequence[Message]) -> dict[str, list[Message]]:
+        """The messages by those of their keys that somebody waits for."""
+        found: dict[str, list[Message]] = {}
         for message in messages:
             keys = keys_of(message)
             if message.updated:
                 keys = (*keys, _command(message.device, message.id))
             for key in keys:
-                for waiter in self._by_key.get(key, ()):
-                    if waiter.found is None and waiter.wanted.filter.accepts(message):
-                        waiter.found = message
-                        self._wake(waiter)
+                if key in self._by_key:
+                    found.setdefault(key, []).append(message)
+        return found
 
 
 class Polls:

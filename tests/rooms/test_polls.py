@@ -20,7 +20,7 @@ from hivewire.actions.poll import ELEMENT_BYTES
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
-from hivewire.polls import FREE, KEYS, READS, Waiter, wanted_by
+from hivewire.polls import FREE, KEYS, READS, WIDER, Waiter, wanted_by
 from hivewire.streams import reader
 from hivewire.streams.filters import Filter, keys_of
 from hivewire.streams.message import Message
@@ -368,6 +368,36 @@ async def test_what_comes_after_the_read_is_not_lost(world: World, what: str) ->
             await poll
     else:
         assert names(await poll) == (["on"] if what == "insert" else [])
+
+
+async def test_a_commit_is_looked_through_once_for_each_filter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands may wait with one filter, and a commit may have a thousand messages."""
+    looks: list[Filter] = []
+    accepts = Filter.accepts
+
+    def counted(self: Filter, message: Message) -> bool:
+        looks.append(self)
+        return accepts(self, message)
+
+    many = [",".join(f"n{number}" for number in range(WIDER + 1))]
+    polls = [world.waiting("notification/pollMany", names=many) for _ in range(5)]
+    polls += [world.waiting("notification/pollMany") for _ in range(5)]
+    await world.until_waiting(10)
+    monkeypatch.setattr(Filter, "accepts", counted)
+    announced: list[int] = []
+    world.services.messages.notifications.observe(lambda messages: announced.append(len(looks)))
+    await asyncio.gather(*[world.tell(name) for name in ("a", "b", "c", "n1", "d")])
+    assert [names(await poll) for poll in polls] == [["n1"]] * 5 + [["a"]] * 5
+    assert announced == [len(["a", "b", "c", "n1"]) + len(["a"])]
+
+
+async def test_the_first_message_of_a_commit_is_given_whatever_its_key(world: World) -> None:
+    """A poll of many names waits with a key for each network, and what comes first may not be wanted."""
+    many = [",".join(f"n{number}" for number in range(KEYS))]
+    poll = world.waiting("notification/pollMany", networkIds=["1,2"], names=many)
+    await world.until_waiting()
+    await asyncio.gather(world.tell("other"), world.tell("n1", "door"), world.tell("n2"))
+    assert names(await poll) == ["n1"]
 
 
 @pytest.mark.parametrize("updated", [False, True])
