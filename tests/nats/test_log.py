@@ -63,10 +63,10 @@ class Scripted(Connection):
 class Gateway:
     """One that follows a log."""
 
-    def __init__(self, connection: Scripted, name: str, append_seconds: float, format: int) -> None:
+    def __init__(self, connection: Scripted, name: str, append_seconds: float, format: int, gaps: bool) -> None:
         self.connection = connection
         self.applied: list[LogEntry] = []
-        self.log = Log(connection, *NAMES, gateway=name, append_seconds=append_seconds, format=format)
+        self.log = Log(connection, *NAMES, gateway=name, append_seconds=append_seconds, format=format, gaps=gaps)
 
     async def apply(self, entries: Sequence[LogEntry]) -> None:
         self.applied += entries
@@ -115,9 +115,9 @@ class Site:
         await connection.open(SECONDS)
         return connection
 
-    async def gateway(self, *, append_seconds: float = SECONDS, format: int = 1) -> Gateway:
+    async def gateway(self, *, append_seconds: float = SECONDS, format: int = 1, gaps: bool = False) -> Gateway:
         """One more, which has read everything."""
-        gateway = Gateway(await self.connect(), f"g{len(self.gateways)}", append_seconds, format)
+        gateway = Gateway(await self.connect(), f"g{len(self.gateways)}", append_seconds, format, gaps)
         self.gateways.append(gateway)
         gateway.log.begin(self.epoch, 0, b"", gateway.apply)
         info = await streams.inspect(gateway.connection, NAMES[0], SECONDS)
@@ -385,6 +385,73 @@ async def test_what_was_compacted_away_cannot_be_followed(site: Site) -> None:
     assert found.again
     assert "compacted" in found.reason
     assert other.bodies == []
+
+
+async def test_a_confirmation_notices_what_was_compacted_away(site: Site) -> None:
+    """A gateway that was suspended does not say that it has everything because what comes next is not there any
+    more."""
+    mine, other = await site.gateway(), await site.gateway()
+    await other.log.close()
+    other.connection.lose = 5
+    for number in range(5):
+        assert await mine.append(number)
+    await mine.connection.api(f"STREAM.PURGE.{NAMES[0]}", {"seq": 4})
+    while other.connection.lose:
+        await asyncio.sleep(0.01)
+    confirming = asyncio.create_task(other.log.confirm())
+    await asyncio.sleep(0)  # it asks before the log is read
+    await other.log.follow()
+    with pytest.raises((NotStored, Unknown), match="compacted"):
+        await confirming
+    assert other.bodies == []
+
+
+async def test_what_was_heard_before_a_gap_is_forgotten_with_it(site: Site) -> None:
+    """A log of what expires goes on behind what was removed, and does not look for the rest of that for ever."""
+    mine, other = await site.gateway(), await site.gateway(gaps=True)
+    read, answers = other.connection.read, asyncio.Event()
+
+    async def reading(stream: str, place: int, subject: str | None = None) -> list[Message]:
+        await answers.wait()
+        return await read(stream, place, subject)
+
+    other.connection.read = reading  # type: ignore[method-assign]
+    other.connection.lose = 2
+    for number in range(6):
+        assert await mine.append(number)
+    while other.log._heard.known < 6:
+        await asyncio.sleep(0.01)
+    await mine.connection.api(f"STREAM.PURGE.{NAMES[0]}", {"seq": 6})
+    answers.set()
+    assert await mine.append("next")
+    await other.log.confirm()
+    assert other.bodies == [5, "next"]
+    assert other.log._heard._bytes == 0
+    assert not other.log._has_gap()
+
+
+async def test_a_long_backlog_is_applied_in_portions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So others are served in between; an entry that is larger than a portion comes alone."""
+    monkeypatch.setattr(logs, "APPLY_BYTES", 2_000)
+    mine, other = await site.gateway(), await site.gateway()
+    apply, go, portions = other.apply, asyncio.Event(), list[int]()
+
+    async def counting(entries: Sequence[LogEntry]) -> None:
+        await go.wait()
+        portions.append(len(entries))
+        await apply(entries)
+
+    other.log._apply = counting
+    assert await mine.append("first")
+    for number in range(10):
+        assert await mine.append([number, bytes(3_000 if number == 9 else 900)])
+    while other.log._heard.known < 11:
+        await asyncio.sleep(0.01)
+    go.set()
+    await other.log.confirm()
+    assert [body[0] for body in other.bodies[1:]] == [*range(10)]
+    assert portions[0] == 1
+    assert set(portions[1:]) == {3, 1}, "until a portion has 2,000 bytes"
 
 
 async def test_entries_are_applied_again_when_they_could_not_be(site: Site) -> None:
