@@ -33,10 +33,13 @@ export function stage(edits) {
   staged.value = all;
 }
 
-/** Remove one edit, or all. */
-export function unstage(edit) {
-  const all = new Map(edit ? staged.peek() : []);
-  if (edit) all.delete(keyOf(edit.name, edit.layer));
+/** Remove edits, except those that were replaced meanwhile. */
+export function unstage(edits) {
+  const all = new Map(staged.peek());
+  for (const edit of edits) {
+    const key = keyOf(edit.name, edit.layer);
+    if (all.get(key) === edit) all.delete(key);
+  }
   staged.value = all;
 }
 

@@ -37,6 +37,14 @@ export function discard(name, layer) {
   drafts.value = all;
 }
 
+/** Remove `edit`, which was saved. If it was changed meanwhile, it stays, and is based on `saved` unless that is a merged value. */
+export function settle(name, edit, saved, layer) {
+  const found = drafts.peek().get(keyOf(name, layer));
+  if (found === edit) return discard(name, layer);
+  const {value: before, contentType: beforeType, secret: beforeSecret, revision: base, version} = saved;
+  if (found && edit?.value === before) draft(name, {before, beforeType, beforeSecret, base, version}, layer);
+}
+
 /** Whether an edit differs from the version that was opened. */
 export function edited(found) {
   if (found === undefined) return false;

@@ -62,7 +62,7 @@ export default function Basket() {
       setDone();
       return `${count(edits.length, "change")} taken back.`;
     };
-    unstage();
+    unstage(edits);
     for (const {name, layer, value} of edits) if (drafts.peek().get(keyOf(name, layer))?.value === value) discard(name, layer); // opened, not changed
     setDone({edits, revision});
     setWhy("");
@@ -100,7 +100,7 @@ export default function Basket() {
       <span role="status">${checked === staged.value && !wrong ? "The gateway would take all of it." : ""}</span>
     </div>
     ${open?.empty && html`<${Dialog} title="Empty the basket?" close=${() => setOpen()}
-      actions=${html`<${Button} onClick=${() => setOpen()}>Cancel<//><${Button} kind="danger" onClick=${() => (setOpen(), unstage())}>Empty it<//>`}>
+      actions=${html`<${Button} onClick=${() => setOpen()}>Cancel<//><${Button} kind="danger" onClick=${() => (setOpen(), unstage(edits))}>Empty it<//>`}>
       <p>${count(edits.length, "staged change")} will be lost.</p><//>`}
     ${open?.diff && html`<${Look} edit=${open.diff} close=${() => setOpen()} />`}
     ${open?.conflict && html`<${Overtaken} edit=${open.conflict} close=${() => setOpen()} />`}
@@ -167,7 +167,7 @@ function Card({edit, now, over, refused, look, merge}) {
     ${over && value === undefined && html`<${Button} kind="small" onClick=${() => stage([{...edit, base: now?.revision ?? 0, version: now?.version, before: now?.value}])}>Delete it all the same<//>`}
     <${Button} kind="small" onClick=${look}>Difference<//>
     ${value !== undefined && html`<a class="button small" href=${toOne(name, layer, {edit: 1})} aria-label=${`Edit ${plain(name)}`}>Edit</a>`}
-    <${Button} kind="small" onClick=${() => unstage(edit)} aria-label=${`Take ${plain(name)} out`}>Take out<//>
+    <${Button} kind="small" onClick=${() => unstage([edit])} aria-label=${`Take ${plain(name)} out`}>Take out<//>
   </li>`;
 }
 
@@ -182,7 +182,7 @@ function Overtaken({edit, close}) {
   const {name, layer, value, contentType, base, version, before = ""} = edit;
   useEffect(() => {
     draft(name, {value, contentType, base, version, before, beforeType: contentType}, layer);
-    unstage(edit);
+    unstage([edit]);
   }, []);
   const found = drafts.value.get(keyOf(name, layer));
   const end = () => {

@@ -1,8 +1,8 @@
 /** Editing one configuration: the editor, changes by others meanwhile, the review, and saving. */
 
 import {html, useState} from "../vendor/preact.js";
-import {stage, unstage} from "../lib/basket.js";
-import {discard, draft, drafts, edited, expecting, keyOf} from "../lib/drafts.js";
+import {stage, staged, unstage} from "../lib/basket.js";
+import {discard, draft, drafts, edited, expecting, keyOf, settle} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
 import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
@@ -108,11 +108,12 @@ function Review({name, layer, found, close, conflict}) {
   <//>`;
 }
 
-/** Write a value that is based on a revision, remove the edit, and offer to undo it. */
+/** Write a value that is based on a revision, remove the edit unless it was changed meanwhile, and offer to undo it. */
 export async function written(name, {layer, value, contentType, why, before, beforeType, base}) {
+  const [edit, waiting] = [drafts, staged].map((all) => all.peek().get(keyOf(name, layer)));
   const saved = await hw.put(name, value, {layer, contentType, ...expecting(base), description: why || undefined});
-  discard(name, layer);
-  unstage({name, layer}); // the written value is the staged one, or newer
+  settle(name, edit, {...saved, value, contentType}, layer);
+  if (waiting) unstage([waiting]); // the written value is this one, or newer
   const undo = async () => {
     const options = {layer, revision: saved.revision, description: "undo"};
     if (!base) await hw.delete(name, options);

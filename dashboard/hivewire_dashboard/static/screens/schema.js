@@ -1,7 +1,7 @@
 /** One schema: its names, its text, and the stored values that it does not allow; editing, trying values, and saving unless somebody else wrote first. */
 
 import {html, useState} from "../vendor/preact.js";
-import {discard, draft, drafts, edited, keyOf, SCHEMA} from "../lib/drafts.js";
+import {discard, draft, drafts, edited, keyOf, SCHEMA, settle} from "../lib/drafts.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
 import {formatted, parse} from "../lib/json.js";
@@ -206,10 +206,11 @@ function put(names, text, members) {
   return hw.call("schema/put", {names, schema: text ? parse(text) : undefined, ...members});
 }
 
-/** Write a schema that is based on a revision, remove the edit, and offer to restore the earlier schema. */
+/** Write a schema that is based on a revision, remove the edit unless it was changed meanwhile, and offer to restore the earlier schema. */
 async function written(names, {value, secret, base, why, force}, stored) {
+  const edit = drafts.peek().get(keyOf(names, SCHEMA));
   const {schema} = await put(names, value, {secret, force, ...(base ? {revision: base} : {entityVersion: 0}), description: why || undefined});
-  discard(names, SCHEMA);
+  settle(names, edit, {value, secret, revision: schema.revision, version: schema.entityVersion}, SCHEMA);
   const undo = back(names, async () => {
     const options = {revision: schema.revision, description: "undo"};
     if (stored) await put(names, stored.text, {...options, secret: stored.secret, force: true});
