@@ -7,11 +7,20 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
+from tests.browser import guarded
 from tests.dashboard.test_one import put, value_of
-from tests.dashboard.visit import Visit, one, visiting
+from tests.dashboard.visit import Visit, not_first, one, visiting
 from tests.running import RunningGateway
+
+IMPATIENT = """
+(() => {
+    const timeout = AbortSignal.timeout;
+    AbortSignal.timeout = milliseconds => timeout.call(AbortSignal, milliseconds / 100);
+})();
+"""
+"""The script that makes the limits of HTTP requests a hundred times as short."""
 
 
 class Held:
@@ -103,3 +112,106 @@ async def test_what_is_staged_while_a_commit_is_on_its_way_stays(browser: Browse
         await visit.open("basket")
         await expect(visit.page.locator(".card").get_by_role("link", name="later.")).to_have_text(["later.b", "Edit"])
         assert value_of(gateway, "later.a") == "two"
+
+
+async def test_a_login_request_without_an_answer_is_given_up(browser: Browser, gateway: RunningGateway) -> None:
+    """The page says so and asks again; the form of the login does not wait for ever either."""
+    waiting: list[Route] = []
+    async with guarded(browser) as guard:
+        await guard.context.add_init_script(not_first())
+        await guard.context.add_init_script(IMPATIENT)
+        page = await guard.page()
+        visit = Visit(guard, page, gateway)
+        await page.route(re.compile("/dashboard/(token|session)$"), lambda route: waiting.append(route))
+        await visit.open()
+        await expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer")
+        await page.unroute_all()
+        await page.route("**/dashboard/session", lambda route: waiting.append(route))
+        await page.get_by_label("Login").fill("admin")
+        await page.get_by_label("Password").fill("wrong")
+        await visit.button("Log in").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer")
+        await page.unroute_all()
+        await visit.log_in()
+
+
+async def test_a_page_in_place_of_an_answer_is_called_so(browser: Browser, gateway: RunningGateway) -> None:
+    """What a proxy answers while the gateway is away is no JSON; the page goes on when it is back."""
+    page_of_proxy = {"status": 502, "content_type": "text/html", "body": "<html>Bad Gateway</html>"}
+    async with visiting(browser, gateway, "c") as visit:
+        page = visit.page
+        await page.route("**/dashboard/token", lambda route: route.fulfill(**page_of_proxy))
+        await page.reload()
+        await expect(page.get_by_role("alert")).to_contain_text("something else answered, with status 502")
+        await page.unroute_all()
+        await visit.live()
+
+
+@asynccontextmanager
+async def broken(page: Page, path: str) -> AsyncIterator[None]:
+    """Requests for a file break meanwhile."""
+    await page.route(path, lambda route: route.abort())
+    yield
+    await page.unroute(path)
+
+
+async def test_a_file_that_does_not_come_is_asked_for_again(browser: Browser, gateway: RunningGateway) -> None:
+    """Of the page itself, of a screen, and of the editor; the rest of the page goes on."""
+    put(gateway, "files.a", "one")
+    async with visiting(browser, gateway, "c") as visit:
+        page = visit.page
+        async with broken(page, "**/shell.js"):
+            await page.reload()
+            await expect(page.get_by_role("alert")).to_contain_text("It is asked again")
+        await visit.live()
+        async with broken(page, "**/screens/basket.js"):
+            await visit.open("basket")
+            await expect(page.get_by_role("alert")).to_be_visible()
+        await visit.button("Try again").click()
+        await expect(page.get_by_role("heading", name="The basket is empty")).to_be_visible()
+        async with broken(page, "**/codemirror.js"):
+            await visit.open(one("files.a"))
+            await expect(page.get_by_role("alert")).to_be_visible()
+        await visit.button("Try again").click()
+        await expect(page.get_by_role("textbox", name="Value")).to_have_text("one")
+        await visit.button("Edit").click()
+        await visit.type("files.a", "two")
+        await visit.save("all the same")
+
+
+async def test_a_page_of_which_a_file_is_missing_says_something(browser: Browser, gateway: RunningGateway) -> None:
+    """It is not just white."""
+    async with guarded(browser) as guard:
+        page = await guard.page()
+        await page.route("**/preact.js", lambda route: route.abort())
+        await Visit(guard, page, gateway).open()
+        await expect(page.get_by_role("status")).to_contain_text("reload the page")
+
+
+NO_STORAGE = """
+for (const name of ["sessionStorage", "localStorage"])
+    Object.defineProperty(window, name, {get() { throw new DOMException("refused", "SecurityError") }});
+"""
+
+
+async def test_a_browser_without_storage_shows_a_folder_and_keeps_a_basket(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """What is chosen and staged lasts as long as the page, which says so."""
+    put(gateway, "folder.a", "one")
+    async with visiting(browser, gateway, "nothing") as visit:
+        page = visit.page
+        await page.add_init_script(NO_STORAGE)
+        few = {
+            "content_type": "application/json",
+            "body": '{"count": 300000, "children": [{"name": "folder", "count": 1}]}',
+        }
+        await page.route("**/configuration-tree?*", lambda route: route.fulfill(**few))
+        await page.reload()
+        await page.get_by_role("listitem").get_by_role("button", name="Open", exact=True).click()
+        await visit.live()
+        await visit.open(one("folder.a"))
+        await visit.button("Stage delete").click()
+        await visit.open("basket")
+        await expect(page.get_by_text("a reload loses them")).to_be_visible()
+        page.once("dialog", lambda dialog: dialog.accept())

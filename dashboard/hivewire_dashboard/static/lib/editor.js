@@ -3,15 +3,17 @@
  * a style sheet to its root, and the policy of the page does not allow that in the document.
  */
 
-import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {settings} from "./settings.js";
 import {plain} from "./text.js";
+import {Problem} from "./ui.js";
 
 let loaded;
 
 /** CodeMirror, and our own parts that are made with it. */
 function load() {
   loaded ??= import("../vendor/codemirror.js").then((cm) => ({cm, looks: looks(cm)}));
+  loaded.catch(() => (loaded = undefined)); // so that it is tried again
   return loaded;
 }
 
@@ -81,24 +83,26 @@ function reachable(view, label) {
   view.scrollDOM.setAttribute("aria-label", label);
 }
 
-/** Mount a view of CodeMirror in a shadow root, and destroy it with the component. */
+/** An element with a view of CodeMirror in a shadow root, which is destroyed with the component. */
 function useMounted(mount, on) {
   const host = useRef();
   const [error, setError] = useState();
-  useEffect(() => {
+  const [turn, setTurn] = useState(0);
+  // Before the next key, if CodeMirror is loaded already: what is typed earlier would be lost.
+  useLayoutEffect(() => {
     let view;
     let gone = false;
     const root = host.current.shadowRoot ?? host.current.attachShadow({mode: "open"});
+    setError(undefined);
     load().then((parts) => {
       if (!gone) view = mount(parts, root);
-    }, setError);
+    }, (caught) => !gone && setError(caught));
     return () => {
       gone = true;
       view?.destroy();
     };
-  }, on);
-  if (error) throw error;
-  return host;
+  }, [...on, turn]);
+  return html`<div class="editor" ref=${host}></div>${error && html`<${Problem} error=${error} retry=${() => setTurn(turn + 1)} />`}`;
 }
 
 /** An editor. `value` is only its first text; `onChange` gets each later one. It takes the focus whenever `focus` becomes true. */
@@ -109,7 +113,7 @@ export function Editor({value, label, json = false, check = false, onChange, foc
   useLayoutEffect(() => {
     if (focus) shown.current?.focus(); // before the next key: what is typed earlier would be lost
   }, [focus]);
-  const host = useMounted(
+  return useMounted(
     (parts, root) => {
       const {cm} = parts;
       const extensions = [
@@ -131,12 +135,11 @@ export function Editor({value, label, json = false, check = false, onChange, foc
     },
     [json, check],
   );
-  return html`<div class="editor" ref=${host}></div>`;
 }
 
 /** A read-only text with line numbers. */
 export function Reader({value, label, json = false}) {
-  const host = useMounted(
+  return useMounted(
     (parts, root) => {
       const doc = parts.cm.EditorState.create({doc: value, extensions: pane(parts, {label, json, readOnly: true})});
       const view = new parts.cm.EditorView({state: doc, parent: root, root});
@@ -145,7 +148,6 @@ export function Reader({value, label, json = false}) {
     },
     [value, json],
   );
-  return html`<div class="editor" ref=${host}></div>`;
 }
 
 /** Whether the screen is too narrow for two panes side by side. */
@@ -154,7 +156,7 @@ export const narrow = matchMedia("(max-width: 48rem)");
 /** The difference of two texts: the old one on the left, or on a narrow screen above. */
 export function Difference({before, after, labels = ["Before", "After"], json = false}) {
   const unified = narrow.matches;
-  const host = useMounted(
+  const view = useMounted(
     (parts, root) => {
       const {EditorView, EditorState, MergeView, unifiedMergeView} = parts.cm;
       const collapseUnchanged = {margin: 3, minSize: 6};
@@ -178,7 +180,7 @@ export function Difference({before, after, labels = ["Before", "After"], json = 
   );
   return html`<div class="difference">
     <div class=${`labels ${unified ? "stacked" : ""}`}><span>${unified && "− "}${labels[0]}</span><span>${unified && "+ "}${labels[1]}</span></div>
-    <div class="editor" ref=${host}></div>
+    ${view}
     ${before === after && html`<p class="quiet">There is no difference.</p>`}
   </div>`;
 }

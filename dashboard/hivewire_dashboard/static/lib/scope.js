@@ -1,12 +1,13 @@
 /** Which names the page has in memory: all, or, if these are too many, those below a prefix that the user chooses. */
 
-import {may} from "./session.js";
+import {ask, may} from "./session.js";
 import {settings} from "./settings.js";
 
 const KEY = "hivewire.below";
 
-/** The prefix that was chosen for this tab; undefined for everything. */
-export function below() {
+let chosen = stored();
+
+function stored() {
   try {
     return sessionStorage.getItem(KEY) ?? undefined;
   } catch {
@@ -14,11 +15,20 @@ export function below() {
   }
 }
 
-/** Choose another prefix, or none, and reload the page. */
+/** The prefix that was chosen for this tab; undefined for everything. */
+export function below() {
+  return chosen;
+}
+
+/** Choose a prefix, or none. It holds for what follows names from now on. */
 export function choose(prefix) {
-  if (prefix === undefined) sessionStorage.removeItem(KEY);
-  else sessionStorage.setItem(KEY, prefix);
-  location.reload();
+  chosen = prefix;
+  try {
+    if (prefix === undefined) sessionStorage.removeItem(KEY);
+    else sessionStorage.setItem(KEY, prefix);
+  } catch {
+    // Without storage it lasts as long as the page.
+  }
 }
 
 /** The patterns that the client follows; undefined for everything that the login reaches. */
@@ -30,9 +40,8 @@ export function followed() {
 /** The folders and names directly below a prefix: `{children, count}`. */
 export async function tree(token, prefix, take = 1_000) {
   const query = new URLSearchParams({take, delimiter: settings.value.delimiter, ...(prefix && {prefix})});
-  const response = await fetch(`../api/rest/configuration-tree?${query}`, {headers: {Authorization: `Bearer ${token}`}});
-  const answer = await response.json();
-  if (!response.ok) throw Object.assign(new Error(answer.message), {code: response.status});
+  const {status, answer} = await ask(`../api/rest/configuration-tree?${query}`, {headers: {Authorization: `Bearer ${token}`}});
+  if (status !== 200) throw Object.assign(new Error(answer.message), {code: status});
   return answer;
 }
 

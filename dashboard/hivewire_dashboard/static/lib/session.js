@@ -8,12 +8,25 @@ export const login = signal({wanted: false, why: ""});
 /** Calls that wait for a token until somebody has logged in. */
 let waiting = [];
 
-async function post(path, body) {
+/** Milliseconds after which an answer is not waited for any more, as in the client. */
+export const PATIENCE = 30_000;
+
+/** The answer to a request, whatever its status. Rejects when there is none in time, or when a proxy answers with a page. */
+export async function ask(path, init) {
+  const response = await fetch(path, {...init, signal: AbortSignal.timeout(PATIENCE)});
+  const text = await response.text();
+  try {
+    const answer = text ? JSON.parse(text) : {};
+    return {status: response.status, answer, wait: Number(response.headers.get("Retry-After")) || 0};
+  } catch {
+    throw new Error(`something else answered, with status ${response.status}`);
+  }
+}
+
+function post(path, body) {
   const headers = {"Hivewire-Dashboard": "1", "Content-Type": "application/json"};
   const method = path === "session" && body === undefined ? "DELETE" : "POST";
-  const response = await fetch(path, {method, headers, body: body && JSON.stringify(body)});
-  const answer = response.status === 204 ? {} : await response.json();
-  return {status: response.status, answer, wait: Number(response.headers.get("Retry-After")) || 0};
+  return ask(path, {method, headers, body: body && JSON.stringify(body)});
 }
 
 /** An access token for the client, by the cookie or a login. Rejects while the gateway cannot be reached. */

@@ -198,7 +198,7 @@ function Folders({chosen}) {
         ${[".", "/", ":", "-", "_"].map((each) => html`<option>${each}</option>`)}
       </select>
     </div>
-    ${below() !== undefined && html`<p class="hint">Only below <${Text} of=${below()} mono />. <button type="button" class="link" onClick=${() => chooseScope(undefined)}>Choose another</button></p>`}
+    ${below() !== undefined && html`<p class="hint">Only below <${Text} of=${below()} mono />. <button type="button" class="link" onClick=${() => (chooseScope(undefined), location.reload())}>Choose another</button></p>`}
     <${Branch} prefix="" chosen=${chosen} delimiter=${delimiter} />
   </nav>`;
 }

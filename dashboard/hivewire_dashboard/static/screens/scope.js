@@ -1,28 +1,38 @@
 /** The choice of a folder, when there are more names than a page can have in memory. */
 
-import {html, useState} from "../vendor/preact.js";
+import {html, useRef, useState} from "../vendor/preact.js";
 import {choose, tree} from "../lib/scope.js";
+import {login, token} from "../lib/session.js";
 import {settings} from "../lib/settings.js";
 import {count, Text} from "../lib/text.js";
 import {Button, Problem, useLoaded} from "../lib/ui.js";
+import {Login} from "./login.js";
 
-export function Scope({token}) {
+/** `done` is called when a folder was chosen. */
+export function Scope({token: first, done}) {
   const [prefix, setPrefix] = useState("");
-  const {value, error, again} = useLoaded(() => tree(token, prefix), [prefix]);
-  const {held, delimiter} = settings.value;
+  const held = useRef(first);
+  const load = () => tree(held.current, prefix).catch(async (error) => {
+    if (error.code !== 401) throw error;
+    held.current = await token(); // the first one has ended meanwhile
+    return tree(held.current, prefix);
+  });
+  const {value, error, again} = useLoaded(load, [prefix]);
+  const {held: most, delimiter} = settings.value;
+  const open = (path) => (choose(path), done());
   const folders = (value?.children ?? []).filter((child) => child.count).map((child) => ({path: child.name + delimiter, number: child.count}));
   return html`<main class="choose"><article class="screen">
     <h1>Which configurations?</h1>
-    <p class="quiet">There are ${value ? count(value.count) : "many"} below ${prefix ? html`<${Text} of=${prefix} mono />` : "the top"}, and a page holds ${count(held)}. Choose a folder; you can choose another later.</p>
+    <p class="quiet">There are ${value ? count(value.count) : "many"} below ${prefix ? html`<${Text} of=${prefix} mono />` : "the top"}, and a page holds ${count(most)}. Choose a folder; you can choose another later.</p>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     <div class="row-of">
       ${prefix && html`<${Button} onClick=${() => setPrefix("")}>Back to the top<//>`}
-      ${prefix && value?.count <= held && html`<${Button} kind="primary" onClick=${() => choose(prefix)}>Open all of this<//>`}
+      ${prefix && value?.count <= most && html`<${Button} kind="primary" onClick=${() => open(prefix)}>Open all of this<//>`}
     </div>
     <ul class="cards">${folders.map(({path, number}) => html`<li class="card" key=${path}>
       <span class="grow"><${Text} of=${path} mono /> <span class="quiet">${count(number)}</span></span>
       <${Button} kind="small" onClick=${() => setPrefix(path)}>Look inside<//>
-      ${number <= held && html`<${Button} kind="small primary" onClick=${() => choose(path)}>Open<//>`}
+      ${number <= most && html`<${Button} kind="small primary" onClick=${() => open(path)}>Open<//>`}
     </li>`)}</ul>
-  </article></main>`;
+  </article></main>${login.value.wanted && html`<${Login} />`}`;
 }
