@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import DryRun, Integer, Reply, Request, WriteReply, says
 from hivewire_protocol.permissions import Permission
 
@@ -141,7 +141,7 @@ class DeviceSave(Request, tag="device/save"):
     concurrent = True
     required = ("deviceId", "device")
     reply = WriteReply
-    errors = (NotAllowed, OutOfBounds)
+    errors = (NotAllowed, OutOfBounds, Unavailable)
 
     device: Annotated[DeviceFields | UnsetType | None, says("The device.")] = UNSET
     dryRun: DryRun = None
@@ -155,6 +155,6 @@ class DeviceDelete(Request, tag="device/delete"):
     of_device = True
     required = ("deviceId",)
     reply = WriteReply
-    errors = (NotFound,)
+    errors = (NotFound, Unavailable)
 
     dryRun: DryRun = None

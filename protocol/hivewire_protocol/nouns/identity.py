@@ -128,7 +128,7 @@ class TokenRevoke(Request, tag="token/revoke", forbid_unknown_fields=True):
 
     permission = Permission.MANAGE_TOKEN
     reply = Reply
-    errors = (InvalidCredentials, NotAllowed, NotFound, OutOfBounds)
+    errors = (InvalidCredentials, NotAllowed, NotFound, OutOfBounds, Unavailable)
 
     userId: Annotated[Integer | None, says("The user whose existing tokens end.")] = None
     tokenId: Annotated[str | None, says("The claim `j` of the tokens that end.")] = None
