@@ -1159,6 +1159,33 @@ async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(f
     await world.close()
 
 
+@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
+async def test_writes_in_one_commit_with_the_end_of_their_author_are_dropped(fields: dict[str, Any] | None) -> None:
+    """Nothing that it sent is written behind the change that ended its rights; what came before that is."""
+    journal = HeldJournal()
+    world = await World(journal).open()
+    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
+    helper = world.caller(HELPER)
+    journal.began.clear()
+    journal.go.clear()
+    held = asyncio.create_task(world.put("held", "1"))
+    await journal.began.wait()
+    before = asyncio.create_task(world.put("before", "1", helper))
+    ends = UserUpdate(userId=HELPER, user=UserUpdateFields(**fields)) if fields else TokenRevoke(userId=HELPER)
+    ended = asyncio.create_task(world.ask(ends))
+    for _ in range(10):  # until it waits too
+        await asyncio.sleep(0)
+    puts = [world.put(f"a{number}", "1", by) for number, by in enumerate((helper, world.admin, helper))]
+    waiting = asyncio.gather(*puts, return_exceptions=True)
+    await asyncio.sleep(0)
+    journal.go.set()
+    results = await waiting
+    await asyncio.gather(held, before, ended)
+    assert [type(result).__name__ for result in results] == ["Unavailable", "ConfigurationReply", "Unavailable"]
+    assert [row.name for row in (await world.ask(ConfigurationList())).configurations] == ["a1", "before", "held"]
+    await world.close()
+
+
 async def test_an_update_changes_what_is_given_and_clears_data(world: World) -> None:
     """Absent members stay, except `data`, which the request replaces or clears."""
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(data={"a": [1]}, introReviewed=True)))

@@ -18,14 +18,14 @@ from hivewire.clocks import now
 from hivewire.devices.index import KIND as DEVICE
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TokenRevoked, WireError
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, TokenRevoked, Unavailable, WireError
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationPut
 from hivewire_protocol.nouns.device import DeviceFields, DeviceSave
 from hivewire_protocol.nouns.devicetype import DeviceTypeInsert
 from hivewire_protocol.nouns.identity import TokenRevoke
 from hivewire_protocol.nouns.network import NetworkDelete, NetworkInsert
-from hivewire_protocol.nouns.user import Role, UserDelete, UserUpdate, UserUpdateFields
+from hivewire_protocol.nouns.user import Role, Status, UserDelete, UserUpdate, UserUpdateFields
 from tests.http.test_application import Answer
 from tests.http.test_application import Gateway as Door
 from tests.protocol import tenants
@@ -83,9 +83,9 @@ async def test_one_administrator_stays(two: list[Gateway]) -> None:
 
 
 async def test_a_deletion_and_a_demotion(two: list[Gateway]) -> None:
-    """They meet in the same way; the token of who was demoted has ended by then."""
+    """They meet in the same way; the rights of who was demoted have ended by then."""
     mine, _ = await race(two, UserDelete(userId=JOHN), client(ADMIN))
-    assert isinstance(mine, TokenRevoked)
+    assert isinstance(mine, Unavailable)
     assert [user.id for user in two[0].users.administrators()] == [JOHN]
 
 
@@ -113,6 +113,16 @@ async def test_changes_of_one_user_do_not_undo_one_another(two: list[Gateway]) -
             gateway.tokens.verify(token, now())
         with pytest.raises(TokenRevoked):
             await gateway.ask(ConfigurationPut(name="a", value="1"), caller)
+
+
+@pytest.mark.parametrize("fields", [{"status": Status.LOCKED_OUT}, {"role": Role.CLIENT}], ids=["locked", "role"])
+async def test_nothing_is_written_behind_the_end_of_its_author(two: list[Gateway], fields: dict[str, Any]) -> None:
+    """What was evaluated before another gateway locked its author is not evaluated again behind that."""
+    john = two[0].caller(JOHN)
+    put = two[0].ask(ConfigurationPut(name="a", value="1"), john)
+    mine, theirs = await race(two, put, UserUpdate(userId=JOHN, user=UserUpdateFields(**fields)))
+    assert not isinstance(theirs, WireError)
+    assert (type(mine), two[0].ledger.get("configuration", "a")) == (Unavailable, None)
 
 
 async def test_two_revocations_at_once_are_both_done(two: list[Gateway]) -> None:

@@ -29,6 +29,7 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationPut
+from hivewire_protocol.nouns.device import DeviceFields, DeviceSave
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
 from hivewire_protocol.nouns.membership import (
     UserAllowAllDeviceTypes,
@@ -393,6 +394,27 @@ async def test_writes_of_a_deleted_user_that_wait_are_dropped() -> None:
     await deleted
     with pytest.raises(WireError, match="nothing was written"):
         await put
+    await world.close()
+
+
+async def test_writes_that_wait_are_dropped_when_their_author_leaves_a_network() -> None:
+    """Its device there is not written behind that any more."""
+    journal = HeldJournal()
+    world = await World(journal).open()
+    await grouped(world)
+    await world.ask(UserAssignNetwork(userId=HELPER, networkId=1))
+    helper = world.caller(HELPER)
+    journal.began.clear()
+    journal.go.clear()
+    left = asyncio.create_task(world.ask(UserUnassignNetwork(userId=HELPER, networkId=1)))
+    await journal.began.wait()
+    device = DeviceFields(name="d", networkId=1, deviceTypeId=1)
+    saved = asyncio.create_task(world.ask(DeviceSave(deviceId="d", device=device), helper))
+    await asyncio.sleep(0)
+    journal.go.set()
+    await left
+    with pytest.raises(WireError, match="nothing was written"):
+        await saved
     await world.close()
 
 

@@ -123,7 +123,7 @@ class Users:
             if change.content is not None:
                 content = msgspec.json.decode(change.content, type=UserContent)
                 user = User(change.id, change.key, content, content.status == Status.ACTIVE, change.revision)
-                if former is not None and (former.content.generation != content.generation or not user.active):
+                if former is not None and _may_less(former.content, content):
                     self.ledger.end_author(user.login, client=False)
                 self._by_login[user.login] = self._by_id[user.id] = user
             elif former is not None:
@@ -206,6 +206,17 @@ class Users:
             await self.save_last_logins()
         except NotDurable as error:
             log.warning("last logins were not saved", reason=str(error))
+
+
+def _may_less(old: UserContent, new: UserContent) -> bool:
+    """Whether a user may do less than before the change, or must log in again."""
+    return (
+        new.status != Status.ACTIVE
+        or old.generation != new.generation
+        or not {*old.networks} <= {*new.networks}
+        or not {*old.device_types} <= {*new.device_types}
+        or (old.all_device_types_available and not new.all_device_types_available)
+    )
 
 
 def _describe(old: UserContent | None, new: UserContent) -> str | None:

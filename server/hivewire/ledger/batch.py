@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hivewire.ledger.records import (
+    KINDS,
     Change,
     Guard,
     Missing,
@@ -57,12 +58,14 @@ class Batch:
     preconditions.
     """
 
-    __slots__ = ("_befores", "_drafts", "_revision", "_state", "_time", "changes", "tip")
+    __slots__ = ("_befores", "_drafts", "_revision", "_state", "_time", "changes", "is_last", "tip")
 
     def __init__(self, state: State, tip: int, time: int) -> None:
         self.tip = tip
         self.changes: list[Change] = []
         """The changes of all transactions so far."""
+        self.is_last = False
+        """Whether what comes next has to wait for this batch, which may end the rights of its author."""
         self._befores: list[Change | None] = []  # for each change the previous one of its record, to undo it
         self._drafts: dict[str, Draft] = {}
         self._state = state
@@ -161,6 +164,7 @@ class Batch:
         draft = self._drafts.get(kind)
         if draft is None:
             draft = self._drafts[kind] = Draft(self._state.kind(kind))
+            self.is_last = self.is_last or KINDS[kind].author
         return draft
 
     # As an `EvaluatedState`.

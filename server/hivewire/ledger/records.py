@@ -19,6 +19,8 @@ class KindRules(NamedTuple):
     """Whether older changes are kept. Never of what contains password hashes or secrets."""
     audited: bool
     """Whether each change is a row of the audit too, written in the same append."""
+    author: bool = False
+    """Whether its records are the authors of changes. A change of one may end the rights to what waits behind it."""
 
 
 KINDS = {
@@ -26,8 +28,8 @@ KINDS = {
     "tenantConfiguration": KindRules(history=True, audited=False),
     "tenant": KindRules(history=True, audited=True),
     "revocation": KindRules(history=True, audited=True),
-    "user": KindRules(history=False, audited=True),
-    "client": KindRules(history=False, audited=True),
+    "user": KindRules(history=False, audited=True, author=True),
+    "client": KindRules(history=False, audited=True, author=True),
     "network": KindRules(history=True, audited=True),
     "deviceType": KindRules(history=True, audited=True),
     "device": KindRules(history=True, audited=False),

@@ -54,7 +54,7 @@ class Writer(GroupCommit[Transaction]):
         self._state = state
         self._journal = journal
         self._now = now
-        self._ended: set[tuple[str | None, bool]] = set()  # authors whose waiting transactions are to be dropped
+        self._ended: list[Waiting[Transaction]] = []  # to be dropped, as far as they still wait
 
     def start(self) -> None:
         """Begin to write, once the state is loaded and the journal is followed."""
@@ -78,9 +78,9 @@ class Writer(GroupCommit[Transaction]):
     def end(self, author: str, *, client: bool) -> None:
         """Drop the waiting transactions of a user or an OAuth client, whose rights have ended: they get NotDurable."""
         ended = author, client
-        if any(_author(waiting) == ended for waiting in self._queue):
-            # Dropped before the next batch is evaluated: everything ahead of them has to be answered first.
-            self._ended.add(ended)
+        # Dropped before the next batch is evaluated: everything ahead of them has to be answered first. Those of the
+        # batch in flight wait again if another gateway's entry was first.
+        self._ended += [waiting for waiting in (*self._taken, *self._queue) if _author(waiting) == ended]
 
     async def probe(self) -> None:
         """As in a group commit, if the storage can be written at all."""
@@ -122,7 +122,7 @@ class Writer(GroupCommit[Transaction]):
             waiting = queue[0]
             transaction = waiting[0]
             # Always take the first one: a transaction that is larger than a batch would otherwise wait without end.
-            if taken and (size >= most or len(changes) + len(transaction.writes) > MAX_APPEND):
+            if taken and (size >= most or batch.is_last or len(changes) + len(transaction.writes) > MAX_APPEND):
                 break
             queue.popleft()
             size += waiting[1]
@@ -150,14 +150,15 @@ class Writer(GroupCommit[Transaction]):
 
     def _drop_ended(self) -> None:
         """Answer and forget what waits of authors whose rights have ended."""
-        ended, self._ended = self._ended, set()
-        dropped = [waiting for waiting in self._queue if _author(waiting) in ended]
+        ended = {id(waiting) for waiting in self._ended}
+        dropped = [waiting for waiting in self._queue if id(waiting) in ended]
         if dropped:
-            self._queue = deque(waiting for waiting in self._queue if _author(waiting) not in ended)
+            self._queue = deque(waiting for waiting in self._queue if id(waiting) not in ended)
             self._queue_bytes -= sum(size for _, size, _, _ in dropped)
             self._taken = dropped
             self._outcomes = [NotDurable("the rights of its author have ended")] * len(dropped)
             self._answer()
+        self._ended.clear()
 
 
 def _author(waiting: Waiting[Transaction]) -> tuple[str | None, bool]:
