@@ -307,6 +307,19 @@ async def test_servers_that_do_not_sync_are_refused(tmp_path: Path, monitor: str
         await synced(monitor.format(lazy[0]), store_monitor_password="sys")
 
 
+@pytest.mark.parametrize("monitor", ["http://127.0.0.1:{0.monitor}", "nats://sys@127.0.0.1:{0.port}"])
+async def test_a_server_without_streams_need_not_sync(tmp_path: Path, monitor: str) -> None:
+    """Such as one of the same cluster that only takes connections: it answers too, and has no copy of anything."""
+    [node] = Nodes(tmp_path, 1, more="jetstream: false")
+    node.start()
+    try:
+        await asyncio.to_thread(node.wait_until_ready)
+        with pytest.raises(Unusable, match=r"too few .*: n2"):
+            await synced(monitor.format(node), "n2", store_monitor_password="sys")
+    finally:
+        node.stop()
+
+
 @pytest.mark.parametrize("sync", ["always", "10s"])
 async def test_a_server_that_was_away_is_asked_when_it_is_back(tmp_path: Path, sync: str) -> None:
     """Until then it is asked again and again. One that does not sync is an error in the log, and is asked further."""

@@ -33,7 +33,15 @@ class _Config(Struct):
 
 
 class _JetStream(Struct):
-    config: _Config = msgspec.field(default_factory=_Config)
+    """A server without JetStream has no configuration of it at its port, and says so to the system account."""
+
+    config: _Config | None = None
+    disabled: bool = False
+
+    @property
+    def syncs(self) -> bool | None:
+        """Whether it always does; None of a server that stores nothing."""
+        return None if self.config is None or self.disabled else self.config.sync_always
 
 
 class _Page(Struct):
@@ -126,14 +134,14 @@ async def _synced(settings: Settings, monitor: str, servers: Collection[str]) ->
     else:
         synced = await _read([f"{scheme}://{host}/varz" for host in hosts.rstrip("/").split(",")])
     for name, always in synced.items():
-        if not always:
+        if always is False:
             raise Unsynced(
                 f"the server {name} does not sync each write: set sync_interval: always in its jetstream block"
             )
-    return set(synced)
+    return {name for name, always in synced.items() if always}
 
 
-async def _ask(settings: Settings, monitor: str, servers: Collection[str]) -> dict[str, bool]:
+async def _ask(settings: Settings, monitor: str, servers: Collection[str]) -> dict[str, bool | None]:
     """What the servers that are there tell a user of their system account."""
     own = replace(
         settings, store_password=settings.store_monitor_password, store_credentials=settings.store_monitor_credentials
@@ -149,18 +157,18 @@ async def _ask(settings: Settings, monitor: str, servers: Collection[str]) -> di
     return _named(answers)
 
 
-def _named(answers: list[bytes]) -> dict[str, bool]:
+def _named(answers: list[bytes]) -> dict[str, bool | None]:
     decoded = [msgspec.json.decode(answer, type=_Answer) for answer in answers]
-    return {each.server.name: each.data.config.sync_always for each in decoded}
+    return {each.server.name: each.data.syncs for each in decoded}
 
 
-async def _read(urls: list[str]) -> dict[str, bool]:
+async def _read(urls: list[str]) -> dict[str, bool | None]:
     """What the pages say that can be read."""
     pages = await asyncio.gather(*(asyncio.to_thread(_page, url) for url in urls), return_exceptions=True)
-    found: dict[str, bool] = {}
+    found: dict[str, bool | None] = {}
     for url, page in zip(urls, pages, strict=True):
         if isinstance(page, _Page):
-            found[page.server_name] = page.jetstream.config.sync_always
+            found[page.server_name] = page.jetstream.syncs
         else:
             log.warning("a server of the store cannot be asked (store_monitor)", url=url, reason=str(page))
     return found
