@@ -4,6 +4,7 @@ protocol, section 6.3; devices, addendum, sections 3 and 4)."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -131,6 +132,28 @@ async def test_the_last_login_is_that_of_a_login(world: World) -> None:
         world.clock.time += number * 1_000
         await world.ask(request, Caller("10.0.0.1", "h"))
         assert (await shown(world, UserGet(userId=JOHN)))["lastLogin"] > before
+
+
+async def test_a_login_while_others_are_saved_is_saved_too(world: World) -> None:
+    """The next time: what is being saved has the login before."""
+    users, remember, go = world.services.users, world.ledger.remember, asyncio.Event()
+
+    async def slowly(notes: Mapping[str, str]) -> None:
+        await go.wait()
+        await remember(notes)
+
+    world.ledger.remember = slowly  # type: ignore[method-assign]
+    john = users.by_id(JOHN)
+    assert john is not None
+    users.logged_in(john)
+    saving = asyncio.create_task(users.save_last_logins())
+    await asyncio.sleep(0)
+    world.clock.time += 1_000
+    users.logged_in(john)
+    go.set()
+    await saving
+    await users.save_last_logins()
+    assert (await world.ledger.notes())[f"lastLogin:{JOHN}"] == str(users.last_login(john))
 
 
 # Inserting and updating.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -180,10 +180,14 @@ class Users:
 
     async def save_last_logins(self) -> None:
         """Save the last logins that are not saved yet. Raises NotDurable; the next call then tries again."""
-        unsaved: Sequence[int] = tuple(self._unsaved)
-        if unsaved:
+        if not self._unsaved:
+            return
+        unsaved, self._unsaved = self._unsaved, set()  # a login meanwhile has to be saved once more
+        try:
             await self.ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
-            self._unsaved.difference_update(unsaved)
+        except BaseException:
+            self._unsaved |= unsaved
+            raise
 
     # The life of the component.
 
