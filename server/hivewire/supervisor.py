@@ -246,8 +246,9 @@ class Gateways:
 
     async def _answer(self, body: Raw) -> bytes:
         """The metrics of all gateways and of the parent."""
-        pages = await asyncio.gather(*(self._page(link) for link in self._links.values()))
-        found = {str(number): page for number, page in zip(self._links, pages, strict=True) if page}
+        links = self._links.copy()  # another gateway may connect meanwhile
+        pages = await asyncio.gather(*map(self._page, links.values()))
+        found = {str(number): page for number, page in zip(links, pages, strict=True) if page}
         found["parent"] = "".join(generate_latest(Single(metric)).decode() for metric in of_process())
         return labelled(found) + generate_latest(self._registry)
 

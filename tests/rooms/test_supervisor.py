@@ -156,6 +156,27 @@ async def test_a_gateway_that_is_asked_whether_it_answers_renders_no_metrics(
         await lost.wait()
 
 
+async def test_a_gateway_may_connect_while_others_are_asked_for_their_metrics(tmp_path: Path) -> None:
+    """As at the start, when the first one is there and is scraped already."""
+    gateways, asked, answers = Gateways(tmp_path, [], Settings()), asyncio.Event(), asyncio.Event()
+
+    async def answer(body: Raw) -> bytes:
+        asked.set()
+        await answers.wait()
+        return b"# HELP speed A gauge.\n# TYPE speed gauge\nspeed 1.0\n"
+
+    ends = gateways._connected(1), Link(answer)
+    for end, sock in zip(ends, socket.socketpair(), strict=True):
+        await asyncio.get_running_loop().create_unix_connection(lambda end=end: end, sock=sock)  # type: ignore[misc]
+    page = asyncio.create_task(gateways._answer(Raw()))
+    await asked.wait()
+    gateways._connected(2)
+    answers.set()
+    assert samples(await page)["speed", (("gateway", "1"),)] == 1.0
+    for end in ends:
+        end.close()
+
+
 async def test_a_gateway_hears_when_the_parent_hangs_up(tmp_path: Path) -> None:
     """Also on the connection that has no log: without it no fact of another gateway would come any more."""
     ends: list[Link] = []
