@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from hivewire.component import end
 from hivewire.ledger.engines.nats.body import FORMAT, Body
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints
 from hivewire.ledger.engines.nats.upkeep import Upkeep
@@ -303,8 +304,7 @@ class NatsJournal:
             stack.push_async_callback(self._connection.close)
             stack.push_async_callback(self.log.close)
             stack.push_async_callback(self._upkeep.close)
-            if self._asking is not None:
-                self._asking.cancel()
+            stack.push_async_callback(end, self._asking)
 
 
 def copied(entry: LogEntry) -> Copied:
