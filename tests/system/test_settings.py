@@ -58,6 +58,7 @@ def test_limits_that_contradict_the_common_budget_cause_a_warning(
     [
         ({"store": "nats://ann:secret@h1/s"}, "HIVEWIRE_STORE_PASSWORD"),
         ({"store": "http://h1/s"}, "begins with nats://"),
+        ({"data": "postgres://ann:secret@h1/s"}, "data is the path of a file and not an address"),
         ({"store_monitor": "nats://ann:secret@h1"}, "HIVEWIRE_STORE_MONITOR_PASSWORD"),
         ({"store_monitor": "http://ann:secret@h1"}, "has the form http://HOST"),
         ({"otlp_endpoint": "http://ann:secret@127.0.0.1:4318"}, "OTEL_EXPORTER_OTLP_HEADERS"),

@@ -16,7 +16,7 @@ ENGINES = {
     "parent://": "hivewire.ledger.engines.parent.engine:ParentEngine",
     PATH: "hivewire.ledger.engines.sqlite.engine:SqliteEngine",
 }
-"""The `Engine` for each kind of address: a URL by its scheme (`scheme://`), and everything else, which is a path.
+"""The `Engine` for each kind of address: a URL by its scheme (`scheme://`), or a path.
 
 It is called with the settings. It is written as text, so that only the one that is used is loaded.
 """
@@ -33,7 +33,10 @@ copy, a `LocalEngine`: engines do not know one another."""
 def engine_of(settings: Settings) -> Engine:
     """The engine that keeps the ledger of these settings, chosen only here. Raises SettingsError."""
     scheme, mark, _ = settings.data.partition("://")
-    engine: Engine = resolve_name(ENGINES.get(scheme + mark, ENGINES[PATH]))(settings)
+    kind = scheme + mark if mark else PATH
+    if kind not in ENGINES:  # it may have a password, so it is not shown
+        raise SettingsError("data is the path of a file and not an address; that of a log on NATS is the setting store")
+    engine: Engine = resolve_name(ENGINES[kind])(settings)
     if settings.store is None:
         return engine
     scheme, mark, _ = settings.store.partition("://")
