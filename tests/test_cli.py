@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +30,7 @@ from websockets.sync.server import ServerConnection
 from hivewire import cli
 from hivewire import settings as catalogue
 from hivewire.cli import listing
+from hivewire.cli import plain as plain_http
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import BadAddress, Closed, RefusedByGateway, RemoteError, Unreachable, Unsendable
 from hivewire.cli.gateway import Access
@@ -711,6 +713,22 @@ def test_a_write_whose_answer_is_lost_may_have_been_carried_out(stub: Any, actio
         remote._seconds = 0.05
         remote.request(action, name="a")
     assert ("it may or may not have been carried out" in str(late.value)) == unsure
+
+
+@pytest.mark.parametrize(("method", "unsure"), [("PUT", True), ("GET", False)])
+def test_a_content_whose_answer_is_lost_may_have_been_written(method: str, unsure: bool) -> None:
+    """The error says so, unless nothing was sent; of what only reads it does not."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        asked = pool.submit(plain_http.ask, url, method, "/x")
+        with server.accept()[0] as connection:
+            assert connection.recv(65_536)
+        with pytest.raises(Unreachable) as lost:
+            asked.result(PATIENCE)
+    assert ("it may or may not have been carried out" in str(lost.value)) == unsure
+    with pytest.raises(Unreachable, match="refused") as refused:
+        plain_http.ask(url, method, "/x")
+    assert "may or may not" not in str(refused.value)
 
 
 def test_an_error_about_a_frame_that_was_not_understood_is_not_waited_past(stub: Any) -> None:

@@ -140,6 +140,19 @@ async def test_a_content_that_is_cut_off_may_have_been_written(fake: FakeGateway
             await hw.content("a")
 
 
+async def test_a_content_that_could_not_be_sent_was_not_written(fake: FakeGateway) -> None:
+    """The gateway takes no more connections, but keeps the one that there is."""
+
+    async def take_no_more() -> None:
+        assert fake._server is not None
+        fake._server.server.close()
+
+    async with client(fake) as hw:
+        fake._thread.run(take_no_more())
+        with pytest.raises(Unavailable, match="no answer from"):
+            await hw.put_content("a", b"1")
+
+
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.long)])
 async def test_kills_of_the_gateway(data: Path, kills: int) -> None:
     """The process is killed again and again while values change: a watch sees each change once, in order."""

@@ -191,7 +191,7 @@ class Link:
                 answer = await asyncio.to_thread(plain.ask, *asked)
                 told = plain.object_of(answer) if answer.status >= 400 else {}
             except Unreachable as error:
-                if method == "GET":
+                if method == "GET" or isinstance(error, plain.NotSent):
                     raise Unavailable(f"{method} {path}: {error}") from None
                 raise _uncertain(f"{method} {path}", error) from None
             if answer.status != 401 or attempt or not self._tokens.renewable:

@@ -20,6 +20,10 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class NotSent(Unreachable):
+    """No connection could be opened, so the gateway has not got the request."""
+
+
 def ask(
     url: str,
     method: str,
@@ -29,7 +33,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     seconds: float = 30.0,
 ) -> Answer:
-    """Send a request to the gateway at an address. It blocks. Raises Unreachable.
+    """Send a request to the gateway at an address. It blocks. Raises Unreachable, and NotSent.
 
     It follows no redirects and uses no proxies, because they would get the token.
     """
@@ -38,12 +42,15 @@ def ask(
     secure, host, port, root = http_of(endpoint(url))
     connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port, timeout=seconds)
     given = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token is not None else {})
+    failure: type[Unreachable] = NotSent
     try:
+        connection.connect()
+        failure = Unreachable
         connection.request(method, root + path, body, given)
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"no answer from {url}: {' '.join(str(error).split())}") from None
+        raise failure(f"no answer from {url}: {' '.join(str(error).split())}") from None
     finally:
         connection.close()
 

@@ -19,12 +19,19 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Send a request to the gateway at an address, as `hivewire_client.plain.ask`. Raises Unreachable."""
-    from hivewire.cli.remote import translated
-    from hivewire_client import plain  # here, so that help and completion load no network library
+    """Send a request to the gateway at an address, as `hivewire_client.plain.ask`.
+
+    Raises Unreachable, whose text says of a write that it may have been carried out.
+    """
+    from hivewire.cli.remote import UNSURE, translated
+    from hivewire_client import errors, plain  # here, so that help and completion load no network library
 
     with translated():
-        return plain.ask(url, method, path, token, body, headers)
+        try:
+            return plain.ask(url, method, path, token, body, headers)
+        except errors.Unreachable as error:
+            unsure = "" if method == "GET" or isinstance(error, plain.NotSent) else UNSURE
+            raise errors.Unreachable(f"{error}{unsure}") from None
 
 
 def checked(answer: Answer) -> Answer:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+UNSURE = "; it may or may not have been carried out"
+"""What is said of a write without an answer."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -146,7 +149,7 @@ class Remote:
         return await self._send(action, members)
 
     async def _send(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
-        unsure = "; it may or may not have been carried out" if changes_something(action) else ""
+        unsure = UNSURE if changes_something(action) else ""
         try:
             return await self._connection.request(action, members, self._seconds)
         except Cut as error:
