@@ -74,14 +74,14 @@ export class Addresses {
   }
 
   /**
-   * Add the other gateways that the current one names, in place of those that it named before. If the current one has
-   * TLS, those without are left out.
+   * Add the other gateways that the current one names, in place of those that it named before. What is no address is left
+   * out, and if the current one has TLS, so are those without.
    *
    * @param {string[]} alternatives
    */
   learn(alternatives) {
     const secure = this.current.startsWith("wss:");
-    const found = alternatives.slice(0, MOST).map(socketAddress).filter((url) => !secure || url.startsWith("wss:"));
+    const found = alternatives.slice(0, MOST).map(named).filter((url) => url.startsWith(secure ? "wss:" : "ws"));
     this.all = [...new Set([...this.all.slice(0, this.#given), this.current, ...found])];
   }
 
@@ -93,5 +93,15 @@ export class Addresses {
     const now = performance.now();
     this.current = order.find((url) => until(url) <= now) ?? order.reduce((a, b) => (until(b) < until(a) ? b : a));
     return Math.max(0, Math.ceil(until(this.current) - now));
+  }
+}
+
+/** The address of another gateway; "" and a warning for what its operator has mistyped. @param {string} address */
+function named(address) {
+  try {
+    return socketAddress(address);
+  } catch (error) {
+    console.warn("hivewire: a gateway names another one:", error);
+    return "";
   }
 }

@@ -171,13 +171,13 @@ it("spread", "a thousand clients that are cut off at once come back spread", asy
   equal(backoff(9, () => 1), 30_000);
 });
 
-it("no_downgrade", "an alternative without TLS is not used in place of an address with it; none before its time", async () => {
+it("no_downgrade", "an alternative without TLS is not used in place of an address with it; none before its time, and no nonsense", async () => {
   const addresses = new Addresses(["http://a", "https://b/prefix/"], () => 0);
   equal(addresses.current, "ws://a/api/websocket");
   addresses.hold(60_000);
   equal([addresses.next(), addresses.current], [0, "wss://b/prefix/api/websocket"]);
-  addresses.learn(["http://plain", "https://c"]);
-  equal(addresses.all.slice(2), ["wss://c/api/websocket"]);  // none without TLS
+  addresses.learn(["http://plain", "gateway:8080", "https://", "https://c"]);
+  equal(addresses.all.slice(2), ["wss://c/api/websocket"]);  // none without TLS, and what is an address
   addresses.hold(90_000);
   equal([addresses.next(), addresses.current], [0, "wss://c/api/websocket"]);
   addresses.hold(90_000);
