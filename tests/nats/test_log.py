@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from hivewire.nats import stream as streams
 from hivewire.nats import watch
 from hivewire.nats.connection import Address, Connection, Message, NotStored, Silent, Unknown, Unusable, address_of
 from hivewire.nats.entry import PIECE_BYTES, LogEntry
+from hivewire.nats.heard import Heard
 from hivewire.nats.log import Log
 from hivewire.settings import Settings
 from hivewire.stopped import Stopped
@@ -270,6 +271,36 @@ async def test_what_waits_to_be_applied_is_bounded(site: Site, monkeypatch: pyte
     await other.log.confirm()
     assert waited < 12_000
     assert [number for number, _ in other.bodies] == [*range(50)]
+
+
+class Looked(dict[int, Message]):
+    """Counts how often somebody looks through all."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_what_has_no_room_looks_at_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand messages may wait while the local file takes none, and every further one comes too. One that
+    is in front of them makes room at their end."""
+    monkeypatch.setattr("hivewire.nats.heard.HEARD_BYTES", 10_000)
+    heard, looked = Heard(), Looked()
+    heard._messages = looked
+    for place in range(2, 100):
+        assert heard.add(Message(place, {}, b"x" * 100), 0)
+    kept = heard.missing(1)
+    assert (heard.known, heard.missing(0), looked.looks) == (99, 1, 0)
+    assert 5 < kept < 30
+    assert heard.has_gap(0)
+    assert heard.add(Message(1, {}, b"x" * 100), 0)
+    assert heard.missing(0) == kept - 1
+    assert not heard.has_gap(0)
+    heard.drop(1, kept)
+    assert (heard._bytes, heard.has_gap(kept)) == (0, False)
+    assert looked.looks <= 1, "when the last one goes"
 
 
 async def test_a_confirmation_waits_for_everything_that_is_stored(site: Site) -> None:
