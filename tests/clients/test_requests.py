@@ -199,6 +199,29 @@ async def test_messages_that_nobody_reads_wait_at_the_gateway(
             assert read == [*range(10)]
 
 
+async def test_messages_that_wait_at_the_gateway_come_once_over_a_new_connection(
+    fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It resumes behind what has come, so they need not be asked for once more."""
+    monkeypatch.setattr(devices, "MOST_UNREAD", 3)
+    async with client(fake, names=[]) as hw, hw.notifications() as notifications:
+        await notifications.follow()
+        for number in range(5):
+            await hw.insert_notification("dev-1", "n", number)
+        async with asyncio.timeout(PATIENCE):
+            read = [(await anext(notifications)).parameters for _ in range(3)]
+            fake.stop()
+            await until(lambda: hw.state != "live")
+            fake.start()
+            await hw.ready(stale=False)  # the subscription is on its way
+            read += [(await anext(notifications)).parameters for _ in range(2)]
+            for number in (5, 6):
+                await hw.insert_notification("dev-1", "n", number)
+            read += [(await anext(notifications)).parameters for _ in range(2)]
+        assert read == [*range(7)]
+        assert fake.requests.count("notification/subscribe") == 2
+
+
 async def test_who_follows_without_a_connection_waits_for_one(fake: FakeGateway) -> None:
     """So that nothing is missed that is sent afterwards."""
     async with client(fake, names=[]) as hw, hw.notifications() as notifications:

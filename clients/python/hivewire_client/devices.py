@@ -111,7 +111,7 @@ class Feed(Stream[T], Subscription, Generic[T]):
     async def __anext__(self) -> T:
         """The next item; waits for it. Raises Denied, NotFound or Stopped when no more can come."""
         await self.follow()
-        if self._behind and not self._items:
+        if self._behind and not self._items and self.number is not None:  # else it is about to be resumed anyway
             await self._link.unfollow(self)
             self._behind = False  # not earlier: who is cancelled meanwhile has to follow again
             await self._link.follow(self)
@@ -126,8 +126,9 @@ class Feed(Stream[T], Subscription, Generic[T]):
         await self._begun.wait()
 
     def begin(self, reply: dict[str, Any]) -> None:
-        """From here on nothing is missed."""
+        """From here on nothing is missed: what too many unread ones have kept out comes again."""
         super().begin(reply)
+        self._behind = False
         self._begun.set()
 
     def end(self, error: BaseException | None = None) -> None:
