@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -193,7 +194,6 @@ async def test_messages_that_nobody_reads_wait_at_the_gateway(
         assert len(notifications) == 3
         async with asyncio.timeout(PATIENCE):
             read = [(await anext(notifications)).parameters for _ in range(3)]
-            await cancelled(anext(notifications))  # while it ends what it followed
             await cancelled(anext(notifications))  # while it follows again
             read += [(await anext(notifications)).parameters for _ in range(7)]
             assert read == [*range(10)]
@@ -220,6 +220,24 @@ async def test_messages_that_wait_at_the_gateway_come_once_over_a_new_connection
             read += [(await anext(notifications)).parameters for _ in range(2)]
         assert read == [*range(7)]
         assert fake.requests.count("notification/subscribe") == 2
+
+
+async def test_nobody_waits_for_the_end_of_a_subscription(fake: FakeGateway) -> None:
+    """A gateway that does not answer keeps nobody who has waited long enough already."""
+    async with client(fake, names=[]) as hw:
+        commands = hw.commands("dev-1")
+        await commands.follow()
+        hangs, goes_on = threading.Event(), threading.Event()
+        fake._thread._loop.call_soon_threadsafe(lambda: (hangs.set(), goes_on.wait(PATIENCE)))
+        await asyncio.to_thread(hangs.wait)
+        try:
+            closing = asyncio.create_task(commands.close())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert closing.done()
+        finally:
+            goes_on.set()
+        await until(lambda: fake.requests.count("command/unsubscribe") == 1)
 
 
 async def test_who_follows_without_a_connection_waits_for_one(fake: FakeGateway) -> None:

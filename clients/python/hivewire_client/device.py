@@ -153,7 +153,7 @@ class Device(Subscription):
         try:
             await self._link.follow(self)
         except BaseException:  # also cancelled
-            await self._link.unfollow(self)
+            self._link.unfollow(self)
             raise
         self._reporting = asyncio.create_task(self._keep_reporting())
         if self._path is not None:
@@ -173,7 +173,7 @@ class Device(Subscription):
             await asyncio.gather(self._reporting, return_exceptions=True)
         if self._saving is not None:
             await self._saving
-        await self._link.unfollow(self)
+        self._link.unfollow(self)
 
     # For the program.
 

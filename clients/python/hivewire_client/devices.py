@@ -112,8 +112,8 @@ class Feed(Stream[T], Subscription, Generic[T]):
         """The next item; waits for it. Raises Denied, NotFound or Stopped when no more can come."""
         await self.follow()
         if self._behind and not self._items and self.number is not None:  # else it is about to be resumed anyway
-            await self._link.unfollow(self)
-            self._behind = False  # not earlier: who is cancelled meanwhile has to follow again
+            self._link.unfollow(self)
+            self._behind = False
             await self._link.follow(self)
         return await super().__anext__()
 
@@ -139,7 +139,7 @@ class Feed(Stream[T], Subscription, Generic[T]):
     async def close(self) -> None:
         """End the iteration, and the subscription."""
         self.end()
-        await self._link.unfollow(self)
+        self._link.unfollow(self)
 
     def take(self, frame: Frame) -> None:
         """Take a push, unless too many are unread: further ones are requested again later."""

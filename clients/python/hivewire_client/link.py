@@ -120,6 +120,7 @@ class Link:
         self._renewing = asyncio.Lock()
         self._token: str | None = None
         self._running: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._excused: Connection | None = None
         """A connection that ended because of a request, which is not sent again: the next one does not end likewise."""
 
@@ -255,19 +256,25 @@ class Link:
             self.subscriptions.remove(subscription)
         subscription.refused(error)
 
-    async def unfollow(self, subscription: Subscription) -> None:
-        """End a subscription, also at the gateway if that is connected."""
+    def unfollow(self, subscription: Subscription) -> None:
+        """End a subscription, also at the gateway if that is connected; nobody waits for its answer."""
         if subscription in self.subscriptions:
             self.subscriptions.remove(subscription)
             if self.connection is not None and subscription.number is not None:
-                await self._end(self.connection, subscription)
+                self._end(self.connection, subscription)
 
-    async def _end(self, connection: Connection, subscription: Subscription) -> None:
-        """End a subscription at the gateway."""
+    def _end(self, connection: Connection, subscription: Subscription) -> None:
+        """End a subscription at the gateway, which a connection that breaks does too."""
         self._followed.pop(subscription.number or 0, None)
-        with contextlib.suppress(HivewireError, TimeoutError):
-            end = f"{subscription.noun}/unsubscribe"
-            await connection.request(end, {"subscriptionId": subscription.number}, self._seconds)
+        action, members = f"{subscription.noun}/unsubscribe", {"subscriptionId": subscription.number}
+
+        async def ask() -> None:
+            with contextlib.suppress(HivewireError, TimeoutError):
+                await connection.request(action, members, self._seconds)
+
+        task = asyncio.create_task(ask())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def _subscribe(self, connection: Connection, subscription: Subscription) -> None:
         def begin(reply: dict[str, Any]) -> None:
@@ -289,7 +296,7 @@ class Link:
         except TimeoutError:
             raise Unreachable(f"{connection.url}: no answer in time") from None
         if subscription not in self.subscriptions:  # it was left before the answer
-            await self._end(connection, subscription)
+            self._end(connection, subscription)
 
     def _take(self, connection: Connection, frame: Frame) -> None:
         """Take a push."""
