@@ -10,7 +10,7 @@ from hivewire.access import bootstrap
 from hivewire.services import Services
 from hivewire.settings import Settings, SettingsError, changed, reloaded
 from hivewire.telemetry import configure_logging, log
-from hivewire.transport.server import Server, check_tls, expiry_of
+from hivewire.transport.server import Server, TlsContext, check_tls, expiry_of
 
 SECRETS = frozenset({"jwt_secret", "jwt_key_derivation", "jwt_previous_secret", "jwt_previous_until"})
 """Settings from which the keys of tokens are made."""
@@ -28,12 +28,11 @@ class Reloader(Struct):
         old = self.services.settings
         try:
             fresh = self.load()
-            tls = (fresh.tls_certificate is None) == (old.tls_certificate is None)
-            if tls:
-                check_tls(fresh)
+            stays = (fresh.tls_certificate is None) == (old.tls_certificate is None)
+            context = check_tls(fresh) if stays else None
             settings = reloaded(old, fresh)
             taken = changed(old, settings)
-            replaced = self._take(settings, taken, tls=tls)
+            replaced = self._take(settings, taken, context)
         except SettingsError as error:
             log.error("the settings were not reloaded", reason=str(error))
             return
@@ -45,12 +44,12 @@ class Reloader(Struct):
         if left := sorted(changed(settings, fresh)):
             log.warning("settings have changed that need a restart", settings=left)
 
-    def _take(self, settings: Settings, taken: Set[str], *, tls: bool) -> bool:
+    def _take(self, settings: Settings, taken: Set[str], context: TlsContext | None) -> bool:
         """Apply the settings, and say whether TLS files were replaced. Everything that can fail is done first."""
         tokens = self.services.tokens
         key = bootstrap.signing_key(settings, self.services.ledger)
         previous = bootstrap.previous_key(settings, self.services.ledger)
-        replaced = self.server.reload(settings, tls=tls)
+        replaced = self.server.reload(settings, context)
         self.services.settings = settings
         configure_logging(settings.log_format, settings.log_level)
         tokens.access_lifetime = settings.access_token_lifetime * 1_000

@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from hivewire import settings
+from hivewire import cli, reload, settings
 from hivewire.ledger.retention import DAY
+from hivewire.settings import Settings
 from hivewire.transport import server
 from hivewire_protocol import times
 from tests.gate.wire import until
@@ -31,11 +32,11 @@ SITE = "/@api/deki/site/properties"
 class Configured:
     """A gateway whose settings are in a file."""
 
-    def __init__(self, data: Path, text: str) -> None:
+    def __init__(self, data: Path, text: str, **options: Any) -> None:
         self.file = data.with_name("settings.toml")
         self.file.write_text(text)
         env = {"HIVEWIRE_JWT_SECRET": "", "HIVEWIRE_CONFIG": str(self.file)}
-        self.gateway = RunningGateway(data, env=env)
+        self.gateway = RunningGateway(data, env=env, **options)
 
     def reload(self, text: str | None = None, event: str = "reloaded") -> dict[str, Any]:
         """Send SIGHUP with this in the file; the line of the log that says what came of it."""
@@ -136,12 +137,12 @@ def _quiet(gateway: RunningGateway) -> bool:
     return float(counted.split()[1]) > len(gateway.events("authentication failed")) + 1
 
 
-def with_tls(data: Path, certificate: tuple[Path, Path]) -> tuple[Configured, tuple[Path, Path]]:
+def with_tls(data: Path, certificate: tuple[Path, Path], **options: Any) -> tuple[Configured, tuple[Path, Path]]:
     """A gateway with TLS files of its own, copies of these."""
     files = (data.with_name("chain.pem"), data.with_name("key.pem"))
     for source, copy in zip(certificate, files, strict=True):
         copy.write_bytes(source.read_bytes())
-    return Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"'), files
+    return Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"', **options), files
 
 
 def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certificate: tuple[Path, Path]) -> None:
@@ -169,6 +170,36 @@ def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certifica
             with pytest.raises(httpx.ConnectError):
                 httpx.get(gateway.url + "/health/live", verify=old)
             assert open_.get("/health/live").status_code == 200
+
+
+def replacing() -> None:
+    """The command, with a certificate that is replaced as soon as it was checked: its key comes a moment later."""
+    check = vars(reload)["check_tls"]
+
+    def checked(settings: Settings) -> Any:
+        found = check(settings)
+        Path(str(settings.tls_certificate)).write_bytes(Path(f"{settings.tls_certificate}.next").read_bytes())
+        return found
+
+    vars(reload)["check_tls"] = checked
+    cli.main()
+
+
+def test_a_certificate_that_is_replaced_during_a_reload_does_not_break_it(
+    data: Path, certificate: tuple[Path, Path]
+) -> None:
+    """What was checked is used, and not what is there by then. The next reload takes that."""
+    configured, files = with_tls(data, certificate, main="tests.system.test_reload:replacing")
+    replacement = make_certificate(data.parent / "replacement")
+    files[0].with_name(files[0].name + ".next").write_bytes(replacement[0].read_bytes())
+    with configured.gateway as gateway:
+        configured.reload()
+        old = ssl.create_default_context(cafile=str(certificate[0]))
+        assert httpx.get(gateway.url + "/health/live", verify=old).status_code == 200
+        files[1].write_bytes(replacement[1].read_bytes())
+        configured.reload()
+        new = ssl.create_default_context(cafile=str(replacement[0]))
+        assert httpx.get(gateway.url + "/health/live", verify=new).status_code == 200
 
 
 def test_an_encrypted_key_changes_nothing(data: Path, certificate: tuple[Path, Path]) -> None:

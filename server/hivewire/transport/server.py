@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
+from typing import TypeAlias
 
 import uvicorn
 
@@ -34,6 +35,9 @@ RECONNECTS = 100
 
 VALIDITY = re.compile(rb"\x30[\x1e-\x22](?:\x17\x0d\d{12}|\x18\x0f\d{14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
 """In a certificate: a sequence of two times, each UTCTime or GeneralizedTime."""
+
+TlsContext: TypeAlias = ssl.SSLContext
+"""A certificate with its key, as they were when they were loaded."""
 
 
 class Server(uvicorn.Server):
@@ -93,16 +97,18 @@ class Server(uvicorn.Server):
         """Leave signals to `handle_signals`: uvicorn would miss those that the event loop has not handled yet."""
         return nullcontext()
 
-    def reload(self, settings: Settings, *, tls: bool) -> bool:
-        """Use other settings from now on, and with `tls` the current TLS files, which have been checked.
+    def reload(self, settings: Settings, context: TlsContext | None) -> bool:
+        """Use other settings from now on, and for new connections a context of `check_tls`, unless it is None.
 
-        Returns whether those files have changed.
+        Returns whether the TLS files have changed.
         """
         self._admission.settings = self._sockets.shared.settings = settings
-        if not tls or self.config.ssl is None or settings.tls_certificate is None:
+        if context is None:
             return False
         before, self._loaded = self._loaded, tls_digest(settings)
-        _load(self.config.ssl, settings)
+        for listener in self.servers:
+            if isinstance(listener, TlsListener):
+                listener.context = context
         self._expires = _expiry_seconds(settings)
         return before != self._loaded
 
@@ -203,11 +209,11 @@ def url_of(sock: socket.socket, tls: bool) -> str:
     return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def check_tls(settings: Settings) -> None:
-    """Load the TLS files to find errors early, and warn of a certificate that has expired. Raises
-    SettingsError."""
+def check_tls(settings: Settings) -> TlsContext | None:
+    """A context with the TLS files, which may be replaced at any moment; None without them. Warns of a certificate that
+    has expired. Raises SettingsError."""
     if settings.tls_certificate is None:
-        return
+        return None
     for name in ("tls_certificate", "tls_key"):
         file = getattr(settings, name)
         try:
@@ -220,7 +226,7 @@ def check_tls(settings: Settings) -> None:
                 f" give it a decrypted copy, from openssl pkey -in {file}"
             )
     try:
-        _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), settings)
+        context = _context_of(settings.tls_certificate, settings.tls_key)
     except ssl.SSLError as error:
         raise SettingsError(
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
@@ -229,11 +235,16 @@ def check_tls(settings: Settings) -> None:
     expires = expiry_of(settings.tls_certificate)
     if expires is not None and expires < datetime.now(UTC).isoformat():
         log.warning("the TLS certificate has expired", file=settings.tls_certificate, expires=expires)
+    return context
 
 
-def _load(context: ssl.SSLContext, settings: Settings) -> None:
+def _context_of(certificate: str, key: str | None) -> TlsContext:
+    """A context as uvicorn makes it for the start."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # With a password OpenSSL never asks for one on the terminal, which would stop the event loop.
-    context.load_cert_chain(str(settings.tls_certificate), settings.tls_key, password="")
+    context.load_cert_chain(certificate, key, password="")
+    context.set_ciphers("TLSv1")
+    return context
 
 
 def tls_digest(settings: Settings) -> bytes | None:

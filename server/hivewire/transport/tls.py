@@ -38,14 +38,14 @@ PAUSE_SECONDS = 0.1
 class TlsListener:
     """Accepts connections of a bound socket. It has the methods of asyncio's `Server` that uvicorn calls.
 
-    `create` makes the protocol of a connection. `context` may be changed; new connections use what it holds.
+    `create` makes the protocol of a connection. `context` may be replaced; new connections use the new one.
     """
 
     def __init__(
         self, sock: socket.socket, context: ssl.SSLContext, backlog: int, create: Callable[[], HttpProtocol]
     ) -> None:
         self._sock = sock
-        self._context = context
+        self.context = context
         self._create = create
         self._loop = asyncio.get_running_loop()
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -118,7 +118,7 @@ class TlsListener:
         charge = self._loop.call_later(MOMENT_SECONDS, protocol.charge_handshake)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: protocol, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                lambda: protocol, sock, ssl=self.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         finally:
             charge.cancel()
