@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import threading
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,22 @@ async def test_a_new_gateway_starts_from_a_checkpoint(site: Site) -> None:
     )
     await other.commit(put("b"))
     assert journal._upkeep.age() > 0
+
+
+async def test_blocks_are_not_compressed_on_the_event_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block takes up to 0.1 s, and a gateway with many names has dozens."""
+    ledger, journal = await site.gateway("a")
+    await ledger.commit(put("name"))
+    compress, threads = zlib.compress, list[threading.Thread]()
+
+    def noted(data: bytes, level: int) -> bytes:
+        threads.append(threading.current_thread())
+        return compress(data, level)
+
+    monkeypatch.setattr("zlib.compress", noted)
+    await journal._upkeep.make(journal.log)
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_the_log_is_removed_up_to_the_checkpoint_before(site: Site) -> None:

@@ -7,6 +7,7 @@ and the others remove what they wrote. Then the log is removed up to the checkpo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -158,7 +159,7 @@ class Checkpoints:
         digest, frames = hashlib.sha256(), 0
         async with aclosing(snapshot.blocks()) as blocks:  # before the file is closed, also when this is broken off
             async for block in blocks:
-                data = zlib.compress(msgspec.msgpack.encode(block), 1)
+                data = await asyncio.to_thread(_packed, block)
                 for start in range(0, len(data), PIECE_BYTES):
                     piece = data[start : start + PIECE_BYTES]
                     headers = {MORE: "1"} if start + PIECE_BYTES < len(data) else {}
@@ -206,3 +207,8 @@ class Checkpoints:
 
     async def _purge(self, stream: str, what: Mapping[str, Any]) -> None:
         await self._connection.api(f"STREAM.PURGE.{stream}", what, seconds=10.0)
+
+
+def _packed(block: Block) -> bytes:
+    """A block as it is stored. That of 10,000 changes takes 45 to 100 ms: not on the event loop."""
+    return zlib.compress(msgspec.msgpack.encode(block), 1)
