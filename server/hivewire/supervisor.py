@@ -28,10 +28,12 @@ from hivewire.app import Load, check
 from hivewire.link import SCHEME, Failed, Link, LinkLost
 from hivewire.parent import SETTINGS, Alive, Fact, Listening, Metrics, SettingsGiver, message_of
 from hivewire.settings import Settings, SettingsError, StartError, changed, reloaded
+from hivewire.slices import in_slices
 from hivewire.store import share_store
 from hivewire.telemetry import Single, configure_logging, log, of_process
 from hivewire.transport import server as port
 from hivewire.welcome import Started, welcome
+from hivewire_protocol.tenant.steps import Steps
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a gateway that ended is started again. The pause doubles while they end soon."""
@@ -250,7 +252,7 @@ class Gateways:
         pages = await asyncio.gather(*map(self._page, links.values()))
         found = {str(number): page for number, page in zip(links, pages, strict=True) if page}
         found["parent"] = "".join(generate_latest(Single(metric)).decode() for metric in of_process())
-        return labelled(found) + generate_latest(self._registry)
+        return await in_slices(labelled(found)) + generate_latest(self._registry)
 
     async def _page(self, link: Link) -> str:
         with contextlib.suppress(Exception):  # it ended, or hangs
@@ -277,14 +279,21 @@ async def _answers(link: Link) -> bool:
     return True
 
 
-def labelled(pages: Mapping[str, str]) -> bytes:
-    """Pages in the text format of Prometheus as one: each sample with a label `gateway`."""
+def labelled(pages: Mapping[str, str]) -> Steps[bytes]:
+    """Pages in the text format of Prometheus as one: each sample with a label `gateway`.
+
+    Together they may have tens of thousands of samples.
+    """
     families: dict[tuple[str, str], list[str]] = {}
     for gateway, page in pages.items():
+        label = f'gateway="{gateway}"'
         for family in page.split("# HELP ")[1:]:
             sentence, kind, *samples = family.splitlines()
-            families.setdefault((sentence, kind), []).extend(_with(f'gateway="{gateway}"', each) for each in samples)
-    lines = (f"# HELP {sentence}\n{kind}\n" + "".join(samples) for (sentence, kind), samples in families.items())
+            found = families.setdefault((sentence, kind), [])
+            for sample in samples:
+                found.append(_with(label, sample))
+                yield
+    lines = [f"# HELP {sentence}\n{kind}\n" + "".join(samples) for (sentence, kind), samples in families.items()]
     return "".join(lines).encode()
 
 

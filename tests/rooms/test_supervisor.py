@@ -23,6 +23,7 @@ from hivewire.parent import Parent
 from hivewire.settings import Settings, StartError
 from hivewire.supervisor import Gateways, labelled
 from hivewire.telemetry import Telemetry
+from hivewire_protocol.tenant.steps import at_once
 from tests.running import PATIENCE
 
 
@@ -36,7 +37,8 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 async def test_each_sample_has_the_number_of_its_gateway(steps_of: Callable[..., list[int]]) -> None:
     """One page in the format of Prometheus: every family once, every sample of every gateway, odd labels too. Metrics
-    are rendered one by one, because some have a thousand samples."""
+    are rendered one by one, because some have a thousand samples. The parent, through which all gateways write, puts
+    their pages together sample by sample."""
     steps = steps_of(telemetries)
     pages: dict[str, str] = {}
     expected: dict[Any, float] = {}
@@ -50,8 +52,9 @@ async def test_each_sample_has_the_number_of_its_gateway(steps_of: Callable[...,
         pages[number] = page.decode()
         for (name, labels), value in samples(page).items():
             expected[name, tuple(sorted((*labels, ("gateway", number))))] = value
-    page = labelled(pages)
+    page = at_once(labelled(pages))
     assert samples(page) == expected
+    assert sum(1 for _ in labelled(pages)) == len(expected)
     heads = [line for line in page.decode().splitlines() if line.startswith("# TYPE")]
     assert len(heads) == len(set(heads))
     assert min(steps) > 5
