@@ -23,9 +23,9 @@ from hivewire.hub.source import Topic
 from hivewire.services import Services
 from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol.catalogue import HTTP_ONLY, PUSHES, REQUESTS
-from hivewire_protocol.errors import AccessDenied
+from hivewire_protocol.errors import AccessDenied, OutOfBounds
 from hivewire_protocol.messages import Reply, Request
-from hivewire_protocol.nouns.subscription import ConfigurationUnsubscribe, SubscribeReply
+from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, ConfigurationUnsubscribe, SubscribeReply
 from hivewire_protocol.nouns.user import Status
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
@@ -147,6 +147,15 @@ async def test_a_topic_brings_its_own_way_to_end_a_subscription(world: World, me
         await dispatcher.carry_out(caller, ConfigurationUnsubscribe(subscriptionId=sub.id))
     await dispatcher.carry_out(caller, MessageUnsubscribe(subscriptionId=sub.id))
     assert caller.feed.subscriptions == []
+
+
+async def test_a_stream_that_is_refused_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client may ask again and again."""
+    monkeypatch.setattr("hivewire.actions.feeds.MAX_HELD_KEYS", 1)
+    streams = EventStreams(world.dispatcher)
+    with pytest.raises(OutOfBounds):
+        await streams.subscribe(world.caller(), ConfigurationSubscribe(names=["a", "b"]))
+    assert not world.services.hub.feeds
 
 
 async def test_a_stream_never_tells_its_client_to_reconnect_at_once(world: World, messages: Messages) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from hivewire.caller import Caller
-from hivewire.hub.feed import MAX_HELD_KEYS, Feed, Subscription, size_of
+from hivewire.hub.feed import MAX_HELD_KEYS, Subscription, size_of
 from hivewire.hub.source import Topic
 from hivewire.services import Services
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds
@@ -41,10 +41,14 @@ def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
     Raises OutOfBounds when the connection has reached a limit, NotAllowed when nothing can be pushed over it.
     """
     since = _since(wanted.since)
-    feed = _feed(services, caller)
-    served = wanted.topic.served(feed.identity, wanted.patterns)
+    if caller.listener is None:
+        raise NotAllowed("this connection cannot receive pushes")
+    served = wanted.topic.served(caller.identity if caller.feed is None else caller.feed.identity, wanted.patterns)
     check_room(services, caller, size_of(wanted.patterns, served))
-    sub = feed.subscribe(wanted.topic, wanted.patterns, served)
+    # Not before: an event stream that is refused has nobody who would close the feed.
+    if caller.feed is None:
+        caller.feed = services.hub.feed(caller.listener, caller.identity, numbers(caller))
+    sub = caller.feed.subscribe(wanted.topic, wanted.patterns, served)
     sub.conflate, sub.noted = wanted.conflate, wanted.noted
     attend(services, sub, wanted.device)
     mode, oldest = sub.start(since, wanted.snapshot, wanted.earliest), sub.channel.tail.source.oldest
@@ -83,14 +87,6 @@ def _since(text: str | None) -> tuple[str, int] | None:
         return parse_position(text) if text is not None else None
     except ValueError:
         raise OutOfBounds("since is not a position: take it from a push or a reply of this gateway") from None
-
-
-def _feed(services: Services, caller: Caller) -> Feed:
-    if caller.feed is None:
-        if caller.listener is None:
-            raise NotAllowed("this connection cannot receive pushes")
-        caller.feed = services.hub.feed(caller.listener, caller.identity, numbers(caller))
-    return caller.feed
 
 
 def attend(services: Services, sub: Subscription, device: int) -> None:
