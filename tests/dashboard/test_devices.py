@@ -66,6 +66,10 @@ async def test_numbers_of_devices_and_commands_keep_their_digits(visit: Visit, g
         await visit.button("Send").click()
         command = talk.receive()["command"]
         assert command["parameters"] == {"id": other}
+        commands = visit.page.get_by_role("list", name="Commands", exact=True)
+        await expect(commands).to_contain_text(f'{{"id":{other}}}')
+        talk("command/update", deviceId="exact-a", commandId=command["id"], command={"result": {"id": serial}})
+        await expect(commands).to_contain_text(f'answered {{"id":{serial}}}')
         await visit.page.get_by_label("Like an earlier one").select_option(str(command["id"]))
         await expect(visit.page.get_by_label("Parameters, as JSON")).to_have_value(f'{{\n  "id": {other}\n}}')
 

@@ -59,6 +59,7 @@ export class Connection {
   #credentials;
   #WebSocket;
   #random;
+  #parse;
   #listener;
   #reach = "";
   /** @type {WebSocket | undefined} */
@@ -97,13 +98,15 @@ export class Connection {
    * @param {Credentials | undefined} options.credentials without them the client does not log in
    * @param {typeof globalThis.WebSocket} options.WebSocket
    * @param {() => number} options.random
+   * @param {(text: string) => any} options.parse
    * @param {Listener} listener
    */
-  constructor({addresses, credentials, WebSocket, random}, listener) {
+  constructor({addresses, credentials, WebSocket, random, parse}, listener) {
     this.#addresses = addresses;
     this.#credentials = credentials;
     this.#WebSocket = WebSocket;
     this.#random = random;
+    this.#parse = parse;
     this.#listener = listener;
   }
 
@@ -182,9 +185,13 @@ export class Connection {
       socket.onopen = () => this.#enter().catch((error) => end(1006, "", error));
       socket.onmessage = ({data}) => {
         if (this.#socket !== socket) return;
-        const frame = parsed(data);
-        if (frame) this.#receive(frame);
-        else end(1006, "the answer is not from a gateway");
+        let frame;
+        try {
+          frame = Object(this.#parse(data));
+        } catch {
+          return end(1006, "the answer is not from a gateway");
+        }
+        this.#receive(frame);
       };
       socket.onclose = ({code, reason}) => end(code, reason);
       // Every socket ends with `close`, except in some runtimes outside of browsers: there a failed attempt gives only
@@ -508,13 +515,4 @@ export class Connection {
 /** Whether a request without an answer may have changed something. @param {Pending} pending */
 function uncertain({action, own, repeat, sent, lost}) {
   return lost || (sent && !own && !(repeat && READS.test(action)));
-}
-
-/** @param {string} text @returns {Frame | undefined} */
-function parsed(text) {
-  try {
-    return Object(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
 }

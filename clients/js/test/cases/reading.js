@@ -12,6 +12,15 @@ it("reads_memory", "after `ready` the values are there, decoded", async (world) 
   equal(hw.get("memory.x", json()) === hw.get("memory.x", json()), true);
 });
 
+it("parsed", "a program may parse what the gateway sends by itself", async (world) => {
+  const found = [];
+  const parse = (text) => (found.push(text), JSON.parse(text));
+  const hw = world.client({names: ["parsed.*"], parse});
+  await hw.ready();
+  await hw.put("parsed.x", "1");
+  equal(found.some((text) => text.includes("parsed.x")), true);
+});
+
 it("watch_begins", "a watch begins with everything that is known, and ends with the client", async (world) => {
   await world.change("a.one", "1");
   const hw = world.client({names: ["a.*"], detail: true});

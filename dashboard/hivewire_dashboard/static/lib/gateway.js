@@ -2,6 +2,7 @@
 
 import {signal} from "../vendor/preact.js";
 import {Hivewire} from "../vendor/hivewire/index.js";
+import {parseExactly} from "./json.js";
 import {followed} from "./scope.js";
 import {tokenOrFirst} from "./session.js";
 import {Names} from "./names.js";
@@ -23,6 +24,7 @@ export const hw = new Hivewire(new URL("..", location.href).href.replace(/#.*/, 
   token: tokenOrFirst,
   names: followed(),
   detail: true,
+  parse: parseExactly,
   inline: INLINE,
 });
 

@@ -12,6 +12,19 @@ export function parse(text) {
   }
 }
 
+/** Text in which there may be a number that JavaScript would round: of 16 digits, or beyond all numbers. */
+const LONG = /[\d.]{16}|\d[eE]\+?\d{3}/;
+
+/** The same for a text of JSON, but only numbers that would be rounded keep their text; all others are numbers. Throws an error for other texts. */
+export function parseExactly(text) {
+  if (!raw || !LONG.test(text)) return JSON.parse(text);
+  return JSON.parse(text, (_, value, context) => {
+    if (typeof value !== "number" || String(value) === context.source) return value;
+    const digits = context.source.replace(/[eE].*|\D/g, "").length;
+    return digits > 15 || !Number.isFinite(value) ? JSON.rawJSON(context.source) : value;
+  });
+}
+
 /** Whether a text of JSON can be formatted again without a loss: its numbers can be kept, and no member occurs twice. */
 export function keeps(text) {
   const numbers = raw || !/\d{16}|\d[eE]/.test(text);

@@ -43,6 +43,7 @@ import {Events, matcher} from "./watch.js";
  * @property {boolean} [detail] also who changed each configuration last, and when
  * @property {number} [inline] leave out values of more characters than this
  * @property {typeof globalThis.WebSocket} [WebSocket] for versions of Node without one: that of the package `ws`
+ * @property {(text: string) => any} [parse] parses the JSON of the gateway: for numbers that JSON.parse would round
  * @property {() => number} [random] for tests: in place of Math.random
  */
 
@@ -93,13 +94,13 @@ export class Hivewire {
    * @param {Options} [options]
    */
   constructor(url, {token, names, cache, maxAge = Infinity, detail, inline, ...options} = {}) {
-    const {WebSocket = globalThis.WebSocket, random = Math.random} = options;
+    const {WebSocket = globalThis.WebSocket, random = Math.random, parse = JSON.parse} = options;
     if (!WebSocket) throw new TypeError("this runtime has no WebSocket: give one as {WebSocket}");
     if (cache === true && !globalThis.indexedDB) throw new TypeError("this runtime has no IndexedDB: give a fileCache(path)");
     this.#addresses = new Addresses(Array.isArray(url) ? url : [url], random);
     if (token !== undefined) this.#credentials = new Credentials(token, this.#addresses);
     this.#connection = new Connection(
-      {addresses: this.#addresses, credentials: this.#credentials, WebSocket, random},
+      {addresses: this.#addresses, credentials: this.#credentials, WebSocket, random, parse},
       {
         open: () => this.#opened(),
         lost: (reason) => this.#stale(reason),
