@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,16 +12,19 @@ from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.browser import guarded
 from tests.dashboard.test_one import put, value_of
+from tests.dashboard.test_system import DOCUMENT, Tenant, edit
 from tests.dashboard.visit import Visit, not_first, one, visiting
 from tests.running import RunningGateway
 
 IMPATIENT = """
 (() => {
     const timeout = AbortSignal.timeout;
-    AbortSignal.timeout = milliseconds => timeout.call(AbortSignal, milliseconds / 100);
+    window.impatience = 100;
+    AbortSignal.timeout = milliseconds => timeout.call(AbortSignal, milliseconds / window.impatience);
 })();
 """
-"""The script that makes the limits of HTTP requests a hundred times as short."""
+"""The script that makes the limits of HTTP requests a hundred times as short, until `PATIENT` is run."""
+PATIENT = "window.impatience = 1"
 
 
 class Held:
@@ -126,12 +130,14 @@ async def test_a_login_request_without_an_answer_is_given_up(browser: Browser, g
         await visit.open()
         await expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer")
         await page.unroute_all()
+        await expect(page.get_by_label("Login")).to_be_visible()
         await page.route("**/dashboard/session", lambda route: waiting.append(route))
         await page.get_by_label("Login").fill("admin")
         await page.get_by_label("Password").fill("wrong")
         await visit.button("Log in").click()
         await expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer")
         await page.unroute_all()
+        await page.evaluate(PATIENT)
         await visit.log_in()
 
 
@@ -215,3 +221,61 @@ async def test_a_browser_without_storage_shows_a_folder_and_keeps_a_basket(
         await visit.open("basket")
         await expect(page.get_by_text("a reload loses them")).to_be_visible()
         page.once("dialog", lambda dialog: dialog.accept())
+
+
+async def test_an_edit_of_a_document_outlives_its_screen_and_a_save(visit: Visit, gateway: RunningGateway) -> None:
+    """Other tabs and screens keep it, and what is changed while it is saved stays; it can be discarded."""
+    page = visit.page
+    tenant = Tenant(gateway, "documentf")
+    tenant.put(DOCUMENT)
+    await visit.open("tenant/documentf")
+    await edit(visit, "CRM", '{"uri": "configuration/sources/CRM", "label": "Customers"}')
+    await visit.open("tenant/documentf?tab=history")
+    await expect(page.get_by_role("list", name="Versions")).to_be_visible()
+    await visit.open("tenant/documentf")
+    await expect(page.get_by_text("Not saved yet.")).to_be_visible()
+    saves: asyncio.Queue[Route] = asyncio.Queue()
+
+    async def hold(route: Route) -> None:
+        await (saves.put(route) if route.request.method == "PUT" else route.continue_())
+
+    await page.route("**/reltio/**", hold)
+    await visit.button("Save").click()
+    save = await saves.get()
+    await edit(visit, "Store", json.dumps(tenant.get()["entityTypes"][0] | {"label": "Branch"}))
+    await save.continue_()
+    await expect(page.get_by_role("status").filter(has_text="Saved the document")).to_be_visible()
+    await page.unroute("**/reltio/**")
+    await expect(visit.button("Save")).not_to_have_attribute("aria-disabled", "true")
+    await expect(page.locator("main")).to_contain_text("Branch")
+    await visit.button("Save").click()
+    await visit.button("Save merged").click()
+    await expect(page.get_by_text("Not saved yet.")).to_have_count(0)
+    found = tenant.get()
+    assert (found["sources"][0]["label"], found["entityTypes"][0]["label"]) == ("Customers", "Branch")
+    await edit(visit, "Branch", "{}")
+    await visit.button("Discard…").click()
+    await visit.dialog.get_by_role("button", name="Discard").click()
+    await expect(page.locator("main")).to_contain_text("Branch")
+
+
+async def test_an_http_request_without_an_answer_is_given_up(browser: Browser, gateway: RunningGateway) -> None:
+    """The screen offers another try, and the metrics are not asked for again meanwhile."""
+    waiting: list[Route] = []
+    async with visiting(browser, gateway, "devices") as visit:
+        await visit.page.route("**/asyncapi.json", lambda route: waiting.append(route))
+        await visit.page.evaluate(IMPATIENT)
+        await visit.open("api")
+        await expect(visit.page.get_by_role("alert")).to_contain_text("no answer from asyncapi.json in time")
+        await visit.page.unroute_all()
+        await visit.page.evaluate(PATIENT)
+        await visit.button("Try again").click()
+        await expect(visit.page.get_by_role("heading", name="Everything the gateway can do")).to_be_visible()
+        await visit.page.clock.install()
+        asked: list[Route] = []
+        await visit.page.route("**/metrics", lambda route: asked.append(route))
+        await visit.open("live")
+        await expect(visit.page.get_by_role("heading", name="Live")).to_be_visible()
+        await visit.page.clock.run_for(40_000)
+        await expect(visit.page.get_by_role("alert")).to_contain_text("timed out")
+        assert len(asked) <= 2, asked

@@ -1,4 +1,4 @@
-/** Edits that are not saved yet, by name and layer, also of schemas. They last as long as the page: over screens, logins and connections. */
+/** Edits that are not saved yet, by name and layer, also of schemas and of documents of tenants. They last as long as the page: over screens, logins and connections. */
 
 import {effect, signal} from "../vendor/preact.js";
 
@@ -13,6 +13,8 @@ export const drafts = signal(new Map());
 
 /** Used in place of a layer for schemas; it is not a valid name of a layer. */
 export const SCHEMA = "schema:";
+/** The same for the documents of tenants, whose `base` is the time at which the document was saved. */
+export const DOCUMENT = "document:";
 
 /** The key of an edit: the layer, if there is one, and the name. */
 export function keyOf(name, layer) {

@@ -1,10 +1,10 @@
 /** The client of the page, its state, and who is logged in. */
 
 import {signal} from "../vendor/preact.js";
-import {Hivewire} from "../vendor/hivewire/index.js";
+import {Hivewire, Uncertain, Unavailable} from "../vendor/hivewire/index.js";
 import {parseExactly} from "./json.js";
 import {followed} from "./scope.js";
-import {tokenOrFirst} from "./session.js";
+import {PATIENCE, tokenOrFirst} from "./session.js";
 import {Names} from "./names.js";
 
 /** Characters of a value above which it is left out until it is opened. */
@@ -30,6 +30,23 @@ export const hw = new Hivewire(new URL("..", location.href).href.replace(/#.*/, 
 
 /** Its names, in order. */
 export const names = new Names(hw);
+
+/** Milliseconds for each byte of a content: 5 KB a second. */
+const SLOW = 0.2;
+
+/**
+ * The answer to a request over HTTP. Rejects as `hw.http`, also when the answer does not come in time; then its body
+ * rejects, too. `bytes`: about how many are sent or received.
+ */
+export async function http(path, init = {}, bytes = 0) {
+  try {
+    return await hw.http(path, {...init, signal: AbortSignal.timeout(PATIENCE + bytes * SLOW)});
+  } catch (error) {
+    if (error.name !== "TimeoutError") throw error;
+    const text = `no answer from ${path} in time`;
+    throw init.method ? new Uncertain(text) : new Unavailable({code: 503, error: text});
+  }
+}
 
 hw.on("state", ({state, staleSince, reason}) => {
   status.value = {state, staleSince, reason};

@@ -1,6 +1,7 @@
 /** The metrics of the gateway over the last ten minutes, read every two seconds while a component shows them. */
 
 import {signal, useEffect} from "../vendor/preact.js";
+import {PATIENCE} from "./session.js";
 
 const APART = 2_000;
 const KEPT = 300;
@@ -54,10 +55,13 @@ function quantile(part) {
 }
 
 let last;
+let reading = false;
 
 async function read() {
+  if (reading) return; // a gateway that does not answer is not asked again and again
+  reading = true;
   try {
-    const response = await fetch(new URL("../metrics", location.href.replace(/#.*/, "")));
+    const response = await fetch(new URL("../metrics", location.href.replace(/#.*/, "")), {signal: AbortSignal.timeout(PATIENCE)});
     if (!response.ok) throw new Error(`the metrics are answered with ${response.status}`);
     const now = {at: performance.now(), found: samples(await response.text())};
     if (last) {
@@ -72,6 +76,8 @@ async function read() {
     problem.value = undefined;
   } catch (error) {
     problem.value = error;
+  } finally {
+    reading = false;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import {html, useEffect, useMemo, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
-import {hw} from "../lib/gateway.js";
+import {http, hw} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
 import {refine, to} from "../lib/router.js";
 import {count, plain} from "../lib/text.js";
@@ -14,7 +14,7 @@ let asked;
 
 /** The AsyncAPI document of this gateway. */
 function description() {
-  asked ??= hw.http("asyncapi.json").then((response) => response.json());
+  asked ??= http("asyncapi.json").then((response) => response.json());
   asked.catch(() => (asked = undefined));
   return asked;
 }

@@ -3,7 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {discard, draft, drafts, edited, keyOf, SCHEMA, settle} from "../lib/drafts.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
-import {hw} from "../lib/gateway.js";
+import {http, hw} from "../lib/gateway.js";
 import {formatted, parse} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
@@ -25,7 +25,7 @@ export default function Schema({rest: [names = ""], query}) {
 
 /** The schema of exactly these names, with its text, which keeps the form of numbers; undefined when there is none. */
 async function load(names) {
-  const answer = await (await hw.http(`api/rest/schema?${new URLSearchParams({name: names})}`)).text();
+  const answer = await (await http(`api/rest/schema?${new URLSearchParams({name: names})}`)).text();
   const index = JSON.parse(answer).schemas.findIndex((each) => each.names === names);
   if (index < 0) return {};
   const {schema} = parse(answer).schemas[index];

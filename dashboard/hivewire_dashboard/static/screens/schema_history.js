@@ -3,7 +3,7 @@
 import {html} from "../vendor/preact.js";
 import {draft, SCHEMA} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
-import {hw} from "../lib/gateway.js";
+import {http} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
@@ -15,7 +15,7 @@ const MOST = 100;
 
 /** The changes, newest first, with the texts of their schemas, which keep the form of numbers. */
 async function load(names) {
-  const answer = await (await hw.http(`api/rest/schema/${encodeURIComponent(names)}/history?take=${MOST}`)).text();
+  const answer = await (await http(`api/rest/schema/${encodeURIComponent(names)}/history?take=${MOST}`)).text();
   const exact = parse(answer).changes;
   return JSON.parse(answer).changes.map((each, index) => ({...each, text: each.schema === null ? "" : JSON.stringify(exact[index].schema, null, 2)}));
 }

@@ -1,18 +1,23 @@
 /** The configuration document of a tenant: its elements, editing, validation, and saving unless somebody else wrote first. */
 
 import {html, useMemo, useState} from "../vendor/preact.js";
+import {discard, DOCUMENT, draft, drafts, edited, keyOf} from "../lib/drafts.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
-import {hw} from "../lib/gateway.js";
+import {http} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
 import {to} from "../lib/router.js";
 import {count, plain, quoted, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Sure} from "./access.js";
 import {Merging} from "./merging.js";
 
 const EMPTY = '{\n  "label": "",\n  "schemaVersion": "1"\n}';
 
 /** Before any document: a save that expects none is refused if there is one. */
 const NEVER = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+/** About how many bytes a document has. A save of so many takes over a minute when the gateway has other work, too. */
+const LARGE = 500_000;
 
 const written = (value) => JSON.stringify(value, null, 2);
 const called = (element) => element?.label ?? element?.name ?? "";
@@ -21,7 +26,7 @@ const place = (element) => element?.uri ?? element?.URI ?? "";
 /** The document as text, which keeps the form of numbers, and when it was saved. */
 async function load(id) {
   try {
-    const response = await hw.http(`reltio/api/${encodeURIComponent(id)}/configuration`);
+    const response = await http(`reltio/api/${encodeURIComponent(id)}/configuration`, {}, LARGE);
     return {text: written(parse(await response.text())), modified: response.headers.get("Last-Modified")};
   } catch (error) {
     if (error.code === 404) return {text: "", modified: null};
@@ -30,11 +35,12 @@ async function load(id) {
 }
 
 function ask(id, path, init) {
-  return hw.http(`reltio/api/${encodeURIComponent(id)}/configuration${path}`, {headers: {"Content-Type": "application/json"}, ...init});
+  return http(`reltio/api/${encodeURIComponent(id)}/configuration${path}`, {headers: {"Content-Type": "application/json"}, ...init}, Math.max(init.body?.length ?? 0, LARGE));
 }
 
 export default function Tenant({rest: [id = ""], query}) {
   const {value, error, again} = useLoaded(() => load(id), [id]);
+  const [newer, setNewer] = useState();
   const tab = query.get("tab") ?? "elements";
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
   if (!value) return html`<p class="quiet" role="status">Reading…</p>`;
@@ -42,24 +48,27 @@ export default function Tenant({rest: [id = ""], query}) {
     <nav class="path" aria-label="Above"><a href=${to("access", {of: "tenants"})}>Tenants</a></nav>
     <h1><${Text} of=${id} mono /></h1>
     <${Tabs} label="About this document" chosen=${tab} tabs=${[["elements", "Document", to("tenant", id)], ["history", "History", to("tenant", id, {tab: "history"})]]} />
-    ${tab === "history" ? html`<${Past} key=${query.get("element")} id=${id} element=${query.get("element")} />` : html`<${Document} key=${value.modified} id=${id} stored=${value} again=${again} />`}
+    ${tab === "history" ? html`<${Past} key=${query.get("element")} id=${id} element=${query.get("element")} />` : html`<${Document} id=${id} stored=${newer ?? value} renew=${setNewer} />`}
   </article>`;
 }
 
-function Document({id, stored, again}) {
-  const [text, setText] = useState(stored.text || EMPTY);
+/** `renew` takes the document as it is stored now. */
+function Document({id, stored, renew}) {
+  const edit = drafts.value.get(keyOf(id, DOCUMENT));
+  const {value: text, base, before} = edit ?? {value: stored.text || EMPTY, base: stored.modified, before: stored.text || EMPTY};
+  const setText = (value) => draft(id, {value, base, before}, DOCUMENT);
   const [filter, setFilter] = useState("");
   const [open, setOpen] = useState();
   const [findings, setFindings] = useState();
   const [conflict, setConflict] = useState();
   const value = useMemo(() => parse(text), [text]);
-  const changed = text !== (stored.text || EMPTY);
+  const changed = edited(edit);
 
   const [check, checking, wrong] = useAction(async () => {
     const response = await ask(id, "/_validation?validationErrorLevel=all", {method: "POST", body: text});
     setFindings(found(await response.json()));
   });
-  const [save, saving, refused] = useAction(async (what = text, since = stored.modified) => {
+  const store = async (what, since) => {
     const headers = {"Content-Type": "application/json", "If-Unmodified-Since": since ?? NEVER};
     try {
       await ask(id, "", {method: "PUT", body: what, headers});
@@ -68,9 +77,19 @@ function Document({id, stored, again}) {
       return setConflict(await load(id));
     }
     setConflict(undefined);
+    setFindings(undefined);
     tell(`Saved the document of ${id}.`);
-    again();
-  });
+    renew(await load(id));
+    if (drafts.peek().get(keyOf(id, DOCUMENT)) === edit) discard(id, DOCUMENT);
+    else draft(id, {before: what}, DOCUMENT); // it was changed meanwhile: the next save merges it with what is stored now
+  };
+  const [save, saving, refused] = useAction(() => store(text, base));
+  const drop = (now) => {
+    setConflict(undefined);
+    setFindings(undefined);
+    renew(now);
+    discard(id, DOCUMENT);
+  };
   const replace = (path, element) => {
     const next = parse(text);
     const [collection, index] = path;
@@ -93,7 +112,7 @@ function Document({id, stored, again}) {
       <${Button} busy=${checking} onClick=${check}>Validate<//>
       <${Button} kind="primary" busy=${saving || !changed} onClick=${() => changed && save()}>Save<//>
     </div>
-    ${changed && html`<p class="wrong">Not saved yet.</p>`}
+    ${changed && html`<p class="wrong">Not saved yet. <button type="button" class="link" onClick=${() => setOpen("discard")}>Discard…</button></p>`}
     ${(wrong ?? refused) && html`<${Problem} error=${wrong ?? refused} />`}
     ${findings && html`<${Findings} findings=${findings} />`}
     ${shown.map(([name, list]) => html`<details open=${Boolean(filter) || list.length <= 20} key=${name}>
@@ -105,9 +124,10 @@ function Document({id, stored, again}) {
         <${Button} kind="small" aria-label=${`Edit ${plain(called(element) || place(element))}`} onClick=${() => setOpen({path: [name, index], text: written(element)})}>Edit<//>
       </li>`)}</ul>
     </details>`)}
-    ${open && html`<${Element} open=${open} done=${replace} close=${() => setOpen(undefined)} />`}
-    ${conflict && html`<${Merging} what="document" base=${stored.text || "{}"} theirs=${conflict.text} yours=${text}
-      save=${(merged) => save(merged, conflict.modified)} take=${() => (setConflict(undefined), again())} close=${() => setConflict(undefined)} />`}
+    ${open === "discard" && html`<${Sure} title="Discard this edit?" word="Discard" run=${async () => drop(await load(id))} close=${() => setOpen(undefined)}><p>What you changed in the document is lost then.</p><//>`}
+    ${open?.path && html`<${Element} open=${open} done=${replace} close=${() => setOpen(undefined)} />`}
+    ${conflict && html`<${Merging} key=${conflict.modified} what="document" base=${before === EMPTY ? "{}" : before} theirs=${conflict.text} yours=${text}
+      save=${(merged) => store(merged, conflict.modified)} take=${async () => drop(conflict)} close=${() => setConflict(undefined)} />`}
   </section>`;
 }
 
