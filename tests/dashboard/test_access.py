@@ -197,7 +197,7 @@ async def test_who_may_only_read_is_offered_nothing_that_is_refused(
         with gateway.socket() as talk:
             assert talk("token/revoke", token=token)["status"] == "success"
         await enter(reader, token)
-        await expect(page.get_by_text("Your login has ended.")).to_be_visible()
+        await expect(page.get_by_role("alert")).to_contain_text("revoked")
 
 
 def denied(frame: str | bytes) -> list[str]:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.browser import guarded
+from tests.dashboard.test_devices import device
 from tests.dashboard.test_one import put, value_of
 from tests.dashboard.test_system import DOCUMENT, Tenant, edit
 from tests.dashboard.visit import Visit, not_first, one, visiting
@@ -259,6 +260,27 @@ async def test_an_edit_of_a_document_outlives_its_screen_and_a_save(visit: Visit
     await expect(page.locator("main")).to_contain_text("Branch")
 
 
+async def test_two_access_tokens_that_are_not_accepted_leave_the_form(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """The form says so, and the third one is taken."""
+    with gateway.socket() as talk:
+        payload = {"userId": 1, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+        bad, good = [talk("token/create", payload=payload)["accessToken"] for _ in range(2)]
+        assert talk("token/revoke", token=bad)["status"] == "success"
+    async with guarded(browser) as guard:
+        visit = Visit(guard, await guard.page(), gateway)
+        await visit.open("devices")
+        await visit.page.get_by_text("With an access token").click()
+        for _ in range(2):
+            await visit.page.get_by_label("Access token").fill(bad)
+            await visit.button("Log in").click()
+            await expect(visit.page.get_by_role("alert")).to_contain_text("revoked")
+        await visit.page.get_by_label("Access token").fill(good)
+        await visit.button("Log in").click()
+        await visit.live()
+
+
 async def test_an_http_request_without_an_answer_is_given_up(browser: Browser, gateway: RunningGateway) -> None:
     """The screen offers another try, and the metrics are not asked for again meanwhile."""
     waiting: list[Route] = []
@@ -279,3 +301,167 @@ async def test_an_http_request_without_an_answer_is_given_up(browser: Browser, g
         await visit.page.clock.run_for(40_000)
         await expect(visit.page.get_by_role("alert")).to_contain_text("timed out")
         assert len(asked) <= 2, asked
+
+
+async def lose_answer(page: Page, action: str) -> list[str]:
+    """The connection of a page, still empty, ends in place of the first answer to an action; the answers so lost."""
+    lost: list[str] = []
+
+    async def lose(socket: WebSocketRoute) -> None:
+        there = socket.connect_to_server()
+
+        async def back(frame: str | bytes) -> None:
+            if f'"action":"{action}"' in str(frame) and not lost:
+                lost.append(str(frame))
+                await socket.close(code=1011)
+                await there.close()
+            else:
+                socket.send(frame)
+
+        there.on_message(back)
+
+    await page.route_web_socket(re.compile("^ws"), lose)
+    return lost
+
+
+async def test_a_command_whose_answer_was_lost_is_sent_once(browser: Browser, gateway: RunningGateway) -> None:
+    """The page sends it again by itself, with the same key."""
+    with gateway.socket() as talk:
+        device(talk, "lost-answer", "Lost")
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        lost = await lose_answer(visit.page, "command/insert")
+        await visit.open("device/lost-answer")
+        await visit.live()
+        await visit.page.get_by_label("Command", exact=True).fill("on")
+        await visit.button("Send").click()
+        await expect(visit.page.get_by_role("status").filter(has_text="Sent on.")).to_be_visible()
+        with gateway.socket() as talk:
+            assert len(talk("command/list", deviceId="lost-answer")["commands"]) == len(lost) == 1
+
+
+async def test_an_undo_runs_once(browser: Browser, gateway: RunningGateway) -> None:
+    """A second press would be refused, and would say that nothing was undone."""
+    put(gateway, "undo.once", "one")
+    async with holding(browser, gateway, "configuration/put", one("undo.once")) as (visit, held):
+        await visit.button("Edit").click()
+        await visit.type("undo.once", "two")
+        await visit.save("to be undone")
+        held.close()
+        await visit.button("Undo").click()
+        await held.arrived.wait()
+        await expect(visit.button("Undo")).to_have_count(0)
+        held.go()
+        await expect(visit.page.locator(".notice")).to_contain_text("Put back as it was")
+
+
+async def test_what_is_typed_in_the_editor_is_not_replaced_by_a_merge(visit: Visit, gateway: RunningGateway) -> None:
+    """A staged edit that was overtaken is merged in the editor when that has newer text."""
+    put(gateway, "newer.a", "one")
+    await visit.open(one("newer.a"))
+    await visit.button("Edit").click()
+    await visit.type("newer.a", "staged")
+    await visit.button("Stage").click()
+    await visit.button("Edit the change").click()
+    await visit.type("newer.a", "typed later")
+    put(gateway, "newer.a", "theirs")
+    await visit.open("basket")
+    await visit.button("Merge…").click()
+    await expect(visit.page.get_by_label("Value of newer.a")).to_have_text("typed later")
+    await expect(visit.page.get_by_text("Your edit is untouched")).to_be_visible()
+
+
+NEXT_KEY = """
+async click => {
+    const next = () => new Promise(done => {
+        const {port1, port2} = new MessageChannel();
+        port1.onmessage = done;
+        port2.postMessage(0);
+    });
+    document.querySelector(click).click();
+    await next();
+    let at = document.activeElement;
+    while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+    return at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent ?? at.tagName;
+}
+"""
+"""Click, and say where a key would go that is pressed at once: before the next frame."""
+
+
+async def test_a_key_right_after_a_dialog_opens_reaches_its_field(visit: Visit, gateway: RunningGateway) -> None:
+    """Not the button that closes the dialog."""
+    put(gateway, "at.once", "one")
+    await visit.open("devices")
+    await visit.button("New").click()  # so that all files are there
+    await visit.button("Cancel").click()
+    assert await visit.page.evaluate(NEXT_KEY, "form.search .primary") == "Id"
+    await visit.button("Cancel").click()
+    await visit.open(one("at.once"))
+    await expect(visit.page.get_by_role("textbox", name="Value")).to_have_text("one")
+    assert await visit.page.evaluate(NEXT_KEY, ".title .primary") == "Value of at.once"
+
+
+async def test_a_line_is_selected_where_there_is_no_clipboard(visit: Visit, gateway: RunningGateway) -> None:
+    """As on a page without TLS."""
+    put(gateway, "copied.a", "one")
+    await visit.open(one("copied.a") + "?tab=lines")
+    await visit.page.evaluate("delete Navigator.prototype.clipboard")
+    await visit.button("Copy").first.click()
+    assert "hivewire get" in await visit.page.evaluate("getSelection().toString()")
+    await visit.page.reload()
+
+
+async def test_a_token_lasts_as_long_as_is_said_whatever_the_clock_of_the_browser(visit: Visit) -> None:
+    """Its end is counted from the time of the gateway."""
+    await visit.open("access?of=tokens")
+    await visit.page.evaluate("Date.now = () => 1e12")
+    await visit.button("Make it").click()
+    token = await visit.dialog.get_by_role("figure", name="Access token").locator("code").inner_text()
+    with visit.gateway.http(token) as client:
+        assert client.get("/configuration").status_code == 200
+    await visit.page.reload()
+
+
+async def test_a_save_whose_answer_was_lost_counts_as_saved(browser: Browser, gateway: RunningGateway) -> None:
+    """The page looks it up; nobody else changed it, and it can be undone."""
+    put(gateway, "lost.a", "one")
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        lost = await lose_answer(visit.page, "configuration/put")
+        await visit.open(one("lost.a"))
+        await visit.live()
+        await visit.button("Edit").click()
+        await visit.type("lost.a", "two")
+        await visit.save("lost")
+        assert len(lost) == 1
+        await expect(visit.page.get_by_text("changed this")).to_have_count(0)
+        await visit.button("Undo").click()
+        await expect(visit.page.locator(".notice")).to_contain_text("Put back as it was")
+        assert value_of(gateway, "lost.a") == "one"
+
+
+async def test_a_commit_whose_answer_was_lost_empties_the_basket(browser: Browser, gateway: RunningGateway) -> None:
+    """All of it was written, also what is new and what is deleted; and it is taken back."""
+    for name in ("gone.a", "gone.b"):
+        put(gateway, name, "one")
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        lost = await lose_answer(visit.page, "configuration/transact")
+        await visit.open(one("gone.new") + "?new=1")
+        await visit.live()
+        await visit.button("Write its value").click()
+        await visit.type("gone.new", "new")
+        await visit.button("Stage").click()
+        await visit.open(one("gone.a"))
+        await visit.button("Edit").click()
+        await visit.type("gone.a", "two")
+        await visit.button("Stage").click()
+        await visit.open(one("gone.b"))
+        await visit.button("Stage delete").click()
+        await visit.open("basket")
+        await visit.button("Commit all or nothing").click()
+        await expect(visit.page.get_by_role("status").filter(has_text="3 changes written")).to_be_visible()
+        assert len(lost) == 1
+        await visit.button("Undo").click()
+        await expect(visit.page.locator(".notice")).to_contain_text("3 changes taken back")
+        assert [value_of(gateway, name) for name in ("gone.a", "gone.b")] == ["one", "one"]

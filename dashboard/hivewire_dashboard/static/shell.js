@@ -113,7 +113,9 @@ export function Shell() {
       <${Button} kind="small" onClick=${leave}>Log out<//>
     </header>
     <div class=${`side ${open ? "open" : ""}`}><${Navigation} close=${close} /></div>
-    <main id="main" tabindex="-1">${["c", "one"].includes(route.value.screen) && guided() && html`<${Start} />`}<${Screen} /></main>
+    <main id="main" tabindex="-1">${["c", "one"].includes(route.value.screen) && guided() && html`<${Start} />`}
+      ${status.value.state === "closed" && html`<div class="bar" role="alert"><p>The connection has ended for good: ${plain(status.value.reason?.message)}. What you typed is still here; copy it before you reload.</p><${Button} onClick=${() => location.reload()}>Reload<//></div>`}
+      <${Screen} /></main>
     ${preferences && html`<${Preferences} close=${() => setPreferences(false)} />`}
     ${login.value.wanted && html`<${Login} />`}`;
 }

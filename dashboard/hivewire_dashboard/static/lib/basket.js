@@ -7,7 +7,7 @@
 import {effect, signal} from "../vendor/preact.js";
 import {matcher} from "../vendor/hivewire/watch.js";
 import {keyOf} from "./drafts.js";
-import {hw} from "./gateway.js";
+import {hw, status} from "./gateway.js";
 import {user} from "./session.js";
 
 const KEY = "hivewire.basket";
@@ -105,7 +105,8 @@ const warn = (event) => {
 effect(() => {
   const all = staged.value;
   counted([...all.values()]);
-  keep(all).catch(() => {}); // then leaving warns
+  // Without the gateway it is not known which are secret: until then leaving warns.
+  if (!all.size || status.value.state === "live") keep(all).catch(() => {});
   if (all.size) addEventListener("beforeunload", warn);
   else removeEventListener("beforeunload", warn);
 });

@@ -1,6 +1,6 @@
 /** A table of any length: only the visible rows are in the document, and Tab reaches one of them. */
 
-import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {pressed} from "./keys.js";
 
 /** Rows in the document above and below the visible ones. */
@@ -42,7 +42,7 @@ export function Grid({label, columns, count, at, find, row, open, keys = {}, sta
     }
   });
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = scroller.current;
     element.scrollTop = state.top ?? 0;
     const look = () => {

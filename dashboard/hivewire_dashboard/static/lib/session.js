@@ -42,12 +42,17 @@ export async function token() {
 let claims;
 let unused = "";
 
+/** What a token says. Throws an error for other texts. */
+function claimsOf(found) {
+  const {payload} = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+  if (!payload.a) throw new TypeError("the token has no rights");
+  return payload;
+}
+
 /** Take a new token. If it reaches other things than the one before, the page is reloaded. */
 function taken(found) {
   const before = claims;
-  const {payload} = JSON.parse(atob(found.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
-  if (!payload.a) throw new TypeError("the token has no rights");
-  claims = payload;
+  claims = claimsOf(found);
   if (before && reach(before) !== reach(claims)) location.reload();
   if (!before) unused = found;
   return found;
@@ -94,12 +99,21 @@ export async function logIn(name, password) {
 }
 
 /** Log in with an access token, which may have fewer rights than its user. It is not stored: a reload asks for it again. */
-export function logInWith(text) {
+export async function logInWith(text) {
+  const given = text.trim();
   try {
-    admit(text.trim());
+    claimsOf(given);
   } catch {
     return {message: "This is no access token."};
   }
+  try {
+    // The client would give up after the second one that the gateway does not accept.
+    const {status, answer} = await ask("../api/rest/user/current", {headers: {Authorization: `Bearer ${given}`}});
+    if (status === 401) return {message: answer.message};
+  } catch (error) {
+    return {message: `The gateway does not answer: ${error.message}`};
+  }
+  admit(given);
 }
 
 function admit(given) {

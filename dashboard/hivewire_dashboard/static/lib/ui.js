@@ -41,12 +41,13 @@ export function Button({kind = "", busy = false, icon, children, ...rest}) {
 export function Field({label, hint, wrong, type = "text", value, onInput, onEnter, as = "input", autofocus, children, ...rest}) {
   const id = useId();
   const control = useRef();
-  useEffect(() => {
+  // Before the next key. In a dialog, which is not open yet, its attribute counts.
+  useLayoutEffect(() => {
     if (autofocus) control.current.focus();
   }, []);
   const described = [hint && `${id}-hint`, wrong && `${id}-wrong`].filter(Boolean).join(" ") || undefined;
   const entered = (event) => event.key === "Enter" && !event.ctrlKey && !event.metaKey && !event.isComposing && onEnter?.();
-  const shared = {id, ref: control, value, onInput: (event) => onInput?.(event.currentTarget.value), onKeyDown: entered, ...rest};
+  const shared = {id, ref: control, value, onInput: (event) => onInput?.(event.currentTarget.value), onKeyDown: entered, autofocus, ...rest};
   const element =
     as === "select"
       ? html`<select ...${shared} aria-describedby=${described}>${children}</select>`
@@ -122,14 +123,21 @@ export function Figures({label, of, chosen}) {
 /** A line for a terminal or a program, with a button to copy it. */
 export function Copied({label, text}) {
   const [done, setDone] = useState(false);
+  const shown = useRef();
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setDone(true);
-    announce(`Copied: ${label}`);
+    try {
+      await navigator.clipboard.writeText(text);
+      setDone(true);
+      announce(`Copied: ${label}`);
+    } catch {
+      // Without TLS, or without permission, there is no clipboard.
+      getSelection().selectAllChildren(shown.current);
+      announce(`Selected: ${label}. Copy it with a key.`);
+    }
   };
   return html`<figure class="copied">
     <figcaption>${label}</figcaption>
-    <pre tabindex="0" aria-label=${label}><code>${text}</code></pre>
+    <pre tabindex="0" aria-label=${label}><code ref=${shown}>${text}</code></pre>
     <${Button} kind="small" icon="copy" onClick=${copy}>${done ? "Copied" : "Copy"}<//>
   </figure>`;
 }
@@ -187,10 +195,12 @@ export function tell(text, action, {version, wrong} = {}) {
 /** The action that undoes the last one. `work` returns the text of the next notice; if it fails, the notice links to `history`. */
 export function undoing(work, history) {
   const run = async () => {
+    notice.value = {...notice.peek(), text: "Undoing…", action: undefined}; // once
     try {
       tell(await work());
     } catch (error) {
-      tell(`It could not be undone: ${error.message}`, {label: "History", href: history}, {wrong: true});
+      const known = error.name === "Uncertain" ? "It may have been undone or not" : "It could not be undone";
+      tell(`${known}: ${error.message}`, {label: "History", href: history}, {wrong: true});
     }
   };
   return {label: "Undo", run};

@@ -1,6 +1,7 @@
 /** The basket: edits that are written together, all or none. */
 
 import {html, useEffect, useState} from "../vendor/preact.js";
+import {answered} from "../lib/answers.js";
 import {loose, refusals, stage, staged, unstage} from "../lib/basket.js";
 import {Difference} from "../lib/editor.js";
 import {rendered, saved} from "../lib/files.js";
@@ -12,7 +13,7 @@ import {go, to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
-import {discard, draft, drafts, expecting, keyOf} from "../lib/drafts.js";
+import {discard, draft, drafts, edited, expecting, keyOf} from "../lib/drafts.js";
 
 /** The most changes of one transaction. */
 const MOST = 1_000;
@@ -55,7 +56,7 @@ export default function Basket() {
   const [commit, committing, refused] = useAction(async () => {
     forget();
     const were = edits.map(now);
-    const {revision, entries} = await ask({});
+    const {revision, entries} = await answered(edits, () => ask({}), ({revision}) => ({revision, entries: edits.map(() => ({revision}))}));
     const back = reversed(edits, entries, were);
     const undo = async () => {
       await takenBack(back);
@@ -68,6 +69,11 @@ export default function Basket() {
     setWhy("");
     tell(`${count(edits.length, "change")} written under revision ${revision}.`, undoing(undo, to("audit")));
   });
+  const merge = (edit) => {
+    // What is typed in the editor already would be lost: it is merged there.
+    if (edited(drafts.peek().get(keyOf(edit.name, edit.layer)))) go(toOne(edit.name, edit.layer));
+    else setOpen({conflict: edit});
+  };
   const full = edits.length > MOST;
   const busy = checking || committing || full;
   useKeys({"Ctrl+Enter": () => edits.length && !busy && commit()});
@@ -89,7 +95,7 @@ export default function Basket() {
     ${full && html`<p class="wrong">A transaction has at most ${count(MOST)} changes.</p>`}
     ${overtaken.length > 0 && html`<div class="bar" role="alert"><p>${overtaken.length === 1 ? "One has" : `${count(overtaken.length)} have`} been changed by somebody else since: nothing can be written until you have looked at them.</p></div>`}
     <ul class="cards">
-      ${edits.slice(0, SHOWN).map((edit) => html`<${Card} key=${keyOf(edit.name, edit.layer)} edit=${edit} now=${now(edit)} over=${isOvertaken(edit)} refused=${refusedBy.get(edit)} look=${() => setOpen({diff: edit})} merge=${() => setOpen({conflict: edit})} />`)}
+      ${edits.slice(0, SHOWN).map((edit) => html`<${Card} key=${keyOf(edit.name, edit.layer)} edit=${edit} now=${now(edit)} over=${isOvertaken(edit)} refused=${refusedBy.get(edit)} look=${() => setOpen({diff: edit})} merge=${() => merge(edit)} />`)}
     </ul>
     ${edits.length > SHOWN && html`<p class="quiet">And ${count(edits.length - SHOWN)} more.</p>`}
     <${Field} label="Why" value=${why} onInput=${setWhy} onEnter=${() => !busy && commit()} hint="For the history of each of them. Enter commits." />

@@ -1,9 +1,9 @@
 /** One device: its data, its effective configuration, its commands and notifications, and a form to send a command. */
 
-import {html, useEffect, useRef, useState} from "../vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {Reader} from "../lib/editor.js";
 import {called, networks, types, useDevice} from "../lib/fleet.js";
-import {hw} from "../lib/gateway.js";
+import {http, hw} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
@@ -20,7 +20,7 @@ const LOOK = 5_000;
 
 /** What the gateway has at a path below that of a device. Its numbers keep their form, which those of a frame may have lost. */
 async function exact(id, path = "") {
-  return parse(await (await hw.http(`api/rest/device/${encodeURIComponent(id)}${path}`)).text());
+  return parse(await (await http(`api/rest/device/${encodeURIComponent(id)}${path}`)).text());
 }
 
 export default function Device({rest: [id], query}) {
@@ -132,10 +132,14 @@ function Send({id, names, messages, take}) {
   const [last, setLast] = useState();
   const sent = messages.find((each) => each.id === last);
   const wrong = problem(parameters);
+  const key = useRef();
+  useLayoutEffect(() => {
+    key.current = crypto.getRandomValues(new Uint32Array(4)).join("-"); // for the same command again when the answer was lost
+  }, [command, parameters, expires, last]);
   const [send, busy, error] = useAction(async () => {
     const fields = {command, parameters: parameters ? parse(parameters) : undefined};
-    const members = {deviceId: id, command: fields, expiresIn: expires ? Number(expires) : undefined, idempotencyKey: crypto.randomUUID?.()};
-    const made = (await hw.call("command/insert", members)).command;
+    const members = {deviceId: id, command: fields, expiresIn: expires ? Number(expires) : undefined, idempotencyKey: key.current};
+    const made = (await hw.call("command/insert", members, {repeat: true})).command;
     take([{...fields, status: null, result: null, ...made}]);
     setLast(made.id);
     tell(`Sent ${command}.`);

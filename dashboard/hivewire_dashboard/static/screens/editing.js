@@ -1,6 +1,7 @@
 /** Editing one configuration: the editor, changes by others meanwhile, the review, and saving. */
 
 import {html, useState} from "../vendor/preact.js";
+import {answered} from "../lib/answers.js";
 import {stage, staged, unstage} from "../lib/basket.js";
 import {discard, draft, drafts, edited, expecting, keyOf, settle} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
@@ -111,7 +112,8 @@ function Review({name, layer, found, close, conflict}) {
 /** Write a value that is based on a revision, remove the edit unless it was changed meanwhile, and offer to undo it. */
 export async function written(name, {layer, value, contentType, why, before, beforeType, base}) {
   const [edit, waiting] = [drafts, staged].map((all) => all.peek().get(keyOf(name, layer)));
-  const saved = await hw.put(name, value, {layer, contentType, ...expecting(base), description: why || undefined});
+  const put = () => hw.put(name, value, {layer, contentType, ...expecting(base), description: why || undefined});
+  const saved = await answered([{name, layer, base, value}], put, (change) => change.entry);
   settle(name, edit, {...saved, value, contentType}, layer);
   if (waiting) unstage([waiting]); // the written value is this one, or newer
   const undo = async () => {

@@ -1,6 +1,6 @@
 /** The fleet: how many devices have applied their configuration; which have not, and why (fleet.md, 9). */
 
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useState} from "../vendor/preact.js";
 import {hw} from "../lib/gateway.js";
 import {refine, to} from "../lib/router.js";
 import {labelled, narrowed, written} from "../lib/targets.js";
@@ -64,7 +64,7 @@ function useCounts(asked) {
 
 function Filter({layer = "", label, layers}) {
   const [text, setText] = useState(label);
-  useEffect(() => setText(label), [label]);
+  useLayoutEffect(() => setText(label), [label]); // before the next key
   const choose = (change) => refine({state: undefined, after: undefined, ...change});
   return html`<form class="row-of" onSubmit=${(event) => event.preventDefault()}>
     <select aria-label="Layer" value=${layer} onChange=${(event) => choose({layer: event.currentTarget.value})}>

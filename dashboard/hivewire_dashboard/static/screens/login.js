@@ -12,7 +12,7 @@ export function Login() {
   const [password, setPassword] = useState("");
   const [text, setText] = useState("");
   const [enter, busy] = useAction(async () => {
-    const problem = text ? logInWith(text) : await logIn(name, password);
+    const problem = await (text ? logInWith(text) : logIn(name, password));
     refused.value = problem && {text: problem.message, until: Date.now() + (problem.wait ?? 0) * 1000};
     if (problem) setPassword("");
   });

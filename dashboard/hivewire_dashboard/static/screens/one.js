@@ -1,6 +1,6 @@
 /** One configuration, plain or of a layer: its value, editing, its history, and lines for programs. */
 
-import {html, useEffect, useState} from "../vendor/preact.js";
+import {html, useEffect, useLayoutEffect, useState} from "../vendor/preact.js";
 import {stage, staged} from "../lib/basket.js";
 import {draft, drafts, keyOf} from "../lib/drafts.js";
 import {Reader} from "../lib/editor.js";
@@ -67,7 +67,7 @@ function Existing({name, layer, tab, edit}) {
     draft(name, {value, contentType, base: revision, version, before: value, beforeType: contentType}, layer);
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (edit && !waiting) open();
   }, [edit, waiting]);
   useEffect(() => {

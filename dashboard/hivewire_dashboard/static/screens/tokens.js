@@ -2,7 +2,7 @@
 
 import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
-import {may} from "../lib/session.js";
+import {may, user as own} from "../lib/session.js";
 import {moment, plain} from "../lib/text.js";
 import {Button, Copied, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
 
@@ -37,10 +37,11 @@ function Mint({made}) {
   const [names, setNames] = useState("");
   const [span, setSpan] = useState(SPANS[2][0]);
   const [mint, busy, error] = useAction(async () => {
-    const until = Date.now() + Number(span) * 1_000;
+    const {info} = await hw.call("server/info"); // the clock of this machine may be wrong
+    const until = Date.parse(`${info.serverTimestamp}Z`) + Number(span) * 1_000;
     const patterns = names.split("\n").map((line) => line.trim()).filter(Boolean);
     const payload = {
-      userId: Number(user || me.value.id), actions: [...rights], networkIds: ["*"], deviceTypeIds: ["*"],
+      userId: Number(user || own()), actions: [...rights], networkIds: ["*"], deviceTypeIds: ["*"],
       expiration: until, refreshExpiration: until, ...(patterns.length && {configurations: patterns}),
     };
     const {accessToken} = await hw.call("token/create", {payload});
