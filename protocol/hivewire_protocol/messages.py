@@ -11,8 +11,6 @@ Requests and replies hold plain values and no way back to themselves, so the gar
 (`gc=False`); they are freed with their last reference.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType

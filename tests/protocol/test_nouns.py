@@ -44,6 +44,16 @@ def structs() -> dict[type, inspect.StructType]:
     return {found.cls: found for message in inspect.multi_type_info(MESSAGES) for found in _structs(message)}
 
 
+def test_the_types_of_members_are_no_texts() -> None:
+    """msgspec evaluates such a text anew for each struct that inherits it, which took a tenth of each start."""
+    bases = {base for shape in structs() for base in shape.__mro__ if issubclass(base, msgspec.Struct)}
+    texts = {
+        base: [name for name, found in vars(base).get("__annotations__", {}).items() if isinstance(found, str)]
+        for base in bases
+    }
+    assert not {base: names for base, names in texts.items() if names}
+
+
 def test_every_member_of_every_message_has_a_sentence() -> None:
     """Requests, replies, pushes and what is inside of them say what they are, and what each member is."""
     for shape, info in structs().items():

@@ -1,7 +1,5 @@
 """The audit: who logged in, made tokens, and changed users, clients, tenants, networks and device types."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Raw, Struct

@@ -1,7 +1,5 @@
 """OAuth clients: programs that work in tenants (tenant configuration, section 1)."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Commands to devices, and their results (devices, section 2). They expire."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType

@@ -1,7 +1,5 @@
 """Configuration: the resource, its change, and the requests about it (configuration contract, sections 1-4)."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, ClassVar
 

@@ -1,7 +1,5 @@
 """Open connections: WebSockets and event streams, as administrators see them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Struct

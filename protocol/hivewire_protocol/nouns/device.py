@@ -1,7 +1,5 @@
 """Devices: what DeviceHive's clients register, and which commands and notifications belong to (devices, section 1)."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, ClassVar
 

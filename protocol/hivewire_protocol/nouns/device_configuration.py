@@ -1,7 +1,5 @@
 """The effective configurations of devices, and their reports (fleet.md, sections 3 to 5)."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Struct, UnsetType

@@ -1,7 +1,5 @@
 """Device types: another way to group devices (core protocol, sections 6.1, 6.2 and 6.5)."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType

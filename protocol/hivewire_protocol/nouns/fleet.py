@@ -1,7 +1,5 @@
 """Watching a fleet: how many devices have applied their configurations (fleet.md, section 9)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType

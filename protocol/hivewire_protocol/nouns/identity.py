@@ -1,7 +1,5 @@
 """Identity: `authenticate`, and requests that return or revoke tokens (core protocol, sections 3.8-3.11)."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType

@@ -1,7 +1,5 @@
 """Layers: configurations for some devices, with a rank (fleet.md, section 3)."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Annotated

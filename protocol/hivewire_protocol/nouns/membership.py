@@ -1,7 +1,5 @@
 """Which networks and device types a user belongs to (core protocol, section 6.3)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Struct

@@ -1,7 +1,5 @@
 """Networks: groups of devices, whose members may reach them (core protocol, sections 6.1, 6.2 and 6.4)."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType

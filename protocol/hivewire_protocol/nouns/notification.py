@@ -1,7 +1,5 @@
 """Notifications from devices (devices, section 3). They expire, and cannot be changed."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType

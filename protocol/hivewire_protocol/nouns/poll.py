@@ -3,8 +3,6 @@
 Sockets have subscriptions instead.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Raw

@@ -1,7 +1,5 @@
 """Rollouts: new values that show themselves to ever more devices of a layer (fleet.md, section 6)."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType

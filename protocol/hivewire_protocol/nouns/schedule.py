@@ -1,7 +1,5 @@
 """Schedules: writes at a later time (fleet configuration, section 8)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType

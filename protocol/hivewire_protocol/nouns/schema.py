@@ -1,7 +1,5 @@
 """Schemas: which values a name may have, and which are secret (fleet configuration, section 7)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType

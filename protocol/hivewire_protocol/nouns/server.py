@@ -1,7 +1,5 @@
 """Public information about the gateway (core protocol, sections 2.2-2.4)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType

@@ -4,8 +4,6 @@ A position is opaque to clients. Inside it are the epoch of the ledger and a rev
 ledger, or from before a restored backup, is recognised.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Tenants, and what may be done in them (tenant configuration, section 1)."""
 
-from __future__ import annotations
-
 import re
 from enum import StrEnum
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Users as administrators and users themselves see them (core protocol, sections 6.1-6.3 and 7)."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Annotated, Any, ClassVar
 
