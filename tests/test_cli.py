@@ -548,6 +548,13 @@ def test_a_command_loads_no_more_than_it_needs(command: list[str], without: list
     assert done.stderr == "[]\n"
 
 
+def test_the_log_of_a_gateway_does_not_load_what_draws_tables() -> None:
+    """structlog is without rich, which it would load for tracebacks that no log shows; commands can still load it."""
+    code = "import sys, hivewire.telemetry; print('rich' in sys.modules); import rich.table"
+    asked = [sys.executable, "-c", code]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True, env=unmeasured()).stdout == "False\n"
+
+
 def test_the_list_of_commands_says_what_their_help_says() -> None:
     """The sentence with which `hivewire --help` and completion show a command is the first one of its own help."""
     group = cli._hivewire
