@@ -534,6 +534,7 @@ def test_the_settings_are_grouped_by_subject(run: Run) -> None:
         (["get", "--help"], ["asyncio", "ssl", "websockets", "http.client", "uvicorn", "rich", "hivewire.app"]),
         (["serve", "--help"], ["asyncio", "ssl", "sqlite3", "uvicorn", "rich", "hivewire.app"]),
         (["--help"], ["asyncio", "msgspec", "hivewire.cli.configuration", "hivewire.cli.serve"]),
+        (["--version"], ["importlib.metadata", "msgspec"]),
     ],
 )
 def test_a_command_loads_no_more_than_it_needs(command: list[str], without: list[str]) -> None:

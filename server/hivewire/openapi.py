@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
+from hivewire import __version__
 from hivewire.dialects import operations
 from hivewire.http.operations import AT_LEAST, NUMBER, Content, Operation, Parameter, Schema
 from hivewire.http.response import JSON
@@ -57,8 +57,8 @@ HEADERS = {
 
 
 DOCUMENTS: dict[str, Callable[[], bytes]] = {
-    "openapi": lambda: encode(document(version("hivewire"))),
-    "asyncapi": lambda: encode(asyncapi.document(version("hivewire"))),
+    "openapi": lambda: encode(document(__version__)),
+    "asyncapi": lambda: encode(asyncapi.document(__version__)),
 }
 """What makes each API document of this gateway, as JSON. It takes some tenths of a second."""
 

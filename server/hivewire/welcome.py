@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 
 from msgspec import Struct
 
+from hivewire import __version__
 from hivewire.access.users import Users
 from hivewire.telemetry import log
 from hivewire.transport.server import tell_systemd
@@ -41,7 +41,7 @@ def welcome(started: Started, show: Callable[[Started], None]) -> None:
         data=started.data,
         configurations=started.records,
         administrator=started.login,
-        version=version("hivewire"),
+        version=__version__,
     )
     show(started)
     tell_systemd("READY=1")

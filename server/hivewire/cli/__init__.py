@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from hivewire import __version__
 from hivewire.cli.errors import ADDRESS, FORM, BadAddress, RemoteError, Unreachable, Unsendable
 from hivewire.cli.help import brief
 
@@ -214,7 +215,7 @@ First steps:
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a file that cannot be
 understood, 3 no gateway reached.""",
 )
-@click.version_option(package_name="hivewire")
+@click.version_option(__version__)
 def _hivewire() -> None:
     """Hivewire, the configuration server for live clients: the gateway, and a client of it."""
 

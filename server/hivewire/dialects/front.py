@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache, partial
 from html import escape
-from importlib.metadata import version
 from typing import TypeAlias
 
+from hivewire import __version__
 from hivewire.http.cors import CORS
 from hivewire.http.operations import BYTES, ERROR, ERRORS, LOCATION, OBJECT, TEXT, Content, Operation, json_of
 from hivewire.http.request import HttpRequest
@@ -58,14 +58,14 @@ async def _front(listed: Mapping[str, tuple[str, str]], request: HttpRequest) ->
             return Response(302, headers={"Location": "dashboard/"})  # relative: a proxy may put a prefix before it
         return Response(200, _html(places.values()), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
     paths = {name: path for name, (path, _) in places.items()}
-    return json({"name": "hivewire", "version": version("hivewire"), **paths})
+    return json({"name": "hivewire", "version": __version__, **paths})
 
 
 def _html(places: Iterable[tuple[str, str]]) -> bytes:
     rows = "".join(f"<tr><td><code>{path}</code><td>{escape(what)}" for path, what in places)
     return (
         '<!doctype html><html lang="en"><title>Hivewire</title><link rel="icon" href="/favicon.ico">'
-        f"<style>{STYLE}</style><h1>Hivewire {escape(version('hivewire'))}</h1>"
+        f"<style>{STYLE}</style><h1>Hivewire {escape(__version__)}</h1>"
         "<p>This is a configuration server for programs that stay connected: it stores named, versioned values and "
         "pushes every change to those that follow them. It is used by programs, not in a browser.</p>"
         f"<table>{rows}</table><p>To look around: <code>hivewire login --url</code> and this address, then "

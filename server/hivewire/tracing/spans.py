@@ -11,7 +11,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from time import time_ns
 from typing import Any, TypeAlias
 
@@ -24,6 +23,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span, set_span_in_context, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from hivewire import __version__
 from hivewire.group_commit import Done
 from hivewire.http.application import Application
 from hivewire.http.request import HttpRequest
@@ -49,16 +49,15 @@ class Tracing:
     """The spans of one gateway, on their way to the collector."""
 
     def __init__(self, settings: Settings) -> None:
-        release = version("hivewire")
         resource = Resource.create(
-            {"service.name": "hivewire", "service.version": release, "service.instance.id": settings.gateway}
+            {"service.name": "hivewire", "service.version": __version__, "service.instance.id": settings.gateway}
         )
         # The exporter would log each attempt; only its errors about lost spans are kept.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
         exporter = OTLPSpanExporter(f"{str(settings.otlp_endpoint).rstrip('/')}/v1/traces")
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("hivewire", release)
+        self._tracer = self._provider.get_tracer("hivewire", __version__)
 
     def start(self) -> None:
         """Does nothing: the SDK has started its thread."""

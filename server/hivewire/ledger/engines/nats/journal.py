@@ -11,13 +11,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
-from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
+from hivewire import __version__
 from hivewire.component import end
 from hivewire.ledger.engines.nats.body import FORMAT, Body
 from hivewire.ledger.engines.nats.checkpoint import Checkpoints
@@ -288,7 +288,7 @@ class NatsJournal:
         """For `hivewire cluster status` and `check`."""
         log = self.log
         status = GatewayStatus(
-            self._gateway, version("hivewire"), log.tip, log.last, log.lag, log.lost_rounds, log.gaps, digests=True
+            self._gateway, __version__, log.tip, log.last, log.lag, log.lost_rounds, log.gaps, digests=True
         )
         return msgspec.msgpack.encode(status)
 
