@@ -144,6 +144,16 @@ class Tail(Generic[_S]):
             found.append(merged[alike])
         return found
 
+    def collections(self, events: Iterable[Event]) -> Collection[Collection[_S]]:
+        """The subscriptions that match one of the events. One may be in several of the collections."""
+        found: dict[int, Collection[_S]] = {}
+        for event in events:
+            for topic, channel in self.channels.get(event.kind, _NONE).items():
+                for key in topic.keys(event.item):
+                    for part in channel.index.parts(key):
+                        found[id(part)] = part
+        return found.values()
+
     def position(self, offset: int) -> str:
         """The position after an offset, as clients see it."""
         return render_position(self.source.epoch, self.source.safe(offset))
