@@ -66,6 +66,7 @@ class GroupCommit(ABC, Generic[Item]):
         self._max_waiting = max_waiting
         self._taken: list[Waiting[Item]] = []  # from the queue, and not answered yet
         self._outcomes: list[Any] = []  # of those in `_taken`, in their order
+        self._ended: list[Waiting[Item]] = []  # to be dropped, as far as they still wait
         self._waiting: float | None = None  # when the commit began that waits for the storage
         self._durable_at = 0.0  # when the last entry was taken
         self._stalled = False  # whether that commit took too long, so its callers were answered without an outcome
@@ -183,6 +184,23 @@ class GroupCommit(ABC, Generic[Item]):
         self._queue.append((item, size, done, about))
         if self._sleeping is not None:
             self._wake()
+
+    def _end(self, is_ended: Callable[[Item], bool]) -> None:
+        """Drop what waits of an author whose rights have ended, before the next batch is evaluated: everything ahead of
+        it has to be answered first. What is in flight waits again if another gateway's entry was first."""
+        self._ended += [waiting for waiting in (*self._taken, *self._queue) if is_ended(waiting[0])]
+
+    def _drop_ended(self) -> None:
+        """Answer and forget it."""
+        ended = {id(waiting) for waiting in self._ended}
+        dropped = [waiting for waiting in self._queue if id(waiting) in ended]
+        if dropped:
+            self._queue = deque(waiting for waiting in self._queue if id(waiting) not in ended)
+            self._queue_bytes -= sum(size for _, size, _, _ in dropped)
+            self._taken = dropped
+            self._outcomes = [self.unwritten("the rights of its author have ended")] * len(dropped)
+            self._answer()
+        self._ended.clear()
 
     def _wake(self) -> None:
         sleeping, self._sleeping = self._sleeping, None

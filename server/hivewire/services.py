@@ -130,6 +130,7 @@ def wire(
     """
     access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
     tokens = Tokens(key, users, tenants, access, refresh)
+    users.on_end = messages.end_author
     telemetry, pool = Telemetry(), ProcessPool()
     ledger.measure(telemetry.committed)
     telemetry.on_failure = ledger.audit.note_failure

@@ -524,6 +524,34 @@ async def test_a_storage_that_fails_is_told(world: Messages) -> None:
     assert await world.names("notification") == []
 
 
+async def test_inserts_that_wait_are_dropped_when_their_author_is_locked(
+    world: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage is slow: what it has already is stored, what waits is not, and others are not affected."""
+    engine, go, began = world.services.messages.notifications._engine, asyncio.Event(), asyncio.Event()
+    append = engine.append
+
+    async def slow(number: int, entry: bytes) -> bool:
+        began.set()
+        await go.wait()
+        return await append(number, entry)
+
+    monkeypatch.setattr(engine, "append", slow)
+    ann = world.caller(ANN)
+    first = asyncio.create_task(world.tell("first", caller=ann))
+    await began.wait()
+    waiting = [
+        asyncio.create_task(world.tell(name, caller=by)) for name, by in (("waits", ann), ("other", world.admin))
+    ]
+    await asyncio.sleep(0)
+    await world.do("user/update", userId=ANN, user={"status": 1})
+    go.set()
+    _, refused, other = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert (type(refused), "nothing was stored" in str(refused)) == (Unavailable, True)
+    assert isinstance(other, dict)
+    assert sorted(await world.names("notification")) == ["first", "other"]
+
+
 # Over one connection.
 
 

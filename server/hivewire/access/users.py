@@ -96,6 +96,8 @@ class Users:
         self._unsaved: set[int] = set()
         self.on_change: Callable[[], None] = lambda: None
         """Called when any user changes."""
+        self.on_end: Callable[[int], None] = lambda user_id: None
+        """Called with a user who may do less than before, or is gone."""
         self.changing: KeyedLock[int] = KeyedLock()
         """Held for a user that is read and changed: else all who do so at once try again after each of them."""
         self._task: asyncio.Task[None] | None = None
@@ -124,10 +126,15 @@ class Users:
                 content = msgspec.json.decode(change.content, type=UserContent)
                 user = User(change.id, change.key, content, content.status == Status.ACTIVE, change.revision)
                 if former is not None and _may_less(former.content, content):
-                    self.ledger.end_author(user.login, client=False)
+                    self._end(former)
                 self._by_login[user.login] = self._by_id[user.id] = user
             elif former is not None:
-                self.ledger.end_author(former.login, client=False)
+                self._end(former)
+
+    def _end(self, user: User) -> None:
+        """Drop what waits to be written of a user."""
+        self.ledger.end_author(user.login, client=False)
+        self.on_end(user.id)
 
     def by_login(self, login: str) -> User | None:
         """The user with exactly this login."""

@@ -6,7 +6,6 @@ and answered. What waits, fails or comes too late: see `hivewire.group_commit`.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
@@ -54,7 +53,6 @@ class Writer(GroupCommit[Transaction]):
         self._state = state
         self._journal = journal
         self._now = now
-        self._ended: list[Waiting[Transaction]] = []  # to be dropped, as far as they still wait
 
     def start(self) -> None:
         """Begin to write, once the state is loaded and the journal is followed."""
@@ -78,9 +76,7 @@ class Writer(GroupCommit[Transaction]):
     def end(self, author: str, *, client: bool) -> None:
         """Drop the waiting transactions of a user or an OAuth client, whose rights have ended: they get NotDurable."""
         ended = author, client
-        # Dropped before the next batch is evaluated: everything ahead of them has to be answered first. Those of the
-        # batch in flight wait again if another gateway's entry was first.
-        self._ended += [waiting for waiting in (*self._taken, *self._queue) if _author(waiting) == ended]
+        self._end(lambda transaction: (transaction.author, transaction.client) == ended)
 
     async def probe(self) -> None:
         """As in a group commit, if the storage can be written at all."""
@@ -147,23 +143,6 @@ class Writer(GroupCommit[Transaction]):
 
     def _is_write(self, outcome: Any) -> bool:
         return isinstance(outcome, list) and bool(outcome)
-
-    def _drop_ended(self) -> None:
-        """Answer and forget what waits of authors whose rights have ended."""
-        ended = {id(waiting) for waiting in self._ended}
-        dropped = [waiting for waiting in self._queue if id(waiting) in ended]
-        if dropped:
-            self._queue = deque(waiting for waiting in self._queue if id(waiting) not in ended)
-            self._queue_bytes -= sum(size for _, size, _, _ in dropped)
-            self._taken = dropped
-            self._outcomes = [NotDurable("the rights of its author have ended")] * len(dropped)
-            self._answer()
-        self._ended.clear()
-
-
-def _author(waiting: Waiting[Transaction]) -> tuple[str | None, bool]:
-    """Who sent it. Users and OAuth clients may have the same names."""
-    return waiting[0].author, waiting[0].client
 
 
 def _check(writes: Sequence[Write]) -> None:

@@ -103,6 +103,10 @@ class Log(Reader):
 
     # Writing.
 
+    def end_author(self, author: int) -> None:
+        """Drop what waits of a user whose rights have ended; its inserts raise NotStored."""
+        self._writer.end(author)
+
     async def insert(self, draft: Draft) -> Message:
         """The message, once durable."""
         return await self._written(draft)

@@ -145,6 +145,11 @@ class Messages:
             named = zip(LOGS, self._logs, strict=True)
             await self._remember({NOTE + name: f"{log.epoch} {log.tip}" for name, log in named})
 
+    def end_author(self, author: int) -> None:
+        """Drop the inserts that wait of a user whose rights have ended."""
+        for log in self._logs:
+            log.end_author(author)
+
     def start(self) -> None:
         """Let messages expire, and give up commits that take too long."""
         self._task = asyncio.create_task(self._tidy(), name="tidying of messages")

@@ -139,6 +139,10 @@ class Writer(GroupCommit[Draft | Revision]):
             raise TooLarge(f"parameters and result have {draft.size:,} bytes, more than {self._limits.draft_bytes:,}")
         self._enqueue(draft, draft.size + DRAFT_BYTES, done, about)
 
+    def end(self, author: int) -> None:
+        """Drop the waiting inserts of a user whose rights have ended: they get NotStored."""
+        self._end(lambda draft: type(draft) is not Revision and draft.author == author)
+
     def tidy(self) -> None:
         """Between two commits, close the open segment if its time has come, and drop what has expired.
 
@@ -200,6 +204,8 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def _evaluate(self) -> tuple[int, Awaitable[bool]]:
         """Stamp as much of the queue as fits into one entry."""
+        if self._ended:
+            self._drop_ended()
         queue, place, size = self._queue, self.index.next * ROOM, 0
         end = place + ROOM
         taken: list[Waiting[Draft | Revision]] = []
