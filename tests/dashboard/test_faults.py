@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
@@ -403,8 +405,8 @@ async def test_a_key_right_after_a_dialog_opens_reaches_its_field(visit: Visit, 
 
 async def test_a_line_is_selected_where_there_is_no_clipboard(visit: Visit, gateway: RunningGateway) -> None:
     """As on a page without TLS."""
-    put(gateway, "copied.a", "one")
-    await visit.open(one("copied.a") + "?tab=lines")
+    put(gateway, "clipped.a", "one")
+    await visit.open(one("clipped.a") + "?tab=lines")
     await visit.page.evaluate("delete Navigator.prototype.clipboard")
     await visit.button("Copy").first.click()
     assert "hivewire get" in await visit.page.evaluate("getSelection().toString()")
@@ -442,21 +444,21 @@ async def test_a_save_whose_answer_was_lost_counts_as_saved(browser: Browser, ga
 
 async def test_a_commit_whose_answer_was_lost_empties_the_basket(browser: Browser, gateway: RunningGateway) -> None:
     """All of it was written, also what is new and what is deleted; and it is taken back."""
-    for name in ("gone.a", "gone.b"):
+    for name in ("swept.a", "swept.b"):
         put(gateway, name, "one")
     async with visiting(browser, gateway, "nothing") as visit:
         visit.page = await visit.guard.page()
         lost = await lose_answer(visit.page, "configuration/transact")
-        await visit.open(one("gone.new") + "?new=1")
+        await visit.open(one("swept.new") + "?new=1")
         await visit.live()
         await visit.button("Write its value").click()
-        await visit.type("gone.new", "new")
+        await visit.type("swept.new", "new")
         await visit.button("Stage").click()
-        await visit.open(one("gone.a"))
+        await visit.open(one("swept.a"))
         await visit.button("Edit").click()
-        await visit.type("gone.a", "two")
+        await visit.type("swept.a", "two")
         await visit.button("Stage").click()
-        await visit.open(one("gone.b"))
+        await visit.open(one("swept.b"))
         await visit.button("Stage delete").click()
         await visit.open("basket")
         await visit.button("Commit all or nothing").click()
@@ -464,4 +466,44 @@ async def test_a_commit_whose_answer_was_lost_empties_the_basket(browser: Browse
         assert len(lost) == 1
         await visit.button("Undo").click()
         await expect(visit.page.locator(".notice")).to_contain_text("3 changes taken back")
-        assert [value_of(gateway, name) for name in ("gone.a", "gone.b")] == ["one", "one"]
+        assert [value_of(gateway, name) for name in ("swept.a", "swept.b")] == ["one", "one"]
+
+
+async def test_an_age_is_that_of_the_gateway_whatever_the_clock_of_the_browser(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """It is not years because the browser is years ahead."""
+    put(gateway, "aged.a", "one")
+    async with visiting(browser, gateway, "nothing") as visit:
+        await visit.page.add_init_script("(() => { const now = Date.now; Date.now = () => now() + 2e11; })()")
+        await visit.page.reload()
+        await visit.live()
+        await visit.open(one("aged.a"))
+        await expect(visit.page.locator(".facts time")).to_have_text(re.compile(r"^(just now|\d+(s|min) ago)$"))
+
+
+async def test_another_value_of_the_same_revision_is_not_overwritten(browser: Browser, data: Path) -> None:
+    """After the restore of a backup the next change has the revision of one that is gone."""
+    backup = data.with_suffix(".backup")
+    with RunningGateway(data) as first:
+        put(first, "restored.a", "one")
+        first.stop()
+    backup.write_bytes(data.read_bytes())
+    async with AsyncExitStack() as stack:
+        first = stack.enter_context(RunningGateway(data))
+        put(first, "restored.a", "two")
+        visit = await stack.enter_async_context(visiting(browser, first, one("restored.a")))
+        await visit.button("Edit").click()
+        await visit.type("restored.a", "mine")
+        first.stop(signal.SIGKILL)
+        for each in data.parent.glob(data.name + "*"):
+            each.unlink()
+        data.write_bytes(backup.read_bytes())
+        second = RunningGateway(data)
+        put(second, "restored.a", "theirs")
+        second.stop()
+        second = stack.enter_context(RunningGateway(data, f"--port={first.port}"))
+        await visit.live()
+        await visit.button("Review and save").click()
+        await expect(visit.dialog).to_contain_text("Somebody else saved this meanwhile")
+        assert value_of(second, "restored.a") == "theirs"

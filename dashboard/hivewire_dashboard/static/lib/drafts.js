@@ -26,6 +26,14 @@ export function expecting(base) {
   return base ? {revision: base} : {expect: 0};
 }
 
+/**
+ * Whether `now`, the current configuration or undefined, is another one than that an edit is based on. After a restore of
+ * a backup revisions are used again, so another value may have the same one.
+ */
+export function overtakes(now, {base, before}) {
+  return (now?.revision ?? 0) !== base || Boolean(now?.value && before && now.value !== before);
+}
+
 /** Add an edit, or change some of its members. */
 export function draft(name, changed, layer) {
   const key = keyOf(name, layer);

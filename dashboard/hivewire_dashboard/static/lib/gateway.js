@@ -6,12 +6,16 @@ import {parseExactly} from "./json.js";
 import {followed} from "./scope.js";
 import {PATIENCE, tokenOrFirst} from "./session.js";
 import {Names} from "./names.js";
+import {ahead, milliseconds} from "./text.js";
 
 /** Characters of a value above which it is left out until it is opened. */
 export const INLINE = 1024;
 
 /** The state of the client: `connecting`, `catching_up`, `live`, `stale`, `closed`; since when it is stale, and why. */
 export const status = signal({state: "connecting", staleSince: undefined, reason: undefined});
+
+/** Milliseconds by which clocks may differ: an answer takes some time, too. */
+const MINUTE = 60_000;
 
 /** The user; undefined until it is known. */
 export const me = signal(undefined);
@@ -58,7 +62,9 @@ hw.on("changes", ({changes}) => names.apply(changes));
 async function introduce() {
   try {
     me.value = (await hw.call("user/getCurrent")).current;
-    about.value ??= (await hw.call("server/info")).info;
+    about.value = (await hw.call("server/info")).info;
+    const difference = milliseconds(about.value.serverTimestamp) - Date.now();
+    ahead.value = Math.abs(difference) < MINUTE ? 0 : difference;
   } catch {
     // The next state tries again; until then nobody is shown.
   }

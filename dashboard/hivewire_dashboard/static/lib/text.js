@@ -47,6 +47,9 @@ setInterval(() => {
   if (!document.hidden) clock.value = Date.now();
 }, 1000);
 
+/** Milliseconds by which the clock of the gateway is ahead of that of this machine; 0 unless one of them is wrong. */
+export const ahead = signal(0);
+
 /** A time of the gateway in milliseconds. The gateway writes UTC without a zone. */
 export function milliseconds(time) {
   return typeof time === "number" ? time : Date.parse(/Z$/.test(time) ? time : `${time}Z`);
@@ -88,7 +91,7 @@ export function When({time, full = false}) {
   if (time === undefined || time === null) return html`<span class="quiet">–</span>`;
   const at = milliseconds(time);
   const iso = new Date(at).toISOString();
-  return html`<time datetime=${iso} title=${moment(at)}>${full ? moment(at) : ago(at, clock.value)}</time>`;
+  return html`<time datetime=${iso} title=${moment(at)}>${full ? moment(at) : ago(at, clock.value + ahead.value)}</time>`;
 }
 
 /** A number of bytes or characters, in a few digits. */

@@ -13,7 +13,7 @@ import {go, to} from "../lib/router.js";
 import {count, plain, Text, When} from "../lib/text.js";
 import {Button, Dialog, Empty, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
-import {discard, draft, drafts, edited, expecting, keyOf} from "../lib/drafts.js";
+import {discard, draft, drafts, edited, expecting, keyOf, overtakes} from "../lib/drafts.js";
 
 /** The most changes of one transaction. */
 const MOST = 1_000;
@@ -28,7 +28,7 @@ export default function Basket() {
   const layers = useLayersOf(edits);
   const now = ({name, layer}) => (layer === undefined ? hw.get(name) : layers.get(layer)?.get(name));
   const known = ({layer}) => (layer === undefined ? names.ready.value : layers.has(layer));
-  const isOvertaken = (edit) => known(edit) && (now(edit)?.revision ?? 0) !== edit.base;
+  const isOvertaken = (edit) => known(edit) && overtakes(now(edit), edit);
   const overtaken = edits.filter(isOvertaken);
   const [open, setOpen] = useState();
   const [why, setWhy] = useState("");

@@ -3,7 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {answered} from "../lib/answers.js";
 import {stage, staged, unstage} from "../lib/basket.js";
-import {discard, draft, drafts, edited, expecting, keyOf, settle} from "../lib/drafts.js";
+import {discard, draft, drafts, edited, expecting, keyOf, overtakes, settle} from "../lib/drafts.js";
 import {Difference, Editor} from "../lib/editor.js";
 import {hw, status} from "../lib/gateway.js";
 import {formatted, isJson, looksLikeJson, parse} from "../lib/json.js";
@@ -23,7 +23,7 @@ export function Editing({name, layer, entry}) {
   const {value, contentType, base, version, before} = found;
   const [dialog, setDialog] = useState();
   const [form, setForm] = useState(0);
-  const overtaken = (entry?.revision ?? 0) !== base;
+  const overtaken = overtakes(entry, found);
   const changed = edited(found);
   const wrong = isJson(contentType) && value && parse(value) === undefined;
   const close = () => setDialog(undefined);
