@@ -63,8 +63,8 @@ def test_the_wheel_serves_without_its_source(wheels: Path, tmp_path: Path) -> No
         ran([venv / "bin" / "python", "-c", "import site; print(site.getsitepackages()[0])"], tmp_path).strip()
     )
     (inside / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--quiet", "--no-deps"]
-    ran([*pip, "--no-compile", "--no-index", *wheels.glob("*.whl")], tmp_path)
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-cache", "--no-index", "--no-deps"]
+    ran([*uv, "--python", venv / "bin" / "python", *wheels.glob("*.whl")], tmp_path)
     where = "import hivewire, hivewire_client, hivewire_dashboard; print(hivewire.__file__, hivewire_client.__file__)"
     places = ran([venv / "bin" / "python", "-c", where], tmp_path).split()
     assert all(Path(place).is_relative_to(venv) for place in places)
