@@ -9,12 +9,14 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from tests.running import PATIENCE
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -43,6 +45,8 @@ def require_chromium() -> str:
 @asynccontextmanager
 async def launched() -> AsyncIterator[Browser]:
     """A browser. Root, as in a container, has no sandbox."""
+    from playwright.async_api import async_playwright  # here: each process of the suite loads this module
+
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=require_chromium(), args=arguments)

@@ -11,7 +11,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
 
 from tests.browser import guarded, launched
 from tests.clients.javascript import CLIENT, serving_world
@@ -103,6 +102,8 @@ async def test_the_suite_passes_in_a_browser(tmp_path: Path) -> None:
 
 async def test_a_component_follows(installed: Path) -> None:
     """The hooks of React render a value and the state, and again when they change."""
+    from playwright.async_api import expect  # here: each process of the suite loads this module
+
     command = [str(installed / ".bin" / "esbuild"), "test/react.js", "--bundle", "--format=esm"]
     bundle = subprocess.run(command, cwd=CLIENT, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
     async with launched() as browser, guarded(browser) as context:

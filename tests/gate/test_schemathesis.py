@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
@@ -42,7 +41,8 @@ def gateway(tmp_path: Path) -> Iterator[RunningGateway]:
 @pytest.mark.parametrize("examples", [1, pytest.param(100, marks=pytest.mark.long)])
 def test_every_answer_is_as_documented(gateway: RunningGateway, examples: int) -> None:
     """Whatever an administrator asks, right or wrong. Most operations are carried out at least once."""
-    import schemathesis  # here, because it takes a second that only this test needs
+    import requests  # here, as what follows takes a second that only this test needs
+    import schemathesis
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi import checks
 
