@@ -156,6 +156,26 @@ async def test_a_login_while_others_are_saved_is_saved_too(world: World) -> None
     assert (await world.ledger.notes())[f"lastLogin:{JOHN}"] == str(users.last_login(john))
 
 
+async def test_logins_that_are_being_saved_at_a_stop_are_saved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop ends what saves them now and then, and saves once more."""
+    monkeypatch.setattr("hivewire.access.users.SAVE_LOGINS_SECONDS", 0)
+    users, remember, begun = world.services.users, world.ledger.remember, asyncio.Event()
+
+    async def first(notes: Mapping[str, str]) -> None:
+        world.ledger.remember = remember  # type: ignore[method-assign]
+        begun.set()
+        await asyncio.Event().wait()
+
+    world.ledger.remember = first  # type: ignore[method-assign]
+    john = users.by_id(JOHN)
+    assert john is not None
+    users.logged_in(john)
+    users.start()
+    await begun.wait()
+    await users.close()
+    assert (await world.ledger.notes())[f"lastLogin:{JOHN}"] == str(users.last_login(john))
+
+
 # Inserting and updating.
 
 

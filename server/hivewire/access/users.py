@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from hivewire.component import end
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, NotDurable, Precondition, Transaction, Write
@@ -204,8 +205,7 @@ class Users:
 
     async def close(self) -> None:
         """Save last logins once more and stop."""
-        if self._task is not None:
-            self._task.cancel()
+        await end(self._task)  # what it was saving is saved once more
         await self._try_to_save()
 
     def gauges(self) -> Gauges:
