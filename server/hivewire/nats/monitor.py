@@ -51,6 +51,9 @@ class _Page(Struct):
     jetstream: _JetStream = msgspec.field(default_factory=_JetStream)
 
 
+_pages = msgspec.json.Decoder(_Page)  # not made by the threads that read: msgspec crashes where several do so at once
+
+
 class _Server(Struct):
     name: str
 
@@ -176,4 +179,4 @@ async def _read(urls: list[str]) -> dict[str, bool | None]:
 
 def _page(url: str) -> _Page:
     with urlopen(url, timeout=SECONDS) as answer:  # noqa: S310 - the scheme was checked
-        return msgspec.json.decode(answer.read(), type=_Page)
+        return _pages.decode(answer.read())
