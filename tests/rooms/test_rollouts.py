@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
+from hivewire.access.users import UserContent
 from hivewire.fleet import conditions, progress, rollouts
 from hivewire.fleet.layers import Written
 from hivewire.fleet.rollouts import Rollout, RolloutContent, decide, gate_of
@@ -20,7 +21,7 @@ from hivewire.ledger.records import Change
 from hivewire_protocol.errors import Conflict, OutOfBounds
 from hivewire_protocol.nouns.layer import split
 from hivewire_protocol.nouns.rollout import Gate, RolloutChange, RolloutCounts, Step
-from hivewire_protocol.nouns.user import Status
+from hivewire_protocol.nouns.user import Role, Status
 from tests.rooms.fleets import ANN, World, fleet
 from tests.rooms.test_device_subscription import Device
 from tests.rooms.test_hub import Peer
@@ -195,6 +196,70 @@ async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch
         monkeypatch.setattr(progress, "count", count_while_it_is_held)
         await progress.judge()
         assert (await state(world, number))[:2] == ("held", 1)
+
+
+def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, what: Callable[[], Coroutine[Any, Any, object]]
+) -> None:
+    """Let something happen once, when this method of the owner has done its work and before its caller goes on."""
+    method = getattr(owner, name)
+
+    async def wrapped(*given: Any, **how: Any) -> Any:
+        found = await method(*given, **how)
+        monkeypatch.undo()
+        await what()
+        return found
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+async def test_a_rollout_that_is_held_while_its_values_are_judged_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was about to be completed; its layer is not written."""
+    async with fleet("a") as world:
+        devices = Devices(world, "a")
+        number = await start(world, n="1")
+        await devices.listen()
+        meanwhile(monkeypatch, world.services.schemas, "settle", lambda: world.do("rollout/hold", rollout=number))
+        await judge(world)
+        assert (await state(world, number))[0] == "held"
+        assert not world.services.fleet.layers.layer("global").values
+
+
+async def test_a_hold_takes_no_rollout_back_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It advances while its devices are counted for the hold."""
+    async with fleet("a", "b") as world:
+        devices = Devices(world, "a", "b")
+        number = await start(world, {"deviceIds": ["a"]}, n="1")
+        await devices.listen()
+        progress = world.services.progress
+        meanwhile(monkeypatch, progress, "count", progress.judge)
+        await world.do("rollout/hold", rollout=number)
+        assert (await state(world, number))[:2] == ("held", 2)
+
+
+async def test_who_is_locked_while_values_are_judged_starts_no_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rights are looked at again."""
+    async with fleet("a") as world:
+        users = world.services.users
+        locked = UserContent("", Role.ADMIN, status=Status.LOCKED_OUT)
+        lock = users.write("admin", locked, None)
+        meanwhile(monkeypatch, world.services.schemas, "settle", lambda: world.ledger.commit(lock))
+        steps = [{"percent": 100}]
+        code, _ = await world.no("rollout/start", layer="global", changes=put(n="1"), steps=steps)
+        assert code == 401
+        assert not world.services.fleet.rollouts
+
+
+async def test_what_is_written_while_values_are_judged_is_in_what_undoes_a_rollout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the undo would restore an earlier value."""
+    async with fleet("a") as world:
+        await world.put("global", n="old")
+        meanwhile(monkeypatch, world.services.schemas, "settle", lambda: world.put("global", n="newer"))
+        number = await start(world, n="1")
+        [change] = world.services.fleet.rollouts[number].content.before
+        assert change.value == "newer"
 
 
 async def test_a_rollout_that_cannot_be_advanced_keeps_no_other_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -836,17 +901,14 @@ def test_a_rollout_never_goes_on_with_too_many_failures(
         assert found is None
 
 
-@pytest.mark.parametrize("kind", ["record", "step"])
-async def test_of_two_decisions_one_is_made(kind: str) -> None:
-    """A decision expects the rollout's revision, so another gateway's does not count twice."""
+async def test_of_two_decisions_one_is_made() -> None:
+    """A decision expects the revision that it was made from, so another gateway's does not count twice."""
     async with fleet("a") as world:
         number = await start(world, {"deviceIds": ["a"]}, n="1")
         rollout = world.services.fleet.rollouts[number]
-        content = rollout.content
-        stale = rollout.change
-        assert await world.services.progress.write(rollout, content) is not None
-        rollout.change = stale
-        assert await world.services.progress.write(rollout, content) is None
+        change, content = rollout.change, rollout.content
+        assert await world.services.progress.write(change, content) is not None
+        assert await world.services.progress.write(change, content) is None
 
 
 async def test_a_device_that_was_away_during_a_step_begins_anew() -> None:

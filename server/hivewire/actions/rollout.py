@@ -112,11 +112,12 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
         at=at,
         author=caller.identity.login,
         rights=schedules.Rights.of(caller.identity),
-        before=_undo(layer, changes),
         device=fleet.record_of(layer.name),
     )
     writes = writes_of(content)
     await services.schemas.settle(Transaction(writes))
+    check_token(services, caller)  # it may have ended meanwhile
+    content.before = _undo(layer, changes)  # not earlier: others may have written these names meanwhile
     names = tuple(each.name or "" for each in changes)
     if len({*layer.values, *(each.name for each in changes if each.operation == "put")}) > MOST_NAMES:
         raise Room(fleet.layers, layer.name).error(None)
@@ -316,6 +317,7 @@ async def _change(
         if rollout is None or content.state not in states:
             raise _over(services, content, change.id, what)
         counts, now = (await services.progress.count(rollout))[0], services.ledger.now()
+        check_token(services, caller)  # it may have ended meanwhile
         if what == "resumed":
             new = _resumed(content, step, counts.refused + counts.silent, now)
         elif what == "held":
@@ -324,7 +326,7 @@ async def _change(
             new = ended(content, ROLLED_BACK, now, counts, f"rolled back by {caller.identity.login}")
         if request.dryRun:  # it would succeed: after another decision about the rollout this is tried again
             return RolloutReply(change.id, dryRun=True)
-        revision = await services.progress.write(rollout, new, author=caller.identity.login)
+        revision = await services.progress.write(change, new, author=caller.identity.login)
         if revision is not None:
             return RolloutReply(change.id, revision)
 

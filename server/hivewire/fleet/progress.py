@@ -35,7 +35,7 @@ from hivewire.fleet.rollouts import (
     undo,
 )
 from hivewire.fleet.views import View
-from hivewire.ledger.records import Expected, Refused, Transaction, Write
+from hivewire.ledger.records import Change, Expected, Refused, Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas.schemas import Schemas
 from hivewire.slices import in_slices
@@ -186,7 +186,7 @@ class Progress:
         state_now = rollout.content.state
         if self._fleet.is_gone(rollout.content):
             counts, reason = rollout.content.counts, str(missing(rollout.layer.name))
-            await self.write(rollout, ended(rollout.content, FAILED, self._now(), counts, reason))
+            await self.write(rollout.change, ended(rollout.content, FAILED, self._now(), counts, reason))
         elif state_now == SCHEDULED and self._now() >= (rollout.content.at or 0):
             await self._begin(rollout)
         elif state_now == RUNNING:
@@ -194,58 +194,59 @@ class Progress:
 
     async def _begin(self, rollout: Rollout) -> None:
         """Start a scheduled rollout after checking it again: the layer, the values and the author may have changed."""
-        content, now = rollout.content, self._now()
+        change, content, now = rollout.change, rollout.content, self._now()
         try:
-            before = undo(rollout.layer, content.changes)
             await self._schemas.settle(Transaction(writes_of(content)))
+            before = undo(rollout.layer, content.changes)  # as the layer is then
         except (ValueError, DoesNotFit) as error:
             words = error.lasting if isinstance(error, DoesNotFit) else str(error)
-            await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=words))
+            await self.write(change, structs.replace(content, state=FAILED, since=now, reason=words))
             return
         if (reason := self.lost_right(content)) is not None:
-            await self.write(rollout, structs.replace(content, state=FAILED, since=now, reason=reason))
+            await self.write(change, structs.replace(content, state=FAILED, since=now, reason=reason))
             return
-        await self.write(rollout, structs.replace(content, state=RUNNING, since=now, before=before))
+        await self.write(change, structs.replace(content, state=RUNNING, since=now, before=before))
 
     async def _judge(self, rollout: Rollout) -> None:
         lag = self._notes.lag
         if lag is None or self._now() - rollout.content.since < lag:
             return  # other gateways may know more of this step
         counts, errors = await self.count(rollout, background=True)
-        content, now = rollout.content, self._now()
+        change, content, now = rollout.change, rollout.content, self._now()
         if content.state != RUNNING:
             return  # another write was first
         if (reason := self.lost_right(content)) is not None:
-            await self.write(rollout, ended(content, HELD, now, counts, reason))
+            await self.write(change, ended(content, HELD, now, counts, reason))
             return
         decision = decide(content, counts, now, errors)
         if decision is None:
             return
         try:
-            await self._carry_out(rollout, decision)
+            await self._carry_out(change, decision)
         except DoesNotFit as error:
-            await self.write(rollout, ended(content, HELD, now, counts, error.lasting))
+            await self.write(change, ended(content, HELD, now, counts, error.lasting))
 
-    async def _carry_out(self, rollout: Rollout, decision: Decision) -> None:
+    async def _carry_out(self, change: Change, decision: Decision) -> None:
         if not decision.completes:
-            await self.write(rollout, decision.content)
+            await self.write(change, decision.content)
             return
-        writes = writes_of(decision.content, rollout.number)
+        writes = writes_of(decision.content, change.id)
         settled = Transaction(writes, decision.content.author, guards_of(writes))
         await self._schemas.settle(settled)
-        await self.write(rollout, decision.content, settled)
+        if self.lost_right(decision.content) is None:  # else the next look holds it
+            await self.write(change, decision.content, settled)
 
     async def write(
-        self, rollout: Rollout, content: RolloutContent, also: Transaction | None = None, author: str | None = None
+        self, change: Change, content: RolloutContent, also: Transaction | None = None, author: str | None = None
     ) -> int | None:
-        """Write what a rollout is from now on, with the layer if it is complete. None when another gateway was faster;
-        otherwise the revision."""
+        """Write what a rollout is from now on, with the layer if it is complete. `change` is what that was decided
+        from: None when there is another one by now, otherwise the revision."""
         write = Write(
             ROLLOUT,
-            str(rollout.number),
+            str(change.id),
             msgspec.json.encode(content),
             "application/json",
-            preconditions=(Expected(revision=rollout.change.revision),),
+            preconditions=(Expected(revision=change.revision),),
         )
         transaction = Transaction([write], author)
         if also is not None:
@@ -254,7 +255,7 @@ class Progress:
             changes = await self._fleet.ledger.commit(transaction)
         except Refused:
             return None
-        log_state(rollout.number, content)
+        log_state(change.id, content)
         return changes[0].revision
 
     def lost_right(self, content: RolloutContent) -> str | None:
