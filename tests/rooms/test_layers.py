@@ -22,7 +22,7 @@ from hivewire.fleet import fleet as fleets
 from hivewire.fleet.fleet import Fleet
 from hivewire.fleet.layers import Layer, Placed, Value
 from hivewire.fleet.views import Overlay, View
-from hivewire.ledger.records import Transaction, Write
+from hivewire.ledger.records import PreconditionFailed, Transaction, Write
 from hivewire.resources import LAYERED
 from hivewire.schemas import schemas
 from hivewire_protocol.errors import OutOfBounds
@@ -675,3 +675,22 @@ async def test_a_device_is_deleted_with_a_full_layer() -> None:
         await world.label("a", ring="first")
         await world.do("device/delete", deviceId="a")
         assert not world.ledger.kind(LAYERED).live
+
+
+async def test_the_removal_of_many_devices_looks_at_each_of_their_values_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are removed in one transaction, where each has to have an empty layer; a value that is left refuses it."""
+    devices = [f"d{number}" for number in range(50)]
+    async with fleet(*devices) as world:
+        for device in devices:
+            await world.put(f"device/{device}", n="v")
+        registry = world.services.registry
+        found = registry.devices_in(None, None)
+        writes = [write for device in found for write in registry.removal(device)]
+        late = Write(LAYERED, key_of("device/d49", "late"), b"v", "text/plain")
+        with pytest.raises(PreconditionFailed):
+            await world.ledger.commit(Transaction([late, *writes]))
+        keys: list[str] = []
+        for module in (layers, conditions):
+            monkeypatch.setattr(module, "split", lambda key: keys.append(key) or split(key))
+        await world.ledger.commit(Transaction(writes))
+        assert len(keys) <= 3 * len(devices)

@@ -40,11 +40,7 @@ class Room(Struct):
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it has."""
-        if version_of(last):
-            return True
-        found = self.layers.by_name.get(self.layer)
-        held = 0 if found is None else len(found.values)
-        return held + self.layers.growth.of(self.layer, state.changes) < MOST_NAMES
+        return version_of(last) > 0 or self.layers.size(self.layer, state.changes) < MOST_NAMES
 
     def error(self, last: Change | None) -> WireError:
         """The error for one that is full."""
@@ -94,23 +90,12 @@ class Empty(Struct):
 
     def holds(self, last: Change | None, state: EvaluatedState) -> bool:
         """Whether it is true after the writes before this one."""
-        self.left = len(names_in(self.layers, self.layer, state))
+        self.left = self.layers.size(self.layer, state.changes)
         return not self.left
 
     def error(self, last: Change | None) -> WireError:
         """The error that says how much is left."""
         return Conflict(f"Layer '{self.layer}' holds {self.left:,} configurations")
-
-
-def names_in(layers: Layers, layer: str, state: EvaluatedState) -> set[str]:
-    """The names that a layer has at the moment of an evaluation."""
-    found = layers.by_name.get(layer)
-    names = set() if found is None else set(found.values)
-    for change in state.written(LAYERED):
-        where, name = split(change.key)
-        if where == layer:
-            (names.discard if change.content is None else names.add)(name)
-    return names
 
 
 def missing(layer: str) -> NotFound:

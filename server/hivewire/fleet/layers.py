@@ -254,7 +254,7 @@ class Layers:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self.growth = Growth()
+        self._growth = Growth()
         self.ranked_anew = Written(LAYER, rank_of)
         self.tagger = Tagger(b"")
         self.by_name: dict[str, Layer] = {GLOBAL: Layer(GLOBAL, 0)}
@@ -307,6 +307,11 @@ class Layers:
             if name.startswith(OF_DEVICE):  # else it was deleted, with what it held
                 self.by_name[name] = layer
         return layer
+
+    def size(self, name: str, changes: Sequence[Change]) -> int:
+        """How many names a layer has after these changes of an evaluation."""
+        layer = self.by_name.get(name)
+        return (0 if layer is None else len(layer.values)) + self._growth.of(name, changes)
 
     def write(self, change: Change) -> tuple[Layer, str, Value | None, Value | None]:
         """Follow a change of a layer's configuration: the layer, the name, and its value before and after it."""
