@@ -15,11 +15,11 @@ class World {
     return made;
   }
 
-  /** Seconds that a token lives whose end a case waits for: ten times as long as this machine needs to connect. */
+  /** Seconds that a token lives whose end a case waits for: twenty times as long as this machine needs to connect. */
   async brief() {
     const start = performance.now();
     await this.client({names: []}).ready();
-    return Math.max(0.4, (performance.now() - start) / 100);
+    return Math.max(0.8, (performance.now() - start) / 50);
   }
 
   /** The end of a case, however it ended. */
