@@ -272,6 +272,8 @@ class GroupCommit(ABC, Generic[Item]):
 
     async def _commit(self) -> None:
         """Evaluate the queue, append the batch and answer; or put it back when another entry was appended first."""
+        if self._ended:
+            self._drop_ended()
         changes, append = self._evaluate()
         started = self._waiting = self._seconds()
         try:

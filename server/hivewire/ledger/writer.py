@@ -107,8 +107,6 @@ class Writer(GroupCommit[Transaction]):
 
     def _evaluate(self) -> tuple[int, Awaitable[bool]]:
         """As much of the queue as fits into one entry, and at least one transaction."""
-        if self._ended:
-            self._drop_ended()
         batch = Batch(self._state, self._journal.tip, self._now())
         taken: list[Waiting[Transaction]] = []
         outcomes: list[Outcome] = []

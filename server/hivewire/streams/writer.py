@@ -204,8 +204,6 @@ class Writer(GroupCommit[Draft | Revision]):
 
     def _evaluate(self) -> tuple[int, Awaitable[bool]]:
         """Stamp as much of the queue as fits into one entry."""
-        if self._ended:
-            self._drop_ended()
         queue, place, size = self._queue, self.index.next * ROOM, 0
         end = place + ROOM
         taken: list[Waiting[Draft | Revision]] = []
