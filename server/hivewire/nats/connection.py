@@ -10,8 +10,8 @@ import asyncio
 import re
 import ssl
 from base64 import b64decode
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,12 +242,8 @@ class Connection:
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a message without waiting for anything. Raises Silent."""
-        from nats import errors
-
-        try:
+        with _silence():
             await self.client.publish(subject, data, headers=None if headers is None else dict(headers))
-        except (errors.Error, OSError) as error:
-            raise Silent(str(error)) from error
 
     async def request(
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, *, seconds: float = REPLY_SECONDS
@@ -284,13 +280,9 @@ class Connection:
         async def heard(message: Msg) -> None:
             hear(_message_of(message))
 
-        from nats import errors
-
-        try:
+        with _silence():
             await self.client.subscribe(subject, cb=heard)
             await self.client.flush()
-        except (errors.Error, OSError) as error:
-            raise Silent(str(error)) from error
 
     async def get(self, stream: str, wanted: Mapping[str, Any]) -> Message | None:
         """The message with a `seq`, or the last one `last_by_subj`, by the leader; None when there is none.
@@ -307,23 +299,18 @@ class Connection:
 
     async def answer(self, subject: str, tell: Callable[[], bytes]) -> None:
         """Answer every request at a subject with what `tell` returns, until the end. Raises Silent."""
-        from nats import errors
 
         async def asked(message: Msg) -> None:
-            with suppress(errors.Error, OSError):  # the caller does not wait for long
+            with suppress(Silent), _silence():  # the caller does not wait for long
                 await message.respond(tell())
 
-        try:
+        with _silence():
             await self.client.subscribe(subject, cb=asked)
-        except (errors.Error, OSError) as error:
-            raise Silent(str(error)) from error
 
     async def ask_all(
         self, subject: str, seconds: float, enough: Callable[[list[bytes]], bool] = lambda found: False
     ) -> list[bytes]:
         """All answers to a request within this number of seconds, or until they are enough. Raises Silent."""
-        from nats import errors
-
         found: list[bytes] = []
         done = asyncio.Event()
 
@@ -334,7 +321,7 @@ class Connection:
                     done.set()
 
         client = self.client
-        try:
+        with _silence():
             inbox = client.new_inbox()
             subscription = await client.subscribe(inbox, cb=heard)
             await client.publish(subject, b"", reply=inbox)
@@ -342,8 +329,6 @@ class Connection:
                 async with asyncio.timeout(seconds):
                     await done.wait()
             await subscription.unsubscribe()
-        except (errors.Error, OSError) as error:
-            raise Silent(str(error)) from error
         return found
 
     async def read(self, stream: str, place: int, subject: str | None = None) -> list[Message]:
@@ -352,8 +337,6 @@ class Connection:
         It gives READ_MESSAGES and READ_BYTES at most; a server that is behind gives less than there is. Places that
         were purged are skipped. Raises Silent.
         """
-        from nats import errors
-
         found: list[Message] = []
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -366,28 +349,36 @@ class Connection:
 
         client = self.client
         inbox = client.new_inbox()
-        try:
+        with _silence():
             subscription = await client.subscribe(inbox, cb=heard)
-        except (errors.Error, OSError) as error:
-            raise Silent(str(error)) from error
         try:
             wanted = {"seq": place, "batch": READ_MESSAGES, "max_bytes": READ_BYTES}
             body = msgspec.json.encode(wanted if subject is None else wanted | {"next_by_subj": subject})
-            await client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
+            with _silence():
+                await client.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
             async with asyncio.timeout(READ_SECONDS):
                 status = await ended
         except TimeoutError:
             if not found:
                 raise Silent(f"no answer from the store within {READ_SECONDS:g} s") from None
             return found
-        except (errors.Error, OSError) as error:
-            raise Silent(str(error)) from error
         finally:
-            with suppress(errors.Error, OSError):  # not connected any more
+            with suppress(Silent), _silence():  # not connected any more
                 await subscription.unsubscribe()
         if status not in ("204", "404"):  # the end of the batch, and nothing there
             raise Silent(f"the store cannot be read now ({status})")
         return found
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What the library or the socket raises within this becomes Silent."""
+    from nats import errors
+
+    try:
+        yield
+    except (errors.Error, OSError) as error:
+        raise Silent(str(error)) from error
 
 
 def _new_client() -> Client:
