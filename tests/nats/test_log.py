@@ -401,8 +401,8 @@ async def test_a_log_that_lost_entries_is_noticed(site: Site) -> None:
     assert behind.bodies == [0]
 
 
-async def test_what_was_compacted_away_cannot_be_followed(site: Site) -> None:
-    """A gateway that is too far behind stops, and can restart."""
+async def left_behind(site: Site) -> Gateway:
+    """A gateway that heard nothing of five entries, of which the first ones are not in the log any more."""
     mine, other = await site.gateway(), await site.gateway()
     await other.log.close()
     other.connection.lose = 5
@@ -411,6 +411,12 @@ async def test_what_was_compacted_away_cannot_be_followed(site: Site) -> None:
     await mine.connection.api(f"STREAM.PURGE.{NAMES[0]}", {"seq": 4})
     while other.connection.lose:
         await asyncio.sleep(0.01)
+    return other
+
+
+async def test_what_was_compacted_away_cannot_be_followed(site: Site) -> None:
+    """A gateway that is too far behind stops, and can restart."""
+    other = await left_behind(site)
     await other.log.follow()
     found = await stopped(other)
     assert found.again
@@ -421,14 +427,7 @@ async def test_what_was_compacted_away_cannot_be_followed(site: Site) -> None:
 async def test_a_confirmation_notices_what_was_compacted_away(site: Site) -> None:
     """A gateway that was suspended does not say that it has everything because what comes next is not there any
     more."""
-    mine, other = await site.gateway(), await site.gateway()
-    await other.log.close()
-    other.connection.lose = 5
-    for number in range(5):
-        assert await mine.append(number)
-    await mine.connection.api(f"STREAM.PURGE.{NAMES[0]}", {"seq": 4})
-    while other.connection.lose:
-        await asyncio.sleep(0.01)
+    other = await left_behind(site)
     confirming = asyncio.create_task(other.log.confirm())
     await asyncio.sleep(0)  # it asks before the log is read
     await other.log.follow()

@@ -1135,17 +1135,29 @@ async def test_a_token_that_ends_while_the_disk_is_read_does_not_roll_back() -> 
     await world.close()
 
 
-@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
-async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(fields: dict[str, Any] | None) -> None:
-    """Nothing that it sent is written after the change that ended its rights was answered; others are not affected."""
+async def held_with_helper() -> tuple[HeldJournal, World, Caller]:
+    """A world whose next commit is held, and a second administrator in it."""
     journal = HeldJournal()
     world = await World(journal).open()
     await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
     helper = world.caller(HELPER)
     journal.began.clear()
     journal.go.clear()
-    ends = UserUpdate(userId=HELPER, user=UserUpdateFields(**fields)) if fields else TokenRevoke(userId=HELPER)
-    ended = asyncio.create_task(world.ask(ends))
+    return journal, world, helper
+
+
+async def end_helper(world: World, fields: dict[str, Any] | None) -> None:
+    """Take the rights of that administrator: by these fields, or by revoking all of its tokens."""
+    await world.ask(
+        UserUpdate(userId=HELPER, user=UserUpdateFields(**fields)) if fields else TokenRevoke(userId=HELPER)
+    )
+
+
+@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
+async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(fields: dict[str, Any] | None) -> None:
+    """Nothing that it sent is written after the change that ended its rights was answered; others are not affected."""
+    journal, world, helper = await held_with_helper()
+    ended = asyncio.create_task(end_helper(world, fields))
     await journal.began.wait()
     puts = [world.put(f"a{number}", "1", by) for number, by in enumerate((helper, world.admin, helper))]
     waiting = asyncio.gather(*puts, return_exceptions=True)
@@ -1162,17 +1174,11 @@ async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(f
 @pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
 async def test_writes_in_one_commit_with_the_end_of_their_author_are_dropped(fields: dict[str, Any] | None) -> None:
     """Nothing that it sent is written behind the change that ended its rights; what came before that is."""
-    journal = HeldJournal()
-    world = await World(journal).open()
-    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
-    helper = world.caller(HELPER)
-    journal.began.clear()
-    journal.go.clear()
+    journal, world, helper = await held_with_helper()
     held = asyncio.create_task(world.put("held", "1"))
     await journal.began.wait()
     before = asyncio.create_task(world.put("before", "1", helper))
-    ends = UserUpdate(userId=HELPER, user=UserUpdateFields(**fields)) if fields else TokenRevoke(userId=HELPER)
-    ended = asyncio.create_task(world.ask(ends))
+    ended = asyncio.create_task(end_helper(world, fields))
     for _ in range(10):  # until it waits too
         await asyncio.sleep(0)
     puts = [world.put(f"a{number}", "1", by) for number, by in enumerate((helper, world.admin, helper))]

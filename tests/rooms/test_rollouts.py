@@ -178,26 +178,6 @@ async def test_a_step_of_a_count_is_one_view(steps_of: Callable[..., list[int]])
         assert steps == [3]
 
 
-async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was counted was about another state."""
-    async with fleet("a", "b") as world:
-        devices = Devices(world, "a", "b")
-        number = await start(world, {"deviceIds": ["a", "b"]}, n="1")
-        await devices.listen()
-        progress = world.services.progress
-        counted = progress.count
-
-        async def count_while_it_is_held(rollout: Rollout, **how: bool) -> tuple[RolloutCounts, list[str]]:
-            found = await counted(rollout, **how)
-            monkeypatch.undo()  # to hold is to count too
-            await world.do("rollout/hold", rollout=number)
-            return found
-
-        monkeypatch.setattr(progress, "count", count_while_it_is_held)
-        await progress.judge()
-        assert (await state(world, number))[:2] == ("held", 1)
-
-
 def meanwhile(
     monkeypatch: pytest.MonkeyPatch, owner: object, name: str, what: Callable[[], Coroutine[Any, Any, object]]
 ) -> None:
@@ -211,6 +191,18 @@ def meanwhile(
         return found
 
     monkeypatch.setattr(owner, name, wrapped)
+
+
+async def test_a_rollout_that_is_held_while_it_is_counted_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was counted was about another state."""
+    async with fleet("a", "b") as world:
+        devices = Devices(world, "a", "b")
+        number = await start(world, {"deviceIds": ["a", "b"]}, n="1")
+        await devices.listen()
+        progress = world.services.progress
+        meanwhile(monkeypatch, progress, "count", lambda: world.do("rollout/hold", rollout=number))
+        await progress.judge()
+        assert (await state(world, number))[:2] == ("held", 1)
 
 
 async def test_a_rollout_that_is_held_while_its_values_are_judged_stays_held(monkeypatch: pytest.MonkeyPatch) -> None:
