@@ -79,20 +79,26 @@ class Dispatcher:
         """
         answer: Any = self.start(caller, request)
         # One coroutine less for polls, of which thousands wait.
-        return answer if request.read_only and type(answer) is CoroutineType else self._conclude(answer, conditions)
+        return (
+            answer
+            if request.read_only and type(answer) is CoroutineType
+            else self._conclude(caller, answer, conditions)
+        )
 
-    async def _conclude(self, answer: Answer, conditions: Callable[[], Sequence[Condition]]) -> Reply:
+    async def _conclude(self, caller: Caller, answer: Answer, conditions: Callable[[], Sequence[Condition]]) -> Reply:
         if isinstance(answer, PendingMessage):
-            return await answer.reply()
+            return await answer.reply(caller.identity)
         if not isinstance(answer, (Reply, PendingWrite)):
-            return await self._conclude(await answer, conditions)
+            return await self._conclude(caller, await answer, conditions)
         if isinstance(answer, Reply):
             return answer
-        return await self.write(answer, conditions())
+        return await self.write(caller, answer, conditions())
 
-    def write(self, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()) -> Coroutine[Any, Any, Reply]:
+    def write(
+        self, caller: Caller, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()
+    ) -> Coroutine[Any, Any, Reply]:
         """The reply to a write of an admitted caller, once it is durable. Raises as `carry_out`."""
-        return commit(self.ledger, _under(conditions, pending) if conditions else pending)
+        return commit(self.ledger, _under(conditions, pending) if conditions else pending, caller.identity)
 
     def admit(self, caller: Caller, shape: type[Request]) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""

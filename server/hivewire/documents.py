@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT, TENANT, Tenants
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
@@ -48,14 +49,12 @@ _T = TypeVar("_T")
 
 
 class Saver(NamedTuple):
-    """The caller that saves a document. `record_id` is that of the tenant when the request came in; `client` says that
-    `login` is the id of an OAuth client; `check_right` raises WireError when the caller has lost the right to save
-    since."""
+    """The caller that saves a document. `record_id` is that of the tenant when the request came in; `check_right`
+    raises WireError when the caller has lost the right to save since."""
 
     tenant: str
     record_id: int
-    login: str
-    client: bool
+    identity: Identity
     check_right: Callable[[], object]
 
 
@@ -197,17 +196,17 @@ class Documents:
         self, author: Saver, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
     ) -> Save | None:
         """One attempt to replace a version; None when the stored version changed meanwhile."""
-        before = stored.header if stored is not None else None
-        moment = self._ledger.now()
+        before, identity = stored.header if stored is not None else None, author.identity
+        login, moment = identity.login, self._ledger.now()
         # The write below expects that this version is still the last one, so the date check still holds when it is
         # committed (section 4.1).
         stale = not dates.may_save(before.updatedTime if before is not None else None, since, moment)
         time = dates.next_time(before.updatedTime if before is not None else None, moment)
         members: dict[str, Any] = {
             "createdTime": before.createdTime if before is not None else time,
-            "createdBy": before.createdBy if before is not None else author.login,
+            "createdBy": before.createdBy if before is not None else login,
             "updatedTime": time,
-            "updatedBy": author.login,
+            "updatedBy": login,
         }
         last = self._ledger.kind(DOCUMENT).last(author.tenant)
         old = work.Version(stored.document, stored.header.counter) if stored is not None else None
@@ -229,9 +228,9 @@ class Documents:
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         # Where the first save meets the tenant's delete in one commit, there is no document yet for the two to meet on.
         guard = Guard(TENANT, author.tenant, (Exists(author.record_id),))
-        transaction = Transaction((write,), author.login, (guard,), author.client)
+        transaction = Transaction((write,), login, (guard,), bool(identity.client))
         try:
-            version = await commit(self._ledger, PendingWrite(transaction, _only, _conflict))
+            version = await commit(self._ledger, PendingWrite(transaction, _only, _conflict), identity)
         except VersionConflict:
             return None
         return Save(version, saved.part)

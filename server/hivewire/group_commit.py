@@ -17,12 +17,21 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from hivewire.telemetry import log
 from hivewire.unexpected import log_unexpected, safely
 
-Item = TypeVar("Item")
+
+class Asked(Protocol):
+    """What is written."""
+
+    @property
+    def by(self) -> Any:
+        """The identity of the caller who asks for it; None if nobody does."""
+
+
+Item = TypeVar("Item", bound=Asked)
 
 Done: TypeAlias = Callable[..., None]
 """Called with whatever was submitted with an item, and with its outcome: an exception, or what is durable."""
@@ -184,6 +193,10 @@ class GroupCommit(ABC, Generic[Item]):
         self._queue.append((item, size, done, about))
         if self._sleeping is not None:
             self._wake()
+
+    def end_by(self, is_ended: Callable[[Any], bool]) -> None:
+        """Drop what waits of callers whose rights have ended, by their identities; it gets `unwritten`."""
+        self._end(lambda item: item.by is not None and is_ended(item.by))
 
     def _end(self, is_ended: Callable[[Item], bool]) -> None:
         """Drop what waits of an author whose rights have ended, before the next batch is evaluated: everything ahead of

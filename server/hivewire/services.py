@@ -130,7 +130,8 @@ def wire(
     """
     access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
     tokens = Tokens(key, users, tenants, access, refresh)
-    users.on_end = messages.end_author
+    users.on_end = lambda user_id: messages.end_by(lambda by: by.user_id == user_id)
+    tokens.on_revoked = lambda: messages.end_by(tokens.revoked)
     telemetry, pool = Telemetry(), ProcessPool()
     ledger.measure(telemetry.committed)
     telemetry.on_failure = ledger.audit.note_failure

@@ -225,9 +225,11 @@ class Session:
             result: Any = self._dispatcher.start(self.caller, request)
             kind = type(result)  # looked at once, because `isinstance` takes long for structs
             if kind is PendingWrite:
+                result.transaction.by = self.caller.identity
                 self._dispatcher.ledger.submit(result.transaction, Session._written, self, call, result)
                 self._log = LEDGER
             elif kind is PendingMessage:
+                result.by = self.caller.identity
                 result.log.submit(result, Session._written, self, call, result)
                 self._log = request.log
             elif kind is CoroutineType:
@@ -301,8 +303,10 @@ class Session:
         try:
             result = task.result()
             if isinstance(result, PendingWrite):
+                result.transaction.by = self.caller.identity
                 self._dispatcher.ledger.submit(result.transaction, Session._written, self, call, result)
             elif isinstance(result, PendingMessage):
+                result.by = self.caller.identity
                 result.log.submit(result, Session._written, self, call, result)
             else:
                 self._succeed(call, result)

@@ -315,13 +315,13 @@ async def test_a_client_is_told_to_read_before_trying_again(site: Site) -> None:
     pending = PendingWrite(put("a"), lambda changes: changes, lambda refused: InternalError())
     journal.script += [Fault.LOST, Fault.REFUSED]
     with pytest.raises(Unavailable) as undecided:
-        await commit(mine, pending)
+        await commit(mine, pending, None)
     assert str(undecided.value) == "not known whether this was written; read before trying again"
     with pytest.raises(Unavailable, match="the log is full; nothing was written"):
-        await commit(mine, pending)
+        await commit(mine, pending, None)
     await mine.close()
     with pytest.raises(Unavailable, match="the gateway is stopping; nothing was written"):
-        await commit(mine, pending)
+        await commit(mine, pending, None)
 
 
 async def test_a_log_that_fails_costs_only_the_batch(site: Site) -> None:

@@ -40,6 +40,7 @@ from hivewire_protocol.errors import (
     TokenRevoked,
     TooManyAttempts,
     Unauthorized,
+    Unavailable,
     UnknownLogin,
     UserNotActive,
     VersionConflict,
@@ -1140,24 +1141,26 @@ async def held_with_helper() -> tuple[HeldJournal, World, Caller]:
     journal = HeldJournal()
     world = await World(journal).open()
     await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
-    helper = world.caller(HELPER)
+    helper = world.caller(HELPER, j="lost")
     journal.began.clear()
     journal.go.clear()
     return journal, world, helper
 
 
-async def end_helper(world: World, fields: dict[str, Any] | None) -> None:
-    """Take the rights of that administrator: by these fields, or by revoking all of its tokens."""
-    await world.ask(
-        UserUpdate(userId=HELPER, user=UserUpdateFields(**fields)) if fields else TokenRevoke(userId=HELPER)
-    )
+ENDS = {
+    "role": UserUpdate(userId=HELPER, user=UserUpdateFields(role=1)),
+    "status": UserUpdate(userId=HELPER, user=UserUpdateFields(status=1)),
+    "revoked": TokenRevoke(userId=HELPER),
+    "one token": TokenRevoke(tokenId="lost"),
+}
+"""What ends the rights of that administrator, or of its token."""
 
 
-@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
-async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(fields: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("end", ENDS)
+async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(end: str) -> None:
     """Nothing that it sent is written after the change that ended its rights was answered; others are not affected."""
     journal, world, helper = await held_with_helper()
-    ended = asyncio.create_task(end_helper(world, fields))
+    ended = asyncio.create_task(world.ask(ENDS[end]))
     await journal.began.wait()
     puts = [world.put(f"a{number}", "1", by) for number, by in enumerate((helper, world.admin, helper))]
     waiting = asyncio.gather(*puts, return_exceptions=True)
@@ -1171,14 +1174,14 @@ async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(f
     await world.close()
 
 
-@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
-async def test_writes_in_one_commit_with_the_end_of_their_author_are_dropped(fields: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("end", ENDS)
+async def test_writes_in_one_commit_with_the_end_of_their_author_are_dropped(end: str) -> None:
     """Nothing that it sent is written behind the change that ended its rights; what came before that is."""
     journal, world, helper = await held_with_helper()
     held = asyncio.create_task(world.put("held", "1"))
     await journal.began.wait()
     before = asyncio.create_task(world.put("before", "1", helper))
-    ended = asyncio.create_task(end_helper(world, fields))
+    ended = asyncio.create_task(world.ask(ENDS[end]))
     for _ in range(10):  # until it waits too
         await asyncio.sleep(0)
     puts = [world.put(f"a{number}", "1", by) for number, by in enumerate((helper, world.admin, helper))]
@@ -1189,6 +1192,20 @@ async def test_writes_in_one_commit_with_the_end_of_their_author_are_dropped(fie
     await asyncio.gather(held, before, ended)
     assert [type(result).__name__ for result in results] == ["Unavailable", "ConfigurationReply", "Unavailable"]
     assert [row.name for row in (await world.ask(ConfigurationList())).configurations] == ["a1", "before", "held"]
+    await world.close()
+
+
+async def test_writes_with_another_token_are_not_dropped() -> None:
+    """The revocation of one token ends nothing else of its user."""
+    journal, world, helper = await held_with_helper()
+    ended = asyncio.create_task(world.ask(TokenRevoke(tokenId="lost")))
+    await journal.began.wait()
+    other, none = world.caller(HELPER, j="other"), world.caller(HELPER)
+    puts = [asyncio.create_task(world.put("a", str(number), by)) for number, by in enumerate((other, helper, none))]
+    await asyncio.sleep(0)
+    journal.go.set()
+    results = await asyncio.gather(ended, *puts, return_exceptions=True)
+    assert [isinstance(result, Unavailable) for result in results] == [False, False, True, False]
     await world.close()
 
 

@@ -12,10 +12,12 @@ import pytest
 
 from hivewire.actions import device_messages
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
 from hivewire.session import Session
 from hivewire.streams import reader
+from hivewire.streams.log import Log
 from hivewire.streams.message import Undecided
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -24,8 +26,10 @@ from hivewire_protocol.errors import (
     NotAllowed,
     NotFound,
     OutOfBounds,
+    TokenRevoked,
     TooLarge,
     Unavailable,
+    UserNotActive,
 )
 from hivewire_protocol.nouns.notification import NotificationList
 from tests.rooms.test_devices import ADMIN, ANN, BEN, DENIED, NOT_FOUND, TOKENS, World
@@ -524,32 +528,78 @@ async def test_a_storage_that_fails_is_told(world: Messages) -> None:
     assert await world.names("notification") == []
 
 
-async def test_inserts_that_wait_are_dropped_when_their_author_is_locked(
-    world: Messages, monkeypatch: pytest.MonkeyPatch
+class Slow:
+    """A storage of messages that appends when it is told to."""
+
+    def __init__(self, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self._append = log._engine.append
+        monkeypatch.setattr(log._engine, "append", self.append)
+
+    async def append(self, number: int, entry: bytes) -> bool:
+        self.began.set()
+        await self.go.wait()
+        return await self._append(number, entry)
+
+
+ENDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "locked": ("user/update", {"userId": ANN, "user": {"status": 1}}),
+    "revoked": ("token/revoke", {"tokenId": "lost"}),
+    "revoked device": ("device/revoke", {"deviceId": "lamp"}),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_inserts_that_wait_are_dropped_when_the_rights_to_them_end(
+    world: Messages, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     """The storage is slow: what it has already is stored, what waits is not, and others are not affected."""
-    engine, go, began = world.services.messages.notifications._engine, asyncio.Event(), asyncio.Event()
-    append = engine.append
-
-    async def slow(number: int, entry: bytes) -> bool:
-        began.set()
-        await go.wait()
-        return await append(number, entry)
-
-    monkeypatch.setattr(engine, "append", slow)
-    ann = world.caller(ANN)
+    slow, ann = (
+        Slow(world.services.messages.notifications, monkeypatch),
+        world.caller(ANN, j="lost", d=["lamp"], i=now()),
+    )
     first = asyncio.create_task(world.tell("first", caller=ann))
-    await began.wait()
+    await slow.began.wait()
     waiting = [
         asyncio.create_task(world.tell(name, caller=by)) for name, by in (("waits", ann), ("other", world.admin))
     ]
     await asyncio.sleep(0)
-    await world.do("user/update", userId=ANN, user={"status": 1})
-    go.set()
+    action, members = ENDS[end]
+    await world.do(action, **members)
+    slow.go.set()
     _, refused, other = await asyncio.gather(first, *waiting, return_exceptions=True)
     assert (type(refused), "nothing was stored" in str(refused)) == (Unavailable, True)
     assert isinstance(other, dict)
     assert sorted(await world.names("notification")) == ["first", "other"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_updates_that_wait_are_dropped_when_the_rights_to_them_end(
+    world: Messages, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """That of a command whose former update is being stored, and that of another command."""
+    first, second = [(await world.order(name))["id"] for name in ("one", "two")]
+    slow = Slow(world.services.messages.commands, monkeypatch)
+    ann = world.caller(ANN, j="lost", d=["lamp"], i=now())
+
+    def update(number: int, status: str, by: Caller | None) -> asyncio.Task[Any]:
+        members = {"deviceId": "lamp", "commandId": number, "command": {"status": status}}
+        return asyncio.create_task(world.do("command/update", by, **members))
+
+    before = update(first, "before", ann)
+    await slow.began.wait()
+    waiting = [update(first, "behind", ann), update(second, "beside", ann), update(second, "other", None)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    action, members = ENDS[end]
+    await world.do(action, **members)
+    slow.go.set()
+    _, behind, beside, other = await asyncio.gather(before, *waiting, return_exceptions=True)
+    assert isinstance(behind, (UserNotActive, TokenRevoked))
+    assert (type(beside), "nothing was stored" in str(beside)) == (Unavailable, True)
+    assert isinstance(other, dict)
+    listed = (await world.do("command/list", deviceId="lamp"))["commands"]
+    assert sorted(each["status"] for each in listed) == ["before", "other"]
 
 
 # Over one connection.

@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from hivewire import documents, slices
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tenants import DOCUMENT
 from hivewire.documents import Documents, Saver, Stored
 from hivewire.ledger.ledger import Ledger
@@ -45,16 +46,18 @@ async def put(
 ) -> Stored:
     """Save BODY as somebody who may."""
     number = world.services.tenants.record_id(tenant) or 0
-    return (await store.save(Saver(tenant, number, login, False, lambda: None), BODY, since))[0]
+    return (
+        await store.save(Saver(tenant, number, structs.replace(ANONYMOUS, login=login), lambda: None), BODY, since)
+    )[0]
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
     """Have each of these written right before what is committed next."""
 
-    async def late(ledger: Ledger, pending: PendingWrite[Stored]) -> Stored:
+    async def late(ledger: Ledger, pending: PendingWrite[Stored], by: Identity) -> Stored:
         if between:
             await ledger.commit(between.pop(0))
-        return await commit(ledger, pending)
+        return await commit(ledger, pending, by)
 
     monkeypatch.setattr(documents, "commit", late)
 
@@ -154,7 +157,9 @@ async def test_of_a_user_and_a_client_of_one_name_each_loses_only_its_own_writes
         "user": users.write("helper", change, None),
         "secret": tenants.update_client("helper", None, "another", None),
     }[ending]
-    saver = Saver("t1", tenants.record_id("t1") or 0, "helper", True, lambda: None)
+    saver = Saver(
+        "t1", tenants.record_id("t1") or 0, structs.replace(ANONYMOUS, login="helper", client=1), lambda: None
+    )
     journal.began.clear()
     journal.go.clear()
     ended = asyncio.create_task(ledger.commit(ends))

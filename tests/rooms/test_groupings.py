@@ -113,7 +113,7 @@ async def assign(world: World, user: int, **lists: Any) -> None:
     def change(user: User) -> Transaction:
         return world.users.replace(user, structs.replace(user.content, **lists), None)
 
-    await change_user(world.users, user, change)
+    await change_user(world.users, None, user, change)
 
 
 async def register(world: World, device: str, network: int = 1, device_type: int = 1) -> None:

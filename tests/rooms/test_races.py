@@ -115,12 +115,20 @@ async def test_changes_of_one_user_do_not_undo_one_another(two: list[Gateway]) -
             await gateway.ask(ConfigurationPut(name="a", value="1"), caller)
 
 
-@pytest.mark.parametrize("fields", [{"status": Status.LOCKED_OUT}, {"role": Role.CLIENT}], ids=["locked", "role"])
-async def test_nothing_is_written_behind_the_end_of_its_author(two: list[Gateway], fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        UserUpdate(userId=JOHN, user=UserUpdateFields(status=Status.LOCKED_OUT)),
+        UserUpdate(userId=JOHN, user=UserUpdateFields(role=Role.CLIENT)),
+        TokenRevoke(tokenId="lost"),
+    ],
+    ids=["locked", "role", "revoked"],
+)
+async def test_nothing_is_written_behind_the_end_of_its_author(two: list[Gateway], end: Request) -> None:
     """What was evaluated before another gateway locked its author is not evaluated again behind that."""
-    john = two[0].caller(JOHN)
+    john = two[0].caller(JOHN, j="lost")
     put = two[0].ask(ConfigurationPut(name="a", value="1"), john)
-    mine, theirs = await race(two, put, UserUpdate(userId=JOHN, user=UserUpdateFields(**fields)))
+    mine, theirs = await race(two, put, end)
     assert not isinstance(theirs, WireError)
     assert (type(mine), two[0].ledger.get("configuration", "a")) == (Unavailable, None)
 

@@ -184,7 +184,7 @@ async def test_a_change_of_the_administrator_at_the_same_moment_is_kept() -> Non
     def renew(user: User) -> Transaction:
         return gateway.users.replace(user, structs.replace(user.content, data={"changed": True}), None)
 
-    changed = change_user(gateway.users, 1, renew)
+    changed = change_user(gateway.users, None, 1, renew)
     await asyncio.gather(changed, seeds.write(gateway.ledger, gateway.users))
     gateway.hold(ann=([1], [1]))
     ann = gateway.users.by_id(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 import jwt
@@ -144,12 +144,21 @@ class Tokens:
         self.generation = 0
         """Grows with every change of a user, client or tenant, and with every revocation. Cached decisions about
         rights depend on it."""
-        users.on_change = tenants.on_change = self.revocations.on_change = self.begin_generation
+        users.on_change = tenants.on_change = self.begin_generation
+        self.revocations.on_change = self._end_revoked
+        self.on_revoked: Callable[[], None] = lambda: None
+        """Called when tokens were revoked, after what waits for the ledger was dropped."""
 
     def begin_generation(self) -> None:
         """Invalidate all cached decisions about rights."""
         self.generation += 1
         self._verified.clear()
+
+    def _end_revoked(self) -> None:
+        """Drop what waits to be written with tokens that were revoked."""
+        self.begin_generation()
+        self._users.ledger.end_by(self.revoked)
+        self.on_revoked()
 
     def use(self, key: Key, previous: Previous | None) -> None:
         """Sign with this key from now on. Tokens of keys that are neither of the two are refused."""

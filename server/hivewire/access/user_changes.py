@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hivewire.access.identity import Identity
 from hivewire.access.users import User, Users
 from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Refused, Transaction
@@ -12,9 +13,13 @@ from hivewire_protocol.messages import DONE, Reply, WriteReply
 
 
 async def change_user(
-    users: Users, user_id: int, change: Callable[[User], Transaction | None], dry_run: bool | None = None
+    users: Users,
+    by: Identity | None,
+    user_id: int,
+    change: Callable[[User], Transaction | None],
+    dry_run: bool | None = None,
 ) -> Reply:
-    """Write what `change` makes of the user as it is now; None changes nothing.
+    """Write what `change`, for which `by` asks, makes of the user as it is now; None changes nothing.
 
     It is called again when the transaction was refused because of another change, so it looks at everything that its
     conditions are about. Raises NotFound without such a user, and what `change` raises.
@@ -25,7 +30,7 @@ async def change_user(
         if transaction is None:
             return WriteReply(True) if dry_run else DONE
         pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
-        return await commit(users.ledger, pending.tried(dry_run))
+        return await commit(users.ledger, pending.tried(dry_run), by)
 
     return await changed(users.changing, user_id, attempt)
 

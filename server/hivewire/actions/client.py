@@ -67,7 +67,7 @@ async def update(services: Services, caller: Caller, request: ClientUpdate) -> R
         except TenancyError as error:
             raise OutOfBounds(str(error)) from None
         pending: PendingWrite[Reply] = PendingWrite(transaction, updated, conflict)
-        return await commit(services.ledger, pending.tried(request.dryRun))
+        return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
     return await changed(services.tenants.changing, name, attempt)
 

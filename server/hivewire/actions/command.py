@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from hivewire.actions.checks import MAX_NAME, json_object
+from hivewire.actions.checks import MAX_NAME, check_token, json_object
 from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
@@ -122,11 +122,13 @@ async def update(services: Services, caller: Caller, request: CommandUpdate) -> 
     status, result = fields.status, given_object(fields.result)
     check_bound(text_of(status), MAX_NAME, "status")
 
-    def change(last: Message) -> Update:
+    def change(last: Message) -> Update:  # once earlier updates of the command are over, and it has been read
+        check_token(services, caller)
+        services.registry.reach(caller.identity, request.deviceId)
         view = _view.decode(last.body)
         view.status = view.status if status is None else status
         view.result = view.result if result is None else result
-        return Update(view.stamped, view.status, size=len(view.parameters) + len(view.result))
+        return Update(view.stamped, view.status, len(view.parameters) + len(view.result), caller.identity)
 
     try:
         await stored(services.messages.commands.update(device.record_id, number, change))

@@ -126,7 +126,8 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
         await services.registry.forget(device_id)
         transaction = _saving(services, caller, device_id, fields, data)
         transaction.dry_run = bool(request.dryRun)
-        [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
+        pending = PendingWrite(transaction, lambda changes: changes, conflict)
+        [change] = await commit(services.ledger, pending, caller.identity)
         return change
 
     change = await changed(services.registry.changing, (KIND, device_id), attempt)
@@ -256,7 +257,7 @@ async def delete(services: Services, caller: Caller, request: DeviceDelete) -> R
         device = services.registry.reach(caller.identity, device_id)
         transaction = Transaction(services.registry.removal(device), caller.identity.login)
         pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, conflict)
-        return await commit(services.ledger, pending.tried(request.dryRun))
+        return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
     return await changed(services.registry.changing, (KIND, device_id), attempt)
 

@@ -134,7 +134,8 @@ async def label(services: Services, caller: Caller, request: DeviceLabel) -> Rep
     def labelled(changes: list[Change]) -> DeviceLabelReply:
         return DeviceLabelReply(labels, UNSET if request.dryRun else changes[0].revision)
 
-    return await commit(services.ledger, PendingWrite(transaction, labelled, _refusal).tried(request.dryRun))
+    pending = PendingWrite(transaction, labelled, _refusal)
+    return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
 
 def _refusal(refused: Refused) -> WireError:
@@ -197,7 +198,7 @@ async def revoke(services: Services, caller: Caller, request: DeviceRevoke) -> R
     device = services.registry.reach(caller.identity, request.deviceId)
     transaction = services.tokens.revocations.revoke_device(device.id, now(), caller.identity.login)
     pending = PendingWrite(transaction, lambda changes: DONE, too_many_revoked)
-    return await commit(services.ledger, pending.tried(request.dryRun))
+    return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
 
 READS = {DeviceEffective: effective, DeviceLabel: label, DeviceReport: report, DeviceRevoke: revoke}

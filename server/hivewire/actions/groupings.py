@@ -257,7 +257,7 @@ async def _change(
         current = Expected(revision=record.revision if record is not None else 0)
         transaction = Transaction(writes(grouping, current), caller.identity.login)
         pending: PendingWrite[Reply] = PendingWrite(transaction, lambda changes: DONE, refuse)
-        return await commit(services.ledger, pending.tried(dry_run))
+        return await commit(services.ledger, pending.tried(dry_run), caller.identity)
 
     return await changed(services.registry.changing, (noun.kind, str(grouping_id)), attempt)
 

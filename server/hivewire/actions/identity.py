@@ -261,7 +261,8 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if token_id is None or not 1 <= len(token_id) <= MAX_TOKEN_ID:
         raise OutOfBounds("the token has no id: end all tokens of its user")
     transaction = services.tokens.revocations.revoke(token_id, identity.login)
-    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked))
+    pending = PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked)
+    return await commit(services.ledger, pending, caller.identity)
 
 
 def too_many_revoked(refused: Refused) -> WireError:
@@ -277,7 +278,7 @@ async def _revoke_all(services: Services, caller: Caller, user_id: int) -> Reply
         content = structs.replace(user.content, generation=user.content.generation + 1)
         return services.users.replace(user, content, caller.identity.login)
 
-    return await change_user(services.users, user_id, change)
+    return await change_user(services.users, caller.identity, user_id, change)
 
 
 def _claims(granter: Identity, types: frozenset[int] | None, user: User, payload: TokenPayload) -> Claims:

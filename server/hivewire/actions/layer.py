@@ -115,7 +115,8 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
     content = msgspec.json.encode(LayerContent(rank, target))
     write = Write(LAYER, name, content, "application/json", None, conditions)
     transaction = Transaction([write], caller.identity.login, dry_run=bool(request.dryRun))
-    change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
+    pending = PendingWrite(transaction, lambda changes: changes[0], refusal)
+    change = await commit(services.ledger, pending, caller.identity)
     await fleet.settled()
     if request.dryRun:
         affects = await in_slices(effect.of_target(fleet, name, rank, target))
@@ -141,7 +142,7 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
         transaction = Transaction(writes, caller.identity.login, dry_run=bool(request.dryRun))
         pending = PendingWrite(transaction, lambda changes: changes[0], refusal)
         try:
-            change = await commit(services.ledger, pending)
+            change = await commit(services.ledger, pending, caller.identity)
             if not request.dryRun:
                 return RevisionReply(change.revision)
             return RevisionReply(dryRun=True, affects=await in_slices(effect.of_names(fleet, {name: held})))

@@ -143,7 +143,7 @@ async def _assign(
         transaction.guards = [exists(side.kind, wanted)]
         return transaction
 
-    return await change_user(services.users, found.id, change, request.dryRun)
+    return await change_user(services.users, caller.identity, found.id, change, request.dryRun)
 
 
 async def assign_network(services: Services, caller: Caller, request: UserAssignNetwork) -> Reply:
@@ -200,7 +200,7 @@ async def _change(
         content = made(user.content)
         return None if content == user.content else services.users.replace(user, content, caller.identity.login)
 
-    return await change_user(services.users, found.id, change, request.dryRun)
+    return await change_user(services.users, caller.identity, found.id, change, request.dryRun)
 
 
 READS = {

@@ -125,7 +125,8 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     write = Write(ROLLOUT, "", msgspec.json.encode(content), "application/json", None, conditions)
     guards = [*guards_of(writes), *(Guard(each.kind, each.key, (schedules.Lasting(),)) for each in writes)]
     transaction = Transaction([write], caller.identity.login, guards, dry_run=bool(request.dryRun))
-    change = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes[0], refusal))
+    pending = PendingWrite(transaction, lambda changes: changes[0], refusal)
+    change = await commit(services.ledger, pending, caller.identity)
     if not request.dryRun:
         if content.state == RUNNING:
             log_state(change.id, content)
@@ -326,7 +327,7 @@ async def _change(
             new = ended(content, ROLLED_BACK, now, counts, f"rolled back by {caller.identity.login}")
         if request.dryRun:  # it would succeed: after another decision about the rollout this is tried again
             return RolloutReply(change.id, dryRun=True)
-        revision = await services.progress.write(change, new, author=caller.identity.login)
+        revision = await services.progress.write(change, new, by=caller.identity)
         if revision is not None:
             return RolloutReply(change.id, revision)
 

@@ -101,7 +101,7 @@ async def put(services: Services, caller: Caller, request: SchemaPut) -> Reply:
         pending: PendingWrite[Reply] = PendingWrite(Transaction((write,), caller.identity.login), _written, _refusal)
         if request.dryRun:
             pending.answer = _would_write
-        return await commit(services.ledger, pending.tried(request.dryRun))
+        return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
 
 def _survey(services: Services, caller: Caller, names: str, schema: bytes, *, secret: bool = False) -> Survey:

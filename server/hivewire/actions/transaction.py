@@ -98,7 +98,7 @@ async def _schedule(services: Services, caller: Caller, request: ConfigurationTr
     for index, change in enumerate(request.changes or ()):
         if change.expires is not None:
             schedules.moment(f"changes[{index}].expires", change.expires, when, "after at")
-    await commit(services.ledger, now_instead)
+    await commit(services.ledger, now_instead, caller.identity)
     check_token(services, caller)  # it may have ended meanwhile
     layers = {change.layer for change in request.changes or () if change.layer}
     devices = {layer: record for layer in layers if (record := services.fleet.record_of(layer))}

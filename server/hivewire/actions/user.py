@@ -125,7 +125,7 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         return UserInsertReply(created)
 
     pending: PendingWrite[Reply] = PendingWrite(transaction, inserted, lambda refused: taken())
-    return await commit(services.ledger, pending.tried(request.dryRun))
+    return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
 
 def _check_administrator(services: Services, caller: Caller) -> None:
@@ -185,7 +185,7 @@ async def _change(
             transaction.guards = [_another_administrator(services, user)]
         return transaction
 
-    reply = await change_user(services.users, user.id, change, dry_run)
+    reply = await change_user(services.users, caller.identity, user.id, change, dry_run)
     if fields.status == Status.ACTIVE and not dry_run:
         services.throttle.forgive(user.login if login is None else login)
     return reply
@@ -213,7 +213,7 @@ async def delete(services: Services, caller: Caller, request: UserDelete) -> Rep
             transaction.guards = [_another_administrator(services, user)]
         return transaction
 
-    return await change_user(services.users, request.userId, change, request.dryRun)
+    return await change_user(services.users, caller.identity, request.userId, change, request.dryRun)
 
 
 def _another_administrator(services: Services, user: User) -> Guard:

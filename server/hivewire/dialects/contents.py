@@ -76,7 +76,9 @@ class Contents:
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
         judged = put_content(self._services, call.caller, asked, content)
         pending = judged if isinstance(judged, PendingWrite) else await judged
-        reply = await self._dispatcher.write(pending, conditions_of(request, self._services.resources.change))
+        reply = await self._dispatcher.write(
+            call.caller, pending, conditions_of(request, self._services.resources.change)
+        )
         assert isinstance(reply, ConfigurationReply)  # noqa: S101 - what a put answers
         headers = {"ETag": f'"{reply.configuration.entityVersion}"', REVISION.name: str(reply.revision)}
         if reply.dryRun is not UNSET:

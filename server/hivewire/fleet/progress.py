@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import structs
 
+from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.component import end
@@ -237,10 +238,10 @@ class Progress:
             await self.write(change, decision.content, settled)
 
     async def write(
-        self, change: Change, content: RolloutContent, also: Transaction | None = None, author: str | None = None
+        self, change: Change, content: RolloutContent, also: Transaction | None = None, by: Identity | None = None
     ) -> int | None:
         """Write what a rollout is from now on, with the layer if it is complete. `change` is what that was decided
-        from: None when there is another one by now, otherwise the revision."""
+        from: None when there is another one by now, otherwise the revision. `by` is who asks for it, if anybody."""
         write = Write(
             ROLLOUT,
             str(change.id),
@@ -248,7 +249,7 @@ class Progress:
             "application/json",
             preconditions=(Expected(revision=change.revision),),
         )
-        transaction = Transaction([write], author)
+        transaction = Transaction([write], by.login if by is not None else None, by=by)
         if also is not None:
             transaction = Transaction([write, *also.writes], also.author, also.guards)
         try:

@@ -65,7 +65,7 @@ class Batch:
         self.changes: list[Change] = []
         """The changes of all transactions so far."""
         self.is_last = False
-        """Whether what comes next has to wait for this batch, which may end the rights of its author."""
+        """Whether what comes next has to wait for this batch, which may end the rights to it."""
         self._befores: list[Change | None] = []  # for each change the previous one of its record, to undo it
         self._drafts: dict[str, Draft] = {}
         self._state = state
@@ -164,7 +164,7 @@ class Batch:
         draft = self._drafts.get(kind)
         if draft is None:
             draft = self._drafts[kind] = Draft(self._state.kind(kind))
-            self.is_last = self.is_last or KINDS[kind].author
+            self.is_last = self.is_last or KINDS[kind].rights
         return draft
 
     # As an `EvaluatedState`.

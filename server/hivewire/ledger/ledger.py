@@ -97,6 +97,7 @@ class Ledger(State):
         self.submit = self._writer.submit  # no call between a put and the queue
         self.durable_ago = self._writer.durable_ago
         self.end_author = self._writer.end
+        self.end_by = self._writer.end_by
         self.probe = self._writer.probe
         self.on_notes: list[Callable[[Mapping[str, str]], None]] = [self._sweep.recall]
         """Called with the notes that other gateways keep."""

@@ -46,9 +46,11 @@ class PendingWrite(Struct, Generic[R], gc=False):
             return error
 
 
-async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
-    """The reply, once the write is durable. Raises WireError."""
+async def commit(ledger: Ledger, pending: PendingWrite[R], by: Any) -> R:
+    """The reply, once the write is durable, that somebody with this identity asks for; None for nobody. Raises
+    WireError."""
     outcome: Outcome
+    pending.transaction.by = by
     try:
         outcome = await ledger.commit(pending.transaction)
     except LedgerError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from sys import intern
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -19,17 +19,17 @@ class KindRules(NamedTuple):
     """Whether older changes are kept. Never of what contains password hashes or secrets."""
     audited: bool
     """Whether each change is a row of the audit too, written in the same append."""
-    author: bool = False
-    """Whether its records are the authors of changes. A change of one may end the rights to what waits behind it."""
+    rights: bool = False
+    """Whether rights depend on its records. A change of one may end those to what waits behind it."""
 
 
 KINDS = {
     "configuration": KindRules(history=True, audited=False),
     "tenantConfiguration": KindRules(history=True, audited=False),
     "tenant": KindRules(history=True, audited=True),
-    "revocation": KindRules(history=True, audited=True),
-    "user": KindRules(history=False, audited=True, author=True),
-    "client": KindRules(history=False, audited=True, author=True),
+    "revocation": KindRules(history=True, audited=True, rights=True),
+    "user": KindRules(history=False, audited=True, rights=True),
+    "client": KindRules(history=False, audited=True, rights=True),
     "network": KindRules(history=True, audited=True),
     "deviceType": KindRules(history=True, audited=True),
     "device": KindRules(history=True, audited=False),
@@ -240,7 +240,8 @@ class Transaction(Struct, gc=False):
     """Writes that happen together, under one revision, or not at all. Guards are evaluated before the writes.
 
     `client` says that `author` is the id of an OAuth client, which may be the login of a user too. A `dry_run` is only
-    evaluated: its outcome is what it would change, or why it would be refused.
+    evaluated: its outcome is what it would change, or why it would be refused. `by` is the identity of the caller who
+    asks for it; while it waits, whoever ends rights looks at that.
     """
 
     writes: Sequence[Write]
@@ -248,6 +249,7 @@ class Transaction(Struct, gc=False):
     guards: Sequence[Guard] = ()
     client: bool = False
     dry_run: bool = False
+    by: Any = None
 
 
 class LedgerError(Exception):

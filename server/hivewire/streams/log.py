@@ -103,9 +103,9 @@ class Log(Reader):
 
     # Writing.
 
-    def end_author(self, author: int) -> None:
-        """Drop what waits of a user whose rights have ended; its inserts raise NotStored."""
-        self._writer.end(author)
+    def end_by(self, is_ended: Callable[[Any], bool]) -> None:
+        """Drop what waits of callers whose rights have ended, by their identities; it raises NotStored."""
+        self._writer.end_by(is_ended)
 
     async def insert(self, draft: Draft) -> Message:
         """The message, once durable."""

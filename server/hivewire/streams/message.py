@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias, final
+from typing import Any, Protocol, TypeAlias, final
 
 from msgspec import Raw, Struct, msgpack
 
@@ -88,7 +88,7 @@ class Draft(Struct, gc=False):
 
     With a `key` (of this author, for this device) the first message under it is the outcome of all inserts, as long as
     it is kept; `content` is what they must have in common, else the outcome is KeyReused. A message is not delivered
-    any more `expires_in` milliseconds after its insert.
+    any more `expires_in` milliseconds after its insert. `by` is the identity of the caller who asks for it, if anybody.
     """
 
     device: Addressee
@@ -101,14 +101,17 @@ class Draft(Struct, gc=False):
     content: bytes = b""
     expires_in: int | None = None
     size: int = 0
+    by: Any = None
 
 
 class Update(Struct, gc=False):
-    """What an update makes of a command: its body and its status. All else stays as it was. `size` is as in a draft."""
+    """What an update makes of a command: its body and its status. All else stays as it was. `size` and `by` are as in a
+    draft."""
 
     make: Make
     status: str | None
     size: int = 0
+    by: Any = None
 
 
 Outcome: TypeAlias = "Message | StreamError"

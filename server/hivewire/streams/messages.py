@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
@@ -145,10 +145,10 @@ class Messages:
             named = zip(LOGS, self._logs, strict=True)
             await self._remember({NOTE + name: f"{log.epoch} {log.tip}" for name, log in named})
 
-    def end_author(self, author: int) -> None:
-        """Drop the inserts that wait of a user whose rights have ended."""
+    def end_by(self, is_ended: Callable[[Any], bool]) -> None:
+        """Drop what waits of callers whose rights have ended, by their identities."""
         for log in self._logs:
-            log.end_author(author)
+            log.end_by(is_ended)
 
     def start(self) -> None:
         """Let messages expire, and give up commits that take too long."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hivewire.streams.log import Log
 from hivewire.streams.message import (
@@ -36,8 +36,9 @@ class PendingMessage(Draft, Generic[R], gc=False, kw_only=True):
         """The reply or the error for an outcome of the log."""
         return self.answer(outcome) if type(outcome) is Message else wire_error(outcome)
 
-    async def reply(self) -> R:
-        """Insert the message; the reply once it is durable. Raises WireError."""
+    async def reply(self, by: Any) -> R:
+        """Insert the message for somebody with this identity; the reply once it is durable. Raises WireError."""
+        self.by = by
         try:
             return self.answer(await self.log.insert(self))
         except StreamError as error:

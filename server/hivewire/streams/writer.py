@@ -98,6 +98,11 @@ class Revision(Struct, gc=False):
         """As of a draft."""
         return self.update.size
 
+    @property
+    def by(self) -> Any:
+        """As of a draft."""
+        return self.update.by
+
 
 class Writer(GroupCommit[Draft | Revision]):
     """Takes drafts, writes them in entries, updates the index and notifies observers.
@@ -138,10 +143,6 @@ class Writer(GroupCommit[Draft | Revision]):
         if draft.size > self._limits.draft_bytes:
             raise TooLarge(f"parameters and result have {draft.size:,} bytes, more than {self._limits.draft_bytes:,}")
         self._enqueue(draft, draft.size + DRAFT_BYTES, done, about)
-
-    def end(self, author: int) -> None:
-        """Drop the waiting inserts of a user whose rights have ended: they get NotStored."""
-        self._end(lambda draft: type(draft) is not Revision and draft.author == author)
 
     def tidy(self) -> None:
         """Between two commits, close the open segment if its time has come, and drop what has expired.

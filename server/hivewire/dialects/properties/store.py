@@ -53,7 +53,7 @@ class PropertyStore:
         transaction = Transaction((write,), who.user.login if who.user is not None else None)
         await self._services.schemas.settle(transaction)
         self._check_still(who)
-        return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused))
+        return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused), None)
 
     def _check_still(self, who: SiteCaller) -> None:
         """Raise AccessDenied when the caller lost its right while the body arrived."""

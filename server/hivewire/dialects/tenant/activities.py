@@ -54,7 +54,7 @@ class Activities:
         if (identifier := call.request.header("activityid")) and "activityID" not in given:
             given["activityID"] = identifier[:128]
         detail = render(given).decode()
-        row = AuditRow(now(), ACTIVITY, call.tenant, call.record_id, call.login, call.address, detail=detail)
+        row = AuditRow(now(), ACTIVITY, call.tenant, call.record_id, call.identity.login, call.address, detail=detail)
         await self._audit.write(row)
         return Response(200, render({"user": row.author, "timestamp": row.time} | given), JSON)
 

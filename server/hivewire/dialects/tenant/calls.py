@@ -31,8 +31,7 @@ class TenantCall(NamedTuple):
     request: HttpRequest
     tenant: str
     record_id: int
-    login: str
-    client: bool
+    identity: Identity
     address: str
     may: list[Privilege]
     check_right: Callable[[], object]
@@ -40,7 +39,7 @@ class TenantCall(NamedTuple):
     @property
     def author(self) -> Saver:
         """The caller, as the author of a save."""
-        return Saver(self.tenant, self.record_id, self.login, self.client, self.check_right)
+        return Saver(self.tenant, self.record_id, self.identity, self.check_right)
 
 
 class TenantCallers:
@@ -68,8 +67,7 @@ class TenantCallers:
         identity = await self._dispatcher.ledger.sure(check_right, wire.NotFound)
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
         record_id = self.tenants.record_id(tenant) or 0
-        client = bool(identity.client)
-        return TenantCall(request, tenant, record_id, identity.login, client, caller.address, may, check_right)
+        return TenantCall(request, tenant, record_id, identity, caller.address, may, check_right)
 
 
 @asynccontextmanager
