@@ -42,6 +42,7 @@ class Rights(Struct, omit_defaults=True):
     generation: int = 0
     token: str = ""
     issued: int = 0
+    devices: list[str] = []
 
     @classmethod
     def of(cls, identity: Identity) -> Rights:
@@ -56,6 +57,7 @@ class Rights(Struct, omit_defaults=True):
             identity.generation,
             identity.token,
             identity.issued,
+            sorted(identity.devices),
         )
 
     def identity(self, login: str, expires: int) -> Identity:
@@ -72,6 +74,7 @@ class Rights(Struct, omit_defaults=True):
             issued=self.issued,
             token=self.token,
             generation=self.generation,
+            devices=frozenset(self.devices),
         )
 
 

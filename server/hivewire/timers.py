@@ -132,7 +132,7 @@ class Timers:
         answer: Any = self._dispatcher.start(caller, ConfigurationTransact(changes=scheduled.changes))
         pending: PendingWrite[Reply] = await answer if asyncio.iscoroutine(answer) else answer
         transaction = pending.transaction
-        transaction.writes = [*transaction.writes, self._done(change)]
+        transaction.writes, transaction.by = [*transaction.writes, self._done(change)], caller.identity
         try:
             await self._ledger.commit(transaction)
         except Refused as refused:
