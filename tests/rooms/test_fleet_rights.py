@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from hivewire.clocks import now
 from hivewire_protocol.close import Code
 from hivewire_protocol.errors import ValuesDoNotFit
 from hivewire_protocol.nouns.user import Role
 from tests.rooms.fleets import ADMIN, ANN, World, fleet
 from tests.rooms.test_hub import Peer
-from tests.rooms.test_rollouts import judge, put, start, state
+from tests.rooms.test_rollouts import judge, meanwhile, put, start, state
 from tests.rooms.test_schedules import after, timers_of
 
 FAR = "far's value"
@@ -121,6 +123,58 @@ async def test_what_does_not_fit_a_schema_tells_nothing_of_devices_out_of_reach(
                 with pytest.raises(ValuesDoNotFit) as refused:
                     await world.do("schema/put", caller, names=name, schema=of_none)
                 assert ("s value" in str(refused.value) + str(refused.value.members)) is told, name
+
+
+@pytest.mark.parametrize("action", ["configuration/rollback", "rollout/start"])
+async def test_who_loses_a_network_while_values_are_judged_writes_no_layer_of_it(
+    monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """The layer is looked at again."""
+    async with fleet("a") as world:
+        await world.layer("near", 5, networkIds=[1])
+        await world.put("near", n="1")
+        await world.put("near", n="2")
+        settle = world.services.schemas, "settle"
+        meanwhile(monkeypatch, *settle, lambda: world.do("user/unassignNetwork", userId=ANN, networkId=1))
+        rollout = {"changes": put(n="3"), "steps": [{"percent": 100}]}
+        asked = {"name": "n", "to": 1} if action == "configuration/rollback" else rollout
+        denied = (403, "Access is denied: the layer's target is not limited to networks of the token")
+        assert await world.no(action, world.caller(ANN), layer="near", **asked) == denied
+        assert (await world.do("configuration/get", layer="near", name="n"))["configuration"]["value"] == "2"
+
+
+@pytest.mark.parametrize("action", ["layer/put", "layer/delete"])
+async def test_a_layer_that_gets_other_devices_at_the_same_moment_is_not_changed(action: str) -> None:
+    """By who does not reach these: its own target would take their values away."""
+    async with fleet("a") as world:
+        await world.layer("near", 5, networkIds=[1])
+        more = {"rank": 7, "target": {"networkIds": [1]}} if action == "layer/put" else {}
+        moved = asyncio.create_task(world.layer("near", 5, networkIds=[2]))
+        await asyncio.sleep(0)
+        denied = (403, "Access is denied: the layer's target is not limited to networks of the token")
+        assert await world.no(action, world.caller(ANN), layer="near", **more) == denied
+        await moved
+        [layer] = (await world.do("layer/list", layer="near"))["layers"]
+        assert (layer["rank"], layer["target"]) == (5, {"networkIds": [2]})
+
+
+async def test_what_a_token_of_a_device_has_begun_ends_with_the_tokens_of_the_device() -> None:
+    """Its rollouts are held, and what it has scheduled is not carried out."""
+    async with fleet("a") as world:
+        timers, device = timers_of(world), world.caller(d=["a"], i=now())
+        asked = {"layer": "device/a", "changes": put(n="1"), "steps": [{"percent": 100}], "gate": {"wait": 60}}
+        number = (await world.do("rollout/start", device, **asked))["rollout"]
+        change = {"operation": "put", "name": "m", "value": "1", "layer": "device/a"}
+        await world.do("configuration/transact", device, changes=[change], at=world.clock.time + 60_000)
+        await world.do("device/revoke", deviceId="a")
+        await judge(world)
+        assert (await state(world, number))[::2] == (
+            "held",
+            "the token with which its author admin started it was revoked",
+        )
+        await after(world, timers, 61)
+        [schedule] = (await world.do("schedule/list"))["schedules"]
+        assert schedule["failed"]
 
 
 @pytest.mark.parametrize(

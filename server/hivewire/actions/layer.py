@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from hivewire.actions.checks import check_token, expected_of, moved
-from hivewire.actions.layered import check_target
+from hivewire.actions.layered import Within, check_target
 from hivewire.caller import Caller
 from hivewire.fleet import effect
 from hivewire.fleet.conditions import Countable, Empty, Vacant, missing
@@ -110,8 +110,8 @@ async def put(services: Services, caller: Caller, request: LayerPut) -> Reply:
     if (found := services.fleet.layers.by_name.get(name)) is not None:
         check_target(services, caller.identity, found.target)
         _check_names(caller, found)
-    fleet = services.fleet
-    conditions = (*expected_of(request), Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
+    fleet, within = services.fleet, Within(services.registry.scope(caller.identity))
+    conditions = (*expected_of(request), within, Countable(), Vacant(fleet.layers, name, rank), *fleet.unheld(name))
     content = msgspec.json.encode(LayerContent(rank, target))
     write = Write(LAYER, name, content, "application/json", None, conditions)
     transaction = Transaction([write], caller.identity.login, dry_run=bool(request.dryRun))
@@ -137,7 +137,8 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
         _check_names(caller, layer)
         held = sorted(layer.values) if request.force else ()
         writes = [Write(LAYERED, key_of(name, each), None, if_present=True) for each in held]
-        conditions = (*expected_of(request), Empty(fleet.layers, name), *fleet.unheld(name))
+        within = Within(services.registry.scope(caller.identity))
+        conditions = (*expected_of(request), within, Empty(fleet.layers, name), *fleet.unheld(name))
         writes.append(Write(LAYER, name, None, "", None, conditions))
         transaction = Transaction(writes, caller.identity.login, dry_run=bool(request.dryRun))
         pending = PendingWrite(transaction, lambda changes: changes[0], refusal)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
+from msgspec import Struct
+
 from hivewire.access.identity import Identity
 from hivewire.caller import Caller
+from hivewire.devices.scope import Scope
 from hivewire.fleet.conditions import Room, missing
-from hivewire.fleet.layers import LAYER
-from hivewire.ledger.records import Precondition
+from hivewire.fleet.layers import LAYER, LayerContent
+from hivewire.ledger.records import Change, EvaluatedState, Precondition
 from hivewire.services import Services
-from hivewire_protocol.errors import AccessDenied, OutOfBounds
+from hivewire_protocol.errors import AccessDenied, OutOfBounds, WireError
 from hivewire_protocol.nouns.layer import GLOBAL, LAYER_NAME, OF_DEVICE, Target
 
 
@@ -43,13 +47,37 @@ def check_write(services: Services, caller: Caller, layer: str) -> None:
 
 def check_target(services: Services, identity: Identity, target: Target) -> None:
     """Raise AccessDenied for a target that does not name only networks and types of the caller."""
-    scope = services.registry.scope(identity)
+    if (error := _beyond(services.registry.scope(identity), target)) is not None:
+        raise error
+
+
+def _beyond(scope: Scope, target: Target) -> AccessDenied | None:
     for what, own, named in (
         ("networks", scope.reached, target.networkIds),
         ("device types", scope.types, target.deviceTypeIds),
     ):
         if own is not None and (named is None or not own.issuperset(named)):
-            raise AccessDenied.because(f"the layer's target is not limited to {what} of the token")
+            return AccessDenied.because(f"the layer's target is not limited to {what} of the token")
+    return None
+
+
+class Within(Struct):
+    """A condition: the target of a layer, if it exists, names only networks and types of a scope when it is written."""
+
+    scope: Scope
+
+    def holds(self, last: Change | None, state: EvaluatedState) -> bool:
+        """Whether that is so."""
+        return self._problem(last) is None
+
+    def error(self, last: Change | None) -> WireError:
+        """The error for one that has other devices by then."""
+        return self._problem(last) or AccessDenied()
+
+    def _problem(self, last: Change | None) -> AccessDenied | None:
+        if last is None or last.content is None:
+            return None
+        return _beyond(self.scope, msgspec.json.decode(last.content, type=LayerContent).target)
 
 
 def conditions(services: Services, layer: str, name: str) -> tuple[Precondition, ...]:

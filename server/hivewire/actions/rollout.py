@@ -116,7 +116,8 @@ async def start(services: Services, caller: Caller, request: RolloutStart) -> Re
     )
     writes = writes_of(content)
     await services.schemas.settle(Transaction(writes))
-    check_token(services, caller)  # it may have ended meanwhile
+    check_token(services, caller)  # it may have ended meanwhile, or no longer reach all devices of the layer
+    check_write(services, caller, layer.name)
     content.before = _undo(layer, changes)  # not earlier: others may have written these names meanwhile
     names = tuple(each.name or "" for each in changes)
     if len({*layer.values, *(each.name for each in changes if each.operation == "put")}) > MOST_NAMES:

@@ -20,7 +20,7 @@ from hivewire.actions.checks import (
 from hivewire.actions.layered import check_write, conditions
 from hivewire.caller import Caller
 from hivewire.fleet import effect
-from hivewire.fleet.conditions import guards_of
+from hivewire.fleet.conditions import guards_of, layers_of
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
     Change,
@@ -181,7 +181,9 @@ def judged(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> 
 async def settled(services: Services, caller: Caller, pending: PendingWrite[Reply]) -> PendingWrite[Reply]:
     """The write, once it is known that its values fit their schemas, where that takes long. Raises DoesNotFit."""
     await services.schemas.settle(pending.transaction)
-    check_token(services, caller)  # it may have ended meanwhile
+    check_token(services, caller)  # it may have ended meanwhile, or no longer reach all devices of a layer
+    for layer in layers_of(pending.transaction.writes):
+        check_write(services, caller, layer)
     return pending
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
@@ -107,11 +107,12 @@ def missing(layer: str) -> NotFound:
 
 def guards_of(writes: Sequence[Write]) -> tuple[Guard, ...]:
     """The guards of the layers that a transaction writes into."""
-    return tuple(
-        guard
-        for layer in dict.fromkeys(split(write.key)[0] for write in writes if write.kind == LAYERED)
-        for guard in _guards(layer)
-    )
+    return tuple(guard for layer in layers_of(writes) for guard in _guards(layer))
+
+
+def layers_of(writes: Sequence[Write]) -> Iterable[str]:
+    """The layers that a transaction writes into."""
+    return dict.fromkeys(split(write.key)[0] for write in writes if write.kind == LAYERED)
 
 
 def _guards(layer: str) -> list[Guard]:
