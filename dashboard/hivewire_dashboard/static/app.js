@@ -1,6 +1,7 @@
 /** The start of the page: the shell if the user is logged in already, otherwise the login. */
 
 import {html, render} from "./vendor/preact.js";
+import {load} from "./lib/load.js";
 import {tooMany} from "./lib/scope.js";
 import {login, token} from "./lib/session.js";
 import {Login} from "./screens/login.js";
@@ -16,10 +17,10 @@ async function begin() {
   render(html`<${First} />`, document.body);
   const first = await token();
   if (await tooMany(first)) {
-    const {Scope} = await import("./screens/scope.js");
+    const {Scope} = await load(new URL("screens/scope.js", import.meta.url));
     await new Promise((done) => render(html`<${Scope} token=${first} done=${done} />`, document.body));
   }
-  const {Shell} = await import("./shell.js");
+  const {Shell} = await load(new URL("shell.js", import.meta.url));
   render(html`<${Shell} />`, document.body);
 }
 

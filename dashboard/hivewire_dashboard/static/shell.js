@@ -3,6 +3,7 @@
 import {html, useEffect, useState} from "./vendor/preact.js";
 import {about, me, status} from "./lib/gateway.js";
 import {useKeys} from "./lib/keys.js";
+import {load} from "./lib/load.js";
 import {go, refine, route, to} from "./lib/router.js";
 import {logOut, login, may} from "./lib/session.js";
 import {hour, moment, plain, Text} from "./lib/text.js";
@@ -14,28 +15,28 @@ import {Preferences} from "./screens/preferences.js";
 import {Start} from "./screens/start.js";
 
 /**
- * The screens: the first word of their address, their title, their key after `g`, and their file. `keys` only change the
- * address, so they work while the file is still loading.
+ * The screens: the first word of their address, which is also the name of their file unless there is a `file`, their
+ * title, and their key after `g`. `keys` only change the address, so they work while the file is still loading.
  */
 const SCREENS = [
-  {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", load: () => import("./screens/configurations.js")},
-  {path: "basket", needs: "ManageConfiguration", label: "Basket", icon: "basket", key: "b", load: () => import("./screens/basket.js")},
-  {path: "schemas", needs: "GetConfiguration", label: "Schemas", icon: "schemas", key: "s", load: () => import("./screens/schemas.js")},
-  {path: "devices", label: "Devices", icon: "devices", key: "d", load: () => import("./screens/devices.js")},
-  {path: "fleet", needs: "GetConfiguration", label: "Fleet", icon: "fleet", key: "f", load: () => import("./screens/fleet.js")},
-  {path: "layers", needs: "GetConfiguration", label: "Layers", icon: "layers", key: "y", load: () => import("./screens/layers.js")},
-  {path: "rollouts", needs: "GetConfiguration", label: "Rollouts", icon: "rollouts", key: "r", load: () => import("./screens/rollouts.js")},
-  {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a", load: () => import("./screens/audit.js")},
-  {path: "transfer", needs: "GetConfiguration", label: "Import and export", icon: "transfer", key: "i", load: () => import("./screens/transfer.js")},
-  {path: "access", label: "Access", icon: "people", key: "u", load: () => import("./screens/access.js")},
-  {path: "live", label: "Live", icon: "live", key: "l", load: () => import("./screens/live.js")},
-  {path: "api", label: "API", icon: "api", key: "p", load: () => import("./screens/api.js")},
-  {path: "tenant", hidden: true, of: "access", load: () => import("./screens/tenant.js")},
-  {path: "schema", needs: "GetConfiguration", hidden: true, of: "schemas", load: () => import("./screens/schema.js")},
-  {path: "device", hidden: true, of: "devices", load: () => import("./screens/device.js")},
-  {path: "layer", needs: "GetConfiguration", hidden: true, of: "layers", load: () => import("./screens/layer.js")},
-  {path: "rollout", needs: "GetConfiguration", hidden: true, of: "rollouts", load: () => import("./screens/rollout.js")},
-  {path: "one", needs: "GetConfiguration", hidden: true, of: "c", load: () => import("./screens/one.js"), keys: {e: () => refine({tab: undefined, edit: 1}), h: () => go(to("one", ...route.value.rest, {tab: "history"}))}},
+  {path: "c", needs: "GetConfiguration", label: "Configurations", icon: "values", key: "c", file: "configurations"},
+  {path: "basket", needs: "ManageConfiguration", label: "Basket", icon: "basket", key: "b"},
+  {path: "schemas", needs: "GetConfiguration", label: "Schemas", icon: "schemas", key: "s"},
+  {path: "devices", label: "Devices", icon: "devices", key: "d"},
+  {path: "fleet", needs: "GetConfiguration", label: "Fleet", icon: "fleet", key: "f"},
+  {path: "layers", needs: "GetConfiguration", label: "Layers", icon: "layers", key: "y"},
+  {path: "rollouts", needs: "GetConfiguration", label: "Rollouts", icon: "rollouts", key: "r"},
+  {path: "audit", needs: "GetConfiguration", label: "Audit", icon: "changes", key: "a"},
+  {path: "transfer", needs: "GetConfiguration", label: "Import and export", icon: "transfer", key: "i"},
+  {path: "access", label: "Access", icon: "people", key: "u"},
+  {path: "live", label: "Live", icon: "live", key: "l"},
+  {path: "api", label: "API", icon: "api", key: "p"},
+  {path: "tenant", hidden: true, of: "access"},
+  {path: "schema", needs: "GetConfiguration", hidden: true, of: "schemas"},
+  {path: "device", hidden: true, of: "devices"},
+  {path: "layer", needs: "GetConfiguration", hidden: true, of: "layers"},
+  {path: "rollout", needs: "GetConfiguration", hidden: true, of: "rollouts"},
+  {path: "one", needs: "GetConfiguration", hidden: true, of: "c", keys: {e: () => refine({tab: undefined, edit: 1}), h: () => go(to("one", ...route.value.rest, {tab: "history"}))}},
 ];
 
 /** The keys that open screens. */
@@ -120,9 +121,11 @@ export function Shell() {
     ${login.value.wanted && html`<${Login} />`}`;
 }
 
+const fileOf = ({path, file = path}) => load(new URL(`screens/${file}.js`, import.meta.url));
+
 function Screen() {
   const found = SCREENS.find(({path}) => path === route.value.screen);
-  const {value, error, again} = useLoaded(async () => ({of: found, screen: (await found?.load())?.default}), [found]);
+  const {value, error, again} = useLoaded(async () => ({of: found, screen: found && (await fileOf(found)).default}), [found]);
   useEffect(() => {
     document.title = `${[...route.value.rest.map(plain), found?.label].filter(Boolean).join(" · ")} – Hivewire`;
   }, [route.value]);

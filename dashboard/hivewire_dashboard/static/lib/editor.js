@@ -4,6 +4,7 @@
  */
 
 import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {load} from "./load.js";
 import {settings} from "./settings.js";
 import {plain} from "./text.js";
 import {Problem} from "./ui.js";
@@ -11,8 +12,8 @@ import {Problem} from "./ui.js";
 let loaded;
 
 /** CodeMirror, and our own parts that are made with it. */
-function load() {
-  loaded ??= import("../vendor/codemirror.js").then((cm) => ({cm, looks: looks(cm)}));
+function parts() {
+  loaded ??= load(new URL("../vendor/codemirror.js", import.meta.url)).then((cm) => ({cm, looks: looks(cm)}));
   loaded.catch(() => (loaded = undefined)); // so that it is tried again
   return loaded;
 }
@@ -94,8 +95,8 @@ function useMounted(mount, on) {
     let gone = false;
     const root = host.current.shadowRoot ?? host.current.attachShadow({mode: "open"});
     setError(undefined);
-    load().then((parts) => {
-      if (!gone) view = mount(parts, root);
+    parts().then((all) => {
+      if (!gone) view = mount(all, root);
     }, (caught) => !gone && setError(caught));
     return () => {
       gone = true;

@@ -101,6 +101,7 @@ export function Problem({error, retry}) {
 
 function headline({name, code}) {
   if (name === "Uncertain") return "The answer was lost: it may have been written.";
+  if (name === "NotLoaded") return "A part of the page could not be loaded. If trying again does not help, reload the page.";
   if (code === 403) return "You may not do this.";
   if (code === 503) return "The gateway cannot do this now.";
   if (code === 429) return "Too many requests.";
