@@ -131,22 +131,23 @@ class Dispatcher:
             with suppress(NotFound):
                 self.services.registry.reach(caller.identity, device_id)
 
-    def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> Identity:
+    def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege, began: int | None = None) -> Identity:
         """Raise NotFound when there is no such tenant, AccessDenied when the caller lacks the privilege in it, or what
         `authenticated` raises. NotFound comes before AccessDenied (tenant configuration, section 10)."""
-        identity = self.authenticated(caller)
+        identity = self.authenticated(caller, began)
         check_tenant(self.services, identity, tenant, privilege)
         return identity
 
-    def authenticated(self, caller: Caller) -> Identity:
-        """The identity of the caller, if its token is valid.
+    def authenticated(self, caller: Caller, began: int | None = None) -> Identity:
+        """The identity of the caller, if its token is valid. That it has expired since the request `began`, in
+        milliseconds since 1970, does not matter.
 
         Raises Unauthorized, TokenExpired, TokenRevoked, UserNotActive or ClientDeleted.
         """
         identity = caller.identity = self._tokens.as_now(caller.identity)
         if identity is ANONYMOUS:
             raise Unauthorized
-        self._tokens.check(identity, now())
+        self._tokens.check(identity, now() if began is None else began)
         return identity
 
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:

@@ -45,8 +45,12 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
 
 def ask(tenant: Tenant, query: str, method: str = "GET") -> bytes:
     """A request for the document."""
-    path = f"/reltio/api/{tenant.name}/configuration{query}"
-    return f"{method} {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {tenant.token}\r\n\r\n".encode()
+    return ask_for(f"/reltio/api/{tenant.name}/configuration{query}", tenant.token, method)
+
+
+def ask_for(path: str, token: str, method: str = "GET") -> bytes:
+    """A request with a token."""
+    return f"{method} {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
 def ask_info(times: int) -> bytes:
@@ -78,6 +82,39 @@ def test_large_answers_come_whole_one_behind_the_other(tenant: Tenant) -> None:
         assert (status, len(made["description"])) == (200, LARGE)
         assert wire.response()[2] == json.loads(expected)
     until(lambda: gauge(tenant.gateway, "unread_bytes") == 0)
+
+
+def test_who_loses_its_rights_gets_no_more_of_a_list(tenant: Tenant) -> None:
+    """However slowly it reads, over the connection that has begun; others get the whole list."""
+    gateway, size, asked = tenant.gateway, 60 << 10, 200
+    with gateway.http() as admin:
+        device = admin.get("/device").json()[0]["id"]
+        path = f"/device/{device}/notification"
+        for _ in range(asked):
+            body = {"notification": "n", "parameters": {"text": "x" * size}}
+            assert admin.post(path, json=body).status_code == 201
+        payload = {"userId": 1, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+        ended, other = (admin.post("/token/create", json=payload).json()["accessToken"] for _ in range(2))
+        with dial(gateway, 4_096) as first, dial(gateway, 4_096) as second:
+            for wire, token in ((first, ended), (second, other)):
+                wire.send(ask_for(f"/api/rest{path}?take={asked}", token))
+                assert wire.head()[0] == 200
+            assert admin.post("/token/revoke", json={"token": ended}).status_code == 204
+            assert received(first) < size * asked // 2
+            second.send(b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n")
+            assert received(second) > size * asked
+
+
+def test_who_loses_its_rights_gets_no_more_of_a_history(tenant: Tenant) -> None:
+    """Of large versions the one that is being sent is the last."""
+    own = tenant_of(tenant.gateway)
+    own.saved(tenants.document() | {"description": "y" * LARGE})
+    with dial(own.gateway, 4_096) as wire:
+        wire.send(ask(own, "/_history"))
+        assert wire.head()[0] == 200
+        with own.gateway.http() as admin:
+            assert admin.post("/token/revoke", json={"token": own.token}).status_code == 204
+        assert received(wire) < LARGE + MEBI
 
 
 def test_unread_documents_share_the_ledgers_memory(tenant: Tenant) -> None:

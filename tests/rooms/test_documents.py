@@ -19,8 +19,10 @@ from hivewire.ledger.records import Change, NotDurable, Transaction, Write
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.errors import NotDefined, Stale
+from tests.http.test_application import Gateway
 from tests.protocol import tenants
 from tests.protocol.tenants import STORE
+from tests.rooms.test_rollouts import meanwhile
 from tests.world import NOW, HeldJournal, World
 
 BODY = msgspec.json.encode(tenants.document())
@@ -49,6 +51,23 @@ async def put(
     return (
         await store.save(Saver(tenant, number, structs.replace(ANONYMOUS, login=login), lambda: None), BODY, since)
     )[0]
+
+
+@pytest.mark.parametrize(
+    "query", ["?select=sources", "?options=showAccess", "/entityTypes/Store", "/_validateTenantConfiguration"]
+)
+async def test_who_loses_the_right_while_a_document_is_read_gets_nothing_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """A large one is read in a process of its own, one after the other."""
+    await put(world, world.services.documents)
+    path, bearer = f"/reltio/api/t1/configuration{query}", f"Bearer {world.token(j='lost')}"
+    gateway = Gateway(world)
+    before = await gateway.ask("GET", path, authorization=bearer)
+    revoke = world.services.tokens.revocations.revoke("lost", None)
+    meanwhile(monkeypatch, world.services.documents, "_do", lambda: world.ledger.commit(revoke))
+    after = await gateway.ask("GET", path, authorization=bearer)
+    assert (before.status, after.status) == (200, 401)
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:

@@ -84,6 +84,8 @@ class Application:
             await self._send(request, response, dialect.head, send)
         except asyncio.CancelledError:
             disconnect(send)  # an error would say that nothing was written, which may not be so
+        except WireError:
+            disconnect(send)  # the rights to an answer have ended while it was sent
 
     def headers_of(self, path: str) -> Mapping[str, str]:
         """The headers of every answer under a path, also of refusals before a request is complete."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -40,8 +40,11 @@ def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None
     return Response(status, encode(value), JSON, dict(headers or {}))
 
 
-def streamed(pieces: AsyncIterable[bytes], media_type: str, status: int = 200) -> Response:
-    """An answer whose body is produced piece by piece while it is sent, until the peer has gone."""
+def streamed(
+    pieces: AsyncIterable[bytes], media_type: str, status: int = 200, check: Callable[[], object] | None = None
+) -> Response:
+    """An answer whose body is produced piece by piece while it is sent, until the peer has gone, or until `check`
+    raises the error of a caller whose rights have ended: then the peer is disconnected."""
 
     async def send_pieces(scope: Scope, receive: Receive, send: Send) -> None:
         transport = scope["hivewire.connection"].transport
@@ -50,6 +53,8 @@ def streamed(pieces: AsyncIterable[bytes], media_type: str, status: int = 200) -
         async for piece in pieces:
             if transport.is_closing():
                 return
+            if check is not None:
+                check()
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from hashlib import sha256
 from itertools import chain
@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 
 from hivewire.actions.listing import Listing, LongListing
 from hivewire.caller import Caller
+from hivewire.clocks import now
 from hivewire.dialects.devicehive.row import Row
 from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.fleet.effective import EffectiveReply
@@ -97,6 +98,8 @@ class Rest:
         )
         if isinstance(reply, EffectiveReply):
             return _unless_known(call.request, row, reply)
+        if isinstance(reply, Listing):
+            return _listed(reply, partial(self._services.tokens.check, call.caller.identity, now()))
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Admitted) -> Response:
@@ -160,10 +163,6 @@ def _render(row: Row, reply: Reply) -> Response:
     headers = _headers(reply)
     if row.status == 204 or (reply is NOTHING and row.shows is not None):
         return Response(204, headers=headers)
-    if isinstance(reply, LongListing):
-        return streamed(reply.sent(), JSON)
-    if isinstance(reply, Listing):
-        return _listed(reply)
     content = b"{%b}" % reply.members() if row.shows is None else reply.member(row.shows)
     if row.single:
         content = content.removeprefix(b"[").removesuffix(b"]")
@@ -172,13 +171,16 @@ def _render(row: Row, reply: Reply) -> Response:
     return Response(row.status, content, JSON, headers)
 
 
-def _listed(listing: Listing) -> Response:
-    """A list of any length: what fits in one portion is sent at once, and more is rendered while it is sent."""
+def _listed(listing: Listing, check: Callable[[], None]) -> Response:
+    """A list of any length: what fits in one portion is sent at once, and more is rendered while it is sent, as long as
+    the check passes."""
+    if isinstance(listing, LongListing):
+        return streamed(listing.sent(), JSON, check=check)
     portions = listing.portions()
     first, second = next(portions), next(portions, None)
     if second is None:
         return Response(200, first, JSON)
-    return streamed(_one_by_one(chain((first, second), portions)), JSON)
+    return streamed(_one_by_one(chain((first, second), portions)), JSON, check=check)
 
 
 async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:

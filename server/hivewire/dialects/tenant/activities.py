@@ -73,7 +73,7 @@ class Activities:
                 left, skip, before = left - len(rows), 0, rows[-1].number
             yield b"]" if lead == b"," else b"[]"
 
-        return streamed(pieces(), JSON)
+        return streamed(pieces(), JSON, check=call.still_right())
 
 
 def _shown(row: AuditRow) -> bytes:

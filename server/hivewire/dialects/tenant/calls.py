@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from hivewire.access.identity import Identity
+from hivewire.clocks import now
 from hivewire.dispatch import Dispatcher
 from hivewire.documents import Saver
 from hivewire.http.body import Body, NotGzip
@@ -34,7 +35,11 @@ class TenantCall(NamedTuple):
     identity: Identity
     address: str
     may: list[Privilege]
-    check_right: Callable[[], object]
+    check_right: Callable[..., object]
+
+    def still_right(self) -> Callable[[], object]:
+        """A check for a long answer: as `check_right`, but the token may expire while it is sent."""
+        return partial(self.check_right, began=now())
 
     @property
     def author(self) -> Saver:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from hivewire.dialects.tenant.calls import TenantCall, TenantCallers, number, read_body, value, values
@@ -23,6 +23,8 @@ from hivewire_protocol.tenant.errors import (
     validation_answer,
 )
 from hivewire_protocol.tenant.work import Edit
+
+_T = TypeVar("_T")
 
 HISTORY_MAX = 10
 """Versions in a history answer when `max` is not given (section 2.1)."""
@@ -76,7 +78,8 @@ class DocumentPages:
         access = "showAccess" in ",".join(values(call, "options")).split(",")
         if not names and not access:
             return _document(stored)
-        found = await self._documents.collections(stored, names, [*call.may] if access else None)
+        made = self._documents.collections(stored, names, [*call.may] if access else None)
+        found = await _while_allowed(call, made)
         return Response(200, found, JSON, _date_headers(stored))
 
     async def own(self, call: TenantCall) -> Response:
@@ -107,7 +110,7 @@ class DocumentPages:
                     lead = b","
             yield b"]" if lead == b"," else b"[]"
 
-        return streamed(pieces(), JSON)
+        return streamed(pieces(), JSON, check=call.still_right())
 
     async def validate(self, call: TenantCall) -> Response:
         """The findings in a document, which is not saved."""
@@ -120,7 +123,8 @@ class DocumentPages:
     async def validate_stored(self, call: TenantCall) -> Response:
         """The findings in the stored document."""
         level, stored = _level(call), self._stored(call)
-        return _json(validation_answer(await self._documents.find(call.tenant, stored.document), level))
+        found = await _while_allowed(call, self._documents.find(call.tenant, stored.document))
+        return _json(validation_answer(found, level))
 
     def _stored(self, call: TenantCall) -> Stored:
         stored = self._documents.stored(call.tenant)
@@ -134,7 +138,8 @@ class DocumentPages:
         """A collection, a type, or a part of one."""
         address = _address(call)
         stored = self._stored(call)
-        return Response(200, await self._documents.part(stored, address), JSON, _date_headers(stored))
+        found = await _while_allowed(call, self._documents.part(stored, address))
+        return Response(200, found, JSON, _date_headers(stored))
 
     async def insert(self, call: TenantCall) -> Response:
         """Add one."""
@@ -175,6 +180,14 @@ class DocumentPages:
 
 
 # The path, the query, the answer.
+
+
+async def _while_allowed(call: TenantCall, work: Awaitable[_T]) -> _T:
+    """The result of work that may take seconds, in which the caller may lose its right. Raises WireError then."""
+    check = call.still_right()
+    found = await work
+    check()
+    return found
 
 
 def _address(call: TenantCall) -> tuple[str, ...]:
