@@ -1124,25 +1124,69 @@ async def test_a_change_that_locks_a_user_is_not_pushed_to_it(world: World) -> N
     assert shown(peer.taken()) == [("a", 1, revision), "present"]
 
 
-async def test_the_end_of_a_tenant_is_pushed_and_then_its_privileges_are_gone(world: World) -> None:
-    """A later tenant of the same id is another one."""
-    tenants = world.tenants
+def document_of(tenant: str) -> Transaction:
+    """Write the document of a tenant."""
     nothing = b'{"added":[],"removed":[],"modifiedUris":[],"truncated":false}'
     header = msgspec.json.encode(HeadLine(0, 0, 0, None, None, tenant=1, differences=len(nothing)))
-    document = Write("tenantConfiguration", "t", b"\n".join((header, nothing, b"{}")), TEXT)
-    await world.ledger.commit(tenants.insert_tenant("t", "admin"))
-    await world.ledger.commit(tenants.insert_client("reader", {"t": ["READ"]}, "s" * 32, "admin"))
+    return Transaction([Write("tenantConfiguration", tenant, b"\n".join((header, nothing, b"{}")), TEXT)])
+
+
+async def reader_of(world: World, *names: str) -> Peer:
+    """A client that may read these tenants, which are new."""
+    tenants = world.tenants
+    for name in names:
+        await world.ledger.commit(tenants.insert_tenant(name, "admin"))
+    privileges = {name: ["READ"] for name in names}
+    await world.ledger.commit(tenants.insert_client("reader", privileges, "s" * 32, "admin"))
     client = tenants.client("reader") or pytest.fail()
     token, _ = world.tokens.of_client(client, world.clock())
-    peer = Peer(world, structs.replace(world.tokens.verify(token, world.clock()), issued=0))
+    return Peer(world, structs.replace(world.tokens.verify(token, world.clock()), issued=0))
+
+
+async def test_a_client_that_loses_a_privilege_gets_no_more_of_that_tenant(world: World) -> None:
+    """From the tenants that it may still read it gets everything."""
+    peer = await reader_of(world, "t", "u")
+    for name in "tu":
+        assert peer.subscribe(tenant=name, snapshot=False)["mode"] == "live"
+        await world.ledger.commit(document_of(name))
+    assert [frame["tenant"] for frame in peer.taken() if "tenant" in frame] == ["t", "u"]
+    await world.ledger.commit(world.tenants.update_client("reader", {"u": ["READ"]}, None, "admin"))
+    for name in "tu":
+        await world.ledger.commit(document_of(name))
+    await world.quiet()
+    assert [frame["tenant"] for frame in peer.taken()] == ["u"]
+
+
+async def test_an_administrator_that_is_restricted_gets_no_more_of_tenants(world: World) -> None:
+    """Its token names some device types, which were all while its user had all of them."""
+    peer = world.peer()
+    identity = peer.caller.identity
+    user = world.users.by_id(identity.user_id) or pytest.fail()
+    peer.caller.identity = structs.replace(identity, device_types=frozenset((1,)), tenants=None)
+    await world.ledger.commit(world.tenants.insert_tenant("t", "admin"))
+    peer.subscribe(tenant="t", snapshot=False)
+    peer.taken()
+    await world.ledger.commit(document_of("t"))
+    assert [frame["tenant"] for frame in peer.taken()] == ["t"]
+    narrower = structs.replace(user.content, all_device_types_available=False)
+    await world.ledger.commit(world.users.replace(user, narrower, None))
+    await world.ledger.commit(document_of("t"))
+    await world.quiet()
+    assert peer.taken() == []
+
+
+async def test_the_end_of_a_tenant_is_pushed_and_then_its_privileges_are_gone(world: World) -> None:
+    """A later tenant of the same id is another one."""
+    tenants, document = world.tenants, document_of("t")
+    peer = await reader_of(world, "t")
     assert peer.subscribe(tenant="t", snapshot=False)["mode"] == "live"
-    await world.ledger.commit(Transaction([document]))
+    await world.ledger.commit(document)
     assert peer.taken()[-1]["updatedTime"] == 0
     await world.ledger.commit(tenants.delete_tenant("t", "admin"))
     [end] = peer.taken()
     assert (end["action"], end["updatedTime"]) == ("tenant/update", None)
     await world.ledger.commit(tenants.insert_tenant("t", "admin"))
-    await world.ledger.commit(Transaction([document]))
+    await world.ledger.commit(document)
     await world.quiet()
     assert peer.taken() == []
 

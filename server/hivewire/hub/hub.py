@@ -238,13 +238,17 @@ class Hub:
             self.catch_up.each(feeds[few:], self.reconsider)
 
     def reconsider(self, feed: Feed) -> None:
-        """Suspend the feed if its token is no longer accepted; resume it if the token is accepted again."""
+        """Suspend the feed if its token is no longer accepted; resume it if the token is accepted again. It may have
+        fewer privileges in tenants than before."""
         feed.trust()
         if feed not in self.feeds:
             return  # it was closed while it waited
         if not self.allows(feed):
             feed.suspend()
             return
+        identity = self._tokens.current(self._tokens.as_now(feed.identity))
+        if identity.tenants != feed.identity.tenants and not feed.plain:
+            feed.renew(identity)
         feed.go_on()
         self.watch_token(feed)
         self.serve(feed)
