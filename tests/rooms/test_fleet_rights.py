@@ -143,6 +143,24 @@ async def test_who_loses_a_network_while_values_are_judged_writes_no_layer_of_it
         assert (await world.do("configuration/get", layer="near", name="n"))["configuration"]["value"] == "2"
 
 
+@pytest.mark.parametrize("action", ["hold", "resume", "rollback"])
+async def test_who_loses_a_network_while_devices_are_counted_changes_no_rollout_of_it(
+    monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Its layer is looked at again."""
+    async with fleet("a") as world:
+        await world.layer("near", 5, networkIds=[1])
+        number = await start(world, {"deviceIds": ["a"]}, layer="near", n="1")
+        if action == "resume":
+            await world.do("rollout/hold", rollout=number)
+        before = await state(world, number)
+        unassign = {"userId": ANN, "networkId": 1}
+        meanwhile(monkeypatch, world.services.progress, "count", lambda: world.do("user/unassignNetwork", **unassign))
+        denied = (403, "Access is denied: the layer's target is not limited to networks of the token")
+        assert await world.no(f"rollout/{action}", world.caller(ANN), rollout=number) == denied
+        assert await state(world, number) == before
+
+
 @pytest.mark.parametrize("action", ["layer/put", "layer/delete"])
 async def test_a_layer_that_gets_other_devices_at_the_same_moment_is_not_changed(action: str) -> None:
     """By who does not reach these: its own target would take their values away."""

@@ -319,7 +319,8 @@ async def _change(
         if rollout is None or content.state not in states:
             raise _over(services, content, change.id, what)
         counts, now = (await services.progress.count(rollout))[0], services.ledger.now()
-        check_token(services, caller)  # it may have ended meanwhile
+        check_token(services, caller)  # it may have ended meanwhile, or no longer reach all devices of the layer
+        check_write(services, caller, content.layer)
         if what == "resumed":
             new = _resumed(content, step, counts.refused + counts.silent, now)
         elif what == "held":
