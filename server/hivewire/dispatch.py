@@ -78,21 +78,28 @@ class Dispatcher:
         Raises WireError; for a condition that does not hold, that condition's error.
         """
         answer: Any = self.start(caller, request)
-        # One coroutine less for polls, of which thousands wait.
-        return (
-            answer
-            if request.read_only and type(answer) is CoroutineType
-            else self._conclude(caller, answer, conditions)
-        )
+        # Polls look at rights themselves, and are one coroutine less, because thousands wait.
+        if request.read_only and request.http_only and type(answer) is CoroutineType:
+            return answer
+        return self._conclude(caller, request, answer, conditions)
 
-    async def _conclude(self, caller: Caller, answer: Answer, conditions: Callable[[], Sequence[Condition]]) -> Reply:
+    async def _conclude(
+        self, caller: Caller, request: Request, answer: Answer, conditions: Callable[[], Sequence[Condition]]
+    ) -> Reply:
+        if not isinstance(answer, (Reply, PendingWrite, PendingMessage)):
+            answer = await answer
+            self.check_read(caller, request)
         if isinstance(answer, PendingMessage):
             return await answer.reply(caller.identity)
-        if not isinstance(answer, (Reply, PendingWrite)):
-            return await self._conclude(caller, await answer, conditions)
         if isinstance(answer, Reply):
             return answer
         return await self.write(caller, answer, conditions())
+
+    def check_read(self, caller: Caller, request: Request) -> None:
+        """Raise as `admit` if a request that has waited is a read whose caller has no right to it any more. Writes look
+        for themselves before they write."""
+        if request.read_only:
+            self.admit(caller, type(request))
 
     def write(
         self, caller: Caller, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()

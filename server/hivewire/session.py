@@ -309,6 +309,7 @@ class Session:
                 result.by = self.caller.identity
                 result.log.submit(result, Session._written, self, call, result)
             else:
+                self._dispatcher.check_read(self.caller, call.request)  # type: ignore[arg-type]
                 self._succeed(call, result)
                 return
             self._log = call.request_type.log  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -30,9 +31,11 @@ from hivewire_protocol.errors import (
     TooLarge,
     Unavailable,
     UserNotActive,
+    WireError,
 )
 from hivewire_protocol.nouns.notification import NotificationList
 from tests.rooms.test_devices import ADMIN, ANN, BEN, DENIED, NOT_FOUND, TOKENS, World
+from tests.rooms.test_rollouts import meanwhile
 
 BOTH = ("command", "notification")
 
@@ -600,6 +603,50 @@ async def test_updates_that_wait_are_dropped_when_the_rights_to_them_end(
     assert isinstance(other, dict)
     listed = (await world.do("command/list", deviceId="lamp"))["commands"]
     assert sorted(each["status"] for each in listed) == ["before", "other"]
+
+
+async def read_over(world: Messages, caller: Caller, over: str, action: str, members: dict[str, Any]) -> int:
+    """The code with which a read is answered, over a socket or HTTP."""
+    if over == "http":
+        try:
+            await world.do(action, caller, **members)
+        except WireError as error:
+            return error.code
+        return 200
+    answers: list[bytes] = []
+    session = Session(world.dispatcher, caller, answers.append, lambda: None)
+    session.receive(msgspec.json.encode({"action": action} | members))
+    while not answers:
+        await asyncio.sleep(0)
+    return int(msgspec.json.decode(answers[0]).get("code", 200))
+
+
+@pytest.mark.parametrize("over", ["socket", "http"])
+@pytest.mark.parametrize(
+    ("action", "method"),
+    [
+        ("command/get", "messages.commands.get"),
+        ("configuration/get", "ledger.history"),
+        ("audit/list", "ledger.audit.read"),
+        ("connection/list", "connections.find"),
+    ],
+)
+async def test_who_loses_its_token_while_something_is_read_is_not_shown_it(
+    world: Messages, monkeypatch: pytest.MonkeyPatch, action: str, method: str, over: str
+) -> None:
+    """The disk, or another gateway, may take long to answer."""
+    number = (await world.order("on"))["id"]
+    await world.do("configuration/put", name="a", value="1")
+    members: dict[str, Any] = {
+        "command/get": {"deviceId": "lamp", "commandId": number},
+        "configuration/get": {"name": "a", "entityVersion": 1},
+    }.get(action, {})
+    caller = world.caller(j="lost")
+    assert await read_over(world, caller, over, action, members) == 200
+    owner, _, name = method.rpartition(".")
+    revoke = world.services.tokens.revocations.revoke("lost", None)
+    meanwhile(monkeypatch, attrgetter(owner)(world.services), name, lambda: world.ledger.commit(revoke))
+    assert await read_over(world, caller, over, action, members) == 401
 
 
 # Over one connection.

@@ -10,7 +10,6 @@ from typing import Any
 from hivewire import schedules
 from hivewire.actions import browsing
 from hivewire.actions.checks import (
-    check_token,
     checked_patterns,
     description_of,
     expected_of,
@@ -200,7 +199,6 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
             raise TooLarge
         found += shown
         at = page[-1].previous if page else 0
-    check_token(services, caller)  # it may have ended meanwhile
     if services.schemas.is_secret(name) and not secret:
         return await history(services, caller, request)  # it has become so meanwhile
     return ConfigurationHistoryReply(found)
@@ -282,7 +280,7 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
         if start + skipped < end:
             keys = kind.keys.islice(start + skipped, end)
             page += [kind.live[key] for key in islice(keys, take - len(page))]
-    return _listed(services, caller, request, count, page)
+    return _listed(services, request, count, page)
 
 
 def _list_layers(
@@ -297,7 +295,7 @@ def _list_layers(
         # What is written meanwhile may be missing, so whoever resumes has to get it.
         reply = ConfigurationListReply(count=0, revision=services.ledger.revision)
         held = _held(services, layers, wanted, start, skip, take)
-        return _filled_in_slices(services, caller, _filled_with(services, request, reply, held))
+        return in_slices(_filled_with(services, request, reply, held))
     check_read(services, caller, request.layer)
     layer = services.fleet.layers.by_name.get(request.layer)
     names = sorted(layer.values) if layer is not None else []
@@ -306,7 +304,7 @@ def _list_layers(
     if request.after is not None:
         keys = keys[bisect_right(keys, key_of(request.layer, request.after)) :]
     live = services.ledger.kind(LAYERED).live
-    return _listed(services, caller, request, count, [live[key] for key in keys[skip : skip + take]])
+    return _listed(services, request, count, [live[key] for key in keys[skip : skip + take]])
 
 
 _Place = tuple[int, str, str]
@@ -346,18 +344,12 @@ def _held(
 
 
 def _listed(
-    services: Services, caller: Caller, request: ConfigurationList, count: int, page: list[Change]
+    services: Services, request: ConfigurationList, count: int, page: list[Change]
 ) -> Reply | Coroutine[Any, Any, Reply]:
     """The reply with a page of what is there now. While a long one is made, the event loop serves others."""
     reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
     steps = _filled(services, request, reply, page)
-    return at_once(steps) if len(page) <= SHORT_PAGE else _filled_in_slices(services, caller, steps)
-
-
-async def _filled_in_slices(services: Services, caller: Caller, steps: Steps[Reply]) -> Reply:
-    reply = await in_slices(steps)
-    check_token(services, caller)  # it may have ended meanwhile
-    return reply
+    return at_once(steps) if len(page) <= SHORT_PAGE else in_slices(steps)
 
 
 def _filled_with(

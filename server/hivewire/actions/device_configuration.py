@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET, json
 
-from hivewire.actions.checks import check_token, checked_patterns, expected_of, moved
+from hivewire.actions.checks import checked_patterns, expected_of, moved
 from hivewire.actions.identity import too_many_revoked
 from hivewire.actions.layer import check_labels
 from hivewire.caller import Caller
@@ -79,7 +79,6 @@ def effective(services: Services, caller: Caller, request: DeviceEffective) -> R
 async def _in_slices(services: Services, caller: Caller, request: DeviceEffective, asked: Asked) -> Reply:
     for _ in range(TRIES):
         rows = await in_slices(_rows(services, asked))
-        check_token(services, caller)  # it may have ended meanwhile
         before, asked = asked, _asked(services, caller, request)
         if rows is not None and asked == before:
             return _shown(services, asked, rows)

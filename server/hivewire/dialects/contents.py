@@ -64,6 +64,7 @@ class Contents:
     async def get(self, call: Admitted) -> Response:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
         found = await get_change(self._services, call.caller, request_of(ConfigurationGet, call.request))
+        self._dispatcher.admit(call.caller, ConfigurationGet)  # the right may have ended while it was read
         tags = {"ETag": f'"{found.version}"', REVISION.name: str(found.revision)}
         return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 
