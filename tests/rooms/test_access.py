@@ -438,6 +438,19 @@ async def test_a_revoked_token_is_refused_with_those_made_from_it(tokens: Tokens
         again.verify(access, NOW)
 
 
+async def test_a_revocation_that_looks_like_one_of_a_device_ends_nothing(tokens: Tokens, users: Users) -> None:
+    """`token/revoke` has made some, with which no gateway started any more."""
+    access, _ = tokens.pair(claims(d=["lamp"]), NOW + HOUR, NOW + HOUR, NOW)
+    await users.ledger.commit(tokens.revocations.revoke("device/lamp", "admin"))
+    again = Tokens(Key(SECRET, "utf8"), users, Tenants(users.ledger), HOUR, HOUR)
+    for each in (tokens, again):
+        identity = each.verify(access, NOW)
+        assert each.refusal(identity, NOW) is None
+    await users.ledger.commit(tokens.revocations.revoke_device("lamp", NOW, "admin"))
+    for each in (tokens, again):
+        assert each.refusal(identity, NOW) is TokenRevoked
+
+
 async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users: Users) -> None:
     """Earlier ones, also those without a generation; not later ones, nor those of other users."""
     old, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)

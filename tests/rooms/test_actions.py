@@ -889,6 +889,7 @@ async def test_revoking_ends_tokens_on_open_connections(world: World) -> None:
         (TokenRevoke(userId=0), NotFound),
         (TokenRevoke(tokenId=""), OutOfBounds),
         (TokenRevoke(tokenId="x" * 65), OutOfBounds),
+        (TokenRevoke(tokenId="device/lamp"), OutOfBounds),
         (TokenRevoke(token="x"), InvalidCredentials),
     ],
 )

@@ -21,9 +21,9 @@ OF_DEVICE = "device/"
 
 
 class OfDevice(Struct):
-    """The content of such a record."""
+    """The content of such a record. One without a time was made by `token/revoke` with such a key, and ends nothing."""
 
-    until: int
+    until: int = -1
 
 
 MOST = 10_000

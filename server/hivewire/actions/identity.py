@@ -260,6 +260,8 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
         token_id = services.tokens.claims(request.token).j or None
     if token_id is None or not 1 <= len(token_id) <= MAX_TOKEN_ID:
         raise OutOfBounds("the token has no id: end all tokens of its user")
+    if "/" in token_id:
+        raise OutOfBounds("no id of a token has a slash: device/revoke ends the tokens of a device")
     transaction = services.tokens.revocations.revoke(token_id, identity.login)
     pending = PendingWrite(transaction, lambda changes: NOTHING, too_many_revoked)
     return await commit(services.ledger, pending, caller.identity)
