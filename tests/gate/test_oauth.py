@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -293,6 +294,24 @@ def test_a_body_is_not_read_from_a_caller_that_is_not_a_client(oauth: OAuth) -> 
         wire.send(head.encode())
         status, _, body = wire.response()
         assert (status, body["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize("change", ["secret", "delete"])
+def test_a_secret_that_ends_while_a_body_arrives_gets_no_token(oauth: OAuth, change: str) -> None:
+    """Else a secret that was replaced could be good for one more token."""
+    name, secret = oauth.client(f"late-{change}")
+    basic = base64.b64encode(f"{name}:{secret}".encode()).decode()
+    body = b"grant_type=client_credentials"
+    with dial(oauth.gateway) as wire, oauth.gateway.http() as admin:
+        lines = ("POST /oauth/token HTTP/1.1", "Host: g", f"Authorization: Basic {basic}", f"Content-Type: {FORM}")
+        wire.send("\r\n".join((*lines, f"Content-Length: {len(body)}", "Expect: 100-continue", "", "")).encode())
+        assert wire.head()[0] == 100, "the secret was checked"
+        path = f"/client/{name}"
+        answer = admin.delete(path) if change == "delete" else admin.put(path, json={"newSecret": True})
+        assert answer.is_success
+        wire.send(body)
+        status, _, refusal = wire.response()
+        assert (status, refusal["error"]) == (401, "invalid_client")
 
 
 # How often.

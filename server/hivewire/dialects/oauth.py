@@ -111,12 +111,21 @@ class TokenEndpoint:
     async def answer(self, call: TokenCall) -> Response:
         """The token. Raises TokenRefused, or WireError."""
         parameters = await self._parameters(call.request)
+        client = self._still(call.client)
         grant = self._grants.get(parameters.get("grant_type", ""))
         if "grant_type" not in parameters:
             raise TokenRefused("invalid_request", "grant_type is missing")
         if grant is None:
             raise TokenRefused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
-        return json(await grant(call.client, call.address, parameters), 200, _NO_STORE)
+        return json(await grant(client, call.address, parameters), 200, _NO_STORE)
+
+    def _still(self, client: ApiClient) -> ApiClient:
+        """The client as it is now that the body has arrived. Raises TokenRefused if it was deleted meanwhile, or has
+        another secret."""
+        current = self._services.tenants.by_record_id(client.record_id)
+        if current is None or current.content.secret_hash != client.content.secret_hash:
+            raise _no_client()
+        return current
 
     async def _parameters(self, request: HttpRequest) -> dict[str, str]:
         """The parameters of body and query; those without a value are ignored (RFC 6749, section 3.2).
