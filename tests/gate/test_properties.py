@@ -1275,6 +1275,24 @@ def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:
         assert httpx.get(url, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(("by", "status"), [("password", 401), ("session", 401), ("server", 200)])
+def test_a_password_that_changes_while_a_body_arrives_does_not_count(tmp_path: Path, by: str, status: int) -> None:
+    """Nor does a session, which ends with it. What does not depend on it goes on."""
+    with started(tmp_path) as gateway, gateway.http() as rest, dial(gateway) as wire:
+        credentials = {
+            "password": "Authorization: Basic " + base64.b64encode(":".join(ADMIN).encode()).decode(),
+            "session": f"X-Authtoken: {session(gateway)}",
+            "server": f"X-Deki-Token: {server_token('1')}",
+        }[by]
+        lines = ("PUT /@api/deki/site/properties/slow?abort=never HTTP/1.1", "Host: g", credentials)
+        wire.send("\r\n".join((*lines, "Content-Length: 1", "Expect: 100-continue", "", "")).encode())
+        assert wire.head()[0] == 100, "its rights were checked"
+        assert rest.put("/user/1", json={"password": "another horse"}).status_code == 204
+        wire.send(b"x")
+        assert wire.head()[0] == status
+        assert rest.get("/configuration/slow").status_code == (200 if status == 200 else 404)
+
+
 def test_guessing_is_throttled(tmp_path: Path) -> None:
     """After ten wrong passwords: 429 with Retry-After, for the right one too; other ways to log in count as well."""
     with started(tmp_path) as gateway:

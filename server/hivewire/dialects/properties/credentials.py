@@ -50,11 +50,13 @@ class SiteCaller(Struct):
     """The caller in this dialect. `user` is None for anonymous callers, and for the API key without a user.
 
     `ambient` credentials are those that a browser adds automatically, also to requests that a foreign page makes.
+    `by_password`: they are, or depend on, the user's password, and end with it.
     """
 
     user: User | None = None
     everything: bool = False
     ambient: bool = False
+    by_password: bool = False
 
 
 class Credentials:
@@ -121,8 +123,9 @@ class Credentials:
                 seen, user = self._services.ledger.revision, self._sessions.verify(token, now())
                 if user is None and await self._services.ledger.hear(seen):
                     user = self._sessions.verify(token, now())
-                return SiteCaller(user and self._active(asked, user, "authtoken"), ambient=ambient)
-        return SiteCaller(await self._basic(asked), ambient=True)
+                found = user and self._active(asked, user, "authtoken")
+                return SiteCaller(found, ambient=ambient, by_password=True)
+        return SiteCaller(await self._basic(asked), ambient=True, by_password=True)
 
     def _impersonated(self, asked: Asked) -> User | None:
         user_id = asked.query.get("impersonateuserid")

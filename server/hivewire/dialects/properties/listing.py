@@ -28,9 +28,11 @@ def listing(
     status: int = 200,
     *,
     at_once: bool,
+    check: Callable[[], None] | None = None,
 ) -> Response:
     """The root with an element for each item. It is rendered while it is sent, so that a long list is never in memory
-    as a whole. A list that is known to be short is rendered `at_once`, and has a Content-Length."""
+    as a whole, as long as the check passes. A list that is known to be short is rendered `at_once`, and has a
+    Content-Length."""
     head, between, tail = frame(root, call.form, len(items))
     if at_once:
         content = head + between.join(part(one(item), call.form) for item in items) + tail
@@ -49,4 +51,4 @@ def listing(
                 await asyncio.sleep(0)  # so that a long list does not block other connections
         yield b"".join(gathered) + tail
 
-    return streamed(portions(), call.form.media_type, status)
+    return streamed(portions(), call.form.media_type, status, check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.cookies
+from functools import partial
 from urllib.parse import urlsplit
 
 from hivewire.dialects.properties.calls import PropertyCall, PropertyCallers
@@ -48,7 +49,9 @@ class PropertyPages:
             return elements.property_element(self._store.shown(change), call.root, inline)
 
         root = properties_element(len(found), call.root)
-        return listing(call, root, found, one, at_once=len(found) <= FEW and inline <= INLINE)
+        check = partial(self._store.check_still, call.who)
+        check()  # it may have lost its right while the names were looked for
+        return listing(call, root, found, one, at_once=len(found) <= FEW and inline <= INLINE, check=check)
 
     async def _matching(self, names: Names) -> list[Change]:
         kind = self._services.ledger.kind(KIND)

@@ -9,7 +9,7 @@ from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, EvaluatedState, PreconditionFailed, Refused, Transaction, Unfit, Write
 from hivewire.resources import KIND
 from hivewire.services import Services
-from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, VersionConflict, WireError
+from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, Unauthorized, VersionConflict, WireError
 from hivewire_protocol.properties.aborts import AbortRule, reason, verdict
 from hivewire_protocol.properties.elements import Author, Property
 from hivewire_protocol.properties.etags import etag
@@ -52,16 +52,19 @@ class PropertyStore:
         """The change, once it is durable. Raises WireError."""
         transaction = Transaction((write,), who.user.login if who.user is not None else None)
         await self._services.schemas.settle(transaction)
-        self._check_still(who)
+        self.check_still(who)
         return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused), None)
 
-    def _check_still(self, who: SiteCaller) -> None:
-        """Raise AccessDenied when the caller lost its right while the body arrived."""
+    def check_still(self, who: SiteCaller) -> None:
+        """Raise AccessDenied when the caller lost its right while the body arrived or a list was sent, and Unauthorized
+        when the password with which it came has changed."""
         if who.everything or who.user is None:
             return
         current = self._services.users.by_id(who.user.id)
         if not (current and current.administers and current.content.generation == who.user.content.generation):
             raise AccessDenied.because("this needs an administrator")
+        if who.by_password and current.content.password_hash != who.user.content.password_hash:
+            raise Unauthorized
 
 
 def _only(changes: list[Change]) -> Change:
