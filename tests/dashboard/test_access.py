@@ -203,3 +203,19 @@ async def test_who_may_only_read_is_offered_nothing_that_is_refused(
 def denied(frame: str | bytes) -> list[str]:
     """The answer, when it is a refusal for want of a right."""
     return [str(frame)] if '"code":403' in str(frame) else []
+
+
+async def test_what_somebody_else_changes_of_a_user_meanwhile_stays(visit: Visit, gateway: RunningGateway) -> None:
+    """A save writes the fields that were changed in the form, also when the user was read again since."""
+    with gateway.http() as admin:
+        user = {"login": "changed.twice", "password": "some password", "role": 1, "status": 0}
+        number = admin.post("/user", json=user).json()["id"]
+        await visit.open("access")
+        await visit.row("changed.twice").get_by_role("button", name="Open").click()
+        await expect(visit.dialog.get_by_label("Status")).to_have_value("0")
+        assert admin.put(f"/user/{number}", json={"status": 1}).status_code == 204
+        await visit.dialog.get_by_label("Sample Network").click()
+        await expect(visit.dialog.get_by_label("Sample Network")).to_be_checked()
+        await visit.dialog.get_by_label("Login").fill("changed.once")
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.row("changed.once")).to_contain_text("locked")

@@ -294,3 +294,10 @@ export function useAction(work) {
 export function secondsUntil(time) {
   return Math.max(0, Math.ceil((time - clock.value) / 1000));
 }
+/** `work` while the component is shown, and nothing afterwards: for what ends when its dialog is closed, or another screen is shown. */
+export function useShown(work) {
+  const shown = useRef(true);
+  useLayoutEffect(() => () => (shown.current = false), []);
+  return (...given) => (shown.current ? work(...given) : undefined);
+}
+

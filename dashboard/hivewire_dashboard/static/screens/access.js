@@ -5,7 +5,7 @@ import {hw, me} from "../lib/gateway.js";
 import {to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, Text, When} from "../lib/text.js";
-import {Barred, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Barred, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded, useShown} from "../lib/ui.js";
 import {Tokens} from "./tokens.js";
 import {User} from "./user.js";
 
@@ -32,9 +32,10 @@ export default function Access({query}) {
 
 /** A dialog that asks before something is deleted or revoked. */
 export function Sure({title, children, word, run, close}) {
+  const shut = useShown(close);
   const [act, busy, error] = useAction(async () => {
     await run();
-    close();
+    shut();
   });
   return html`<${Dialog} title=${title} close=${close}
     actions=${html`<${Button} onClick=${close}>Cancel<//><${Button} kind="danger" busy=${busy} onClick=${act}>${word}<//>`}>
@@ -64,13 +65,13 @@ function Users() {
     const pattern = text ? `%${text.replace(/[%_\\]/g, "_")}%` : undefined;
     return (await hw.call("user/list", {loginPattern: pattern, take: 500, sortField: "login"})).users;
   }, [text]);
-  const close = () => (setOpen(), again());
-  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  const close = () => setOpen();
   return html`<section class="stack" aria-label="Users">
     <div class="row-of">
       <input type="search" class="grow" aria-label="Search users" placeholder="Login" value=${text} onInput=${(event) => setText(event.currentTarget.value)} />
       <${Button} kind="primary" onClick=${() => setOpen({})}>New user<//>
     </div>
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value?.length === 0 && html`<${Empty} title="No user matches" />`}
     ${value?.length > 0 && html`<${Table} label="Users" head=${["Login", "Role", "Status", "Last login or renewal", html`<span class="unseen">Actions</span>`]}>
       ${value.map((user) => html`<tr key=${user.id}>
@@ -82,17 +83,17 @@ function Users() {
       </tr>`)}
     <//>`}
     ${value?.length === 500 && html`<p class="quiet">The first ${count(500)} are shown: search for others.</p>`}
-    ${open && html`<${User} id=${open.user?.id} close=${close} />`}
+    ${open && html`<${User} id=${open.user?.id} close=${close} done=${again} />`}
   </section>`;
 }
 
 function Clients() {
   const [open, setOpen] = useState();
   const {value, error, again} = useLoaded(async () => (await hw.call("client/list")).clients, []);
-  const close = () => (setOpen(), again());
-  if (error) return html`<${Problem} error=${error} retry=${again} />`;
+  const close = () => setOpen();
   return html`<section class="stack" aria-label="Clients">
     <div class="row-of"><p class="grow quiet">Programs with privileges in tenants, which log in by OAuth.</p><${Button} kind="primary" onClick=${() => setOpen({})}>New client<//></div>
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value?.length === 0 && html`<${Empty} title="There are no clients"><p>A client gets an id and a secret, and with them tokens from <code>/oauth/token</code>.</p>
       <${Copied} label="Terminal" text="hivewire client add shop" /><//>`}
     ${value?.length > 0 && html`<${Table} label="Clients" head=${["Id", "Privileges", html`<span class="unseen">Actions</span>`]}>
@@ -103,25 +104,28 @@ function Clients() {
       </tr>`)}
     <//>`}
     ${open?.removing && html`<${Sure} title="Delete this client?" word="Delete" close=${close}
-      run=${async () => (await hw.call("client/delete", {clientId: open.client.clientId}), tell("Deleted. Its tokens have ended."))}>
+      run=${async () => (await hw.call("client/delete", {clientId: open.client.clientId}), again(), tell("Deleted. Its tokens have ended."))}>
       <p><${Text} of=${open.client.clientId} mono />: its tokens end at once.</p><//>`}
-    ${open && !open.removing && html`<${ClientForm} client=${open.client} close=${close} />`}
+    ${open && !open.removing && html`<${ClientForm} client=${open.client} close=${close} done=${again} />`}
   </section>`;
 }
 
-function ClientForm({client, close}) {
+function ClientForm({client, close, done}) {
   const tenants = useLoaded(async () => (await hw.call("tenant/list")).tenants.map(({tenantId}) => tenantId), []);
   const [id, setId] = useState(client?.clientId ?? "");
   const [given, setGiven] = useState(client?.tenants ?? {});
   const [fresh, setFresh] = useState(false);
   const [secret, setSecret] = useState();
+  const shut = useShown(close);
+  const show = useShown((found) => (setSecret(found), true));
   const [save, busy, error] = useAction(async () => {
     const kept = Object.fromEntries(Object.entries(given).filter(([, list]) => list.length));
     const reply = client
       ? await hw.call("client/update", {clientId: id, tenants: kept, newSecret: fresh})
       : await hw.call("client/insert", {clientId: id || undefined, tenants: kept});
-    if (reply.clientSecret) setSecret({id: reply.clientId, secret: reply.clientSecret});
-    else close();
+    done();
+    if (!reply.clientSecret) shut();
+    else if (!show({id: reply.clientId, secret: reply.clientSecret})) tell(`${reply.clientId} has a secret that was not shown: change the client to make another.`, undefined, {wrong: true});
   });
   const flip = (tenant, privilege) => setGiven({...given, [tenant]: PRIVILEGES.filter((each) => (each === privilege) !== (given[tenant] ?? []).includes(each))});
   if (secret) return html`<${Dialog} title="Copy the secret now" close=${close} actions=${html`<${Button} kind="primary" onClick=${close}>Done<//>`}>
@@ -149,16 +153,16 @@ function Tenants() {
   const [make, busy, refused] = useAction(async () => {
     await hw.call("tenant/insert", {tenantId: id});
     tell(`Made ${id}.`);
-    setId("");
+    setId((typed) => (typed === id ? "" : typed));
     again();
   });
-  if (error) return html`<${Problem} error=${error} retry=${again} />`;
   return html`<section class="stack" aria-label="Tenants">
     <form class="row-of" onSubmit=${(event) => (event.preventDefault(), id && make())}>
       <input class="grow" aria-label="Id of a new tenant" placeholder="Id of a new tenant" value=${id} onInput=${(event) => setId(event.currentTarget.value)} />
       <${Button} kind="primary" type="submit" busy=${busy || !id}>Make it<//>
     </form>
     ${refused && html`<${Problem} error=${refused} />`}
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value?.length === 0 && html`<${Empty} title="There are no tenants"><p>A tenant has a configuration document, which its clients read and write.</p>
       <${Copied} label="Terminal" text="hivewire tenant add shop" /><//>`}
     ${value?.length > 0 && html`<${Table} label="Tenants" head=${["Id", html`<span class="unseen">Actions</span>`]}>
@@ -167,8 +171,8 @@ function Tenants() {
         <td><${Button} kind="small danger" onClick=${() => setOpen(tenantId)}>Delete…<//></td>
       </tr>`)}
     <//>`}
-    ${open && html`<${Sure} title="Delete this tenant?" word="Delete it with its document" close=${() => (setOpen(), again())}
-      run=${async () => (await hw.call("tenant/delete", {tenantId: open}), tell(`Deleted ${open}.`))}>
+    ${open && html`<${Sure} title="Delete this tenant?" word="Delete it with its document" close=${() => setOpen()}
+      run=${async () => (await hw.call("tenant/delete", {tenantId: open}), again(), tell(`Deleted ${open}.`))}>
       <p><${Text} of=${open} mono /> and its document are deleted, and what clients may do in it.</p><//>`}
   </section>`;
 }

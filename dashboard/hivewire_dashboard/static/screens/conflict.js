@@ -9,7 +9,7 @@ import {useKeys} from "../lib/keys.js";
 import {merged} from "../lib/merge.js";
 import {reached} from "../lib/start.js";
 import {Text, When} from "../lib/text.js";
-import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Dialog, Field, Problem, tell, useAction, useLoaded, useShown} from "../lib/ui.js";
 import {written} from "./editing.js";
 
 /** `revision` is the current one, as far as it is known; when it changes, theirs is read again. */
@@ -42,11 +42,12 @@ function Choice({name, layer, found, theirs, close}) {
   const ready = result !== undefined && result !== "" && !broken;
   const now = theirs?.revision ?? 0;
 
+  const shut = useShown(close);
   const [save, busy, error] = useAction(async () => {
     if (!ready) return;
     const back = {before: theirs?.value ?? "", beforeType: theirs?.contentType ?? beforeType, base: now};
     await written(name, {layer, value: result, contentType, why, ...back});
-    close();
+    shut();
   });
   const take = () => {
     discard(name, layer);

@@ -9,7 +9,7 @@ import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, quoted, Text, When} from "../lib/text.js";
-import {announce, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded} from "../lib/ui.js";
+import {announce, Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useLoaded, useShown} from "../lib/ui.js";
 import {Effective} from "./effective.js";
 import {DeviceForm, Presence, problem} from "./devices.js";
 
@@ -199,10 +199,10 @@ function Lines({id}) {
 }
 
 function Remove({device, close}) {
+  const leave = useShown(() => (close(), go(to("devices"))));
   const [remove, busy, error] = useAction(async () => {
     await hw.call("device/delete", {deviceId: device.id});
-    close();
-    go(to("devices"));
+    leave();
     tell(`Deleted ${device.name}.`);
   });
   return html`<${Dialog} title="Delete this device?" close=${close}

@@ -9,7 +9,7 @@ import {toTable} from "../lib/keys.js";
 import {go, refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
-import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction} from "../lib/ui.js";
+import {Button, Copied, Dialog, Empty, Field, Problem, Tabs, tell, useAction, useShown} from "../lib/ui.js";
 import {Table} from "./access.js";
 
 const COLUMNS = [
@@ -104,13 +104,13 @@ export function DeviceForm({device, close}) {
   const [data, setData] = useState(device ? JSON.stringify(device.data, null, 2) : "{}");
   const [blocked, setBlocked] = useState(device?.isBlocked ?? false);
   const wrong = problem(data);
+  const finish = useShown(() => (close(), device || go(to("device", id))));
   const [save, busy, error] = useAction(async () => {
     const fields = {name, data: parse(data || "null"), isBlocked: blocked};
     if (network) fields.networkId = Number(network);
     if (type) fields.deviceTypeId = Number(type);
     await hw.call("device/save", {deviceId: id, device: fields});
-    close();
-    if (!device) go(to("device", id));
+    finish();
     tell(`Saved ${name}.`);
   });
   const taken = !device && !busy && devices.items.has(id);
@@ -170,11 +170,12 @@ function GroupingForm({what, noun, member, grouping, close}) {
   const [name, setName] = useState(grouping.name ?? "");
   const [description, setDescription] = useState(grouping.description ?? "");
   const body = noun === "network" ? "network" : "deviceType";
+  const shut = useShown(close);
   const [save, busy, error] = useAction(async () => {
     const fields = {[body]: {name, description}};
     if (grouping.id) await hw.call(`${noun}/update`, {[member]: grouping.id, ...fields});
     else await hw.call(`${noun}/insert`, fields);
-    close();
+    shut();
     tell(`Saved ${name}.`);
   });
   return html`<${Dialog} title=${grouping.id ? `Change this ${what}` : `New ${what}`} close=${close}
@@ -188,9 +189,10 @@ function GroupingForm({what, noun, member, grouping, close}) {
 }
 
 function RemoveGrouping({what, noun, member, grouping, devices: number, close}) {
+  const shut = useShown(close);
   const [remove, busy, error] = useAction(async () => {
     await hw.call(`${noun}/delete`, {[member]: grouping.id, force: number > 0});
-    close();
+    shut();
     tell(`Deleted ${grouping.name}.`);
   });
   return html`<${Dialog} title=${`Delete this ${what}?`} close=${close}

@@ -11,7 +11,7 @@ import {useKeys} from "../lib/keys.js";
 import {toOne} from "../lib/layer.js";
 import {go, to} from "../lib/router.js";
 import {plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Field, Problem, tell, undoing, useAction} from "../lib/ui.js";
+import {Button, Dialog, Field, Problem, tell, undoing, useAction, useShown} from "../lib/ui.js";
 import {Conflict} from "./conflict.js";
 import {Judged} from "./try.js";
 
@@ -86,10 +86,11 @@ function Overtaken({entry, look}) {
 function Review({name, layer, found, close, conflict}) {
   const [why, setWhy] = useState("");
   const {value, contentType, base, version, before, beforeType} = found;
+  const shut = useShown(close);
   const [save, busy, error] = useAction(async () => {
     try {
       await written(name, {layer, value, contentType, why, before, beforeType, base});
-      close();
+      shut();
     } catch (caught) {
       if (caught.name !== "Conflict" || !("change" in caught.reply)) throw caught; // a rollout may hold the name
       conflict();

@@ -7,7 +7,7 @@ import {to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {lines, typeable, UNTYPEABLE} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
-import {Button, Copied, Dialog, Empty, Field, Problem, tell, undoing, useAction, useLoaded, usePolled} from "../lib/ui.js";
+import {Button, Copied, Dialog, Empty, Field, Problem, tell, undoing, useAction, useLoaded, usePolled, useShown} from "../lib/ui.js";
 import {Table} from "./access.js";
 
 /** Interval of asking: the reports and labels of a single device are not pushed. */
@@ -57,9 +57,10 @@ function LabelForm({id, before, typed, revision, close, done}) {
   const pairs = lines(text).map((each) => [each.split("=", 1)[0], each.slice(each.indexOf("=") + 1)]);
   const whole = lines(text).every((each) => each.indexOf("=") > 0);
   const wrong = !typed ? UNTYPEABLE : whole ? undefined : "A name, = and a text on each line.";
+  const shut = useShown(close);
   const [save, busy, error] = useAction(async () => {
     await hw.call("device/label", {deviceId: id, labels: Object.fromEntries(pairs), revision});
-    close();
+    shut();
     done();
     tell(`Saved the labels of ${id}.`);
   });

@@ -7,7 +7,7 @@ import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {described, labelled, lines, typeable, UNTYPEABLE, written} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
-import {Button, Copied, Dialog, Field, Problem, tell, useAction, usePolled} from "../lib/ui.js";
+import {Button, Copied, Dialog, Field, Problem, tell, useAction, usePolled, useShown} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 
 /** Interval of asking for the number of devices, which changes with labels. */
@@ -49,6 +49,7 @@ export function LayerForm({of, close, done}) {
   const [percent, setPercent] = useState(String(target.percent ?? ""));
   const [inNetworks, setNetworks] = useState(target.networkIds ?? []);
   const [ofTypes, setTypes] = useState(target.deviceTypeIds ?? []);
+  const finish = useShown((layer) => (close(), done(layer)));
   const [save, busy, error] = useAction(async () => {
     const wanted = typed ? labelled(labels) : target.labels;
     const members = {
@@ -60,8 +61,7 @@ export function LayerForm({of, close, done}) {
     };
     const expected = of ? {revision: of.revision} : {entityVersion: 0};
     const {layer, devices} = await hw.call("layer/put", {layer: of?.layer ?? name, rank: Number(rank), target: members, ...expected});
-    close();
-    done(layer);
+    finish(layer);
     tell(`Saved the layer ${layer}: ${count(devices, "device")}.`);
   });
   const ready = (of || name) && rank;
@@ -85,9 +85,10 @@ export function LayerForm({of, close, done}) {
 }
 
 export function RemoveLayer({of: {layer, revision, configurations, devices}, close}) {
+  const leave = useShown(go);
   const run = async () => {
     await hw.call("layer/delete", {layer, revision, force: configurations > 0 || undefined});
-    go(to("layers"));
+    leave(to("layers"));
     tell(`Deleted the layer ${layer}.`);
   };
   return html`<${Sure} title="Delete this layer?" word=${configurations ? `Delete it with ${count(configurations, "configuration")}` : "Delete"} close=${close} run=${run}>

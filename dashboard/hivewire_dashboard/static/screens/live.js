@@ -10,6 +10,9 @@ import {Button, Empty, Problem, Tabs, tell, usePolled} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 import {Chart} from "./chart.js";
 
+/** About the most connections that are shown. */
+const MOST = 2_000;
+
 export default function Live({query}) {
   const tab = may("ManageUser") ? (query.get("of") ?? "metrics") : "metrics";
   return html`<article class="screen wide">
@@ -35,13 +38,13 @@ function Connections() {
     for (;;) {
       const {connections} = await hw.call("connection/list", {after: found.at(-1)?.connectionId, take: 500});
       found.push(...connections);
-      if (connections.length < 500 || found.length >= 2_000) return found;
+      if (connections.length < 500 || found.length >= MOST) return found;
     }
   }, [], 5_000);
-  if (error) return html`<${Problem} error=${error} retry=${again} />`;
   if (value?.length === 0) return html`<${Empty} title="Nobody is connected" />`;
   return html`<section class="stack" aria-label="Connections">
-    ${value && html`<p class="quiet">${count(value.length, "connection")} of all gateways, looked at every five seconds.</p>
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
+    ${value && html`<p class="quiet">${value.length >= MOST && "The first "}${count(value.length, "connection")} of all gateways, looked at every five seconds.</p>
     <${Table} label="Connections" head=${["Login", "Kind", "Address", "Since", "Subscriptions", "Behind", "Unread", "Gateway", html`<span class="unseen">Actions</span>`]}>
       ${value.map((each) => html`<tr key=${each.connectionId}>
         <th scope="row"><${Text} of=${each.login ?? "nobody"} /></th><td>${each.kind}</td><td><${Text} of=${each.address} mono /></td><td><${When} time=${each.since} /></td>
@@ -49,8 +52,8 @@ function Connections() {
         <td><${Button} kind="small danger" onClick=${() => setOpen(each)}>Close…<//></td>
       </tr>`)}
     <//>`}
-    ${open && html`<${Sure} title="Close this connection?" word="Close it" close=${() => (setOpen(), again())}
-      run=${async () => (await hw.call("connection/close", {connectionId: open.connectionId}), tell("Closed."))}>
+    ${open && html`<${Sure} title="Close this connection?" word="Close it" close=${() => setOpen()}
+      run=${async () => (await hw.call("connection/close", {connectionId: open.connectionId}), again(), tell("Closed."))}>
       <p>That of <${Text} of=${open.login ?? "nobody"} /> from <${Text} of=${open.address} mono />. Its program may connect again.</p><//>`}
   </section>`;
 }

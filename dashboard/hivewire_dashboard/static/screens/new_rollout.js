@@ -5,7 +5,7 @@ import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {described, labelled, lines, narrowed} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
-import {Button, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Field, Problem, tell, useAction, useLoaded, useShown} from "../lib/ui.js";
 
 /** The changes with which the next form begins, to undo a rollout. */
 let prepared;
@@ -97,11 +97,12 @@ export function NewRollout({layer: chosen}) {
   };
   const [start, busy, error] = useAction(async () => {
     const {rollout} = await ask();
-    go(to("rollout", String(rollout)));
+    lead(to("rollout", String(rollout)));
     tell(`Rollout ${rollout} is ${at ? "scheduled" : "started"}.`);
   });
   const form = JSON.stringify([layer, changes, steps, gate, at]);
   const [checked, setChecked] = useState({});
+  const lead = useShown(go);
   const affects = checked.form === form && checked.affects;
   const [check, checking, wrong] = useAction(async () => setChecked({form, ...(await ask({dryRun: true}))}));
   const set = (index, part) => setChanges(changes.map((each, at) => (at === index ? {...each, ...part} : each)));

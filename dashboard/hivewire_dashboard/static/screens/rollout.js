@@ -6,7 +6,7 @@ import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {described} from "../lib/targets.js";
 import {count, lasting, plain, Text, When} from "../lib/text.js";
-import {announce, Button, Dialog, Empty, Field, Figures, Problem, tell, useAction, usePolled} from "../lib/ui.js";
+import {announce, Button, Dialog, Empty, Field, Figures, Problem, tell, useAction, usePolled, useShown} from "../lib/ui.js";
 import {Sure, Table} from "./access.js";
 import {Chart} from "./chart.js";
 import {gated, NewRollout, prepare} from "./new_rollout.js";
@@ -119,6 +119,7 @@ function Actions({rollout, done}) {
   const [dialog, setDialog] = useState();
   const {rollout: number, state, layer} = rollout;
   const close = () => setDialog();
+  const lead = useShown((changes) => (prepare(changes, number), go(to("rollout", "new", {layer}))));
   const [hold, busy, failed] = useAction(async () => {
     await hw.call("rollout/hold", {rollout: number});
     tell(`Rollout ${number} is held.`);
@@ -129,8 +130,7 @@ function Actions({rollout, done}) {
       await hw.call("rollout/rollback", {rollout: number});
     } catch (error) {
       if (!error.reply?.changes) throw error;
-      prepare(error.reply.changes, number);
-      go(to("rollout", "new", {layer}));
+      lead(error.reply.changes);
     }
   });
   const back = async () => {
@@ -152,9 +152,10 @@ function Actions({rollout, done}) {
 
 function Resume({rollout: {rollout: number, step, steps}, done, close}) {
   const [chosen, setChosen] = useState("");
+  const shut = useShown(close);
   const [resume, busy, error] = useAction(async () => {
     await hw.call("rollout/resume", {rollout: number, step: chosen ? Number(chosen) : undefined});
-    close();
+    shut();
     tell(`Rollout ${number} goes on.`);
     done();
   });

@@ -9,7 +9,7 @@ import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Empty, Field, Problem, Tabs, tell, undoing, useAction, useLoaded, usePolled} from "../lib/ui.js";
+import {Button, Dialog, Empty, Field, Problem, Tabs, tell, undoing, useAction, useLoaded, usePolled, useShown} from "../lib/ui.js";
 import {Sure} from "./access.js";
 import {Merging} from "./merging.js";
 import {History} from "./schema_history.js";
@@ -225,9 +225,10 @@ function back(names, run) {
 }
 
 function Remove({names, found: {text, secret, revision}, close}) {
+  const leave = useShown(go);
   const run = async () => {
     await hw.call("schema/delete", {names, revision});
-    go(to("schemas"));
+    leave(to("schemas"));
     tell(`Deleted the schema of ${names}.`, back(names, () => put(names, text, {secret, force: true, entityVersion: 0})));
   };
   return html`<${Sure} title="Delete this schema?" word="Delete" close=${close} run=${run}>

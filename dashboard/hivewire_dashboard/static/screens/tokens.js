@@ -4,7 +4,7 @@ import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
 import {may, user as own} from "../lib/session.js";
 import {moment, plain} from "../lib/text.js";
-import {Button, Copied, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Copied, Dialog, Field, Problem, tell, useAction, useLoaded, useShown} from "../lib/ui.js";
 
 /** The rights that programs usually need, and all rights. */
 const RIGHTS = {
@@ -36,6 +36,7 @@ function Mint({made}) {
   const [rights, setRights] = useState(new Set(["GetConfiguration"].filter(may)));
   const [names, setNames] = useState("");
   const [span, setSpan] = useState(SPANS[2][0]);
+  const show = useShown((found) => (made(found), true));
   const [mint, busy, error] = useAction(async () => {
     const {info} = await hw.call("server/info"); // the clock of this machine may be wrong
     const until = Date.parse(`${info.serverTimestamp}Z`) + Number(span) * 1_000;
@@ -45,7 +46,8 @@ function Mint({made}) {
       expiration: until, refreshExpiration: until, ...(patterns.length && {configurations: patterns}),
     };
     const {accessToken} = await hw.call("token/create", {payload});
-    made({accessToken, until, id: idOf(accessToken)});
+    const id = idOf(accessToken);
+    if (!show({accessToken, until, id})) tell(`A token that was not shown is good until ${moment(until)}. Its id, to end it: ${id}`, undefined, {wrong: true});
   });
   const flip = (right) => {
     const next = new Set(rights);
@@ -81,7 +83,7 @@ function Revoke() {
   const [given, setGiven] = useState("");
   const [end, busy, error] = useAction(async () => {
     await hw.call("token/revoke", given.includes(".") ? {token: given} : {tokenId: given});
-    setGiven("");
+    setGiven((typed) => (typed === given ? "" : typed));
     tell("Ended, on open connections too.");
   });
   return html`<form class="stack" aria-labelledby="revoke" onSubmit=${(event) => (event.preventDefault(), given && end())}>

@@ -3,31 +3,35 @@
 import {html, useState} from "../vendor/preact.js";
 import {hw, me} from "../lib/gateway.js";
 import {plain, Text, When} from "../lib/text.js";
-import {Button, Dialog, Field, Problem, tell, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Dialog, Field, Problem, tell, useAction, useLoaded, useShown} from "../lib/ui.js";
 import {ROLES, STATUSES, Sure} from "./access.js";
 
-export function User({id, close}) {
+/** `done` is called when it was changed. */
+export function User({id, close, done}) {
   const {value, error, again} = useLoaded(async () => (id === undefined ? {} : (await hw.call("user/get", {userId: id})).user), [id]);
   return html`<${Dialog} wide title=${id === undefined ? "New user" : value ? plain(value.login) : "User"} close=${close}>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
-    ${value && html`<${Form} user=${value} close=${close} />`}
+    ${value && html`<${Form} user=${value} close=${close} done=${done} />`}
     ${value?.id !== undefined && html`<div class="stack"><hr />
-      <${Memberships} user=${value} again=${again} /><hr /><${Ends} user=${value} close=${close} /></div>`}
+      <${Memberships} user=${value} again=${again} /><hr /><${Ends} user=${value} close=${close} done=${done} /></div>`}
   <//>`;
 }
 
-function Form({user, close}) {
+function Form({user, close, done}) {
   const fresh = user.id === undefined;
+  const [before] = useState(user); // as the fields began: what others change meanwhile stays
   const [login, setLogin] = useState(user.login ?? "");
   const [password, setPassword] = useState("");
   const [role, setRole] = useState(String(user.role ?? 1));
   const [status, setStatus] = useState(String(user.status ?? 0));
+  const shut = useShown(close);
   const [save, busy, error] = useAction(async () => {
     const fields = {login, role: Number(role), status: Number(status), ...(password && {password})};
-    const changed = Object.fromEntries(Object.entries(fields).filter(([key, value]) => user[key] !== value));
+    const changed = Object.fromEntries(Object.entries(fields).filter(([key, value]) => before[key] !== value));
     if (fresh) await hw.call("user/insert", {user: fields});
     else if (Object.keys(changed).length) await hw.call("user/update", {userId: user.id, user: changed});
-    close();
+    shut();
+    done();
     tell(`Saved ${login}.`);
   });
   const ready = login && (!fresh || password);
@@ -62,7 +66,7 @@ function Memberships({user, again}) {
   if (error) return html`<${Problem} error=${error} />`;
   if (!value) return null;
   const member = new Set(user.networks.map((each) => each.id));
-  const box = (label, checked, toggle, disabled) => html`<label class="check"><input type="checkbox" checked=${checked} disabled=${busy || disabled} onChange=${toggle} /><${Text} of=${label} /></label>`;
+  const box = (label, checked, toggle, disabled) => html`<label class="check"><input type="checkbox" checked=${checked} disabled=${disabled} aria-disabled=${busy ? "true" : undefined} onChange=${toggle} /><${Text} of=${label} /></label>`;
   return html`<div class="two">
     <fieldset><legend>Networks</legend>
       ${value.networks.map(({id, name}) => box(name, member.has(id), () => change(member.has(id) ? "unassignNetwork" : "assignNetwork", {networkId: id})))}
@@ -76,8 +80,9 @@ function Memberships({user, again}) {
 }
 
 /** The actions that delete or revoke something of the user. */
-function Ends({user, close}) {
+function Ends({user, close, done}) {
   const [open, setOpen] = useState();
+  const shut = useShown(close);
   const own = user.id === me.value?.id;
   return html`<div class="row-of">
     <${Button} onClick=${() => setOpen("tokens")}>End all logins and tokens…<//>
@@ -86,7 +91,7 @@ function Ends({user, close}) {
       run=${async () => (await hw.call("token/revoke", {userId: user.id}), tell("Ended."))}>
       <p>All that <${Text} of=${user.login} /> has, on open connections too.${own && " You will have to log in again."}</p><//>`}
     ${open === "user" && html`<${Sure} title="Delete this user?" word="Delete" close=${() => setOpen()}
-      run=${async () => (await hw.call("user/delete", {userId: user.id}), close(), tell(`Deleted ${user.login}.`))}>
+      run=${async () => (await hw.call("user/delete", {userId: user.id}), shut(), done(), tell(`Deleted ${user.login}.`))}>
       <p><${Text} of=${user.login} /> cannot log in any more, and all tokens end.</p><//>`}
   </div>`;
 }

@@ -1,0 +1,129 @@
+"""Answers that come late, or never: after a dialog was closed, another screen is shown, or the text has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+from playwright.async_api import Browser, WebSocketRoute, expect
+
+from tests.dashboard.test_faults import holding
+from tests.dashboard.visit import visiting
+from tests.running import RunningGateway
+
+
+class Busy:
+    """Requests of a page, still empty, for an action: refused while it is busy."""
+
+    def __init__(self, action: str, *, busy: bool) -> None:
+        self.action = action
+        self.busy = busy
+        self.refused: asyncio.Queue[str] = asyncio.Queue()
+
+    def through(self, socket: WebSocketRoute) -> None:
+        """Pass on what a page sends."""
+        there = socket.connect_to_server()
+
+        def forward(frame: str | bytes) -> None:
+            asked = json.loads(frame)
+            if not self.busy or asked["action"] != self.action:
+                there.send(frame)
+                return
+            reply = {"action": self.action, "requestId": asked["requestId"], "status": "error"}
+            socket.send(json.dumps(reply | {"code": 503, "error": "busy"}))
+            self.refused.put_nowait(self.action)
+
+        socket.on_message(forward)
+
+
+def user(gateway: RunningGateway, login: str) -> None:
+    """Make a user."""
+    with gateway.http() as admin:
+        made = {"login": login, "password": "some password", "role": 1, "status": 0}
+        assert admin.post("/user", json=made).status_code == 201
+
+
+async def test_a_dialog_that_is_opened_again_is_not_closed_by_the_save_before(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """It was closed while its save waited, and has other text now."""
+    user(gateway, "late.user")
+    async with holding(browser, gateway, "user/update", "access") as (visit, held):
+        page = visit.page
+        opening = visit.row("late.user").get_by_role("button", name="Open")
+        await opening.click()
+        await visit.dialog.get_by_label("Status").select_option("locked")
+        held.close()
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await held.arrived.wait()
+        await page.keyboard.press("Escape")
+        await expect(visit.dialog).to_have_count(0)
+        await opening.click()
+        await visit.dialog.get_by_label("Login").fill("late.other")
+        held.go()
+        await expect(page.locator(".notice")).to_contain_text("Saved late.user")
+        await expect(visit.row("late.user")).to_contain_text("locked")
+        await expect(visit.dialog.get_by_label("Login")).to_have_value("late.other")
+
+
+async def test_who_has_gone_elsewhere_stays_there(browser: Browser, gateway: RunningGateway) -> None:
+    """A delete that ends late leads nobody away, but says that it is done."""
+    with gateway.socket() as talk:
+        assert talk("layer/put", layer="late-layer", rank=711, target={})["status"] == "success"
+    async with holding(browser, gateway, "layer/delete", "layer/late-layer") as (visit, held):
+        page = visit.page
+        await visit.button("Delete…").click()
+        held.close()
+        await visit.dialog.get_by_role("button", name="Delete").click()
+        await held.arrived.wait()
+        await page.keyboard.press("Escape")
+        await visit.open("transfer")
+        held.go()
+        await expect(page.locator(".notice")).to_contain_text("Deleted the layer late-layer")
+        await expect(page).to_have_url(re.compile("#/transfer$"))
+
+
+async def test_a_secret_that_came_too_late_to_be_shown_is_not_passed_over(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """Whoever closed the dialog is told that it is there, of a client and of a token."""
+    with gateway.http() as admin:
+        assert admin.post("/tenant", json={"tenantId": "late"}).status_code == 201
+    async with holding(browser, gateway, "client/insert", "access?of=clients") as (visit, held):
+        await visit.button("New client").click()
+        await visit.dialog.get_by_label("Id").fill("late-client")
+        await visit.dialog.get_by_role("group", name="late").get_by_label("READ").check()
+        held.close()
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await held.arrived.wait()
+        await visit.page.keyboard.press("Escape")
+        held.go()
+        await expect(visit.page.locator(".notice")).to_contain_text("late-client has a secret that was not shown")
+    async with holding(browser, gateway, "token/create", "access?of=tokens") as (visit, held):
+        held.close()
+        await visit.button("Make it").click()
+        await held.arrived.wait()
+        await visit.open("transfer")
+        held.go()
+        await expect(visit.page.locator(".notice")).to_contain_text("A token that was not shown")
+
+
+async def test_a_list_stays_when_it_cannot_be_read_again(browser: Browser, gateway: RunningGateway) -> None:
+    """So does the search in it; the error is a note."""
+    user(gateway, "listed.user")
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = page = await visit.guard.page()
+        users = Busy("user/list", busy=False)
+        await page.route_web_socket(re.compile("^ws"), users.through)
+        await visit.open("access")
+        await expect(visit.row("listed.user")).to_be_visible()
+        users.busy = True
+        await page.get_by_label("Search users").press_sequentially("listed.u")
+        await expect(page.get_by_role("alert")).to_contain_text("busy")
+        await expect(page.get_by_label("Search users")).to_be_focused()
+        await expect(visit.row("listed.user")).to_be_visible()
+        users.busy = False
+        await visit.button("Try again").click()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        await expect(visit.row("admin")).to_have_count(0)
