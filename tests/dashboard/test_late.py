@@ -6,10 +6,11 @@ import asyncio
 import json
 import re
 
-from playwright.async_api import Browser, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
-from tests.dashboard.test_faults import holding
-from tests.dashboard.visit import visiting
+from tests.dashboard.test_faults import holding, lose_answer
+from tests.dashboard.test_one import put, value_of
+from tests.dashboard.visit import one, visiting
 from tests.running import RunningGateway
 
 
@@ -127,3 +128,74 @@ async def test_a_list_stays_when_it_cannot_be_read_again(browser: Browser, gatew
         await visit.button("Try again").click()
         await expect(page.get_by_role("alert")).to_have_count(0)
         await expect(visit.row("admin")).to_have_count(0)
+
+
+async def test_a_rollback_whose_answer_was_lost_counts_as_done(browser: Browser, gateway: RunningGateway) -> None:
+    """The page looks it up, and it can be undone."""
+    for value in ("one", "two"):
+        put(gateway, "lost.back", value)
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        lost = await lose_answer(visit.page, "configuration/rollback")
+        await visit.open(one("lost.back") + "?tab=history")
+        await visit.live()
+        await visit.button("Roll back to version 1").click()
+        await expect(visit.page.locator(".notice")).to_contain_text("Rolled back to version 1")
+        assert len(lost) == 1
+        await visit.button("Undo").click()
+        await expect(visit.page.locator(".notice")).to_contain_text("Undone")
+        assert value_of(gateway, "lost.back") == "two"
+
+
+async def test_a_delete_whose_answer_was_lost_counts_as_done(browser: Browser, gateway: RunningGateway) -> None:
+    """The page looks it up, and what was deleted can be put back; so does an undo that deletes."""
+    put(gateway, "lost.gone", "one")
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        lost = await lose_answer(visit.page, "configuration/delete")
+        await visit.open(one("lost.gone"))
+        await visit.live()
+        await visit.button("Delete…").click()
+        await visit.dialog.get_by_role("button", name="Delete").click()
+        await expect(visit.page.locator(".notice")).to_contain_text("Deleted lost.gone")
+        assert len(lost) == 1
+        await visit.button("Undo").click()
+        await expect(visit.page.locator(".notice")).to_contain_text("lost.gone is back")
+        assert value_of(gateway, "lost.gone") == "one"
+
+
+async def lose_request(page: Page, action: str) -> None:
+    """The connection of a page, still empty, ends in place of each request for an action."""
+
+    async def lose(socket: WebSocketRoute) -> None:
+        there = socket.connect_to_server()
+
+        async def forward(frame: str | bytes) -> None:
+            if f'"action":"{action}"' in str(frame):
+                await socket.close(code=1011)
+                await there.close()
+            else:
+                there.send(frame)
+
+        socket.on_message(forward)
+
+    await page.route_web_socket(re.compile("^ws"), lose)
+
+
+async def test_a_save_that_was_lost_is_not_taken_for_one_of_an_earlier_life(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """The same user made it with the same value once, and it was deleted since."""
+    put(gateway, "lives.a", "one")
+    with gateway.socket() as talk:
+        talk("configuration/delete", name="lives.a")
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        await lose_request(visit.page, "configuration/put")
+        await visit.open(one("lives.a") + "?new=1")
+        await visit.live()
+        await visit.button("Write its value").click()
+        await visit.type("lives.a", "one")
+        await visit.button("Review and save").click()
+        await visit.dialog.get_by_role("button", name="Save").click()
+        await expect(visit.dialog.get_by_role("alert")).to_contain_text("may have been written")

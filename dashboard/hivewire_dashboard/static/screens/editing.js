@@ -114,14 +114,14 @@ function Review({name, layer, found, close, conflict}) {
 export async function written(name, {layer, value, contentType, why, before, beforeType, base}) {
   const [edit, waiting] = [drafts, staged].map((all) => all.peek().get(keyOf(name, layer)));
   const put = () => hw.put(name, value, {layer, contentType, ...expecting(base), description: why || undefined});
-  const saved = await answered([{name, layer, base, value}], put, (change) => change.entry);
+  const saved = await answered([{name, layer, base, value}], put);
   settle(name, edit, {...saved, value, contentType}, layer);
   if (waiting) unstage([waiting]); // the written value is this one, or newer
   const undo = async () => {
     const options = {layer, revision: saved.revision, description: "undo"};
-    if (!base) await hw.delete(name, options);
-    else if (before) await hw.put(name, before, {...options, contentType: beforeType});
-    else await hw.rollback(name, {...options, toRevision: base}); // it is secret
+    const restore = () => (before ? hw.put(name, before, {...options, contentType: beforeType}) : hw.rollback(name, {...options, toRevision: base})); // it is secret
+    const edit = {name, layer, base: saved.revision, value: base ? before || null : undefined};
+    await answered([edit], () => (base ? restore() : hw.delete(name, options)));
     return base ? "Put back as it was." : "Deleted again.";
   };
   tell(`Saved version ${saved.version} of ${name}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);

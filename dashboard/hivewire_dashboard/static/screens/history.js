@@ -1,6 +1,7 @@
 /** The history of one name: each change, compared with the current version, and a button to restore it. */
 
 import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {answered} from "../lib/answers.js";
 import {expecting} from "../lib/drafts.js";
 import {Difference, narrow} from "../lib/editor.js";
 import {hw} from "../lib/gateway.js";
@@ -25,13 +26,15 @@ export function History({name, layer, entry}) {
   const [back, busy, failed] = useAction(async () => {
     if (!possible) return;
     const {revision, entry: old} = change;
-    const saved = await hw.rollback(name, {layer, toRevision: revision, ...expecting(entry?.revision ?? 0), description: `back to version ${old.version}`});
+    const base = entry?.revision ?? 0;
+    const options = {layer, toRevision: revision, ...expecting(base), description: `back to version ${old.version}`};
+    const saved = await answered([{name, layer, base, value: old.value}], () => hw.rollback(name, options));
     choose(0); // what is undone is the one before the new one
     reached("rollback");
     const undo = async () => {
       const options = {layer, revision: saved.revision, description: "undo of a rollback"};
-      if (entry) await hw.rollback(name, {toRevision: entry.revision, ...options});
-      else await hw.delete(name, options);
+      const edit = {name, layer, base: saved.revision, value: entry?.value};
+      await answered([edit], () => (entry ? hw.rollback(name, {toRevision: entry.revision, ...options}) : hw.delete(name, options)));
       return "Undone.";
     };
     tell(`Rolled back to version ${old.version}.`, undoing(undo, toOne(name, layer, {tab: "history"})), saved);

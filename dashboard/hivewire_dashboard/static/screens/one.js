@@ -1,6 +1,7 @@
 /** One configuration, plain or of a layer: its value, editing, its history, and lines for programs. */
 
 import {html, useEffect, useLayoutEffect, useState} from "../vendor/preact.js";
+import {answered} from "../lib/answers.js";
 import {stage, staged} from "../lib/basket.js";
 import {draft, drafts, keyOf} from "../lib/drafts.js";
 import {Reader} from "../lib/editor.js";
@@ -12,7 +13,7 @@ import {go, refine, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {settings} from "../lib/settings.js";
 import {kind, plain, size, Text, When} from "../lib/text.js";
-import {Button, Dialog, Empty, Field, Problem, Tabs, notice, tell, undoing, useAction, useLoaded} from "../lib/ui.js";
+import {Button, Dialog, Empty, Field, Problem, Tabs, notice, tell, undoing, useAction, useLoaded, useShown} from "../lib/ui.js";
 import {Binary} from "./binary.js";
 import {Editing} from "./editing.js";
 import {History} from "./history.js";
@@ -173,9 +174,10 @@ function stageDelete({name, revision, version, value, contentType}, layer) {
 function Remove({entry, layer, close}) {
   const [why, setWhy] = useState("");
   const [remove, busy, error] = useAction(async () => {
-    await hw.delete(entry.name, {layer, revision: entry.revision, description: why || undefined});
-    close();
-    go(layer === undefined ? to("c") : to("layer", layer));
+  const leave = useShown(() => (close(), go(layer === undefined ? to("c") : to("layer", layer))));
+    const {name, revision: base} = entry;
+    await answered([{name, layer, base, value: undefined}], () => hw.delete(name, {layer, revision: base, description: why || undefined}));
+    leave();
     tell(`Deleted ${entry.name}.`, undoing(() => restored(entry, layer), toOne(entry.name, layer, {tab: "history"})));
   });
   return html`<${Dialog} title="Delete this configuration?" close=${close}
@@ -188,8 +190,9 @@ function Remove({entry, layer, close}) {
   <//>`;
 }
 
-async function restored({name, revision}, layer) {
-  await hw.rollback(name, {layer, toRevision: revision, expect: 0, description: "undo of the delete"});
+async function restored({name, revision, value}, layer) {
+  const options = {layer, toRevision: revision, expect: 0, description: "undo of the delete"};
+  await answered([{name, layer, base: 0, value}], () => hw.rollback(name, options));
   go(toOne(name, layer));
   return `${plain(name)} is back.`;
 }
