@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.async_api import Locator, expect
+from playwright.async_api import Browser, Locator, expect
 
+from tests.browser import guarded
 from tests.dashboard.test_many import export
 from tests.dashboard.test_one import put, value_of
-from tests.dashboard.visit import Visit
+from tests.dashboard.visit import Visit, one
 from tests.running import RunningGateway
 
 MOST = 100
@@ -179,3 +180,50 @@ async def test_access_and_imports_are_managed_by_keys_alone(
     put(gateway, "keyed.imported", "2")
     await press(visit, "Paused, 1 change")
     await expect(visit.row("keyed.imported")).to_contain_text("2")
+
+
+async def test_keys_of_a_screen_rest_while_a_dialog_is_open(visit: Visit, gateway: RunningGateway) -> None:
+    """Who confirms the emptying of the basket with the key for that does not write it instead."""
+    put(gateway, "rest.a", "one")
+    await visit.open(one("rest.a"))
+    await visit.button("Edit").click()
+    await visit.type("rest.a", "two")
+    await visit.button("Stage").click()
+    await visit.open("basket")
+    for opened in ("Empty it…", "Difference", "Settings and keys"):
+        await visit.button(opened).click()
+        await expect(visit.dialog).to_be_visible()
+        await keys(visit, "Control+Enter", "Control+s", "Escape")
+        await expect(visit.dialog).to_have_count(0)
+    await expect(visit.page.locator(".card")).to_have_count(1)
+    assert value_of(gateway, "rest.a") == "one"
+    await keys(visit, "Control+Enter")
+    await told(visit, "1 change written")
+
+
+async def test_the_login_stays_whatever_is_pressed(browser: Browser, gateway: RunningGateway) -> None:
+    """Browsers close a dialog at the second Escape in a row, even if the page prevents it."""
+    async with guarded(browser) as guard:
+        page = await guard.page()
+        await Visit(guard, page, gateway).open()
+        await expect(page.get_by_label("Password")).to_be_visible()
+        for _ in range(4):
+            await page.keyboard.press("Escape")
+        await expect(page.get_by_label("Password")).to_be_visible()
+
+
+async def test_the_focus_stays_on_what_was_ticked(visit: Visit, gateway: RunningGateway) -> None:
+    """A box that waits for the gateway keeps it."""
+    with gateway.http() as admin:
+        user = {"login": "ticked", "password": "some password", "role": 1, "status": 0}
+        assert admin.post("/user", json=user).status_code == 201
+    await visit.open("access")
+    await visit.row("ticked").get_by_role("button", name="Open").click()
+    box = visit.dialog.get_by_label("Sample Network")
+    await box.focus()
+    await keys(visit, "Space")
+    await expect(box).to_be_checked()
+    await expect(box).to_be_focused()
+    await keys(visit, "Space")
+    await expect(box).not_to_be_checked()
+    await expect(box).to_be_focused()

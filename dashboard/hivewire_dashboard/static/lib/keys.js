@@ -20,11 +20,18 @@ export function typing(event) {
 const bound = [{current: {"/": () => document.querySelector("[role=search] input")?.select()}}];
 let prefix = "";
 
-/** Bind keys by name while a component is on the screen; the handlers are those of its last rendering. */
+/** The dialog in front. */
+const front = () => [...document.querySelectorAll("dialog[open]")].at(-1);
+
+/**
+ * Bind keys by name while a component is on the screen; the handlers are those of its last rendering. Those of a screen
+ * rest while a dialog is open, and those of a dialog while another one is in front.
+ */
 export function useKeys(keys) {
   const own = useRef();
   own.current = keys;
   useLayoutEffect(() => {
+    own.dialog = front();
     bound.push(own);
     return () => bound.splice(bound.indexOf(own), 1);
   }, []);
@@ -40,15 +47,16 @@ document.addEventListener("keydown", (event) => {
   const name = pressed(event);
   if (!name || event.defaultPrevented) return;
   const alone = event.key.length === 1 && !name.includes("+");
-  if ((alone || name === "Escape") && document.querySelector("dialog[open]")) return; // a dialog closes itself
   if (!name.startsWith("Ctrl+") && name !== "Escape" && typing(event)) return; // arrows choose in a select
   const full = prefix + name;
-  prefix = name === "g" && alone ? "g " : "";
-  for (const {current: keys} of bound.toReversed()) {
-    if (keys[full]) {
-      event.preventDefault();
-      keys[full](event);
-      return;
-    }
+  const dialog = front();
+  prefix = name === "g" && alone && !dialog ? "g " : "";
+  for (const {current: keys, dialog: own} of bound.toReversed()) {
+    if (!keys[full]) continue;
+    const awake = dialog === (own?.open ? own : undefined);
+    if (awake || full.startsWith("Ctrl+")) event.preventDefault(); // the browser would save the page
+    if (!awake) continue;
+    keys[full](event);
+    return;
   }
 });

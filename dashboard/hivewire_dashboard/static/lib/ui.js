@@ -80,7 +80,10 @@ export function Dialog({title, close, wide = false, children, actions}) {
     event.preventDefault();
     close?.();
   };
-  return html`<dialog ref=${dialog} class=${wide ? "wide" : undefined} aria-labelledby=${id} onCancel=${cancel}>
+  // At the second Escape in a row browsers close it all the same.
+  const closed = (event) => event.target === dialog.current && !dialog.current.open && (close ?? reopen)();
+  const reopen = () => dialog.current.showModal();
+  return html`<dialog ref=${dialog} class=${wide ? "wide" : undefined} aria-labelledby=${id} onCancel=${cancel} onClose=${closed}>
     <header>
       <h2 id=${id}>${title}</h2>
       ${close && html`<button type="button" class="plain square" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}
