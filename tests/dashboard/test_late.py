@@ -6,11 +6,12 @@ import asyncio
 import json
 import re
 
-from playwright.async_api import Browser, Page, WebSocketRoute, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.dashboard.test_faults import holding, lose_answer
 from tests.dashboard.test_one import put, value_of
-from tests.dashboard.visit import one, visiting
+from tests.dashboard.test_system import DOCUMENT, Tenant, edit
+from tests.dashboard.visit import Visit, one, visiting
 from tests.running import RunningGateway
 
 
@@ -199,3 +200,45 @@ async def test_a_save_that_was_lost_is_not_taken_for_one_of_an_earlier_life(
         await visit.button("Review and save").click()
         await visit.dialog.get_by_role("button", name="Save").click()
         await expect(visit.dialog.get_by_role("alert")).to_contain_text("may have been written")
+
+
+async def test_a_long_value_is_edited_when_it_has_come(browser: Browser, gateway: RunningGateway) -> None:
+    """Not as if it were empty."""
+    put(gateway, "long.late", "long " * 1_000)
+    async with holding(browser, gateway, "configuration/get", "nothing") as (visit, held):
+        held.close()
+        await visit.open(one("long.late"))
+        await held.arrived.wait()
+        await visit.button("Edit").click()
+        held.go()
+        await expect(visit.page.get_by_label("Value of long.late")).to_contain_text("long long")
+
+
+async def test_findings_are_about_the_document_that_is_shown(visit: Visit, gateway: RunningGateway) -> None:
+    """Those of a text that has been changed meanwhile are not shown."""
+    page = visit.page
+    Tenant(gateway, "documentl").put(DOCUMENT)
+    await visit.open("tenant/documentl")
+    held: list[Route] = []
+    await page.route("**/_validation*", lambda route: held.append(route))
+    async with page.expect_request("**/_validation*"):
+        await visit.button("Validate").click()
+    await edit(visit, "CRM", '{"uri": "configuration/sources/CRM", "label": "Customers"}')
+    await expect(page.locator("main")).to_contain_text("Customers")
+    async with page.expect_response("**/_validation*"):
+        await held[0].continue_()
+    await expect(visit.button("Validate")).not_to_have_attribute("aria-disabled", "true")
+    assert "finds nothing wrong" not in await page.locator("main").inner_text()
+    await page.unroute("**/_validation*")
+    await visit.button("Validate").click()
+    await expect(page.get_by_text("finds nothing wrong")).to_be_visible()
+
+
+async def test_a_validation_without_an_answer_has_written_nothing(visit: Visit, gateway: RunningGateway) -> None:
+    """It says so."""
+    Tenant(gateway, "documentv").put(DOCUMENT)
+    await visit.open("tenant/documentv")
+    await visit.page.route("**/_validation*", lambda route: route.abort())
+    await visit.button("Validate").click()
+    await expect(visit.page.get_by_role("alert")).to_contain_text("The gateway cannot do this now")
+    await visit.page.unroute("**/_validation*")

@@ -216,3 +216,19 @@ async def test_an_address_that_leads_nowhere_says_so(visit: Visit) -> None:
         await visit.open(place)
         await expect(visit.page.locator("main")).to_contain_text(says)
         await visit.accessible()
+
+
+async def test_elements_are_shown_whatever_their_label_is(visit: Visit, gateway: RunningGateway) -> None:
+    """A number, too; and each has only the findings that are about it."""
+    tenant = Tenant(gateway, "documente")
+    wrong = {"name": "City", "label": "City", "type": "Strng"}
+    front: dict[str, Any] = {"uri": f"{STORE}Front", "label": "Front"}
+    front |= {"attributes": [wrong | {"uri": f"{STORE}Front/attributes/City"}]}
+    tenant.put(DOCUMENT | {"entityTypes": [*DOCUMENT["entityTypes"], front]})
+    await visit.open("tenant/documente")
+    await edit(visit, "CRM", '{"uri": "configuration/sources/CRM", "label": 12}')
+    await expect(visit.page.get_by_role("button", name="Edit 12")).to_be_visible()
+    await visit.button("Validate").click()
+    cards = visit.page.locator("details .card")
+    await expect(cards.filter(has_text="Front").locator(".wrong").first).to_contain_text("Strng")
+    await expect(cards.filter(has=visit.page.get_by_text("Store", exact=True)).locator(".wrong")).to_have_count(0)

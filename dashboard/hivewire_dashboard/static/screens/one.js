@@ -55,6 +55,7 @@ function Existing({name, layer, tab, edit}) {
   const change = may("ManageConfiguration");
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
+    if (waiting) return refine({tab: undefined, edit: 1}); // its value, to be opened when it has come
     refine({tab: undefined, edit: undefined});
     if (editing || !change) return;
     if (inBasket?.value !== undefined) {
@@ -173,8 +174,8 @@ function stageDelete({name, revision, version, value, contentType}, layer) {
 
 function Remove({entry, layer, close}) {
   const [why, setWhy] = useState("");
-  const [remove, busy, error] = useAction(async () => {
   const leave = useShown(() => (close(), go(layer === undefined ? to("c") : to("layer", layer))));
+  const [remove, busy, error] = useAction(async () => {
     const {name, revision: base} = entry;
     await answered([{name, layer, base, value: undefined}], () => hw.delete(name, {layer, revision: base, description: why || undefined}));
     leave();

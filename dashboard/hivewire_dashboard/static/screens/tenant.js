@@ -19,9 +19,15 @@ const NEVER = "Thu, 01 Jan 1970 00:00:00 GMT";
 /** About how many bytes a document has. A save of so many takes over a minute when the gateway has other work, too. */
 const LARGE = 500_000;
 
+/** Most elements of a collection that are shown. */
+const SHOWN = 200;
+
 const written = (value) => JSON.stringify(value, null, 2);
-const called = (element) => element?.label ?? element?.name ?? "";
-const place = (element) => element?.uri ?? element?.URI ?? "";
+const words = (value) => (typeof value === "string" ? value : JSON.stringify(value)); // whoever edits may have typed anything
+const called = (element) => words(element?.label ?? element?.name ?? "");
+const place = (element) => words(element?.uri ?? element?.URI ?? "");
+/** Whether a finding is about an element, or about a part of it. */
+const about = (where, element) => place(element) && (where === place(element) || where.startsWith(`${place(element)}/`));
 
 /** The document as text, which keeps the form of numbers, and when it was saved. */
 async function load(id) {
@@ -36,6 +42,15 @@ async function load(id) {
 
 function ask(id, path, init) {
   return http(`reltio/api/${encodeURIComponent(id)}/configuration${path}`, {headers: {"Content-Type": "application/json"}, ...init}, Math.max(init.body?.length ?? 0, LARGE));
+}
+
+/** What the gateway says about a document, which it does not write: without an answer, too. */
+async function judged(id, text) {
+  try {
+    return await (await ask(id, "/_validation?validationErrorLevel=all", {method: "POST", body: text})).json();
+  } catch (error) {
+    throw error.name === "Uncertain" ? Object.assign(new Error(error.message), {code: 503}) : error;
+  }
 }
 
 export default function Tenant({rest: [id = ""], query}) {
@@ -59,14 +74,15 @@ function Document({id, stored, renew}) {
   const setText = (value) => draft(id, {value, base, before}, DOCUMENT);
   const [filter, setFilter] = useState("");
   const [open, setOpen] = useState();
-  const [findings, setFindings] = useState();
+  const [{of, findings: all}, setFound] = useState({});
+  const findings = of === text ? all : undefined;
   const [conflict, setConflict] = useState();
   const value = useMemo(() => parse(text), [text]);
   const changed = edited(edit);
 
   const [check, checking, wrong] = useAction(async () => {
-    const response = await ask(id, "/_validation?validationErrorLevel=all", {method: "POST", body: text});
-    setFindings(found(await response.json()));
+    const answer = await judged(id, text);
+    setFound({of: text, findings: found(answer)});
   });
   const store = async (what, since) => {
     const headers = {"Content-Type": "application/json", "If-Unmodified-Since": since ?? NEVER};
@@ -77,7 +93,6 @@ function Document({id, stored, renew}) {
       return setConflict(await load(id));
     }
     setConflict(undefined);
-    setFindings(undefined);
     tell(`Saved the document of ${id}.`);
     renew(await load(id));
     if (drafts.peek().get(keyOf(id, DOCUMENT)) === edit) discard(id, DOCUMENT);
@@ -86,7 +101,6 @@ function Document({id, stored, renew}) {
   const [save, saving, refused] = useAction(() => store(text, base));
   const drop = (now) => {
     setConflict(undefined);
-    setFindings(undefined);
     renew(now);
     discard(id, DOCUMENT);
   };
@@ -99,7 +113,6 @@ function Document({id, stored, renew}) {
       setText(written(next));
     }
     setOpen(undefined);
-    setFindings(undefined);
   };
   const low = filter.toLowerCase();
   const collections = Object.entries(value ?? {}).filter(([, list]) => Array.isArray(list));
@@ -117,12 +130,13 @@ function Document({id, stored, renew}) {
     ${findings && html`<${Findings} findings=${findings} />`}
     ${shown.map(([name, list]) => html`<details open=${Boolean(filter) || list.length <= 20} key=${name}>
       <summary><strong>${plain(name)}</strong> <span class="quiet">${count(list.length)}</span></summary>
-      <ul class="cards">${list.slice(0, 200).map(([element, index]) => html`<li class="card" key=${index}>
+      <ul class="cards">${list.slice(0, SHOWN).map(([element, index]) => html`<li class="card" key=${index}>
         <span class="grow"><${Text} of=${called(element)} /> <span class="quiet"><${Text} of=${place(element)} mono /></span>
-          ${(findings ?? []).filter(({where}) => place(element) && where.startsWith(place(element))).map((each) => html`<div class="wrong">${plain(each.text)}</div>`)}</span>
+          ${(findings ?? []).filter(({where}) => about(where, element)).map((each) => html`<div class="wrong">${plain(each.text)}</div>`)}</span>
         ${place(element) && html`<a href=${to("tenant", id, {tab: "history", element: place(element)})} aria-label=${`History of ${plain(called(element) || place(element))}`}>History</a>`}
         <${Button} kind="small" aria-label=${`Edit ${plain(called(element) || place(element))}`} onClick=${() => setOpen({path: [name, index], text: written(element)})}>Edit<//>
       </li>`)}</ul>
+      ${list.length > SHOWN && html`<p class="quiet">The first ${count(SHOWN)} are shown: search for the others.</p>`}
     </details>`)}
     ${open === "discard" && html`<${Sure} title="Discard this edit?" word="Discard" run=${async () => drop(await load(id))} close=${() => setOpen(undefined)}><p>What you changed in the document is lost then.</p><//>`}
     ${open?.path && html`<${Element} open=${open} done=${replace} close=${() => setOpen(undefined)} />`}
