@@ -218,6 +218,30 @@ async def test_a_browser_without_storage_shows_a_folder_and_keeps_a_basket(
         page.once("dialog", lambda dialog: dialog.accept())
 
 
+async def test_more_names_than_a_page_holds_that_are_in_no_folder_can_be_chosen(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """By how they begin."""
+    put(gateway, "flat-1", "one")
+
+    async def answer(route: Route) -> None:
+        few = "prefix=flat-1" in route.request.url
+        count, children = (1, []) if few else (300_000, [{"name": f"flat-{number}", "count": 0} for number in range(9)])
+        await route.fulfill(content_type="application/json", body=json.dumps({"count": count, "children": children}))
+
+    async with visiting(browser, gateway, "nothing") as visit:
+        await visit.page.route("**/configuration-tree?*", answer)
+        await visit.page.reload()
+        await visit.page.get_by_label("Names that begin with").fill("flat-1")
+        await visit.accessible()
+        await visit.fits()
+        await visit.page.keyboard.press("Enter")
+        await visit.button("Open all of this").click()
+        await visit.live()
+        await visit.open("c")
+        await expect(visit.page.locator(".grid .row")).to_have_count(1)
+
+
 async def test_an_edit_of_a_document_outlives_its_screen_and_a_save(visit: Visit, gateway: RunningGateway) -> None:
     """Other tabs and screens keep it, and what is changed while it is saved stays; it can be discarded."""
     page = visit.page

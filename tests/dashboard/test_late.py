@@ -8,6 +8,7 @@ import re
 
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
+from tests.dashboard.test_devices import device
 from tests.dashboard.test_faults import holding, lose_answer
 from tests.dashboard.test_one import put, value_of
 from tests.dashboard.test_system import DOCUMENT, Tenant, edit
@@ -242,3 +243,26 @@ async def test_a_validation_without_an_answer_has_written_nothing(visit: Visit, 
     await visit.button("Validate").click()
     await expect(visit.page.get_by_role("alert")).to_contain_text("The gateway cannot do this now")
     await visit.page.unroute("**/_validation*")
+
+
+async def test_a_rollout_keeps_the_type_of_a_configuration(browser: Browser, gateway: RunningGateway) -> None:
+    """Also when it is started before the form knows what the layer holds."""
+    json_type = "application/json"
+    with gateway.socket() as talk:
+        device(talk, "typed-a", "Typed")
+        target = {"deviceIds": ["typed-a"]}
+        assert talk("layer/put", layer="typed", rank=520, target=target)["status"] == "success"
+        put(gateway, "typed.a", "1", layer="typed", contentType=json_type)
+        async with holding(browser, gateway, "configuration/list", "nothing") as (visit, held):
+            held.close()
+            await visit.open("rollout/new?layer=typed")
+            await held.arrived.wait()
+            await visit.page.get_by_label("Name", exact=True).fill("typed.a")
+            await visit.page.get_by_label("Value", exact=True).fill("2")
+            await visit.button("Start").click()
+            await expect(visit.button("Starting…")).to_be_visible()
+            held.go()
+            await expect(visit.page.locator("h1")).to_contain_text("running")
+        (rollout,) = [each for each in talk("rollout/list")["rollouts"] if each["layer"] == "typed"]
+        assert [each.get("contentType") for each in rollout["changes"]] == [json_type]
+        assert talk("rollout/rollback", rollout=rollout["rollout"])["status"] == "success"

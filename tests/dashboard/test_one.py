@@ -474,3 +474,15 @@ async def test_two_hundred_races_lose_no_write_that_was_acknowledged(visit: Visi
     async with visit.window() as other:
         await asyncio.gather(*(each.page.evaluate(RACE, race) for each in (visit, other)))
     assert value_of(gateway, "races.a") == "200"
+
+
+async def test_the_text_of_a_new_name_is_not_lost_when_it_is_made_again(visit: Visit) -> None:
+    """It is still there when somebody types the same name once more."""
+    await visit.open(one("twice.new") + "?new=1")
+    await visit.button("Write its value").click()
+    await visit.type("twice.new", "typed")
+    await visit.open("c")
+    await visit.button("New").click()
+    await visit.page.get_by_label("Name").fill("twice.new")
+    await visit.button("Write its value").click()
+    await expect(visit.page.get_by_label("Value of twice.new")).to_have_text("typed")

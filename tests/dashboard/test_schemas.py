@@ -156,3 +156,25 @@ async def test_a_value_is_tried_by_its_name(visit: Visit, gateway: RunningGatewa
     editing = page.get_by_role("region", name="Edit")
     await expect(editing.get_by_role("list", name="Problems")).to_contain_text("/0: ")
     await expect(editing.get_by_role("link", name="tried.<b>*")).to_be_visible()
+
+
+async def test_an_earlier_version_asks_before_it_replaces_an_edit(visit: Visit, gateway: RunningGateway) -> None:
+    """What was typed is not lost without a question."""
+    page = visit.page
+    with gateway.socket() as talk:
+        for least in (1, 2):
+            done(talk, "schema/put", names="earlier.*", schema={"minimum": least})
+    await visit.open("schema/earlier.*")
+    await visit.button("Edit").click()
+    await type_schema(visit, "earlier.*", '{"minimum": 77}')
+    await visit.open("schema/earlier.*?tab=history")
+    for answer in ("Cancel", "Discard it"):
+        await page.get_by_role("button", name="Edit version 1 again").click()
+        await visit.accessible()
+        await visit.dialog.get_by_role("button", name=answer).click()
+        await expect(visit.dialog).to_have_count(0)
+        if answer == "Cancel":
+            await visit.open("schema/earlier.*")
+            await expect(page.get_by_label("Schema of earlier.*")).to_contain_text("77")
+            await visit.open("schema/earlier.*?tab=history")
+    await expect(page.get_by_label("Schema of earlier.*")).not_to_contain_text("77")

@@ -1,7 +1,7 @@
 /** A new configuration: its name, then the editor. */
 
 import {html, useState} from "../vendor/preact.js";
-import {draft} from "../lib/drafts.js";
+import {draft, drafts, keyOf} from "../lib/drafts.js";
 import {hw} from "../lib/gateway.js";
 import {useKeys} from "../lib/keys.js";
 import {toOne, useLayer} from "../lib/layer.js";
@@ -17,7 +17,7 @@ export function NewName({prefix, layer}) {
   const begin = (event) => {
     event.preventDefault();
     if (!name || taken) return;
-    draft(name, {value: "", contentType: "text/plain; charset=utf-8", base: 0, before: "", beforeType: "text/plain; charset=utf-8"}, layer);
+    if (!drafts.peek().has(keyOf(name, layer))) draft(name, {value: "", contentType: "text/plain; charset=utf-8", base: 0, before: "", beforeType: "text/plain; charset=utf-8"}, layer);
     go(toOne(name, layer));
   };
   const leave = () => go(layer === undefined ? to("c") : to("layer", layer));

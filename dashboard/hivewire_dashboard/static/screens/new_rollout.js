@@ -69,6 +69,12 @@ async function counted({target, devices}, {percent = 100, labels, deviceIds}) {
   return Math.round((found * percent) / 100);
 }
 
+/** The types that the configurations have now, by name: a new value keeps them. */
+async function typesOf(layer, changes) {
+  const {entries} = await hw.list(changes.map(({name}) => name), {layer, take: changes.length, inline: 0});
+  return new Map(entries.map(({name, contentType}) => [name, contentType]));
+}
+
 export function NewRollout({layer: chosen}) {
   const [layer, setLayer] = useState(chosen || "global");
   const [begun] = useState(() => {
@@ -90,11 +96,13 @@ export function NewRollout({layer: chosen}) {
   const steps = stepped(first, labels, percents)?.map((each, index) => ({...each, gate: filled(gates[index])}));
   const ready = steps && (undo || changes.every(({operation, name, value}) => name && (operation === "delete" || value)));
 
-  const ask = (more) => {
-    const asked = changes.map(({operation, name, value, contentType}) => operation === "delete" ? {operation, name} : {operation, name, value, contentType: contentType ?? known.get(name)?.contentType});
+  const ask = async (more) => {
+    const types = undo ? new Map() : await typesOf(layer, changes);
+    const asked = changes.map(({operation, name, value, contentType}) => operation === "delete" ? {operation, name} : {operation, name, value, contentType: contentType ?? types.get(name)});
     const members = {layer, ...(undo ? {undo} : {changes: asked}), steps, gate: filled(gate), at: at ? Date.parse(at) : undefined};
     return hw.call("rollout/start", {...members, ...more});
   };
+  const lead = useShown(go);
   const [start, busy, error] = useAction(async () => {
     const {rollout} = await ask();
     lead(to("rollout", String(rollout)));
@@ -102,7 +110,6 @@ export function NewRollout({layer: chosen}) {
   });
   const form = JSON.stringify([layer, changes, steps, gate, at]);
   const [checked, setChecked] = useState({});
-  const lead = useShown(go);
   const affects = checked.form === form && checked.affects;
   const [check, checking, wrong] = useAction(async () => setChecked({form, ...(await ask({dryRun: true}))}));
   const set = (index, part) => setChanges(changes.map((each, at) => (at === index ? {...each, ...part} : each)));
@@ -144,13 +151,15 @@ export function NewRollout({layer: chosen}) {
 
 /** Each step with the number of its devices. From the second step on it can change the gate. */
 function Preview({layer, steps, gates, set}) {
-  const {value} = useLoaded(() => Promise.all(steps.map((each) => counted(layer, each))), [layer.layer, layer.devices, JSON.stringify(steps)]);
+  const of = JSON.stringify([layer.layer, layer.devices, steps]);
+  const found = useLoaded(async () => ({of, numbers: await Promise.all(steps.map((each) => counted(layer, each)))}), [of]).value;
+  const numbers = found?.of === of ? found.numbers : []; // not those of other steps
   let usual = USUAL;
   return html`<ol class="cards" aria-label="What these steps are">${steps.map((each, index) => {
     usual = {...usual, ...filled(gates[index - 1])};
     return html`<li class="card" key=${index}>
       <span class="tag">${index + 1}</span><span class="grow"><${Text} of=${described(each)} words /></span>
-      <span class="quiet">${value?.[index] !== undefined && `${each.percent === undefined || each.percent === 100 ? "" : "about "}${count(value[index], "device")}`}</span>
+      <span class="quiet">${numbers[index] !== undefined && `${each.percent === undefined || each.percent === 100 ? "" : "about "}${count(numbers[index], "device")}`}</span>
       ${index > 0 && html`<details class="whole"><summary>${each.gate ? `From here on: ${gated(each.gate)}` : "Another gate from here on"}</summary><${GateFields} gate=${gates[index]} usual=${usual} set=${(gate) => set(index, gate)} /></details>`}</li>`;
   })}</ol>`;
 }

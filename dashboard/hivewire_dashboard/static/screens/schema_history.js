@@ -1,7 +1,7 @@
 /** The history of the schema of some names: each change, compared with the current schema, and a button to restore it through the review. */
 
-import {html} from "../vendor/preact.js";
-import {draft, SCHEMA} from "../lib/drafts.js";
+import {html, useState} from "../vendor/preact.js";
+import {draft, drafts, edited, keyOf, SCHEMA} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
 import {http} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
@@ -9,6 +9,7 @@ import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {Text, When} from "../lib/text.js";
 import {Button, Empty, Problem, useChosen, useLoaded} from "../lib/ui.js";
+import {Sure} from "./access.js";
 
 /** Most changes that the gateway returns. */
 const MOST = 100;
@@ -24,15 +25,16 @@ async function load(names) {
 export function History({names, found}) {
   const {value: changes, error, again} = useLoaded(() => load(names), [names, found?.revision]);
   const [at, choose] = useChosen(changes);
+  const [asking, setAsking] = useState(false);
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this schema" />`;
-  if (error) return html`<${Problem} error=${error} retry=${again} />`;
-  if (!changes) return html`<p class="quiet" role="status">Reading…</p>`;
+  if (!changes) return error ? html`<${Problem} error=${error} retry=${again} />` : html`<p class="quiet" role="status">Reading…</p>`;
   const change = changes[at];
   const title = ({operation, entityVersion}) => (operation === "put" ? `Version ${entityVersion}` : "Deleted");
   const back = () => {
     draft(names, {value: change.text, before: found?.text ?? "", base: found?.revision ?? 0, version: found?.entityVersion, secret: change.secret, beforeSecret: found?.secret ?? false}, SCHEMA);
     go(to("schema", names));
   };
+  const begin = () => (edited(drafts.peek().get(keyOf(names, SCHEMA))) ? setAsking(true) : back());
   return html`<div class="history">
     <ol class="changes" aria-label="Changes">${changes.map((each, index) => html`<li key=${each.revision}>
       <button type="button" class="change" aria-pressed=${index === at} onClick=${() => choose(index)}>
@@ -41,8 +43,10 @@ export function History({names, found}) {
         ${each.description && html`<span class="quiet"><${Text} of=${each.description} /></span>`}
       </button></li>`)}</ol>
     <section class="stack" aria-label="The chosen change">
-      ${may("ManageConfiguration") && change.operation === "put" && (at > 0 || !found) && html`<div class="row-of"><${Button} kind="primary" onClick=${back}>Edit version ${change.entityVersion} again<//></div>`}
+      ${may("ManageConfiguration") && change.operation === "put" && (at > 0 || !found) && html`<div class="row-of"><${Button} kind="primary" onClick=${begin}>Edit version ${change.entityVersion} again<//></div>`}
+      ${error && html`<${Problem} error=${error} retry=${again} />`}
       <${Difference} before=${change.text} after=${changes[0].text} labels=${[title(change), `${title(changes[0])} (now)`]} json />
     </section>
+    ${asking && html`<${Sure} title="Discard your edit?" word="Discard it" run=${async () => back()} close=${() => setAsking(false)}><p>What you typed in this schema is lost then.</p><//>`}
   </div>`;
 }

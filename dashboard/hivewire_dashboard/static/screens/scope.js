@@ -5,12 +5,13 @@ import {choose, tree} from "../lib/scope.js";
 import {login, token} from "../lib/session.js";
 import {settings} from "../lib/settings.js";
 import {count, Text} from "../lib/text.js";
-import {Button, Problem, useLoaded} from "../lib/ui.js";
+import {Button, Field, Problem, useLoaded} from "../lib/ui.js";
 import {Login} from "./login.js";
 
 /** `done` is called when a folder was chosen. */
 export function Scope({token: first, done}) {
   const [prefix, setPrefix] = useState("");
+  const [text, setText] = useState("");
   const held = useRef(first);
   const load = () => tree(held.current, prefix).catch(async (error) => {
     if (error.code !== 401) throw error;
@@ -24,6 +25,10 @@ export function Scope({token: first, done}) {
   return html`<main class="choose"><article class="screen">
     <h1>Which configurations?</h1>
     <p class="quiet">There are ${value ? count(value.count) : "many"} below ${prefix ? html`<${Text} of=${prefix} mono />` : "the top"}, and a page holds ${count(most)}. Choose a folder; you can choose another later.</p>
+    <form class="narrow-form stack" onSubmit=${(event) => (event.preventDefault(), setPrefix(text))}>
+      <${Field} label="Names that begin with" value=${text} onInput=${setText} class="mono" hint="For names that are in no folder, or in one that is too large." />
+      <div class="row-of"><${Button} type="submit">Look<//></div>
+    </form>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     <div class="row-of">
       ${prefix && html`<${Button} onClick=${() => setPrefix("")}>Back to the top<//>`}
