@@ -245,6 +245,21 @@ async def test_a_validation_without_an_answer_has_written_nothing(visit: Visit, 
     await visit.page.unroute("**/_validation*")
 
 
+async def test_an_error_stays_while_the_same_is_asked_again(browser: Browser, gateway: RunningGateway) -> None:
+    """It does not come and go with each look, and move what is below it."""
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = page = await visit.guard.page()
+        rollouts = Busy("rollout/list", busy=True)
+        await page.route_web_socket(re.compile("^ws"), rollouts.through)
+        await visit.open("rollouts")
+        alert = page.get_by_role("alert")
+        await expect(alert).to_contain_text("busy")
+        await alert.evaluate("each => (each.dataset.first = 'yes')")
+        for _ in range(rollouts.refused.qsize() + 2):
+            await rollouts.refused.get()
+        await expect(alert).to_have_attribute("data-first", "yes")
+
+
 async def test_a_rollout_keeps_the_type_of_a_configuration(browser: Browser, gateway: RunningGateway) -> None:
     """Also when it is started before the form knows what the layer holds."""
     json_type = "application/json"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Dialog, expect
+from playwright.async_api import Browser, Dialog, WebSocketRoute, expect
 
 from tests.command import Run
 from tests.dashboard.test_one import put, value_of
@@ -184,8 +185,9 @@ async def test_a_basket_of_values_that_are_not_known_is_taken_back(visit: Visit,
                 "overtaken unknown.secret",
             ]
             for name, value in before.items():
-                put(gateway, name, value)
-            await visit.open("c")
+                version = put(gateway, name, value)
+                await visit.open(one(name))  # the page learns of it a moment later
+                await expect(page.locator(".facts")).to_contain_text(f"Version {version} ")
     await visit.button("Undo").click()
     await expect(page.locator(".notice")).to_contain_text("3 changes taken back")
     assert revealed(gateway, *before) == list(before.values())
@@ -356,3 +358,76 @@ async def test_the_audit_says_who_changed_what_and_opens_the_difference(visit: V
     await expect(rows).to_have_count(1)
     await visit.accessible()
     await visit.fits()
+
+
+async def test_names_that_are_renamed_into_each_other_keep_their_values(visit: Visit, gateway: RunningGateway) -> None:
+    """The old name of one is the new name of another; the message counts what was staged."""
+    for name in ("shift.a.a.x", "shift.a.x"):
+        put(gateway, name, f"of {name}")
+    await visit.open("c?below=shift.")
+    for name in ("shift.a.a.x", "shift.a.x"):
+        await visit.page.get_by_label(f"Select {name}").check()
+    await visit.button("Copy or rename…").click()
+    await visit.dialog.get_by_label("Replace the prefix").fill("shift.a.")
+    await visit.dialog.get_by_label("by", exact=True).fill("shift.")
+    await visit.dialog.get_by_label("Delete the old names: rename").check()
+    await visit.dialog.get_by_role("button", name="Stage").click()
+    await expect(visit.page.locator(".notice")).to_contain_text("3 edits staged")
+    await visit.button("Open the basket").click()
+    await visit.button("Commit all or nothing").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="3 changes written")).to_be_visible()
+    with gateway.socket() as talk:
+        found = talk("configuration/list", names=["shift.*"])["configurations"]
+    assert {each["name"]: each["value"] for each in found} == {
+        "shift.a.x": "of shift.a.a.x",
+        "shift.x": "of shift.a.x",
+    }
+
+
+async def test_the_audit_finds_what_is_behind_many_others(visit: Visit, gateway: RunningGateway) -> None:
+    """The gateway reads a part of its log at a time; what is older than "Since" is not offered."""
+    rows = visit.page.locator("tbody tr")
+    put(gateway, "behind.a", "1")
+    with gateway.socket() as talk:
+        names = [f"before.it.{number}" for number in range(1_000)]
+        for turn in range(11):
+            changes = [{"operation": "put", "name": name, "value": str(turn)} for name in names]
+            assert talk("configuration/transact", changes=changes)["status"] == "success"
+        changes = [{"operation": "delete", "name": name} for name in names]
+        assert talk("configuration/transact", changes=changes)["status"] == "success"
+    await visit.open("audit?name=behind.a")
+    await expect(rows).to_have_count(1)
+    put(gateway, "behind.a", "2")
+    await visit.open("audit?name=behind.a&since=2999-01-01T00:00")
+    await expect(visit.page.get_by_role("heading", name="No changes")).to_be_visible()
+    await expect(visit.button("Older changes")).to_have_count(0)
+
+
+async def test_the_audit_is_shown_while_others_write_all_the_time(browser: Browser, gateway: RunningGateway) -> None:
+    """An answer that takes longer than until the next change is not thrown away."""
+    put(gateway, "always.a", "1")
+
+    async def through(socket: WebSocketRoute) -> None:
+        there = socket.connect_to_server()
+
+        async def back(frame: str | bytes) -> None:
+            if '"action":"configuration/audit"' in str(frame):
+                for turn in range(8):
+                    put(gateway, "always.b", str(turn))
+                    await asyncio.sleep(0.2)
+            socket.send(frame)
+
+        there.on_message(back)
+
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        await visit.page.route_web_socket(re.compile("^ws"), through)
+        await visit.open("audit?name=always.a")
+        await visit.live()
+        await expect(visit.page.locator("tbody tr")).to_have_count(1)
+
+
+async def test_the_same_file_can_be_chosen_again(visit: Visit, tmp_path: Path) -> None:
+    """After it was mended: browsers say nothing when the chosen file is chosen again."""
+    await preview(visit, export(tmp_path, {"again.a": "1"}))
+    assert await visit.page.locator("input[type=file]").evaluate("each => each.files.length") == 0

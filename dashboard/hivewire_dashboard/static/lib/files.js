@@ -42,6 +42,13 @@ export function parsed(text) {
   });
 }
 
+/** The file that was chosen, if any. The field forgets it, so that the same one can be chosen again when it was changed. */
+export function taken({currentTarget: field}) {
+  const [file] = field.files;
+  field.value = "";
+  return file;
+}
+
 /** Entries compared with the gateway: `new`, `changed` or `same`. */
 export async function compared(entries) {
   const there = new Map();

@@ -1,6 +1,6 @@
 /** The parts that screens are made of. */
 
-import {effect, html, signal, useEffect, useId, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
+import {effect, html, signal, useEffect, useId, useLayoutEffect, useMemo, useRef, useState} from "../vendor/preact.js";
 import {route} from "./router.js";
 import {clock, count, plain} from "./text.js";
 
@@ -126,12 +126,12 @@ export function Figures({label, of, chosen}) {
 
 /** A line for a terminal or a program, with a button to copy it. */
 export function Copied({label, text}) {
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState();
   const shown = useRef();
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);
-      setDone(true);
+      setDone(text);
       announce(`Copied: ${label}`);
     } catch {
       // Without TLS, or without permission, there is no clipboard.
@@ -142,7 +142,7 @@ export function Copied({label, text}) {
   return html`<figure class="copied">
     <figcaption>${label}</figcaption>
     <pre tabindex="0" aria-label=${label}><code ref=${shown}>${text}</code></pre>
-    <${Button} kind="small" icon="copy" onClick=${copy}>${done ? "Copied" : "Copy"}<//>
+    <${Button} kind="small" icon="copy" onClick=${copy}>${done === text ? "Copied" : "Copy"}<//>
   </figure>`;
 }
 
@@ -228,20 +228,39 @@ export function Notices() {
   </div>`;
 }
 
-/** The result of a promise: `{value, error, loading, again}`; loaded again when one of `on` changes. */
+/**
+ * The result of a promise: `{value, error, loading, again}`; loaded again when one of `on` changes. What is there stays
+ * until the next answer, and so does an error when the same is asked again: nothing comes and goes meanwhile.
+ */
 export function useLoaded(load, on) {
   const [state, setState] = useState({loading: true});
   const [turn, setTurn] = useState(0);
+  const last = useRef(turn);
   useEffect(() => {
     let current = true;
-    setState((before) => ({...before, loading: true, error: undefined}));
+    const same = last.current !== turn;
+    last.current = turn;
+    setState((before) => ({...before, loading: true, error: same ? before.error : undefined}));
     load().then(
       (value) => current && setState({value, loading: false}),
       (error) => current && setState((before) => ({...before, error, loading: false})),
     );
     return () => (current = false);
   }, [...on, turn]);
-  return {...state, again: () => setTurn(turn + 1)};
+  const again = useMemo(() => () => setTurn((before) => before + 1), []);
+  return {...state, again};
+}
+
+/** The same, loaded again when `version` has changed: once the answer before has come, which may take longer than until the next one. */
+export function useRenewed(load, on, version) {
+  const found = useLoaded(load, on);
+  const last = useRef(version);
+  useEffect(() => {
+    if (found.loading || last.current === version) return;
+    last.current = version;
+    found.again();
+  }, [version, found.loading]);
+  return found;
 }
 
 /** The same, loaded again every `apart` milliseconds while the page is visible; without `apart`, only once. */
@@ -293,10 +312,6 @@ export function useAction(work) {
   return [run, busy, error, () => setError(undefined)];
 }
 
-/** Seconds until a time, counted down while it is shown; 0 when it has passed. */
-export function secondsUntil(time) {
-  return Math.max(0, Math.ceil((time - clock.value) / 1000));
-}
 /** `work` while the component is shown, and nothing afterwards: for what ends when its dialog is closed, or another screen is shown. */
 export function useShown(work) {
   const shown = useRef(true);
@@ -304,3 +319,7 @@ export function useShown(work) {
   return (...given) => (shown.current ? work(...given) : undefined);
 }
 
+/** Seconds until a time, counted down while it is shown; 0 when it has passed. */
+export function secondsUntil(time) {
+  return Math.max(0, Math.ceil((time - clock.value) / 1000));
+}

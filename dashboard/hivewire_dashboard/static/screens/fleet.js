@@ -5,7 +5,7 @@ import {hw} from "../lib/gateway.js";
 import {refine, to} from "../lib/router.js";
 import {labelled, narrowed, written} from "../lib/targets.js";
 import {count, plain, Text} from "../lib/text.js";
-import {Button, Copied, Empty, Figures, Problem, useLoaded, usePolled} from "../lib/ui.js";
+import {Button, Copied, Empty, Figures, Problem, usePolled, useRenewed} from "../lib/ui.js";
 import {Table} from "./access.js";
 import {useLayers} from "./layers.js";
 import {Following, open, RolloutState} from "./rollouts.js";
@@ -114,7 +114,7 @@ function Layers({of}) {
 
 /** A page of devices by id, loaded again when the counts have changed. */
 function Devices({asked, state, after, counts}) {
-  const {value, error, again} = useLoaded(async () => (await hw.call("fleet/list", {...asked, state, after, take: PAGE})).devices, [JSON.stringify(asked), state, after, counts]);
+  const {value, error, again} = useRenewed(async () => (await hw.call("fleet/list", {...asked, state, after, take: PAGE})).devices, [JSON.stringify(asked), state, after], counts);
   return html`<h2>Devices ${state && html`<span class=${`tag ${STATES[state] ?? ""}`}>${plain(state)}</span>`}</h2>
     ${error && html`<${Problem} error=${error} retry=${again} />`}
     ${value?.length === 0 && html`<p class="quiet">${after ? "There are no others." : "None is in this state."}</p>`}

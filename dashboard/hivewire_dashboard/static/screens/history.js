@@ -43,8 +43,7 @@ export function History({name, layer, entry}) {
   useKeys({j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1), r: back});
 
   if (error?.code === 404) return html`<${Empty} title="Nothing ever happened to this name" />`;
-  if (error) return html`<${Problem} error=${error} retry=${again} />`;
-  if (!changes) return html`<p class="quiet" role="status">Reading…</p>`;
+  if (!changes) return error ? html`<${Problem} error=${error} retry=${again} />` : html`<p class="quiet" role="status">Reading…</p>`;
   const against = changes.find(({revision}) => String(revision) === other) ?? changes[0];
   const [older, newer] = [change, against].toSorted((one, two) => one.revision - two.revision);
   const title = (each) => `${each.entry ? `Version ${each.entry.version}` : "Deleted"}${each === changes[0] ? " (now)" : ""}`;
@@ -59,6 +58,7 @@ export function History({name, layer, entry}) {
       ${possible && html`<${Button} kind="primary" busy=${busy} onClick=${back}>Roll back to version ${change.entry.version}<//>`}
     </div>
     ${failed && html`<${Problem} error=${failed} />`}
+    ${error && html`<${Problem} error=${error} retry=${again} />`}
     <${Versions} of=${[older.entry, newer.entry]} labels=${[older, newer].map(title)} />
   </section>`;
   return html`<div class="history">

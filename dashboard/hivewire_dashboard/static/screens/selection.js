@@ -6,7 +6,7 @@ import {hw} from "../lib/gateway.js";
 import {go, to} from "../lib/router.js";
 import {may} from "../lib/session.js";
 import {count, plain} from "../lib/text.js";
-import {Button, Dialog, Field, Problem, tell, useAction} from "../lib/ui.js";
+import {Button, Dialog, Field, Problem, tell, useAction, useShown} from "../lib/ui.js";
 
 /** Most configurations that can be staged: as many as a transaction may have. */
 const MOST = 1_000;
@@ -32,8 +32,7 @@ export function useSelection() {
 export function Selection({selection, all}) {
   const [dialog, setDialog] = useState();
   const [remove, busy, error] = useAction(async () => {
-    stage(selection.names().filter((name) => hw.get(name)).map((name) => edit(hw.get(name), undefined)));
-    staged(selection);
+    staged(selection, selection.names().filter((name) => hw.get(name)).map((name) => edit(hw.get(name), undefined)));
   });
   if (!selection.size) return null;
   const full = selection.size > MOST;
@@ -56,8 +55,9 @@ function edit(entry, value, name = entry.name) {
   return {name, value, contentType: entry.contentType, base: revision, version, before};
 }
 
-function staged(selection) {
-  tell(`${count(selection.size, "edit")} staged. Nothing is written yet.`, {label: "Open the basket", run: () => go(to("basket"))});
+function staged(selection, edits) {
+  stage(edits);
+  tell(`${count(edits.length, "edit")} staged. Nothing is written yet.`, {label: "Open the basket", run: () => go(to("basket"))});
   selection.clear();
 }
 
@@ -67,20 +67,21 @@ function Moving({selection, close}) {
   const [before, setBefore] = useState(from);
   const [after, setAfter] = useState(from);
   const [rename, setRename] = useState(false);
+  const shut = useShown(close);
   const [move, busy, error] = useAction(async () => {
-    const edits = [];
+    const [deletes, puts] = [[], []];
     for (const name of selection.names()) {
       if (!name.startsWith(before)) continue;
       const known = hw.get(name);
       if (!known) continue;
       const entry = known.value === null ? {...known, value: (await hw.fetch(name)).value} : known;
       if (entry.value === null) throw new Error(`${plain(name)} is secret or binary: the page does not know what to copy.`);
-      edits.push(edit(entry, entry.value, after + name.slice(before.length)));
-      if (rename) edits.push(edit(entry, undefined));
+      puts.push(edit(entry, entry.value, after + name.slice(before.length)));
+      if (rename) deletes.push(edit(entry, undefined));
     }
-    stage(edits);
-    staged(selection);
-    close();
+    const written = new Set(puts.map(({name}) => name)); // the old name of one may be the new one of another
+    staged(selection, [...deletes.filter(({name}) => !written.has(name)), ...puts]);
+    shut();
   });
   const wrong = before === after ? "Give another prefix." : undefined;
   return html`<${Dialog} title="Copy or rename" close=${close}

@@ -4,7 +4,7 @@ import {html, useState} from "../vendor/preact.js";
 import {refusals, stage} from "../lib/basket.js";
 import {expecting} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
-import {compared, everything, parsed, rendered, saved} from "../lib/files.js";
+import {compared, everything, parsed, rendered, saved, taken} from "../lib/files.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {go, to} from "../lib/router.js";
@@ -70,6 +70,10 @@ function Import() {
     tell(`Imported ${count(fresh.length, "configuration")}.`);
   });
   const busy = writing || renewing;
+  const choose = (event) => {
+    const file = taken(event);
+    if (file) read(file);
+  };
   const basket = () => {
     stage(fresh.map(({name, value, contentType, now}) => ({name, value, contentType, base: now?.revision ?? 0, version: now?.version, before: now?.value ?? undefined})));
     setPreview(undefined);
@@ -80,8 +84,8 @@ function Import() {
   return html`<section class="stack" aria-labelledby="import">
     <h2 id="import">Import</h2>
     <p class="quiet">A file of <code>hivewire export</code>, or one that is written by hand. Nothing is deleted. First you see what it would do.</p>
-    <label class="button file">${reading ? "Reading…" : "Choose a file…"}
-      <input type="file" accept=".json,application/json" class="unseen" onChange=${(event) => event.currentTarget.files[0] && read(event.currentTarget.files[0])} />
+    <label class="button file" aria-disabled=${busy ? "true" : undefined}>${reading ? "Reading…" : "Choose a file…"}
+      <input type="file" accept=".json,application/json" class="unseen" disabled=${busy} onChange=${choose} />
     </label>
     ${wrong && html`<${Problem} error=${wrong} />`}
     ${preview && html`<div class="stack">
@@ -100,7 +104,7 @@ function Import() {
       <div class="row-of">
         <${Button} kind="primary" busy=${busy || !fresh.length} onClick=${() => !busy && fresh.length && write()}>${writing ? "Writing…" : `Import ${count(fresh.length)}`}<//>
         <${Button} busy=${busy || !fresh.length || fresh.length > MOST} onClick=${() => !busy && fresh.length && fresh.length <= MOST && basket()}>Into the basket<//>
-        <${Button} onClick=${() => setPreview(undefined)}>Cancel<//>
+        <${Button} busy=${writing} onClick=${() => !writing && setPreview(undefined)}>Cancel<//>
       </div>
     </div>`}
     ${look && html`<${Dialog} wide title=${plain(look.name)} close=${() => setLook(undefined)}>
