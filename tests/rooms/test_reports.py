@@ -267,6 +267,18 @@ async def test_a_device_reports_once_a_second_and_twenty_times_at_once() -> None
         assert (await world.no("device/report", own, deviceId="a", report=[]))[0] == 429
 
 
+async def test_a_clock_that_is_set_back_keeps_no_device_from_reporting() -> None:
+    """Else it would wait until the clock is again where it was, and rollouts would count it as silent."""
+    async with fleet("a") as world:
+        await reported(world, "a", {"name": "n", "value": "1"})
+        world.clock.time -= 3_600_000
+        for _ in range(20):
+            await reported(world, "a", {"name": "n", "value": "2"})
+        own = world.caller(ADMIN, DEVICE_RIGHTS, d=["a"])
+        refused = await world.no("device/report", own, deviceId="a", report=[])
+        assert refused == (429, "Report again in 1000 ms")
+
+
 def test_rates_are_forgotten_when_they_say_nothing() -> None:
     """So memory is bounded by the devices that reported lately."""
     rates = Rates()

@@ -112,13 +112,16 @@ class Rates:
 
     def wait(self, record_id: int, now: float) -> int:
         """Milliseconds until the next report of a device is taken, 0 if this one is. `now` in seconds."""
-        # The time at which the bucket would be full again; it is never further ahead than BURST takes.
-        full = max(self._empty_at.get(record_id, 0.0), now) + 1 / RATE
-        if full - now > BURST / RATE:
-            return max(1, round((full - now - BURST / RATE) * 1_000))
+        # The time at which the bucket would be full again. It is further ahead than BURST takes only if the clock was
+        # set back since: then it says nothing.
+        latest = now + BURST / RATE
+        known = self._empty_at.get(record_id, 0.0)
+        full = (known if now < known <= latest else now) + 1 / RATE
+        if full > latest:
+            return max(1, round((full - latest) * 1_000))
         self._empty_at[record_id] = full
         if len(self._empty_at) > MOST_RATES:
-            self._empty_at = {each: until for each, until in self._empty_at.items() if until > now}
+            self._empty_at = {each: until for each, until in self._empty_at.items() if now < until <= latest}
         return 0
 
 
