@@ -758,6 +758,19 @@ async def test_a_device_that_moves_leaves_its_subscriptions(world: World) -> Non
     assert (names(by_id), names(first), names(second)) == ([], [], ["on"])
 
 
+@pytest.mark.parametrize("resumable", [False, True])
+async def test_an_update_is_for_who_follows_the_network_that_its_device_is_in(world: World, resumable: bool) -> None:
+    """Not for that in which its command was inserted; who follows that one may not reach the device any more."""
+    first, second = world.peer(), world.peer()
+    for peer, network in ((first, 1), (second, 2)):
+        await world.follow(peer, networkIds=[network], returnUpdatedCommands=True, resumable=resumable)
+    sent = await world.order("on")
+    await world.register("lamp", 2)
+    await world.do("command/update", deviceId="lamp", commandId=sent["id"], command={"status": "done"})
+    await world.quiet()
+    assert (names(first), names(second)) == ([], ["on"])
+
+
 async def test_a_network_that_goes_with_its_devices_is_not_told(world: World) -> None:
     """Nor is a device that is deleted. Subscriptions stay in the list, and follow no new device of that id."""
     peer = world.peer()

@@ -124,11 +124,12 @@ async def update(services: Services, caller: Caller, request: CommandUpdate) -> 
 
     def change(last: Message) -> Update:  # once earlier updates of the command are over, and it has been read
         check_token(services, caller)
-        services.registry.reach(caller.identity, request.deviceId)
+        device = services.registry.reach(caller.identity, request.deviceId)
         view = _view.decode(last.body)
         view.status = view.status if status is None else status
         view.result = view.result if result is None else result
-        return Update(view.stamped, view.status, len(view.parameters) + len(view.result), caller.identity)
+        size = len(view.parameters) + len(view.result)
+        return Update(view.stamped, view.status, size, caller.identity, device)
 
     try:
         await stored(services.messages.commands.update(device.record_id, number, change))

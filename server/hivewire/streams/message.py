@@ -106,12 +106,13 @@ class Draft(Struct, gc=False):
 
 class Update(Struct, gc=False):
     """What an update makes of a command: its body and its status. All else stays as it was. `size` and `by` are as in a
-    draft."""
+    draft. `device` is the device as it is now: who follows its network or type gets the update. None: as it was."""
 
     make: Make
     status: str | None
     size: int = 0
     by: Any = None
+    device: Addressee | None = None
 
 
 Outcome: TypeAlias = "Message | StreamError"

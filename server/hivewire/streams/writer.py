@@ -319,8 +319,19 @@ class Writer(GroupCommit[Draft | Revision]):
             self._check_room(base.device, base.device_id)
         clock = self._clock.stamp(base.device)
         changed = max(clock, base.changed + 1)
-        body = update.make(base.id, base.timestamp, changed)
-        return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status, key=None)
+        body, device = update.make(base.id, base.timestamp, changed), update.device or base
+        network, type_ = device.network, device.type
+        return replace(
+            base,
+            place=place,
+            clock=clock,
+            changed=changed,
+            network=network,
+            type=type_,
+            body=body,
+            status=update.status,
+            key=None,
+        )
 
     def _check_room(self, record: int, device: str) -> None:
         """Raise Overloaded or TooMany where there is no room for another message of a device."""
