@@ -1256,6 +1256,16 @@ def test_a_session_over_tls_stays_there(gateway: RunningGateway, tmp_path: Path)
         assert document(listed).attrib["href"] == "https://wiki.example/@api/deki/site/properties"
 
 
+def test_several_proxies_are_followed_back(tmp_path: Path) -> None:
+    """Proxies may add a line of X-Forwarded-For each, which are one list (RFC 9110, section 5.3)."""
+    with RunningGateway(tmp_path / "hivewire.db", "--trusted-proxies", "127.0.0.1,192.0.2.7") as proxied:
+        chain = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "192.0.2.7")]
+        httpx.get(proxied.url + "/@api/deki/users/authenticate", auth=ADMIN, headers=chain)
+        with proxied.http() as rest:
+            rows = rest.get("/audit", params={"kind": "login"}).json()["rows"]
+        assert "203.0.113.9" in [row["address"] for row in rows]
+
+
 def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:
     """The old one, though cached, and sessions made with it are refused; so is a user who was locked."""
     with started(tmp_path) as gateway, gateway.http() as rest:

@@ -58,7 +58,7 @@ class PropertyCall:
         # In this dialect the last of several headers counts, and the first of several parameters.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         query = _query(request)
-        address, self.secure = origin_of(services.settings, request.address, headers.get, request.secure)
+        address, self.secure = origin_of(services.settings, request.address, request.header, request.secure)
         self.asked = Asked(headers, query, address)
         self.headers, self.query = headers, query
         self.method = method_of(request)
