@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import uvloop
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -109,6 +110,24 @@ async def test_requests_and_connections_leave_nothing_to_collect(port: Port, cut
     for _ in range(5):  # the request that hung ends now
         await asyncio.sleep(0)
     assert len(port.left) == 0
+
+
+def test_a_login_may_end_after_its_connection() -> None:
+    """Passwords take a while, and clients give up meanwhile. Closed transports of uvloop refuse whatever is asked."""
+    assert uvloop.run(anonymous_after_a_late_login()) is False
+
+
+async def anonymous_after_a_late_login() -> bool:
+    port = Port()
+    async with await port.listening as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(REQUEST % b"1")
+        await asyncio.wait_for(reader.readexactly(len(ANSWER)), PATIENCE)
+        [connection] = [each for each in port.left if isinstance(each, HttpProtocol)]
+        writer.close()
+        await asyncio.wait_for(port.lost.wait(), PATIENCE)
+        connection.logged_in()
+        return connection.anonymous
 
 
 async def test_unread_answers_of_strangers_count_until_one_is_cut(port: Port) -> None:

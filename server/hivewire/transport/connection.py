@@ -330,7 +330,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self.anonymous:
             self.anonymous = False
             self.admission.login(self)
-            self.transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
+            if not self.transport.is_closing():  # the client may have gone while its password was verified
+                self.transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
             if self.flow.write_paused:
                 self._stall()
 
