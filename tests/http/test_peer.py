@@ -26,6 +26,7 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.nouns.identity import TokenRevoke
+from hivewire_protocol.nouns.server import ServerInfo
 from hivewire_protocol.nouns.user import Status
 from hivewire_protocol.permissions import Permission
 from tests.http.made import made
@@ -225,14 +226,15 @@ async def test_a_right_that_ends_counts_from_the_next_request_of_a_connection_on
 async def test_a_token_that_expires_counts_no_more_on_its_connection(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where its rights have been found before."""
+    """Also where its rights have been found before, and where no right is needed."""
     ask, admin = Kept(world), f"Bearer {world.token()}"
     assert [await ask(admin) for _ in range(2)] == ["admin", "admin"]
     later = now() + 2 * HOUR
     for module in (peer, dispatch):
         monkeypatch.setattr(module, "now", lambda: later)
     monkeypatch.setattr(dispatch, "time_ns", lambda: later * 1_000_000)
-    assert await ask(admin) == TokenExpired.__name__
+    for wanted in ServerInfo, ConfigurationGet:
+        assert await ask(admin, wanted) == TokenExpired.__name__
 
 
 async def test_behind_a_trusted_proxy_each_request_has_its_address() -> None:

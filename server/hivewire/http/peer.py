@@ -132,9 +132,10 @@ async def admit_request(
 
 def _known_caller(dispatcher: Dispatcher, context: str, wanted: type[Request], request: HttpRequest) -> Caller | None:
     """The caller of an earlier request on this connection, with the rights that were found then, if this request has
-    the same token. None for whatever else, and where the address is that of a proxy: then all is worked out anew."""
+    the same token. None for whatever else; where no right is needed, because `admit` then does not look at the token;
+    and where the address is that of a proxy: then all is worked out anew."""
     known, services = request.connection.known, dispatcher.services
-    if known is None or services.settings.trusted_proxies:
+    if known is None or wanted.permission is None or services.settings.trusted_proxies:
         return None
     identity, caller = known
     scheme, _, token = (request.header("authorization") or "").partition(" ")
