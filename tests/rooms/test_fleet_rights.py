@@ -11,7 +11,7 @@ from msgspec import structs
 from hivewire.clocks import now
 from hivewire_protocol.close import Code
 from hivewire_protocol.errors import ValuesDoNotFit
-from hivewire_protocol.nouns.user import Role
+from hivewire_protocol.nouns.user import Role, Status
 from tests.rooms.fleets import ADMIN, ANN, World, fleet
 from tests.rooms.test_hub import Peer
 from tests.rooms.test_rollouts import judge, meanwhile, put, start, state
@@ -174,6 +174,36 @@ async def test_a_layer_that_gets_other_devices_at_the_same_moment_is_not_changed
         await moved
         [layer] = (await world.do("layer/list", layer="near"))["layers"]
         assert (layer["rank"], layer["target"]) == (5, {"networkIds": [2]})
+
+
+async def test_who_is_locked_while_a_layer_is_deleted_does_not_try_again() -> None:
+    """Because a value was put into it at the same moment."""
+    async with fleet("a") as world:
+        await world.layer("near", 5, networkIds=[1])
+        ann = world.users.by_id(ANN) or pytest.fail()
+        lock = world.users.replace(ann, structs.replace(ann.content, status=Status.LOCKED_OUT), None)
+        put_value = asyncio.create_task(world.put("near", n="1"))
+        deleted = asyncio.create_task(world.no("layer/delete", world.caller(ANN), layer="near", force=True))
+        await asyncio.sleep(0)
+        await world.ledger.commit(lock)
+        assert (await deleted)[0] == 401
+        await put_value
+        assert (await world.do("configuration/get", layer="near", name="n"))["configuration"]["value"] == "1"
+
+
+async def test_who_is_locked_while_an_id_becomes_free_saves_no_device() -> None:
+    """It was that of a device in a network that was deleted by force, whose rest is removed first."""
+    async with fleet() as world:
+        await world.register("b", network=2)
+        await world.do("network/delete", networkId=2, force=True)
+        ann = world.users.by_id(ANN) or pytest.fail()
+        lock = world.users.replace(ann, structs.replace(ann.content, status=Status.LOCKED_OUT), None)
+        device = {"name": "b", "networkId": 1}
+        saved = asyncio.create_task(world.no("device/save", world.caller(ANN), deviceId="b", device=device))
+        await asyncio.sleep(0)
+        await world.ledger.commit(lock)
+        assert (await saved)[0] == 401
+        assert (await world.no("device/get", deviceId="b"))[0] == 404
 
 
 async def test_what_a_token_of_a_device_has_begun_ends_with_the_tokens_of_the_device() -> None:

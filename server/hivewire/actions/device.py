@@ -122,8 +122,8 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
     data = json_object(fields.data)
 
     async def attempt() -> Change:  # also after its network or type was deleted meanwhile
-        check_token(services, caller)
         await services.registry.forget(device_id)
+        check_token(services, caller)
         transaction = _saving(services, caller, device_id, fields, data)
         transaction.dry_run = bool(request.dryRun)
         pending = PendingWrite(transaction, lambda changes: changes, conflict)

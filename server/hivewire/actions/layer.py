@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from hivewire.actions.checks import expected_of, moved
+from hivewire.actions.checks import check_token, expected_of, moved
 from hivewire.actions.layered import Within, check_target
 from hivewire.caller import Caller
 from hivewire.fleet import effect
@@ -129,6 +129,7 @@ async def delete(services: Services, caller: Caller, request: LayerDelete) -> Re
     """Delete a layer, with `force` together with what it holds."""
     name, fleet = _name(request.layer), services.fleet
     while True:
+        check_token(services, caller)
         layer = fleet.layers.by_name.get(name)
         if layer is None:
             raise missing(name)
