@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivewire import schedules, timers
+from hivewire import schedules, slices, timers
 from hivewire.access.bootstrap import SECRET, TAG_KEY
 from hivewire.actions import configuration, layer, rollout
 from hivewire.caller import Caller
@@ -125,6 +125,20 @@ async def test_a_list_of_all_layers_may_be_resumed_where_it_began(monkeypatch: p
         monkeypatch.setattr(configuration, "in_slices", written_meanwhile)
         listed = await world.do("configuration/list", layer="*")
         assert (listed["revision"], listed["count"]) == (before, 1)
+
+
+async def test_the_layers_of_single_devices_are_put_in_order_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be 100,000. Who asks for the others has nothing to do with them."""
+    async with fleet(*"abcde") as world:
+        for each in "ebdac":
+            await world.put(f"device/{each}", n="1")
+        await world.layer("one", 1)
+        monkeypatch.setattr(slices, "RUN", 2)
+        assert sum(1 for _ in world.services.fleet.layers.ranked()) == 5 + 3 + 5
+        listed = await world.do("configuration/list", layer="*")
+        assert [each["layer"] for each in listed["configurations"]] == [f"device/{each}" for each in "abcde"]
+        monkeypatch.delattr(type(world.services.fleet.layers), "ranked")
+        assert [each["layer"] for each in (await world.do("layer/list"))["layers"]] == ["global", "one"]
 
 
 async def test_pages_of_all_layers_begin_behind_the_last_one() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
 
@@ -37,7 +37,7 @@ from hivewire.actions.writing import (
 from hivewire.caller import Caller
 from hivewire.dispatch import check_permission
 from hivewire.fleet.layer_topic import EVERY
-from hivewire.fleet.layers import DEVICE_RANK, Layer
+from hivewire.fleet.layers import DEVICE_RANK
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
     Change,
@@ -70,7 +70,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationTransact,
     RevisionReply,
 )
-from hivewire_protocol.nouns.layer import TOP_RANK, key_of, split
+from hivewire_protocol.nouns.layer import key_of, split
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 from hivewire_protocol.tenant.steps import Steps, at_once
@@ -291,10 +291,9 @@ def _list_layers(
     if request.layer is None or request.layer == EVERY:
         start = _place(services, caller, request.after)
         own = services.registry.scope(caller.identity).everything
-        layers = [layer for layer in services.fleet.layers.ranked() if own or layer.rank <= TOP_RANK]
         # What is written meanwhile may be missing, so whoever resumes has to get it.
         reply = ConfigurationListReply(count=0, revision=services.ledger.revision)
-        held = _held(services, layers, wanted, start, skip, take)
+        held = _held(services, wanted, start, skip, take, own=own)
         return in_slices(_filled_with(services, request, reply, held))
     check_read(services, caller, request.layer)
     layer = services.fleet.layers.by_name.get(request.layer)
@@ -325,10 +324,11 @@ def _place(services: Services, caller: Caller, after: str | None) -> _Place:
 
 
 def _held(
-    services: Services, layers: Sequence[Layer], wanted: Patterns, start: _Place, skip: int, take: int
+    services: Services, wanted: Patterns, start: _Place, skip: int, take: int, *, own: bool
 ) -> Steps[tuple[int, list[Change]]]:
-    """How many values of layers are wanted, and a page of those behind a place."""
+    """How many values of layers are wanted, and a page of those behind a place. `own`: those of single devices too."""
     count, page, live = 0, list[Change](), services.ledger.kind(LAYERED).live
+    layers = (yield from services.fleet.layers.ranked()) if own else services.fleet.layers.shared()
     for layer in layers:
         names = layer.values if wanted is EVERYTHING else [name for name in layer.values if name in wanted]
         count += len(names)

@@ -70,7 +70,7 @@ async def list_(services: Services, caller: Caller, request: LayerList) -> Reply
         held = 0 if layer is None else len(layer.values)
         return LayerListReply([LayerView(name, DEVICE_RANK, Target(deviceIds=[device.id]), 0, held, 1)])
     if name is None:
-        found = [layer for layer in fleet.layers.ranked() if layer.rank <= TOP_RANK]
+        found = fleet.layers.shared()
     elif (layer := fleet.layers.by_name.get(name)) is not None:
         found = [layer]
     else:

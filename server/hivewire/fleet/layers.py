@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -18,7 +18,9 @@ from msgspec import Struct
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
 from hivewire.resources import LAYERED
+from hivewire.slices import in_order
 from hivewire_protocol.nouns.layer import GLOBAL, OF_DEVICE, TOP_RANK, Target, bucket, split
+from hivewire_protocol.tenant.steps import Steps
 
 LAYER, LABEL = "layer", "label"
 
@@ -337,11 +339,14 @@ class Layers:
                 found += [layer for layer in candidates.values() if layer.covers(device)]
         return tuple(sorted(found, key=_rank, reverse=True))
 
-    def ranked(self) -> Iterator[Layer]:
-        """The layers by rank: `global`, those with a record, and those of single devices by name."""
-        yield self.by_name[GLOBAL]
-        yield from (self.ranks[rank] for rank in sorted(self.ranks))
-        yield from sorted((layer for layer in self.by_name.values() if layer.rank == DEVICE_RANK), key=_name)
+    def shared(self) -> list[Layer]:
+        """The layers by rank without those of single devices: `global`, and those with a record."""
+        return [self.by_name[GLOBAL], *(self.ranks[rank] for rank in sorted(self.ranks))]
+
+    def ranked(self) -> Steps[list[Layer]]:
+        """The layers by rank, with those of single devices by name. There may be 100,000, so this is done in steps."""
+        own = [layer for layer in self.by_name.values() if layer.rank == DEVICE_RANK]
+        return [*self.shared(), *(yield from in_order(own, _name))]
 
 
 def _rank(layer: Layer) -> int:
