@@ -187,6 +187,17 @@ async def test_a_step_is_one_device_or_one_name(monkeypatch: pytest.MonkeyPatch)
                 assert max(most, len(looked)) == 1
 
 
+async def test_a_count_of_all_takes_a_step_for_each_report_of_a_view() -> None:
+    """Each of 100,000 devices may say something of its own, and all may have one view."""
+    ids = [f"d-{number}" for number in range(30)]
+    async with fleet(*ids) as world:
+        for each in ids:
+            await reported(world, each, {"name": "serial", "value": each})
+        steps = census.count(world.services.fleet, Query(EVERYWHERE, Patterns(()), lambda name: False), each_name=False)
+        assert sum(1 for _ in steps) >= 2 * len(ids)
+        assert (await world.do("fleet/count"))["local"] == len(ids)
+
+
 async def test_a_step_of_a_dry_run_is_one_device_or_one_view() -> None:
     """As of a count."""
     async with fleet("a", "b", "c") as world:

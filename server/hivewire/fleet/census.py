@@ -133,7 +133,10 @@ def count(fleet: Fleet, query: Query, each_name: bool) -> Steps[FleetCountReply]
     if query.everybody and query.rollout is None:
         for view in list(fleet.views):
             yield
-            groups.update({(view, report): number for report, number in view.reports.items()})
+            for report in list(view.reports):  # each device may have said something else
+                if number := view.reports[report]:  # else it was the last one, which has said something else since
+                    groups[view, report] = number
+                yield
         online = len(fleet.followers.online)
     else:
         for device in fleet.members.candidates(query.target or Target()):
