@@ -37,6 +37,9 @@ KEYS, WIDER = 16, 64
 """Most keys of a waiting request. One with more is found by up to so many wider ones, of its networks, its types or its
 names alone, and then tested. Only one with still more of each is tested with every message."""
 
+SEVERAL = 4
+"""Messages of a key that are tested one by one: with more it is asked first whether any can be wanted."""
+
 READS = 4
 """Polls that read stored messages at the same time: what they read is held in memory."""
 
@@ -164,10 +167,11 @@ class Waiters:
             return
         for key, of_key in self._followed(messages).items():
             firsts: dict[int, Message | None] = {}
+            find = _finder(of_key)
             for waiter in self._by_key[key]:
                 wanted = waiter.wanted.filter
                 if (number := id(wanted)) not in firsts:
-                    firsts[number] = next(filter(wanted.accepts, of_key), None)
+                    firsts[number] = find(wanted)
                 first, found = firsts[number], waiter.found
                 if first is not None and (found is None or first.place < found.place):  # another key may have had one
                     waiter.found = first
@@ -185,6 +189,20 @@ class Waiters:
                 if key in self._by_key:
                     found.setdefault(key, []).append(message)
         return found
+
+
+def _finder(messages: Sequence[Message]) -> Callable[[Filter], Message | None]:
+    """Finds the first of some messages that a filter wants. There may be a thousand, and thousands of filters: one that
+    wants none of many is not tested with each of them."""
+
+    def first(wanted: Filter) -> Message | None:
+        return next(filter(wanted.accepts, messages), None)
+
+    if len(messages) <= SEVERAL:
+        return first
+    networks, types = {message.network for message in messages}, {message.type for message in messages}
+    names = {message.name for message in messages}
+    return lambda wanted: first(wanted) if wanted.meets(networks, types, names) else None
 
 
 class Polls:

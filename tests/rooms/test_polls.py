@@ -391,6 +391,24 @@ async def test_a_commit_is_looked_through_once_for_each_filter(world: World, mon
     assert announced == [len(["a", "b", "c", "n1"]) + len(["a"])]
 
 
+async def test_many_messages_are_not_tested_with_each_of_many_filters(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand may come at once while thousands wait, each with a long list of names of its own."""
+    lists = [[",".join(f"{poll}.{number}" for number in range(WIDER + 1))] for poll in range(5)]
+    polls = [world.waiting("notification/pollMany", networkIds=["1"], names=each) for each in lists]
+    await world.until_waiting(5)
+    looks: list[Filter] = []
+    accepts = Filter.accepts
+    monkeypatch.setattr(Filter, "accepts", lambda self, message: looks.append(self) or accepts(self, message))
+    announced: list[int] = []
+    world.services.messages.notifications.observe(lambda messages: announced.append(len(looks)))
+    await asyncio.gather(*[world.tell(f"other-{number}") for number in range(20)])
+    assert announced == [0]
+    await asyncio.gather(*[world.tell(f"{number % 5}.{number}") for number in range(20)])
+    assert [names(await poll) for poll in polls] == [[f"{poll}.{poll}"] for poll in range(5)]
+
+
 async def test_the_first_message_of_a_commit_is_given_whatever_its_key(world: World) -> None:
     """A poll of many names waits with a key for each network, and what comes first may not be wanted."""
     many = [",".join(f"n{number}" for number in range(KEYS))]

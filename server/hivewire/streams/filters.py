@@ -7,7 +7,7 @@ without looking at the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
 
 from msgspec import Struct
@@ -39,6 +39,14 @@ class Filter(Struct, frozen=True, gc=False):
             and (self.networks is None or message.network in self.networks)
             and (self.types is None or message.type in self.types)
             and (self.names is None or message.name in self.names)
+        )
+
+    def meets(self, networks: Set[int | None], types: Set[int | None], names: Set[str | None]) -> bool:
+        """Whether it may want one of some messages, which have these networks, types and names."""
+        return (
+            (self.networks is None or not self.networks.isdisjoint(networks))
+            and (self.types is None or not self.types.isdisjoint(types))
+            and (self.names is None or not self.names.isdisjoint(names))
         )
 
     def covers(self, other: Filter) -> bool:
