@@ -13,7 +13,7 @@ from hivewire.fleet import followers, layers, source
 from hivewire.fleet.views import View
 from hivewire.hub import catchup
 from hivewire_protocol.encoding import encode
-from tests.rooms.fleets import ADMIN, DEVICE_RIGHTS, World, fleet
+from tests.rooms.fleets import ADMIN, ANN, DEVICE_RIGHTS, World, fleet
 from tests.rooms.test_hub import Peer
 
 
@@ -700,6 +700,27 @@ async def test_a_new_token_may_see_other_names() -> None:
         snapshot = peer.taken()[-1]
         assert snapshot["reset"] is True
         assert {each["name"] for each in snapshot["configurations"]} == {"net.a", "app.a"}
+
+
+async def test_a_device_gets_nothing_while_its_user_is_not_in_its_network() -> None:
+    """When the user is a member again, the device gets the state."""
+    async with fleet("a") as world:
+        peer = Peer(world, world.caller(ANN, DEVICE_RIGHTS, d=["a"]).identity)  # type: ignore[arg-type]
+        peer.subscribe(deviceId="a")
+        await world.put("global", n="1")
+        await world.quiet()
+        assert peer.taken()[-1]["configuration"]["value"] == "1"
+        membership = {"userId": ANN, "networkId": 1}
+        await world.do("user/unassignNetwork", **membership)
+        await world.put("global", n="2")
+        await world.put("device/a", m="2")
+        await world.hub.bookmarks()
+        await world.quiet()
+        assert peer.taken() == []
+        await world.do("user/assignNetwork", **membership)
+        await world.quiet()
+        frames = peer.taken()
+        assert {each["name"]: each["value"] for each in frames[0]["configurations"]} == {"m": "2", "n": "2"}
 
 
 @pytest.mark.parametrize("anew", [False, True])

@@ -98,7 +98,9 @@ class Followers:
 
     def _served(self, identity: Identity, wanted: Patterns) -> Patterns:
         assert isinstance(wanted, Sight)  # noqa: S101 - what requests make
-        if not follows(identity, wanted.device):
+        member = self._members.by_id.get(wanted.device)
+        within = member is None or self._registry.scope(identity).covers(member.device)
+        if not within or not follows(identity, wanted.device):
             return Sight(wanted.device, None, wanted.names)
         served = self.sight(wanted.device, wanted.names & identity.names)
         same = served.view is wanted.view and served.names is wanted.names
