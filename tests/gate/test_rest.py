@@ -515,6 +515,26 @@ def test_a_tag_of_an_earlier_life_holds_only_without_its_revision(client: httpx.
     assert client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": '"2"'}).status_code == 200
 
 
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+def test_conditions_are_refused_where_they_would_be_ignored(client: httpx.Client, header: str) -> None:
+    """Where another version would have been overwritten or deleted. In the body there are `entityVersion` and
+    `revision`."""
+    assert client.put("/layer/rest-condition", json={"rank": 7, "target": {}}).status_code == 200
+    assert client.put("/schema/rest.condition", json={"schema": {}}).status_code == 200
+    assert client.put("/device/rest-condition", json={"name": "d"}).status_code == 204
+    revision = client.get("/configuration", params={"take": 0}).json()["revision"]
+    for method, path, body in (
+        ("PUT", "/layer/rest-condition", {"rank": 8, "target": {}}),
+        ("DELETE", "/layer/rest-condition", None),
+        ("PUT", "/schema/rest.condition", {"schema": True}),
+        ("PUT", "/device/rest-condition/label", {"labels": {"a": "b"}}),
+    ):
+        refused = client.request(method, path, json=body, headers={header: '"99"'})
+        assert refused.status_code == 400, refused.text
+        assert "entityVersion" in refused.json()["message"]
+    assert client.get("/configuration", params={"take": 0}).json()["revision"] == revision
+
+
 def test_if_match_on_a_name_that_never_existed_is_412_without_a_change(client: httpx.Client) -> None:
     """If-Match on a name that never existed gets 412, and its `change` is null."""
     for method, tags in (("PUT", "*"), ("PUT", '"1"'), ("DELETE", "*")):

@@ -65,7 +65,7 @@ def _operation(row: Row) -> Operation:
         names = [name for name in _members(shape) if name not in (*in_body, *known)]
         parameters += [parameter_of(shape, name, "query", required=name in shape.required) for name in names]
     parameters += [_LAST_EVENT] if row.stream is not None else []
-    conditional = writes and request.reply in _WRITTEN
+    conditional = writes and request.reply in _WRITTEN and not row.unconditional
     parameters += CONDITIONS if conditional else ()
     errors = {
         *ERRORS,

@@ -84,6 +84,8 @@ class Rest:
     async def _answer(self, row: Row, call: Admitted) -> Response:
         if row.check is not None:
             row.check(self._services, call.caller, call.request.parameters)
+        if row.unconditional and not call.request.headers.keys().isdisjoint(("if-match", "if-none-match")):
+            raise InvalidParameters("conditions in headers are not supported here; send entityVersion or revision")
         data = await self._body(row, call)
         try:
             asked = request_of(row.request, call.request, _members(row, call.request, data))

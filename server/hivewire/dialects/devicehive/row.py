@@ -24,6 +24,7 @@ class Row(NamedTuple):
     `check` refuses a path that names something that does not exist, or that the caller may not reach, before the body
     is read. `check_if_wrong` does so after the body was found to be wrong. `empty` is the error text for a missing
     body; None if it may be missing. The body of a `bodiless` row is ignored. A request of a `waits` row may wait long.
+    Conditions in headers are refused in an `unconditional` row, whose action writes by itself.
     """
 
     method: str
@@ -40,3 +41,4 @@ class Row(NamedTuple):
     bodiless: bool = False
     single: bool = False
     waits: bool = False
+    unconditional: bool = False

@@ -9,7 +9,7 @@ from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 ROWS = (
     Row("GET", "/device/{deviceId}/configuration", DeviceEffective, stream=ConfigurationSubscribe),
     Row("GET", "/device/{deviceId}/label", DeviceLabel),
-    Row("PUT", "/device/{deviceId}/label", DeviceLabel),
+    Row("PUT", "/device/{deviceId}/label", DeviceLabel, unconditional=True),
     Row("POST", "/device/{deviceId}/report", DeviceReport, 204),
     Row("POST", "/device/{deviceId}/revoke", DeviceRevoke, 204, empty=None),
 )

@@ -19,8 +19,8 @@ _HELD = "/layer/{layer}/configuration"
 ROWS = (
     Row("GET", "/layer", LayerList, shows="layers"),
     Row("GET", "/layer/{layer}", LayerList, shows="layers", single=True),
-    Row("PUT", "/layer/{layer}", LayerPut),
-    Row("DELETE", "/layer/{layer}", LayerDelete),
+    Row("PUT", "/layer/{layer}", LayerPut, unconditional=True),
+    Row("DELETE", "/layer/{layer}", LayerDelete, unconditional=True),
     Row("GET", _HELD, ConfigurationList, stream=ConfigurationSubscribe),
     Row("GET", _HELD + "/{name}/history", ConfigurationHistory),
     Row("POST", _HELD + "/{name}/rollback", ConfigurationRollback),

@@ -10,6 +10,6 @@ ROWS = (
     Row("POST", "/schema/check", SchemaCheck),
     Row("GET", "/schema/{names}", SchemaList, shows="schemas", single=True),
     Row("GET", "/schema/{names}/history", SchemaHistory),
-    Row("PUT", "/schema/{names}", SchemaPut, shows="schema"),
+    Row("PUT", "/schema/{names}", SchemaPut, shows="schema", unconditional=True),
     Row("DELETE", "/schema/{names}", SchemaDelete, 204),
 )
