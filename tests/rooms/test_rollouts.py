@@ -942,3 +942,29 @@ async def test_another_device_with_the_id_of_a_deleted_one_has_nothing_of_it() -
         assert (shown["state"], "reported" in shown) == ("pending", False)
         counted = await world.do("fleet/count")
         assert (counted["devices"], counted["pending"], counted["online"]) == (1, 1, 1)
+
+
+async def test_a_device_to_which_nothing_can_be_sent_is_not_reached() -> None:
+    """It does not read, or its tokens were revoked while its socket is open: it waits, and is not silent."""
+    async with fleet("a", "b", "c") as world:
+        devices = Devices(world, "a", "b", "c")
+        await devices.listen()
+        stalled = devices.peers["a"]
+        stalled.session.pause()
+        await world.do("device/revoke", deviceId="b")
+        number = await start(world, gate={"wait": 0, "minimum": 3, "failures": 0, "success": 100}, n="1")
+        await devices.listen()
+        assert await counts(world, number) == {"reached": 1, "applied": 1, "waiting": 2}
+        await judge(world, 1_000)
+        assert (await state(world, number))[0] == "running"
+        await world.do("rollout/hold", rollout=number)
+        stalled.read()
+        await devices.listen()
+        assert devices.have["a"] == {}
+        stalled.session.pause()
+        await world.do("rollout/resume", rollout=number)
+        assert (await counts(world, number))["reached"] == 1
+        stalled.read()
+        await devices.listen()
+        assert devices.have["a"] == {"n": "1"}
+        assert await counts(world, number) == {"reached": 2, "applied": 2, "waiting": 1}

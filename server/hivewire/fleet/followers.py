@@ -79,6 +79,7 @@ class Followers:
             joined=self._join,
             left=self._leave,
             switched=self._switch,
+            caught_up=self._reach,
             frame_bytes=FRAME_BYTES,
         )
 
@@ -137,7 +138,13 @@ class Followers:
             self._views.leave(former.view, sub)
         if served.view is not None:
             self._views.follow(served.view, sub)
-            self._members.reach(served.device, served.view)
+            if not sub.feed.stalled and self._hub.allows(sub.feed):
+                self._reach(sub)  # else nothing is sent before it has caught up
+
+    def _reach(self, sub: Subscription) -> None:
+        """A device is sent what it follows, the values of rollouts too."""
+        if isinstance(sub.served, Sight) and sub.served.view is not None:
+            self._members.reach(sub.served.device, sub.served.view)
 
     def enter(self, device: Device) -> None:
         """Mark a device online if a subscription follows as it."""

@@ -266,6 +266,7 @@ class CatchUp:
 
     def _go_live(self, sub: Subscription) -> None:
         sub.live = True
+        _note(sub)
         if sub.resuming and sub.served.patterns:  # else it is paused, because its token reaches nothing of it
             # The log may have had nothing to send: then no frame of a topic without state has carried the reset yet.
             reset, sub.reset, sub.resuming, sub.last_position = sub.reset, False, False, sub.offset
@@ -512,6 +513,13 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
 def _finish(sub: Subscription) -> None:
     """All of the state was copied."""
     sub.copy, sub.live, sub.last_position = None, True, sub.offset
+    _note(sub)
+
+
+def _note(sub: Subscription) -> None:
+    """Tell its topic that it has caught up."""
+    if sub.topic.caught_up is not None:
+        sub.topic.caught_up(sub)
 
 
 def alike(

@@ -63,8 +63,8 @@ class Topic(NamedTuple):
     Subscribers of a `latest` topic need only the latest item of each key, and get no bookmarks but those that say that
     they are up to date. One that is behind the events in memory gets a run of the changed items. `wants` says whether
     served patterns match an item that has very many keys. `frame_bytes` is its longest snapshot frame, if that is not
-    the usual. `joined` and `left` are called with each subscription as it begins and when it has ended, and `switched`
-    when it is served other patterns, with those before.
+    the usual. `joined` and `left` are called with each subscription as it begins and when it has ended, `switched` when
+    it is served other patterns, with those before, and `caught_up` when one that was behind is sent the last of that.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Topic(NamedTuple):
     joined: Callable[[Any], None] | None = None
     left: Callable[[Any], None] | None = None
     switched: Callable[[Any, Patterns], None] | None = None
+    caught_up: Callable[[Any], None] | None = None
 
 
 class Event(Struct, gc=False):
