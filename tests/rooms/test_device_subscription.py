@@ -780,3 +780,25 @@ async def test_devices_of_a_view_share_what_is_kept_of_their_subscriptions() -> 
         assert one.served is one.wanted
         assert one.served.prefixes is other.served.prefixes
         assert one.noted.deviceId == "a"
+
+
+async def test_what_changes_while_a_new_state_is_looked_for_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many names that a device does not follow may come before the first that it does. A push in between must not
+    come before the frame that replaces all that it has."""
+    monkeypatch.setattr(followers, "MOVED_NAMES", 0)
+    monkeypatch.setattr(catchup, "LOOK", 1)
+    monkeypatch.setattr(catchup, "SLICE_SECONDS", 0)
+    async with fleet("a") as world:
+        await world.layer("x", 5, labels={"site": ["bonn"]})
+        await world.put("x", **{f"m{number:03}": "1" for number in range(300)})
+        device = Device(world, "a", names=["a", "z"])
+        await device.listen()
+        await world.label("a", site="bonn")
+        [feed] = world.hub.feeds
+        [sub] = feed.subscriptions
+        while sub.copy is None or not sub.copy.cursor:
+            await asyncio.sleep(0)
+        await world.put("global", a="1")
+        assert sub.copy is not None
+        await device.listen()
+        assert device.have == {"a": "1"}

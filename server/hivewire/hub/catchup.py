@@ -442,7 +442,9 @@ class CatchUp:
                 last = False
                 break
             copy.cursor = key
-        if not (last or elements):  # nothing found yet: the next step goes on at the cursor
+        # If nothing was found yet, the next step goes on at the cursor. What changes before the cursor is pushed from
+        # now on, and the frame that replaces the client's state has to come before that.
+        if not (last or elements or sub.reset):
             return
         frame = sub.shape.snapshot(elements, sub.position if last else None, sub.reset)
         sub.reset = False
