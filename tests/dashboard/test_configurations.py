@@ -8,6 +8,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser import guarded
 from tests.dashboard.hostile import HOSTILE, harmless
+from tests.dashboard.test_one import put
 from tests.dashboard.visit import Visit, not_first
 from tests.running import PASSWORD, RunningGateway
 
@@ -145,3 +146,20 @@ async def test_of_more_names_than_a_page_holds_a_folder_is_chosen(browser: Brows
             await expect(visit.page.locator(".grid .row")).to_have_count(3)
             await visit.button("Choose another").click()
             await expect(cards).to_have_count(2)
+
+
+async def test_a_row_opens_in_another_tab(visit: Visit, gateway: RunningGateway) -> None:
+    """By the middle button, or with Ctrl, as links do; the table stays."""
+    put(gateway, "tab.a%2F#?", "one")
+    await visit.open("c?q=tab.")
+    row = visit.row("tab.a%2F#?")
+    await row.get_by_text("tab.a%2F#?").click()
+    await expect(visit.page.get_by_label("Value").first).to_contain_text("one")
+    await visit.page.go_back()
+    for click in ({"button": "middle"}, {"modifiers": ["Control"]}):
+        async with visit.guard.context.expect_page() as opened:
+            await row.get_by_text("tab.a%2F#?").click(**click)
+        other = await opened.value
+        await expect(other.get_by_label("Value").first).to_contain_text("one")
+        await other.close()
+    await expect(row).to_be_visible()

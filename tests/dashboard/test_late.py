@@ -281,3 +281,19 @@ async def test_a_rollout_keeps_the_type_of_a_configuration(browser: Browser, gat
         (rollout,) = [each for each in talk("rollout/list")["rollouts"] if each["layer"] == "typed"]
         assert [each.get("contentType") for each in rollout["changes"]] == [json_type]
         assert talk("rollout/rollback", rollout=rollout["rollout"])["status"] == "success"
+
+
+async def test_a_judgement_is_about_the_value_that_is_shown(browser: Browser, gateway: RunningGateway) -> None:
+    """While the gateway does not answer, that of an earlier one is not shown."""
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="judged.late", schema={"type": "integer"})["status"] == "success"
+    async with holding(browser, gateway, "schema/check", "schemas") as (visit, held):
+        tried = visit.page.get_by_role("region", name="Try a value")
+        await tried.get_by_label("Its name").fill("judged.late")
+        await tried.get_by_label("A value").fill("1")
+        await expect(tried).to_contain_text("fits by the schema")
+        held.close()
+        await tried.get_by_label("A value").fill("word")
+        await expect(tried).not_to_contain_text("fits")
+        held.go()
+        await expect(tried).to_contain_text("refused")

@@ -431,3 +431,26 @@ async def test_the_same_file_can_be_chosen_again(visit: Visit, tmp_path: Path) -
     """After it was mended: browsers say nothing when the chosen file is chosen again."""
     await preview(visit, export(tmp_path, {"again.a": "1"}))
     assert await visit.page.locator("input[type=file]").evaluate("each => each.files.length") == 0
+
+
+async def test_what_an_import_may_not_do_is_asked_in_parts(
+    browser: Browser, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    """Each refused change needs a request of its own, but not one with all others."""
+    with gateway.socket() as talk:
+        assert talk("schema/put", names="asked.parts.*", schema={"type": "number"})["status"] == "success"
+    path = export(tmp_path, {f"asked.parts.{number}": "word" for number in range(100)})
+    asked: list[int] = []
+
+    def count(frame: str | bytes) -> None:
+        if '"action":"configuration/transact"' in str(frame):
+            asked.append(len(json.loads(frame)["changes"]))
+
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()
+        visit.page.on("websocket", lambda socket: socket.on("framesent", count))
+        await visit.open("transfer")
+        await visit.live()
+        await preview(visit, path)
+        await expect(visit.button("refused 100")).to_be_visible()
+    assert sum(asked) < 100 * 10

@@ -44,21 +44,23 @@ export function unstage(edits) {
 }
 
 /**
- * Why the gateway would refuse changes of one transaction: messages by index, at most `most`. The gateway names only the
- * first change that it refuses, so it is asked again without that one.
+ * Why the gateway would refuse changes of one transaction: messages by index, at most `most`. The gateway names only
+ * one change that it refuses, so it is asked about the others again: about each half of them, because many may be refused.
  */
 export async function refusals(changes, most = Infinity) {
   const found = new Map();
-  let open = [...changes.keys()];
+  const open = [[...changes.keys()]];
   while (open.length && found.size < most) {
+    const part = open.pop();
     try {
-      await hw.transact(open.map((index) => changes[index]), undefined, {dryRun: true});
-      break;
+      await hw.transact(part.map((index) => changes[index]), undefined, {dryRun: true});
     } catch (error) {
       const at = error.index ?? error.reply?.index;
       if (at === undefined) throw error;
-      found.set(open[at], error.message.replace(/^changes\[\d+\]: /, ""));
-      open = open.toSpliced(at, 1);
+      found.set(part[at], error.message.replace(/^changes\[\d+\]: /, ""));
+      const rest = part.toSpliced(at, 1);
+      const half = Math.ceil(rest.length / 2);
+      open.push(...[rest.slice(half), rest.slice(0, half)].filter(({length}) => length));
     }
   }
   return found;

@@ -2,6 +2,7 @@
 
 import {html, useLayoutEffect, useRef, useState} from "../vendor/preact.js";
 import {pressed} from "./keys.js";
+import {go} from "./router.js";
 
 /** Rows in the document above and below the visible ones. */
 const BEYOND = 4;
@@ -15,13 +16,14 @@ function rowHeight() {
 
 /**
  * `count` rows; `at(index)` gives the key of one, `find(key)` its index or -1, `row(key)` its `{cells, class}`.
- * `open(key)` is called by Enter and by a click; `keys` are further keys of a row, by name.
+ * Enter and a click lead to `to(key)`, which a click with Ctrl or the middle button opens in another tab; `keys` are further
+ * keys of a row, by name.
  *
  * @param {{label: string, columns: {label: string, class: string}[], count: number, at: (index: number) => string,
- *   find: (key: string) => number, row: (key: string) => {cells: any[], class?: string}, open: (key: string) => void,
+ *   find: (key: string) => number, row: (key: string) => {cells: any[], class?: string}, to: (key: string) => string,
  *   keys?: Record<string, (key: string) => void>, state: {focus?: string, top?: number}}} props
  */
-export function Grid({label, columns, count, at, find, row, open, keys = {}, state, narrow = ""}) {
+export function Grid({label, columns, count, at, find, row, to, keys = {}, state, narrow = ""}) {
   const scroller = useRef();
   const [view, setView] = useState({top: state.top ?? 0, height: 600});
   const [focus, setFocus] = useState(state.focus);
@@ -75,11 +77,16 @@ export function Grid({label, columns, count, at, find, row, open, keys = {}, sta
     ArrowDown: () => focused + 1, j: () => focused + 1, ArrowUp: () => focused - 1, k: () => focused - 1,
     PageDown: () => current + page, PageUp: () => current - page, Home: () => 0, End: () => count - 1,
   };
+  const lead = ({target, button, ctrlKey, metaKey}, id) => {
+    if (target.closest("input, button, a")) return;
+    if (button || ctrlKey || metaKey) open(to(id), "_blank", "noopener");
+    else go(to(id));
+  };
   const key = (event) => {
     if (event.target.closest("input, button, a")) return;
     const name = pressed(event);
     if (moves[name]) choose(moves[name]());
-    else if (focused >= 0 && name === "Enter") open(focus);
+    else if (focused >= 0 && name === "Enter") go(to(focus));
     else if (focused >= 0 && keys[name]) keys[name](focus);
     else return;
     event.preventDefault();
@@ -105,7 +112,7 @@ export function Grid({label, columns, count, at, find, row, open, keys = {}, sta
           return html`<div key=${id} role="row" aria-rowindex=${index + 2} class=${`row ${kind}`}
             tabindex=${index === inOrder ? 0 : -1} style=${{transform: `translateY(${index * height}px)`}}
             onFocus=${() => index !== focused && choose(index, false)}
-            onClick=${(event) => !event.target.closest("input, button, a") && open(id)}>
+            onClick=${(event) => lead(event, id)} onAuxClick=${(event) => event.button === 1 && lead(event, id)}>
             ${cells.map((cell, n) => html`<div role="gridcell" class=${columns[n].class}>${cell}</div>`)}
           </div>`;
         })}

@@ -97,7 +97,7 @@ export default function Configurations({query}) {
         ? html`<${Nothing} wanted=${wanted} folder=${folder} mode=${chosen} />`
         : html`<${Grid} label="Configurations" columns=${COLUMNS} count=${rows.count} at=${rows.at} find=${rows.find}
             row=${(name) => cells(name, selection, mode === "values" ? wanted : "")} state=${table} narrow="configurations"
-            open=${(name) => go(to("one", name))}
+            to=${(name) => to("one", name)}
             keys=${{
               ...(change && {e: (name) => go(to("one", name, {edit: 1}))}),
               h: (name) => go(to("one", name, {tab: "history"})),

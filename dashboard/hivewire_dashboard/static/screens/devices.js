@@ -72,7 +72,7 @@ function All({query}) {
           <${Copied} label="Terminal" text="hivewire device put door-1 --name 'Front door'" />`}
         <//>`
       : html`<${Grid} label="Devices" columns=${COLUMNS} count=${found.length} at=${(index) => found[index].id} state=${table} narrow="devices"
-          find=${(id) => found.findIndex((each) => each.id === id)} row=${cells} open=${(id) => go(to("device", id))} />`}
+          find=${(id) => found.findIndex((each) => each.id === id)} row=${cells} to=${(id) => to("device", id)} />`}
     ${adding && html`<${DeviceForm} close=${() => setAdding(false)} />`}`;
 }
 

@@ -9,6 +9,8 @@ import {Field, Problem} from "../lib/ui.js";
 
 /** Milliseconds without typing after which a value is checked. */
 const PAUSE = 200;
+/** Milliseconds after which the answer about an earlier value is not shown any more. */
+const OLD = 1_000;
 
 /** A value that is checked with the text `schema`, or without one with the schema of its name. */
 export function Try({schema}) {
@@ -37,10 +39,14 @@ function useJudged(asked, on) {
   useEffect(() => {
     let current = true;
     const show = (what) => current && setFound(what);
-    const timer = setTimeout(() => asked && hw.call("schema/check", asked).then((reply) => show({reply}), (error) => show({error})), PAUSE);
+    const old = setTimeout(() => show({}), OLD);
+    const answer = (what) => (clearTimeout(old), show(what));
+    const ask = () => hw.call("schema/check", asked).then((reply) => answer({reply}), (error) => answer({error}));
+    const timer = setTimeout(() => asked && ask(), PAUSE);
     return () => {
       current = false;
       clearTimeout(timer);
+      clearTimeout(old);
     };
   }, on);
   return found;
