@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.dashboard.hostile import HOSTILE, MARKUP
+from tests.dashboard.test_faults import lose_answer
 from tests.dashboard.test_fleet import done
 from tests.dashboard.test_one import put
-from tests.dashboard.visit import Visit
+from tests.dashboard.visit import Visit, visiting
 from tests.running import RunningGateway
 
 
@@ -178,3 +179,32 @@ async def test_an_earlier_version_asks_before_it_replaces_an_edit(visit: Visit, 
             await expect(page.get_by_label("Schema of earlier.*")).to_contain_text("77")
             await visit.open("schema/earlier.*?tab=history")
     await expect(page.get_by_label("Schema of earlier.*")).not_to_contain_text("77")
+
+
+async def test_a_schema_whose_answer_was_lost_counts_as_saved_and_as_deleted(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    """The page looks it up, and both can be undone."""
+    with gateway.socket() as talk:
+        done(talk, "schema/put", names="answerless.*", schema={"minimum": 1})
+    for action in ("schema/put", "schema/delete"):
+        async with visiting(browser, gateway, "nothing") as visit:
+            visit.page = await visit.guard.page()
+            lost = await lose_answer(visit.page, action)
+            await visit.open("schema/answerless.*")
+            await visit.live()
+            if action == "schema/put":
+                await visit.button("Edit").click()
+                await type_schema(visit, "answerless.*", '{"maximum": 12345678901234567890, "minimum": 2}')
+                await visit.button("Review and save").click()
+                await visit.dialog.get_by_role("button", name="Save").click()
+            else:
+                await visit.button("Delete…").click()
+                await visit.dialog.get_by_role("button", name="Delete").click()
+            await expect(visit.page.locator(".notice")).to_contain_text(
+                re.compile("Saved version 2|Deleted the schema")
+            )
+            assert len(lost) == 1
+            await visit.button("Undo").click()
+            await expect(visit.page.locator(".notice")).to_contain_text("It is as it was")
+        assert schema_of(gateway, "answerless.*")["schema"] == {"minimum": 1}

@@ -3,7 +3,7 @@
 import {html, useState} from "../vendor/preact.js";
 import {discard, draft, drafts, edited, keyOf, SCHEMA, settle} from "../lib/drafts.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
-import {http, hw} from "../lib/gateway.js";
+import {http, hw, me} from "../lib/gateway.js";
 import {formatted, parse} from "../lib/json.js";
 import {useKeys} from "../lib/keys.js";
 import {go, to} from "../lib/router.js";
@@ -206,10 +206,28 @@ function put(names, text, members) {
   return hw.call("schema/put", {names, schema: text ? parse(text) : undefined, ...members});
 }
 
+/**
+ * The answer of `write`. If it was lost, but this user has written such a schema since `base`, or there is none and `value`
+ * is undefined, the same from a look at what is there.
+ */
+async function answered(names, {value, secret, base}, write) {
+  try {
+    return await write();
+  } catch (error) {
+    if (error.name !== "Uncertain") throw error;
+    const {found} = await load(names);
+    const text = value && JSON.stringify(parse(value), null, 2);
+    const own = found?.modifiedBy === me.peek()?.login && found?.revision !== base;
+    if (value === undefined ? found : !own || found.secret !== secret || found.text !== text) throw error;
+    return {schema: found};
+  }
+}
+
 /** Write a schema that is based on a revision, remove the edit unless it was changed meanwhile, and offer to restore the earlier schema. */
 async function written(names, {value, secret, base, why, force}, stored) {
   const edit = drafts.peek().get(keyOf(names, SCHEMA));
-  const {schema} = await put(names, value, {secret, force, ...(base ? {revision: base} : {entityVersion: 0}), description: why || undefined});
+  const members = {secret, force, ...(base ? {revision: base} : {entityVersion: 0}), description: why || undefined};
+  const {schema} = await answered(names, {value, secret, base}, () => put(names, value, members));
   settle(names, edit, {value, secret, revision: schema.revision, version: schema.entityVersion}, SCHEMA);
   const undo = back(names, async () => {
     const options = {revision: schema.revision, description: "undo"};
@@ -227,7 +245,7 @@ function back(names, run) {
 function Remove({names, found: {text, secret, revision}, close}) {
   const leave = useShown(go);
   const run = async () => {
-    await hw.call("schema/delete", {names, revision});
+    await answered(names, {}, () => hw.call("schema/delete", {names, revision}));
     leave(to("schemas"));
     tell(`Deleted the schema of ${names}.`, back(names, () => put(names, text, {secret, force: true, entityVersion: 0})));
   };
