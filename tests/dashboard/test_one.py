@@ -486,3 +486,11 @@ async def test_the_text_of_a_new_name_is_not_lost_when_it_is_made_again(visit: V
     await visit.page.get_by_label("Name").fill("twice.new")
     await visit.button("Write its value").click()
     await expect(visit.page.get_by_label("Value of twice.new")).to_have_text("typed")
+
+
+async def test_a_link_to_an_edit_opens_it_when_the_name_has_come(visit: Visit, gateway: RunningGateway) -> None:
+    """The page learns of a new name a moment later than whoever sends the link."""
+    await visit.open(one("comes.later") + "?edit=1")
+    await expect(visit.page.get_by_role("heading", name="There is no configuration of this name")).to_be_visible()
+    put(gateway, "comes.later", "one")
+    await expect(visit.page.get_by_label("Value of comes.later")).to_have_text("one")

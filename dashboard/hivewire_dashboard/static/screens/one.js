@@ -55,7 +55,8 @@ function Existing({name, layer, tab, edit}) {
   const change = may("ManageConfiguration");
   const binary = entry?.value === null && !waiting && !secret;
   const open = () => {
-    if (waiting) return refine({tab: undefined, edit: 1}); // its value, to be opened when it has come
+    const missing = waiting || (!entry && !inBasket);
+    if (missing && change && !editing) return refine({tab: undefined, edit: 1}); // opened when it has come
     refine({tab: undefined, edit: undefined});
     if (editing || !change) return;
     if (inBasket?.value !== undefined) {
@@ -71,7 +72,7 @@ function Existing({name, layer, tab, edit}) {
 
   useLayoutEffect(() => {
     if (edit && !waiting) open();
-  }, [edit, waiting]);
+  }, [edit, waiting, entry === undefined]);
   useEffect(() => {
     // To undo a version that is not the last one any more would be refused.
     const {version} = notice.peek() ?? {};
