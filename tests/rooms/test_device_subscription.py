@@ -802,3 +802,15 @@ async def test_what_changes_while_a_new_state_is_looked_for_is_not_lost(monkeypa
         assert sub.copy is not None
         await device.listen()
         assert device.have == {"a": "1"}
+
+
+async def test_a_deleted_device_is_told_that_values_of_its_own_layer_are_gone() -> None:
+    """They are deleted with it, in one transaction."""
+    async with fleet("a") as world:
+        await world.put("global", n="1", m="1")
+        await world.put("device/a", n="2", own="2")
+        device = Device(world, "a")
+        await device.listen()
+        await world.do("device/delete", deviceId="a")
+        await device.listen()
+        assert device.have == {}

@@ -304,8 +304,13 @@ class Fleet:
         if layer.rank > TOP_RANK:
             device = layer.name.removeprefix(OF_DEVICE)
             member = self.members.by_id.get(device)
-            if member is None or layer not in member.view.layers or self._registry.device(device) is None:
-                touched[device] = None  # the layer is new, or goes with its device
+            own = member is not None and layer in member.view.layers
+            if member is not None and own and self._registry.device(device) is None:
+                touched[device] = None  # the layer goes with its device
+                if member.view.below(layer, name) is not None:
+                    return []  # the name goes with the view
+            elif not own:
+                touched[device] = None  # the layer is new
                 if member is not None and value is not None and value.tag == member.view.tag(name):
                     insisted += self._again(desired(name, value, change.revision, ()), self.followers.of(device))
                 return []
