@@ -9,6 +9,7 @@ import resource
 import secrets
 import shutil
 import sqlite3
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -678,3 +679,32 @@ async def test_a_read_only_directory_can_be_read(path: Path, monkeypatch: pytest
             await log.append(2, b"entry")
         await engine.close()
     assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+class Counted(int):
+    """A number that counts the comparisons with it."""
+
+    compared = 0
+
+    def __ge__(self, other: object) -> bool:
+        Counted.compared += 1
+        return super().__ge__(other)  # type: ignore[operator]
+
+
+async def test_memory_goes_through_the_entries_asked_for_only() -> None:
+    """Also when there are a million of them: to load and to drop some holds nobody up."""
+    log = MemoryEngine().log("commands")
+    for number in range(1, 20_001):
+        await log.append(Counted(number), b"entry")
+    await log.seal(1, 19_999, b"header", b"postings")
+    Counted.compared = 0
+    assert (await log.load()).entries == [(20_000, b"entry")]
+    assert Counted.compared < 100
+    tracemalloc.start()
+    try:
+        await log.drop(2, 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16_000
+    assert await log.forward(1, 1) == [(2, b"entry")]

@@ -21,7 +21,6 @@ class BroadcastLog(MemoryLog):
         super().__init__()
         self._broadcast = broadcast
         self._name = name
-        self._next = 1
 
     async def follow(self, follower: Follower) -> None:
         """From now on also the entries of other gateways."""
@@ -32,7 +31,6 @@ class BroadcastLog(MemoryLog):
         """In this log, and sent to the others."""
         if number != self._next:
             return False
-        self._next += 1
         await super().append(number, entry)
         for portion in [entry] if len(entry) <= FACT_BYTES else _portions(unpack(entry)):
             self._broadcast.tell(self._name, portion)
@@ -45,7 +43,6 @@ class BroadcastLog(MemoryLog):
         for place, message in enumerate(messages, self._next * ROOM):
             message.place = place
         self.put(self._next, pack(messages))
-        self._next += 1
 
 
 def _portions(messages: list[Message]) -> list[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
@@ -31,7 +30,7 @@ class MemoryLog:
 
     async def load(self) -> Loaded:
         """What an earlier user of this object left."""
-        open_ = [(number, entry) for number, entry in self._entries.items() if number >= self._sealed]
+        open_ = [(number, self._entries[number]) for number in range(max(self._oldest, self._sealed), self._next)]
         return Loaded(self._oldest, self._clock, [header for header, _ in self._segments.values()], open_)
 
     async def follow(self, follower: Follower) -> None:
@@ -86,12 +85,16 @@ class MemoryLog:
     async def drop(self, oldest: int, clock: int) -> None:
         """Out of the dictionaries."""
         self._fail_if_broken()
-        numbers = list(self._entries)
-        for number in numbers[: bisect_left(numbers, oldest)]:
+        for number in range(self._oldest, min(oldest, self._next)):
             del self._entries[number]
         for first in [first for first in self._segments if first < oldest]:
             del self._segments[first]
         self._oldest, self._clock = oldest, clock
+
+    @property
+    def _next(self) -> int:
+        """The number of the next entry: there are no gaps."""
+        return self._oldest + len(self._entries)
 
     def _fail_if_broken(self) -> None:
         if self.broken is not None:
