@@ -36,7 +36,7 @@ def read_regular(path: str | Path, most: int = SETTING_BYTES) -> bytes:
 
 def uri(path: Path, mode: str) -> str:
     """The URI of a file for SQLite, opened for `rw` or `ro`; further parameters can be added."""
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+    return f"file:{quote(bytes(path.absolute()))}?mode={mode}"
 
 
 def beside(path: Path, suffix: str) -> Path:

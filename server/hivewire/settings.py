@@ -599,12 +599,23 @@ def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
 
 
 def _check(name: str, value: Any, source: str, typed: bool) -> Any:
+    if isinstance(value, str) and not _is_utf8(value):
+        raise SettingsError(f"setting {name} ({source}) is not UTF-8")
     try:
         # Flags and variables are text that is converted to the type of the setting; TOML values have types.
         return msgspec.convert(value, _HINTS[name], strict=typed)
     except msgspec.ValidationError:
         shown = "" if is_secret(name) else f" is {value!r}"
         raise SettingsError(f"setting {name} ({source}){shown}: {_requirement(name, value, typed)}") from None
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it can be stored and sent. An argument or the name of a file can have any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _requirement(name: str, value: Any, typed: bool) -> str:

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from hivewire import files, portions
 from hivewire.files import unfinished_file
-from hivewire.ledger.backup import backup
+from hivewire.ledger.backup import backup, restore
 from hivewire.ledger.engines.sqlite import journal
 from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, creation_script
 from hivewire.ledger.engines.sqlite.file_lock import FileLock
@@ -823,3 +823,17 @@ async def test_a_link_to_the_file_is_the_same_file(data: Path) -> None:
         await second.open()
     await second.close()
     await first.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 elsewhere")
+async def test_a_name_may_have_any_bytes(tmp_path: Path) -> None:
+    """Also such as are no text: they came from an archive, or from a machine with another encoding."""
+    path = tmp_path / os.fsdecode(b"?#%41\n\xff.db")
+    await filled(path)
+    backup(path, copied := tmp_path / os.fsdecode(b"copy\xff"))
+    restore(copied, restored := tmp_path / os.fsdecode(b"restored\xff"))
+    for each in (path, copied, restored):
+        ledger = Ledger(SqliteJournal(each), lambda: 1)
+        await ledger.open()
+        assert len(ledger.kind("configuration").live) == 500
+        await ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -342,3 +343,10 @@ def test_only_secrets_can_be_in_a_file() -> None:
     """A mistyped variable is named, with the nearest one."""
     assert "unknown environment variable HIVEWIRE_PORT_FILE" in refusal(environment={"HIVEWIRE_PORT_FILE": "x"})
     assert "did you mean 'HIVEWIRE_JWT_SECRET_FILE'?" in refusal(environment={"HIVEWIRE_JWT_SECRT_FILE": "x"})
+
+
+def test_a_setting_is_text() -> None:
+    """An argument or a variable with other bytes is refused: a worker could not be given it."""
+    name = os.fsdecode(b"data\xff.db")
+    assert refusal({"data": name}) == "setting data (--data) is not UTF-8"
+    assert refusal({}, {"HIVEWIRE_TLS_KEY": name}) == "setting tls_key (HIVEWIRE_TLS_KEY) is not UTF-8"

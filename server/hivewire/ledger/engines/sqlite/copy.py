@@ -67,8 +67,9 @@ def _copy(source: Path, target: Path, progress: Progress, *, restored: bool) -> 
         connection.execute("DELETE FROM main.meta WHERE name IN ('restored', 'unfinished', 'place')")
         if restored:
             (epoch,) = connection.execute("SELECT value FROM main.meta WHERE name = 'epoch'").fetchone()
-            origin = msgspec.json.encode(Origin(str(source), epoch)).decode()
-            notes = ("restored", origin), ("unfinished", str(source.absolute()))
+            name, whole = (bytes(each).decode(errors="backslashreplace") for each in (source, source.absolute()))
+            origin = msgspec.json.encode(Origin(name, epoch)).decode()
+            notes = ("restored", origin), ("unfinished", whole)
             connection.executemany("INSERT INTO main.meta VALUES (?, ?)", notes)
         connection.execute("UPDATE main.meta SET value = ? WHERE name = 'epoch'", (new_name(),))
         if version >= RUNS:
