@@ -89,6 +89,14 @@ async def test_a_tenant_and_a_client_with_its_secret(visit: Visit, gateway: Runn
     assert asked.json()["scope"] == "shop:READ"
     await visit.button("Done").click()
     await expect(visit.row("till-1")).to_contain_text("shop: READ")
+    await visit.row("till-1").get_by_role("button", name="Change").click()
+    with gateway.socket() as talk:
+        assert talk("client/update", clientId="till-1", tenants={"shop": ["UPDATE"]})["status"] == "success"
+    await visit.dialog.get_by_role("group", name="shop").get_by_label("DELETE").check()
+    await visit.dialog.get_by_role("button", name="Save").click()
+    await expect(visit.dialog.get_by_role("alert")).to_contain_text("Client 'till-1' is at revision")
+    await visit.dialog.get_by_role("button", name="Cancel").click()
+    await expect(visit.row("till-1")).to_contain_text("shop: READ, UPDATE")
     await visit.row("till-1").get_by_role("button", name="Delete…").click()
     await visit.dialog.get_by_role("button", name="Delete").click()
     await expect(visit.row("till-1")).to_have_count(0)

@@ -28,6 +28,7 @@ from hivewire_protocol.errors import (
     TokenExpired,
     TokenRevoked,
     Unauthorized,
+    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import Request
@@ -210,10 +211,11 @@ async def test_a_clients_secret_is_shown_once_and_stored_as_a_hash(world: World)
     assert another.clientSecret != made.clientSecret
     assert len(another.clientId) == 16
     found = await listed(world)
-    assert {"clientId": "sync", "tenants": {"t2": ["READ", "UPDATE", "DELETE"], "t1": ["READ"]}} in found
-    assert {"clientId": another.clientId, "tenants": {"t1": ["CREATE"]}} in found
     record = world.services.ledger.get(CLIENT, "sync")
     assert record is not None
+    tenants = {"t2": ["READ", "UPDATE", "DELETE"], "t1": ["READ"]}
+    assert {"clientId": "sync", "tenants": tenants, "revision": record.revision} in found
+    assert {"clientId": another.clientId, "tenants": {"t1": ["CREATE"]}, "revision": record.revision + 1} in found
     shown = f"{made!r} {found!r} {record!r} {world.services.tenants.client('sync')!r}"
     assert made.clientSecret not in shown
     stored = msgspec.json.decode(record.content or b"")["secret_hash"]
@@ -255,6 +257,21 @@ async def test_other_privileges_apply_to_tokens_at_once(world: World) -> None:
         assert not found.may_tenant("t2", Privilege.CREATE)
     assert world.tokens.verify(token_of(world), now()).may_tenant("t2", Privilege.CREATE)
     assert world.tenants.authenticate("sync", secret) is not None
+
+
+async def test_a_change_of_a_client_that_another_one_has_changed_is_refused(world: World) -> None:
+    """It gives the revision that it was made of; without one it is written in any case."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    [seen] = await listed(world)
+    await world.ask(ClientUpdate(clientId="sync", tenants={"t1": ["DELETE"]}, revision=seen["revision"]))
+    with pytest.raises(VersionConflict, match=f"Client 'sync' is at revision {seen['revision'] + 1}, not"):
+        await world.ask(ClientUpdate(clientId="sync", tenants={"t1": ["CREATE"]}, revision=seen["revision"]))
+    [left] = await listed(world)
+    assert left["tenants"] == {"t1": ["DELETE"]}
+    await world.ask(ClientUpdate(clientId="sync", tenants={"t1": ["CREATE"]}))
+    [last] = await listed(world)
+    assert last["tenants"] == {"t1": ["CREATE"]}
 
 
 async def test_two_changes_of_a_client_at_once_both_happen(world: World) -> None:
@@ -436,7 +453,7 @@ async def test_privileges_end_with_their_tenant_and_do_not_come_back(world: Worl
     with pytest.raises(AccessDenied, match="READ in tenant t1"):
         world.dispatcher.authorize_tenant(bearer(world, token), "t1", READ)
     world.dispatcher.authorize_tenant(bearer(world, token), "t2", READ)
-    assert await listed(world) == [{"clientId": "sync", "tenants": {"t2": ["READ"]}}]
+    assert [each["tenants"] for each in await listed(world)] == [{"t2": ["READ"]}]
 
 
 async def test_a_remembered_token_of_a_client_follows_tenants_and_client(world: World) -> None:

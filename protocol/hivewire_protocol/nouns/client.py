@@ -5,8 +5,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct
 
-from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable, VersionConflict
 from hivewire_protocol.messages import DryRun, Reply, Request, WasDryRun, WriteReply, says
+from hivewire_protocol.nouns.configuration import ExpectedRevision
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.permissions import Permission
 
@@ -26,6 +27,7 @@ class ClientView(Struct):
 
     clientId: _Id
     tenants: _Grants
+    revision: Annotated[int, says("The revision of its last change.")]
 
 
 class ClientInsertReply(Reply):
@@ -98,7 +100,7 @@ class ClientUpdate(Request, tag="client/update"):
     permission = Permission.MANAGE_USER
     required = ("clientId",)
     reply = ClientUpdateReply
-    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+    errors = (NotAllowed, NotFound, OutOfBounds, VersionConflict, Unavailable)
 
     clientId: Annotated[str | None, says("The client's id.")] = None
     tenants: Annotated[
@@ -106,6 +108,7 @@ class ClientUpdate(Request, tag="client/update"):
         says("All its privileges by tenant id, in place of the former ones; as they are when absent."),
     ] = None
     newSecret: Annotated[bool | None, says("`true` generates a new secret, which the reply shows once.")] = None
+    revision: ExpectedRevision = UNSET
     dryRun: DryRun = None
 
 

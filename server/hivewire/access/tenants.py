@@ -52,13 +52,14 @@ class ClientContent(Struct):
 class ApiClient(Struct):
     """A client as it is now. Every change of its record makes a new object.
 
-    `id` is the key of its record, and `record_id` the id of its record, which no other client ever gets. `token` is the
-    token that was issued last.
+    `id` is the key of its record, and `record_id` the id of its record, which no other client ever gets. `revision` is
+    that of the change, and `token` the token that was issued last.
     """
 
     record_id: int
     id: str
     content: ClientContent
+    revision: int
     token: str | None = None
 
     def __repr__(self) -> str:
@@ -205,7 +206,7 @@ def client_after(change: Change) -> ApiClient | None:
     """The client that a change of its record leaves; None after a delete."""
     if change.content is None:
         return None
-    return ApiClient(change.id, change.key, msgspec.json.decode(change.content, type=ClientContent))
+    return ApiClient(change.id, change.key, msgspec.json.decode(change.content, type=ClientContent), change.revision)
 
 
 def effective(privileges: Iterable[Privilege]) -> frozenset[Privilege]:

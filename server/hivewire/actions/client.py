@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from hivewire.access.tenants import ApiClient, TenancyError, client_after, generate_id, generate_secret, in_order
 from hivewire.access.user_changes import conflict
 from hivewire.actions.tenant import refusal, require
@@ -10,7 +12,7 @@ from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, changed, commit
 from hivewire.ledger.records import Change
 from hivewire.services import Services
-from hivewire_protocol.errors import NotFound, OutOfBounds
+from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict
 from hivewire_protocol.messages import DONE, Reply
 from hivewire_protocol.nouns.client import (
     ClientDelete,
@@ -51,17 +53,23 @@ def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
 
 
 async def update(services: Services, caller: Caller, request: ClientUpdate) -> Reply:
-    """Give a client a new secret or other privileges. Raises NotFound when it does not exist."""
+    """Give a client a new secret or other privileges.
+
+    Raises NotFound when it does not exist, and VersionConflict when it is at another revision than expected.
+    """
     name = require("clientId", request.clientId)
     secret = generate_secret() if request.newSecret else None
 
     def updated(changes: list[Change]) -> Reply:
         return ClientUpdateReply(name, secret if not request.dryRun else None, _tenants(services, changes))
 
-    async def attempt() -> Reply:
+    async def attempt() -> Reply | VersionConflict:
         check_administrator(services, caller.identity, NEEDS)
-        if services.tenants.client(name) is None:
+        if (client := services.tenants.client(name)) is None:
             raise NotFound(f"Client with id = {name[:64]} not found")
+        if request.revision is not UNSET and request.revision not in (None, client.revision):
+            # Returned, because one that is raised is tried again.
+            return VersionConflict(f"Client '{name}' is at revision {client.revision}, not {request.revision}")
         try:
             transaction = services.tenants.update_client(name, request.tenants, secret, caller.identity.login)
         except TenancyError as error:
@@ -69,7 +77,10 @@ async def update(services: Services, caller: Caller, request: ClientUpdate) -> R
         pending: PendingWrite[Reply] = PendingWrite(transaction, updated, conflict)
         return await commit(services.ledger, pending.tried(request.dryRun), caller.identity)
 
-    return await changed(services.tenants.changing, name, attempt)
+    reply = await changed(services.tenants.changing, name, attempt)
+    if isinstance(reply, VersionConflict):
+        raise reply
+    return reply
 
 
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
@@ -90,7 +101,8 @@ def _tenants(services: Services, changes: list[Change]) -> dict[str, list[Privil
 
 def _view(services: Services, client: ApiClient) -> ClientView:
     grants = services.tenants.grants(client)
-    return ClientView(client.id, {tenant: in_order(privileges) for tenant, privileges in grants.items()})
+    tenants = {tenant: in_order(privileges) for tenant, privileges in grants.items()}
+    return ClientView(client.id, tenants, client.revision)
 
 
 READS = {ClientList: list_}

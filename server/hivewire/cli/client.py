@@ -232,6 +232,7 @@ def _of_file(store: Store) -> list[Row]:
         {
             "clientId": known.id,
             "tenants": {tenant: [*map(str, in_order(given))] for tenant, given in store.tenants.grants(known).items()},
+            "revision": known.revision,
         }
         for known in store.tenants.clients()
     ]

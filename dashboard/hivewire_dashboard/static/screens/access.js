@@ -106,7 +106,7 @@ function Clients() {
     ${open?.removing && html`<${Sure} title="Delete this client?" word="Delete" close=${close}
       run=${async () => (await hw.call("client/delete", {clientId: open.client.clientId}), again(), tell("Deleted. Its tokens have ended."))}>
       <p><${Text} of=${open.client.clientId} mono />: its tokens end at once.</p><//>`}
-    ${open && !open.removing && html`<${ClientForm} client=${open.client} close=${close} done=${again} />`}
+    ${open && !open.removing && html`<${ClientForm} client=${open.client} close=${() => (close(), again())} done=${again} />`}
   </section>`;
 }
 
@@ -121,7 +121,7 @@ function ClientForm({client, close, done}) {
   const [save, busy, error] = useAction(async () => {
     const kept = Object.fromEntries(Object.entries(given).filter(([, list]) => list.length));
     const reply = client
-      ? await hw.call("client/update", {clientId: id, tenants: kept, newSecret: fresh})
+      ? await hw.call("client/update", {clientId: id, tenants: kept, newSecret: fresh, revision: client.revision})
       : await hw.call("client/insert", {clientId: id || undefined, tenants: kept});
     done();
     if (!reply.clientSecret) shut();
