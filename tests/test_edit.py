@@ -41,6 +41,13 @@ def test_an_edited_text_is_a_new_version(logged_in: Run, editor: Path, talk: Tal
     assert logged_in("get", "edit.new").out == "new"
 
 
+def test_control_c_belongs_to_the_editor(logged_in: Run, editor: Path) -> None:
+    """A terminal sends it to both, and editors such as vim go on: so does the command, and writes what is saved."""
+    editor.write_text('#!/bin/sh\ntrap : INT\nkill -INT $PPID\nkill -INT $$\nprintf kept > "$1"\n')
+    assert re.match(r"edit\.interrupted is at version 1 ", logged_in("edit", "edit.interrupted").out)
+    assert logged_in("get", "edit.interrupted").out == "kept"
+
+
 def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path, tmp_path: Path) -> None:
     """When somebody wrote meanwhile, the error shows that version and the file with the edited text."""
     logged_in("put", "edit.conflict", "1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -211,7 +212,11 @@ def _format(text: str, resource: dict[str, Any]) -> str:
 
 
 def _open_editor(file: Path, before: str) -> None:
-    """Wait for the user's editor. Raises ClickException when it cannot be started, or fails; changed text is kept."""
+    """Wait for the user's editor. Raises ClickException when it cannot be started, or fails; changed text is kept.
+
+    Ctrl-C is for the editor alone, although the terminal sends it to both.
+    """
+    handler = signal.signal(signal.SIGINT, lambda *_: None)  # to ignore it would be inherited by the editor
     try:
         click.edit(filename=str(file))
     except (click.ClickException, ValueError) as error:
@@ -226,6 +231,8 @@ def _open_editor(file: Path, before: str) -> None:
             raise click.ClickException(f"{why}\n  your text is in {file}") from None
         file.unlink()
         raise click.ClickException(why) from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _read_edited(before: str, file: Path) -> str:
