@@ -538,6 +538,35 @@ async def test_a_backup_needs_no_hard_links(
     assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
 
 
+async def test_a_restore_without_hard_links_leaves_the_old_file_until_the_new_one_is_there(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start after a kill right before that would make a new ledger if there was no file."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    await filled(data)
+    before = data.read_bytes()
+    data.chmod(0o640)
+    backup(data, tmp_path / "copy.db")
+    seen: list[bytes] = []
+    replace = os.replace
+
+    def looked_at(source: Path, target: Path) -> None:
+        if Path(target) == data:
+            seen.append(data.read_bytes())
+        replace(source, target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", looked_at)
+    old = restore(tmp_path / "copy.db", data)
+    assert seen == [before]
+    assert old is not None
+    assert (old.read_bytes(), stat.S_IMODE(old.stat().st_mode)) == (before, 0o640)
+    assert len((await state(data))[0]) == 500
+
+
 async def test_a_backup_from_or_to_a_bad_path_is_refused(data: Path, tmp_path: Path) -> None:
     """A missing, foreign or damaged source, or a missing directory: an error, and nothing is created."""
     await filled(data)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from hivewire.files import beside, free_name, own_like, sync
+from hivewire.files import beside, free_name, own_like, sync, unfinished_file
 from hivewire.ledger.engines.sqlite.copy import NO_LINKS, copy, finish
 from hivewire.ledger.engines.sqlite.file import check, header_of, location, resolved, run_of, tail_of
 from hivewire.ledger.engines.sqlite.file_lock import NO_RUN, FileLock, LockNote, lock_of
@@ -94,7 +95,12 @@ def _exchange(copied: Path, target: Path) -> Path | None:
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            target.rename(old)
+            with unfinished_file(old) as copying:
+                shutil.copyfile(target, copying)
+                shutil.copymode(target, copying)
+                own_like(copying, target)
+                sync(copying)
+                copying.rename(old)
     for suffix in ("-wal", "-journal"):
         with suppress(FileNotFoundError):
             beside(target, suffix).rename(beside(old, suffix))
