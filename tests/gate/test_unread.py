@@ -109,17 +109,18 @@ def test_who_loses_its_rights_gets_no_more_of_a_list(tenant: Tenant) -> None:
 def test_who_loses_its_rights_gets_no_more_of_the_site_properties(tenant: Tenant) -> None:
     """An administrator that is demoted while it reads them."""
     gateway, size, count = tenant.gateway, 60 << 10, 200
-    with gateway.http() as admin, dial(gateway, 4_096) as wire:
+    with gateway.http() as admin:
         user = {"login": "second", "password": PASSWORD, "role": 0, "status": 0}
         number = admin.post("/user", json=user).json()["id"]
         for index in range(count):
             assert admin.put(f"/configuration/large.{index}", json={"value": "x" * size}).is_success
         basic = base64.b64encode(f"second:{PASSWORD}".encode()).decode()
         path = f"/@api/deki/site/properties?contentcutoff={size}"
-        wire.send(f"GET {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Basic {basic}\r\n\r\n".encode())
-        assert wire.head()[0] == 200
-        assert admin.put(f"/user/{number}", json={"role": 1}).status_code == 204
-        assert received(wire) < size * count // 2
+        with dial(gateway, 4_096) as wire:
+            wire.send(f"GET {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Basic {basic}\r\n\r\n".encode())
+            assert wire.head()[0] == 200
+            assert admin.put(f"/user/{number}", json={"role": 1}).status_code == 204
+            assert received(wire) < size * count // 2
 
 
 def test_who_loses_its_rights_gets_no_more_of_a_history(tenant: Tenant) -> None:
