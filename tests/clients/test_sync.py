@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import threading
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_devices_without_asyncio(fake: FakeGateway) -> None:
             assert next(notifications).parameters == {"t": 20}
     with pytest.raises(Stopped):
         sender.insert_notification("dev-1", "temperature")
+
+
+def test_an_interrupt_before_a_call_begins_leaves_no_coroutine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would warn of one that nobody runs, behind what Ctrl-C prints."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    thread, work = LoopThread(), asyncio.sleep(0)
+    thread.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "run_coroutine_threadsafe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            thread.run(work)
+    thread.stop()
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
 
 
 def test_threads_that_use_a_client_while_it_ends() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hivewire_client.errors import Stopped
@@ -33,11 +34,15 @@ class LoopThread:
 
         Raises Stopped if the thread does not run, or stops meanwhile.
         """
-        with self._accepting:
-            if not self.is_running:
+        try:
+            with self._accepting:
+                if not self.is_running:
+                    raise Stopped("the client is closed")
+                future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except BaseException:  # also an interrupt: Python would warn of a coroutine that nobody runs
+            with suppress(ValueError):  # it runs already, and ends with the thread
                 work.close()
-                raise Stopped("the client is closed")
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise
         try:
             return future.result()
         except CancelledError:
