@@ -42,12 +42,12 @@ export function parsed(text) {
   });
 }
 
-/** The file that was chosen, if any. The field forgets it, so that the same one can be chosen again when it was changed. */
-export function taken({currentTarget: field}) {
+/** The handler of a field that calls `work` with the chosen file. The field forgets it, so that the same one can be chosen again when it was changed. */
+export const choosing = (work) => ({currentTarget: field}) => {
   const [file] = field.files;
   field.value = "";
-  return file;
-}
+  if (file) work(file);
+};
 
 /** Entries compared with the gateway: `new`, `changed` or `same`. */
 export async function compared(entries) {

@@ -106,7 +106,7 @@ function Clients() {
     ${open?.removing && html`<${Sure} title="Delete this client?" word="Delete" close=${close}
       run=${async () => (await hw.call("client/delete", {clientId: open.client.clientId}), again(), tell("Deleted. Its tokens have ended."))}>
       <p><${Text} of=${open.client.clientId} mono />: its tokens end at once.</p><//>`}
-    ${open && !open.removing && html`<${ClientForm} client=${open.client} close=${() => (close(), again())} done=${again} />`}
+    ${open && !open.removing && html`<${ClientForm} client=${open.client} close=${close} done=${again} />`}
   </section>`;
 }
 
@@ -120,10 +120,10 @@ function ClientForm({client, close, done}) {
   const show = useShown((found) => (setSecret(found), true));
   const [save, busy, error] = useAction(async () => {
     const kept = Object.fromEntries(Object.entries(given).filter(([, list]) => list.length));
-    const reply = client
-      ? await hw.call("client/update", {clientId: id, tenants: kept, newSecret: fresh, revision: client.revision})
-      : await hw.call("client/insert", {clientId: id || undefined, tenants: kept});
-    done();
+    const write = client
+      ? hw.call("client/update", {clientId: id, tenants: kept, newSecret: fresh, revision: client.revision})
+      : hw.call("client/insert", {clientId: id || undefined, tenants: kept});
+    const reply = await write.finally(done); // refused, too: another one may have changed it
     if (!reply.clientSecret) shut();
     else if (!show({id: reply.clientId, secret: reply.clientSecret})) tell(`${reply.clientId} has a secret that was not shown: change the client to make another.`, undefined, {wrong: true});
   });

@@ -1,7 +1,7 @@
 /** A content that is not text: its size, a download and an upload. */
 
 import {html} from "../vendor/preact.js";
-import {taken} from "../lib/files.js";
+import {choosing} from "../lib/files.js";
 import {http} from "../lib/gateway.js";
 import {may} from "../lib/session.js";
 import {plain, size} from "../lib/text.js";
@@ -21,16 +21,12 @@ export function Binary({entry}) {
     await http(path, {method: "PUT", headers, body: file}, file.size);
     tell(`Saved ${file.name}.`);
   });
-  const choose = (event) => {
-    const file = taken(event);
-    if (file) upload(file);
-  };
   return html`<div class="stack">
     <p>This content is ${plain(contentType ?? "binary")}, ${size(entry.size ?? 0)}. It is not shown here.</p>
     <div class="row-of">
       <${Button} busy=${loading} onClick=${download}>Download<//>
       ${may("ManageConfiguration") && html`<label class="button">${sending ? "Sending…" : "Replace with a file…"}
-        <input type="file" class="unseen" onChange=${choose} />
+        <input type="file" class="unseen" onChange=${choosing(upload)} />
       </label>`}
     </div>
     ${(failed ?? refused) && html`<${Problem} error=${failed ?? refused} />`}

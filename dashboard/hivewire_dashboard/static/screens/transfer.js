@@ -4,7 +4,7 @@ import {html, useState} from "../vendor/preact.js";
 import {refusals, stage} from "../lib/basket.js";
 import {expecting} from "../lib/drafts.js";
 import {Difference} from "../lib/editor.js";
-import {compared, everything, parsed, rendered, saved, taken} from "../lib/files.js";
+import {choosing, compared, everything, parsed, rendered, saved} from "../lib/files.js";
 import {hw} from "../lib/gateway.js";
 import {looksLikeJson} from "../lib/json.js";
 import {go, to} from "../lib/router.js";
@@ -70,10 +70,6 @@ function Import() {
     tell(`Imported ${count(fresh.length, "configuration")}.`);
   });
   const busy = writing || renewing;
-  const choose = (event) => {
-    const file = taken(event);
-    if (file) read(file);
-  };
   const basket = () => {
     stage(fresh.map(({name, value, contentType, now}) => ({name, value, contentType, base: now?.revision ?? 0, version: now?.version, before: now?.value ?? undefined})));
     setPreview(undefined);
@@ -85,7 +81,7 @@ function Import() {
     <h2 id="import">Import</h2>
     <p class="quiet">A file of <code>hivewire export</code>, or one that is written by hand. Nothing is deleted. First you see what it would do.</p>
     <label class="button file" aria-disabled=${busy ? "true" : undefined}>${reading ? "Reading…" : "Choose a file…"}
-      <input type="file" accept=".json,application/json" class="unseen" disabled=${busy} onChange=${choose} />
+      <input type="file" accept=".json,application/json" class="unseen" disabled=${busy} onChange=${choosing(read)} />
     </label>
     ${wrong && html`<${Problem} error=${wrong} />`}
     ${preview && html`<div class="stack">
