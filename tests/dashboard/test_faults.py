@@ -342,15 +342,24 @@ async def lose_answer(page: Page, action: str) -> list[str]:
     return lost
 
 
+@asynccontextmanager
+async def losing(
+    browser: Browser, gateway: RunningGateway, action: str, place: str
+) -> AsyncIterator[tuple[Visit, list[str]]]:
+    """Somebody at a place whose connection ends in place of the first answer to an action; the answers so lost."""
+    async with visiting(browser, gateway, "nothing") as visit:
+        visit.page = await visit.guard.page()  # the connection of the first one is open already
+        lost = await lose_answer(visit.page, action)
+        await visit.open(place)
+        await visit.live()
+        yield visit, lost
+
+
 async def test_a_command_whose_answer_was_lost_is_sent_once(browser: Browser, gateway: RunningGateway) -> None:
     """The page sends it again by itself, with the same key."""
     with gateway.socket() as talk:
         device(talk, "lost-answer", "Lost")
-    async with visiting(browser, gateway, "nothing") as visit:
-        visit.page = await visit.guard.page()
-        lost = await lose_answer(visit.page, "command/insert")
-        await visit.open("device/lost-answer")
-        await visit.live()
+    async with losing(browser, gateway, "command/insert", "device/lost-answer") as (visit, lost):
         await visit.page.get_by_label("Command", exact=True).fill("on")
         await visit.button("Send").click()
         await expect(visit.page.get_by_role("status").filter(has_text="Sent on.")).to_be_visible()
@@ -443,11 +452,7 @@ async def test_a_token_lasts_as_long_as_is_said_whatever_the_clock_of_the_browse
 async def test_a_save_whose_answer_was_lost_counts_as_saved(browser: Browser, gateway: RunningGateway) -> None:
     """The page looks it up; nobody else changed it, and it can be undone."""
     put(gateway, "lost.a", "one")
-    async with visiting(browser, gateway, "nothing") as visit:
-        visit.page = await visit.guard.page()
-        lost = await lose_answer(visit.page, "configuration/put")
-        await visit.open(one("lost.a"))
-        await visit.live()
+    async with losing(browser, gateway, "configuration/put", one("lost.a")) as (visit, lost):
         await visit.button("Edit").click()
         await visit.type("lost.a", "two")
         await visit.save("lost")
@@ -462,11 +467,7 @@ async def test_a_commit_whose_answer_was_lost_empties_the_basket(browser: Browse
     """All of it was written, also what is new and what is deleted; and it is taken back."""
     for name in ("swept.a", "swept.b"):
         put(gateway, name, "one")
-    async with visiting(browser, gateway, "nothing") as visit:
-        visit.page = await visit.guard.page()
-        lost = await lose_answer(visit.page, "configuration/transact")
-        await visit.open(one("swept.new") + "?new=1")
-        await visit.live()
+    async with losing(browser, gateway, "configuration/transact", one("swept.new") + "?new=1") as (visit, lost):
         await visit.button("Write its value").click()
         await visit.type("swept.new", "new")
         await visit.button("Stage").click()

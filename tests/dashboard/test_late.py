@@ -9,7 +9,7 @@ import re
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.dashboard.test_devices import device
-from tests.dashboard.test_faults import holding, lose_answer
+from tests.dashboard.test_faults import holding, losing
 from tests.dashboard.test_one import put, value_of
 from tests.dashboard.test_system import DOCUMENT, Tenant, edit
 from tests.dashboard.visit import Visit, one, visiting
@@ -136,11 +136,7 @@ async def test_a_rollback_whose_answer_was_lost_counts_as_done(browser: Browser,
     """The page looks it up, and it can be undone."""
     for value in ("one", "two"):
         put(gateway, "lost.back", value)
-    async with visiting(browser, gateway, "nothing") as visit:
-        visit.page = await visit.guard.page()
-        lost = await lose_answer(visit.page, "configuration/rollback")
-        await visit.open(one("lost.back") + "?tab=history")
-        await visit.live()
+    async with losing(browser, gateway, "configuration/rollback", one("lost.back") + "?tab=history") as (visit, lost):
         await visit.button("Roll back to version 1").click()
         await expect(visit.page.locator(".notice")).to_contain_text("Rolled back to version 1")
         assert len(lost) == 1
@@ -152,11 +148,7 @@ async def test_a_rollback_whose_answer_was_lost_counts_as_done(browser: Browser,
 async def test_a_delete_whose_answer_was_lost_counts_as_done(browser: Browser, gateway: RunningGateway) -> None:
     """The page looks it up, and what was deleted can be put back; so does an undo that deletes."""
     put(gateway, "lost.gone", "one")
-    async with visiting(browser, gateway, "nothing") as visit:
-        visit.page = await visit.guard.page()
-        lost = await lose_answer(visit.page, "configuration/delete")
-        await visit.open(one("lost.gone"))
-        await visit.live()
+    async with losing(browser, gateway, "configuration/delete", one("lost.gone")) as (visit, lost):
         await visit.button("Delete…").click()
         await visit.dialog.get_by_role("button", name="Delete").click()
         await expect(visit.page.locator(".notice")).to_contain_text("Deleted lost.gone")

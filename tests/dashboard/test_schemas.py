@@ -8,10 +8,10 @@ from typing import Any
 from playwright.async_api import Browser, expect
 
 from tests.dashboard.hostile import HOSTILE, MARKUP
-from tests.dashboard.test_faults import lose_answer
+from tests.dashboard.test_faults import losing
 from tests.dashboard.test_fleet import done
 from tests.dashboard.test_one import put
-from tests.dashboard.visit import Visit, visiting
+from tests.dashboard.visit import Visit
 from tests.running import RunningGateway
 
 
@@ -188,11 +188,7 @@ async def test_a_schema_whose_answer_was_lost_counts_as_saved_and_as_deleted(
     with gateway.socket() as talk:
         done(talk, "schema/put", names="answerless.*", schema={"minimum": 1})
     for action in ("schema/put", "schema/delete"):
-        async with visiting(browser, gateway, "nothing") as visit:
-            visit.page = await visit.guard.page()
-            lost = await lose_answer(visit.page, action)
-            await visit.open("schema/answerless.*")
-            await visit.live()
+        async with losing(browser, gateway, action, "schema/answerless.*") as (visit, lost):
             if action == "schema/put":
                 await visit.button("Edit").click()
                 await type_schema(visit, "answerless.*", '{"maximum": 12345678901234567890, "minimum": 2}')
