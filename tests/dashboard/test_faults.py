@@ -278,6 +278,33 @@ async def test_an_edit_of_a_document_outlives_its_screen_and_a_save(visit: Visit
     await expect(page.locator("main")).to_contain_text("Branch")
 
 
+async def test_a_save_of_a_document_whose_answer_was_lost_counts_as_saved(
+    visit: Visit, gateway: RunningGateway
+) -> None:
+    """If it was not carried out, it may be tried again."""
+    tenant = Tenant(gateway, "documentg")
+    tenant.put(DOCUMENT)
+    await visit.open("tenant/documentg")
+    carried_out: list[bool] = []
+
+    async def lose(route: Route) -> None:
+        if route.request.method != "PUT":
+            return await route.continue_()
+        if carried_out:
+            await route.fetch()
+        carried_out.append(True)
+        await route.abort("connectionreset")
+
+    await edit(visit, "CRM", '{"uri": "configuration/sources/CRM", "label": "Customers"}')
+    await visit.page.route("**/reltio/**", lose)
+    await visit.button("Save").click()
+    await expect(visit.page.get_by_role("alert")).to_contain_text("it may have been written")
+    await visit.button("Save").click()
+    await expect(visit.page.get_by_role("status").filter(has_text="Saved the document")).to_be_visible()
+    await expect(visit.page.get_by_text("Not saved yet.")).to_have_count(0)
+    assert tenant.get()["sources"][0]["label"] == "Customers"
+
+
 async def test_two_access_tokens_that_are_not_accepted_leave_the_form(
     browser: Browser, gateway: RunningGateway
 ) -> None:

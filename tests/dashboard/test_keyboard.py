@@ -227,3 +227,17 @@ async def test_the_focus_stays_on_what_was_ticked(visit: Visit, gateway: Running
     await keys(visit, "Space")
     await expect(box).not_to_be_checked()
     await expect(box).to_be_focused()
+
+
+async def test_the_heading_of_a_new_screen_has_the_focus(visit: Visit, gateway: RunningGateway) -> None:
+    """Else a screen reader says nothing of it, and Tab goes through what leads to the screens once more."""
+    put(gateway, "lunch", "soup")
+    page = visit.page
+    await visit.open()
+    await page.get_by_role("navigation").get_by_role("link", name="Fleet").click()
+    await expect(page.get_by_role("heading", name="Fleet", level=1)).to_be_focused()
+    await keys(visit, "g", "c")
+    await expect(page.get_by_role("heading", name="Configurations", level=1)).to_be_focused()
+    await search(visit, "lunch", 1)
+    await keys(visit, "Enter", "Enter")
+    await expect(page.get_by_role("heading", name="lunch", level=1)).to_be_focused()

@@ -1,6 +1,6 @@
 /** The frame around every screen, and the choice of the screen. Loaded after the login. */
 
-import {html, useEffect, useState} from "./vendor/preact.js";
+import {html, useEffect, useRef, useState} from "./vendor/preact.js";
 import {about, me, status} from "./lib/gateway.js";
 import {useKeys} from "./lib/keys.js";
 import {load} from "./lib/load.js";
@@ -123,18 +123,33 @@ export function Shell() {
 
 const fileOf = ({path, file = path}) => load(new URL(`screens/${file}.js`, import.meta.url));
 
+/** Move the focus to the heading of a new screen, from the link to it or what is gone, so that it is read out and Tab goes on there. */
+function enter() {
+  if (document.activeElement !== document.body && !document.activeElement.closest("nav.main")) return;
+  const heading = document.querySelector("main h1") ?? document.getElementById("main");
+  heading.tabIndex = -1;
+  heading.focus();
+}
+
 function Screen() {
-  const found = SCREENS.find(({path}) => path === route.value.screen);
+  const {screen, rest} = route.value;
+  const found = SCREENS.find(({path}) => path === screen);
   const {value, error, again} = useLoaded(async () => ({of: found, screen: found && (await fileOf(found)).default}), [found]);
   useEffect(() => {
-    document.title = `${[...route.value.rest.map(plain), found?.label].filter(Boolean).join(" · ")} – Hivewire`;
+    document.title = `${[...rest.map(plain), found?.label].filter(Boolean).join(" · ")} – Hivewire`;
   }, [route.value]);
+  // The key makes Preact build a new screen for another path, so that it does not keep the state of the old one.
+  const key = screen === "api" ? screen : [screen, ...rest].join("/");
+  const entered = useRef();
+  useEffect(() => {
+    if (value?.of !== found || entered.current === key) return;
+    if (entered.current !== undefined) enter();
+    entered.current = key;
+  }, [value, key]);
   if (found?.needs && !may(found.needs)) {
-    const first = route.value.screen === "c";
-    return html`<${Barred} right=${found.needs}>${first && html`You may look at <a href=${to("devices")}>devices</a>.`}<//>`;
+    return html`<${Barred} right=${found.needs}>${screen === "c" && html`You may look at <a href=${to("devices")}>devices</a>.`}<//>`;
   }
   if (!found) return html`<h1>There is no such screen</h1><p><a href=${to("c")}>Go to the configurations</a></p>`;
   if (error) return html`<${Problem} error=${error} retry=${again} />`;
-  // The key makes Preact build a new screen for another path, so that it does not keep the state of the old one.
-  return value?.of === found && html`<${value.screen} key=${found.path === "api" ? "api" : [found.path, ...route.value.rest].join("/")} ...${route.value} />`;
+  return value?.of === found && html`<${value.screen} key=${key} ...${route.value} />`;
 }

@@ -3,7 +3,7 @@
 import {html, useMemo, useState} from "../vendor/preact.js";
 import {discard, DOCUMENT, draft, drafts, edited, keyOf} from "../lib/drafts.js";
 import {Difference, Editor, Reader} from "../lib/editor.js";
-import {http} from "../lib/gateway.js";
+import {http, me} from "../lib/gateway.js";
 import {parse} from "../lib/json.js";
 import {to} from "../lib/router.js";
 import {count, plain, quoted, Text, When} from "../lib/text.js";
@@ -53,6 +53,24 @@ async function judged(id, text) {
   }
 }
 
+/** Members of a document that the gateway sets; it adds ids, too. */
+const STAMPS = ["createdTime", "createdBy", "updatedTime", "updatedBy"];
+
+/** Whether a stored value has all that another one has. */
+function holds(stored, sent) {
+  if (typeof sent !== "object" || sent === null) return stored === sent;
+  if (typeof stored !== "object" || stored === null) return false;
+  if (Array.isArray(sent) && stored.length !== sent.length) return false;
+  return Object.entries(sent).every(([name, value]) => STAMPS.includes(name) || holds(stored[name], value));
+}
+
+/** Whether a save that got no answer was carried out: this user has saved since then, and it is this document. */
+async function isStored(id, sent, since) {
+  const {text, modified} = await load(id).catch(() => ({modified: since}));
+  const stored = modified !== since && parse(text);
+  return stored && stored.updatedBy === me.peek()?.login && holds(stored, parse(sent));
+}
+
 export default function Tenant({rest: [id = ""], query}) {
   const {value, error, again} = useLoaded(() => load(id), [id]);
   const [newer, setNewer] = useState();
@@ -89,8 +107,8 @@ function Document({id, stored, renew}) {
     try {
       await ask(id, "", {method: "PUT", body: what, headers});
     } catch (error) {
-      if (error.code !== 412) throw error;
-      return setConflict(await load(id));
+      if (error.code === 412) return setConflict(await load(id));
+      if (error.name !== "Uncertain" || !(await isStored(id, what, since))) throw error;
     }
     setConflict(undefined);
     tell(`Saved the document of ${id}.`);
