@@ -288,12 +288,13 @@ async def test_a_save_of_a_document_whose_answer_was_lost_counts_as_saved(
     carried_out: list[bool] = []
 
     async def lose(route: Route) -> None:
-        if route.request.method != "PUT":
-            return await route.continue_()
-        if carried_out:
-            await route.fetch()
-        carried_out.append(True)
-        await route.abort("connectionreset")
+        if route.request.method == "PUT":
+            if carried_out:
+                await route.fetch()
+            carried_out.append(True)
+            await route.abort("connectionreset")
+        else:
+            await route.continue_()
 
     await edit(visit, "CRM", '{"uri": "configuration/sources/CRM", "label": "Customers"}')
     await visit.page.route("**/reltio/**", lose)
