@@ -1,12 +1,11 @@
 """Which lines forks run, if that is measured (`make coverage`): the last module that the server of forks loads.
 
-What measures the loading ends here, and another one begins, which each fork goes on with. In a fork of its own making
-coverage would read its settings and look at every file first, which takes longer than the start of a gateway.
+What the loading ran is saved here, and each fork goes on with the same measurement, which begins a file of its own for
+each process. With another one each fork would decide again which of all files to measure.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Any
 
@@ -25,5 +24,4 @@ def save() -> None:
 if (loading := _current()) is not None:
     loading.stop()
     loading.save()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # on which the first one would write once more
-    sys.modules["coverage"].process_startup(force=True)
+    loading.start()
