@@ -13,7 +13,7 @@ import pytest
 from hivewire import cli
 from tests.command import Run, in_pipes
 from tests.forked import Piped
-from tests.running import RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk
 
 
 @pytest.fixture
@@ -60,6 +60,28 @@ def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path,
     assert kept.read_text() == "mine"
     kept.unlink()
     assert logged_in("get", "edit.conflict").out == "theirs"
+
+
+def test_an_edit_outlives_its_connection(run: Run, editor: Path, data: Path) -> None:
+    """A gateway restarts, and a laptop sleeps, while somebody edits."""
+    connections = f"{sys.executable} -m hivewire connections"
+    with RunningGateway(data) as gateway:
+        run("login", "--url", gateway.url, stdin=PASSWORD.encode())
+        close = f"for one in $({connections} -o value); do {connections} --close $one; done > /dev/null 2>&1"
+        editor.write_text(f'#!/bin/sh\n{close}\nprintf kept > "$1"\n')
+        assert re.match(r"edit\.away is at version 1 ", run("edit", "edit.away").out)
+        assert run("get", "edit.away").out == "kept"
+
+
+def test_a_text_that_cannot_be_saved_is_kept(logged_in: Run, editor: Path) -> None:
+    """Whatever the reason, the error says where it is: here the login has ended."""
+    editor.write_text(f'#!/bin/sh\n{sys.executable} -m hivewire logout > /dev/null\nprintf mine > "$1"\n')
+    outcome = logged_in("edit", "edit.kept")
+    assert outcome.code == 1
+    assert "not logged in" in outcome.err
+    kept = Path(outcome.err.rstrip().rpartition("your text is in ")[2])
+    assert kept.read_text() == "mine"
+    kept.unlink()
 
 
 ANEW = """\

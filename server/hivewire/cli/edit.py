@@ -6,6 +6,8 @@ import difflib
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,11 +29,11 @@ from hivewire.cli.configuration import (
     shown,
     write,
 )
-from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
+from hivewire.cli.errors import BadInput, RemoteError, Unreachable
 from hivewire.cli.export_format import content_of, label, read_json
 from hivewire.cli.gateway import dry_run_option, reach, token_option, url_option, with_gateway
 from hivewire.cli.help import WholeNumber
-from hivewire.cli.output import in_words, output_option, print_result, printable
+from hivewire.cli.output import in_words, output_option, print_result, printable, warn
 from hivewire_protocol.nouns.configuration import TEXT, is_json
 
 if TYPE_CHECKING:
@@ -48,16 +50,19 @@ Examples:
 @description_option
 @reveal_option
 @output_option
-@with_gateway
-def edit(remote: Remote, name: str, description: str | None, reveal: bool, form: str | None) -> None:
+@url_option
+@token_option
+def edit(
+    url: str | None, given_token: str | None, name: str, description: str | None, reveal: bool, form: str | None
+) -> None:
     """Open the configuration NAME in $VISUAL or $EDITOR, and put the saved text. NAME does not have to exist.
 
     If somebody else changed it meanwhile, nothing is overwritten, and your text is kept in a file.
     """
-    resource = _current(remote, name, reveal)
-    version = resource["entityVersion"] if resource is not None else 0
+    with reach(url, given_token) as remote:
+        resource = _current(remote, name, reveal)
+        before = _text(remote, name, resource, reveal) if resource is not None else ""
     content_type = resource.get("contentType") if resource is not None else None
-    before = _text(remote, name, resource, reveal) if resource is not None else ""
     suffix = ".json" if content_type is not None and is_json(content_type) else ".txt"
     descriptor, file = tempfile.mkstemp(prefix="hivewire-", suffix=suffix)  # only for its owner to read
     with os.fdopen(descriptor, "wb") as opened:
@@ -68,20 +73,34 @@ def edit(remote: Remote, name: str, description: str | None, reveal: bool, form:
     if after == before:
         place.unlink()
         row = {"name": name} if resource is None else resource
-        print_result(row, form, f"{printable(name)} is not changed", str(version))
+        print_result(row, form, f"{printable(name)} is not changed", str(resource["entityVersion"] if resource else 0))
         return
-    try:
-        with explain_refusal():
-            # The version alone could be that of another life of the name, which somebody made meanwhile.
-            expected = {"entityVersion": version} | ({"revision": resource["revision"]} if resource is not None else {})
-            asked = {"description": description, "contentType": content_type, **expected}
-            reply = remote.request("configuration/put", name=name, value=after, **asked)
-    except RefusedByGateway as error:
-        raise RefusedByGateway(f"{error.format_message()}\n  your text is in {file}", error.code) from None
-    except Unreachable as error:
-        raise Unreachable(f"{error}\n  your text is in {file}") from None
+    # The version alone could be that of another life of the name, which somebody made meanwhile.
+    expected = (
+        {member: resource[member] for member in ("entityVersion", "revision")} if resource else {"entityVersion": 0}
+    )
+    # An editor may be open for hours, in which a gateway restarts and a laptop sleeps: so this is another connection.
+    with _keeping(place), explain_refusal(), reach(url, given_token) as remote:
+        members = {"description": description, "contentType": content_type, **expected}
+        reply = remote.request("configuration/put", name=name, value=after, **members)
     place.unlink()
     print_written(reply, form, "")
+
+
+@contextmanager
+def _keeping(file: Path) -> Iterator[None]:
+    """Say in each error that the edited text is in this file."""
+    kept = f"\n  your text is in {file}"
+    try:
+        yield
+    except click.ClickException as error:
+        error.message += kept
+        raise
+    except Unreachable as error:
+        raise Unreachable(f"{error}{kept}") from None
+    except KeyboardInterrupt:
+        warn(f"interrupted: it may have been written{kept}")
+        raise
 
 
 @click.command(
