@@ -29,7 +29,7 @@ from hivewire.cli.configuration import (
     shown,
     write,
 )
-from hivewire.cli.errors import BadInput, RemoteError, Unreachable
+from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import content_of, label, read_json
 from hivewire.cli.gateway import dry_run_option, reach, token_option, url_option, with_gateway
 from hivewire.cli.help import WholeNumber
@@ -93,9 +93,10 @@ def _keeping(file: Path) -> Iterator[None]:
     kept = f"\n  your text is in {file}"
     try:
         yield
+    except RefusedByGateway as error:
+        raise RefusedByGateway(f"{error.format_message()}{kept}", error.code) from None
     except click.ClickException as error:
-        error.message += kept
-        raise
+        raise click.ClickException(f"{error.format_message()}{kept}") from None
     except Unreachable as error:
         raise Unreachable(f"{error}{kept}") from None
     except KeyboardInterrupt:
