@@ -47,9 +47,10 @@ async def launched() -> AsyncIterator[Browser]:
     """A browser. Root, as in a container, has no sandbox."""
     from playwright.async_api import async_playwright  # here: each process of the suite loads this module
 
+    program = require_chromium()  # first: where there is none, what Playwright needs may be missing too
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=require_chromium(), args=arguments)
+        browser = await playwright.chromium.launch(executable_path=program, args=arguments)
         try:
             yield browser
         finally:
