@@ -35,7 +35,8 @@ CONFIG = """\
 server_name: {name}
 listen: "{host}:{port}"
 http: "{host}:{monitor}"
-jetstream {{ store_dir: {store}, sync_interval: {sync} }}
+# Streams may reserve more than the disk has.
+jetstream {{ store_dir: {store}, sync_interval: {sync}, max_file_store: 1000GiB }}
 accounts {{
   HIVE {{ jetstream: enabled, users: [ {{ user: {user}, password: {password} }} ] }}
   SYS {{ users: [ {{ user: sys, password: sys }} ] }}

@@ -267,6 +267,18 @@ async def test_servers_that_are_not_all_there_are_waited_for(clusters: Callable[
     await connection.close()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+async def test_servers_without_room_for_a_stream_say_what_to_set(clusters: Callable[[int], str], count: int) -> None:
+    """NATS reserves the size of a stream when it is made, and only says that its storage is insufficient."""
+    connection = Connection(address_of(clusters(count).format(site="large")), Settings(store_password=PASSWORD), "test")
+    await connection.open(30)
+    wanted = streams.log_configuration("HW_large", "hw.large.log", "hw.large.feed", count, 1 << 50)
+    words = r"insufficient storage.*; it reserves 1,125,899,906,842,624 bytes: set store_bytes"
+    with pytest.raises(Unusable, match=words):
+        await streams.create(connection, wanted, 0.3)
+    await connection.close()
+
+
 async def synced(monitor: str | None, *servers: str, **changed: Any) -> list[str]:
     """The warnings when servers with these names are wanted."""
     with capture_logs() as logged:

@@ -106,10 +106,22 @@ async def create(connection: Connection, wanted: Mapping[str, Any], seconds: flo
     except Refused as refused:
         if refused.code == TAKEN:
             return False
-        raise Unusable(f"cannot make the stream {wanted['name']}: {refused}") from refused
+        raise Unusable(f"cannot make the stream {wanted['name']}: {refused}{_room(refused, wanted)}") from refused
+    except Unusable as error:
+        raise Unusable(f"{error}{_room(error, wanted)}") from error
     if made := bool(answer.get("did_create", True)):
         log.info("a stream was made", store=str(connection.address), stream=wanted["name"])
     return made
+
+
+def _room(error: Refused | Unusable, wanted: Mapping[str, Any]) -> str:
+    """What to do when the servers have no room for a stream, which reserves all of its size."""
+    if "insufficient storage" not in str(error):
+        return ""
+    return (
+        f"; it reserves {wanted['max_bytes']:,} bytes: set store_bytes and messages_bytes to less,"
+        " or max_file_store of the servers to more"
+    )
 
 
 async def inspect(connection: Connection, name: str, seconds: float = 0.0) -> Info | None:
