@@ -27,6 +27,9 @@ from tests.node_js import has_websocket
 from tests.nodes import shared
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
 
+# Containers set it. It hides programs that do not write what they print before they wait.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("short", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=1_000)

@@ -98,6 +98,7 @@ class Reader:
             "HIVEWIRE_PASSWORD": PASSWORD,
             "XDG_CONFIG_HOME": str(folder / "config"),
             "COLUMNS": "200",
+            "PYTHONUNBUFFERED": "1",  # readers have a terminal, on which each line is seen at once
         }
         self._shell = subprocess.Popen(
             ["bash", "--norc"],

@@ -338,8 +338,9 @@ def test_a_fleet_holds_its_rollout(tmp_path: Path) -> None:
 
 @contextmanager
 def started(*command: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """A program whose output is read."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    """A program for boards, where `print` cannot flush, whose output is read."""
+    unbuffered = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=unbuffered) as process:
         try:
             yield process
         finally:

@@ -237,10 +237,23 @@ def main() -> None:
     except OSError as error:  # mostly a full disk behind `>`; click handles a closed pipe
         from hivewire.cli.output import drop_output
 
-        drop_output()
+        drop_output(sys.stdout)
         where = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"hivewire: error: {where}{error.strerror or error}", err=True)
         sys.exit(1)
+    finally:
+        _end_errors()
+
+
+def _end_errors() -> None:
+    """Drop what standard error does not take, such as the last lines of a log on a full disk. Python would try once
+    more, and end the process with the exit code 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        from hivewire.cli.output import drop_output
+
+        drop_output(sys.stderr)
 
 
 def _open_standard_streams() -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 import msgspec
@@ -244,7 +244,7 @@ def warn(text: str) -> None:
     click.echo(f"hivewire: warning: {text}", err=True)
 
 
-def drop_output() -> None:
-    """Standard output has failed: write what is buffered nowhere, because it would fail again at the exit."""
+def drop_output(stream: TextIO) -> None:
+    """Standard output or error has failed: write what is buffered nowhere, because it would fail again at the exit."""
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        os.dup2(nowhere.fileno(), stream.fileno())

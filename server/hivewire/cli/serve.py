@@ -279,5 +279,5 @@ def _show(text: str) -> None:
         click.echo(text)
         sys.stdout.flush()
     except OSError:
-        drop_output()
+        drop_output(sys.stdout)
         click.echo(text, err=True)
