@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import ssl
@@ -163,6 +164,8 @@ def test_the_unit_gives_a_gateway_few_rights() -> None:
     """By the measure of systemd, which goes from 0 to 10, at most 2."""
     if (program := shutil.which("systemd-analyze")) is None:
         pytest.skip("no `systemd-analyze` here")
+    if os.geteuid() != 0 and not os.path.exists("/run/systemd"):  # which it makes first
+        pytest.skip("`systemd-analyze` works here for root alone")
     command = [program, "security", "--offline=true", "--no-pager", "--threshold=20", str(UNIT)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
