@@ -32,7 +32,7 @@ CONFIG = """\
 server_name: n1
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
-jetstream {{ store_dir: "{store}", sync_interval: always }}
+jetstream {{ store_dir: "{store}", sync_interval: always, max_file_store: 1000GiB }}
 tls {{ cert_file: "{folder}/cert.pem", key_file: "{folder}/key.pem", ca_file: "{folder}/cert.pem", verify: true }}
 """
 ACCOUNTS = """\

@@ -405,6 +405,7 @@ async def left_behind(site: Site) -> Gateway:
     """A gateway that heard nothing of five entries, of which the first ones are not in the log any more."""
     mine, other = await site.gateway(), await site.gateway()
     await other.log.close()
+    await streams.inspect(other.connection, NAMES[0], SECONDS)  # so the server has got the subscription by now
     other.connection.lose = 5
     for number in range(5):
         assert await mine.append(number)
