@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hivewire.ledger.engines.sqlite.file import creation_script
+from hivewire.ledger.engines.sqlite.journal import _HISTORY
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion
 from hivewire.ledger.records import Change
 
@@ -56,3 +58,10 @@ def test_what_all_changes_of_a_batch_share_is_bound_once(first: Change, others: 
     assert stored(batch) == batch
     different = [*batch[:-1], replace(batch[-1], kind=first.kind + "!")]
     assert len(insertion(batch)[1]) < len(insertion(different)[1])
+
+
+def test_parameters_have_no_numbers() -> None:
+    """Up to Python 3.12.3, which Ubuntu 24.04 has, `sqlite3` takes them for names, and warns of each."""
+    change = Change(1, "kind", "key", 1, 1, b"", "text/plain", 0)
+    for statement in (insertion([change])[0], insertion([change, replace(change, kind="other")])[0], _HISTORY):
+        assert re.search(r"\?[0-9]", statement) is None

@@ -55,15 +55,16 @@ _SPECIAL = NO_HISTORY | AUDITED
 """Kinds whose changes take more than one statement."""
 
 _HISTORY = f"""
-WITH RECURSIVE step (revision, place) AS (
-    SELECT ?3, (SELECT place FROM change WHERE place BETWEEN ?3 * {ROOM} AND ?3 * {ROOM} + {ROOM - 1}
-                AND kind = ?1 AND key = ?2)
+WITH RECURSIVE asked (kind, key, revision) AS (VALUES (?, ?, ?)), step (revision, place) AS (
+    SELECT asked.revision, (SELECT place FROM change WHERE kind = asked.kind AND key = asked.key
+        AND place BETWEEN asked.revision * {ROOM} AND asked.revision * {ROOM} + {ROOM - 1})
+    FROM asked
     UNION ALL
     SELECT change.previous, (SELECT earlier.place FROM change AS earlier
         WHERE earlier.place BETWEEN change.previous * {ROOM} AND change.previous * {ROOM} + {ROOM - 1}
-        AND earlier.kind = ?1 AND earlier.key = ?2)
-    FROM step JOIN change ON change.place = step.place
-    LIMIT ?4
+        AND earlier.kind = asked.kind AND earlier.key = asked.key)
+    FROM step JOIN change ON change.place = step.place, asked
+    LIMIT ?
 )
 SELECT {SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 """
