@@ -27,10 +27,12 @@ from tests.node_js import has_websocket
 from tests.nodes import shared
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
 
-# The suite means the same on each machine: what it asks is on this one, behind no proxy, and containers set
+# The suite means the same on each machine: what it asks is on this one, behind no proxy; and containers set
 # PYTHONUNBUFFERED, which hides programs that do not write what they print before they wait.
-for name in [name for name in os.environ if name == "PYTHONUNBUFFERED" or name.lower().endswith("_proxy")]:
+UNWANTED = {"PYTHONUNBUFFERED", "PYTHONWARNINGS", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LC_ALL"}
+for name in [name for name in os.environ if name in UNWANTED or name.lower().endswith("_proxy")]:
     del os.environ[name]
+os.environ["LANG"] = "C.UTF-8"  # as the locale of most users, for programs that are not in Python
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("short", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
