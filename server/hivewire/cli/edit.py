@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   hivewire edit limits
-  EDITOR='code --wait' hivewire edit limits --description "for the sale\""""
+  VISUAL='code --wait' hivewire edit limits --description "for the sale\""""
 )
 @name_argument
 @description_option
