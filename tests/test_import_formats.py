@@ -100,6 +100,7 @@ def consul_output(keys: dict[str, bytes]) -> bytes:
                 "RAW": "a # b",
             },
         ),
+        ("dotenv", b"A=${HOME}/a:${NOT_SET:-b}\nHOME=c\nB=${HOME}", {"A": "${HOME}/a:b", "HOME": "c", "B": "c"}),
         (
             "toml",
             TOML.encode(),

@@ -143,17 +143,27 @@ def env(data: bytes) -> Iterator[Found]:
 
 
 def dotenv(data: bytes) -> Iterator[Found]:
-    """A `.env` file, as python-dotenv reads it: the last of several counts, `${NAME}` is what was set before."""
-    from dotenv.main import resolve_variables
-    from dotenv.parser import parse_stream
+    """A `.env` file, as python-dotenv reads it: the last of several counts, `${NAME}` is what the file has set before.
 
-    pairs = []
+    What it has not stays as it stands: the environment of whoever imports is nothing that others should have.
+    """
+    from dotenv.parser import parse_stream
+    from dotenv.variables import Variable, parse_variables
+
+    found: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(data.decode("utf-8-sig"))):
         if binding.error:
             raise ValueError(f"line {binding.original.line} is not NAME=VALUE")
-        if binding.key is not None:
-            pairs.append((binding.key, binding.value))
-    return ((name, value, None) for name, value in resolve_variables(pairs, override=True).items())
+        if binding.key is None:
+            continue
+        parts = [
+            f"${{{part.name}}}"
+            if isinstance(part, Variable) and part.default is None and part.name not in found
+            else part.resolve(found)
+            for part in parse_variables(binding.value or "")
+        ]
+        found[binding.key] = None if binding.value is None else "".join(parts)
+    return ((name, value, None) for name, value in found.items())
 
 
 def toml(data: bytes) -> Iterator[Found]:
