@@ -350,6 +350,7 @@ async def test_a_server_that_was_away_is_asked_when_it_is_back(tmp_path: Path, s
                 return
             told: list[Any] = []
             while len(told) < 2:  # before that it may not answer, and is still starting
+                assert not asking.done(), (logged, asking)
                 await asyncio.sleep(0.01)
                 told = [line for line in logged[before:] if "the server n1 does not sync each write" in str(line)]
             asking.cancel()
